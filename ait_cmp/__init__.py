@@ -1,0 +1,59 @@
+"""Find the tensor that went wrong: dump, map, compare and judge model tensors."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ait_cmp.api import compare
+    from ait_cmp.atb import write_bin
+    from ait_cmp.comparison import Comparison
+    from ait_cmp.dump.data import dump_data
+    from ait_cmp.errors import AitCmpError, PairError, Reason, ReportError, UsageError
+    from ait_cmp.verdict import Limit, Rule, Tolerance
+
+__version__ = "0.1.0"
+
+# Imported on first use: a model script that only dumps should pay for nothing else.
+_HOMES = {
+    "AitCmpError": "errors",
+    "Comparison": "comparison",
+    "Limit": "verdict",
+    "PairError": "errors",
+    "Reason": "errors",
+    "ReportError": "errors",
+    "Rule": "verdict",
+    "Tolerance": "verdict",
+    "UsageError": "errors",
+    "compare": "api",
+    "dump_data": "dump.data",
+    "write_bin": "atb",
+}
+
+__all__ = [
+    "AitCmpError",
+    "Comparison",
+    "Limit",
+    "PairError",
+    "Reason",
+    "ReportError",
+    "Rule",
+    "Tolerance",
+    "UsageError",
+    "compare",
+    "dump_data",
+    "write_bin",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

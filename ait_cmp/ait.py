@@ -1,0 +1,56 @@
+"""The original's command line, `ait llm compare`, on the same code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ait_cmp.__main__ import main as compare
+
+__all__ = ["main"]
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `ait` with the arguments `argv` (default: the process's); its exit status."""
+    arguments = _parser().parse_args(argv)
+    overrides = {
+        "golden_path": arguments.golden_path,
+        "my_path": arguments.my_path,
+        "output": arguments.output,
+        "log_level": arguments.log_level,
+    }
+    return compare([f"{key}={quoted(value)}" for key, value in overrides.items() if value])
+
+
+def quoted(value: str) -> str:
+    """`value` as Hydra's grammar takes it literally, whatever characters it has."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
+    return f'"{escaped}"'
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="ait", description="The ait command line.")
+    llm = parser.add_subparsers(title="components", required=True).add_parser(
+        "llm", help="large language models"
+    )
+    commands = llm.add_subparsers(title="commands", required=True)
+    command = commands.add_parser("compare", help="compare golden tensors with my tensors")
+    command.add_argument(
+        "--golden-path",
+        "-gp",
+        required=True,
+        help="dump folder, golden_tensor folder, ait_dump root, or one tensor file",
+    )
+    command.add_argument(
+        "--my-path", "-mp", help="one tensor file, or the folder that holds the my tensors"
+    )
+    command.add_argument("--log-level", "-l", choices=_LEVELS, default="info", type=str.lower)
+    command.add_argument("--output", "-o", default="./", help="where the report goes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""One comparison, judged: what `ait_cmp.compare` returns and what a report row shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ait_cmp.engine.pair import Measured
+from ait_cmp.errors import PairError
+from ait_cmp.metrics import DEFINITIONS, METRICS, compute
+from ait_cmp.pair import Pair
+from ait_cmp.verdict import Status, Subject, Tolerance, Verdict, judge
+
+__all__ = ["Comparison", "MetricChoice", "Row", "conclude"]
+
+_SHOWN = ("cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "kl_divergence")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricChoice:
+    """Which metrics are shown, by which definition (`standard` or `ait`)."""
+
+    definition: str = "standard"
+    names: tuple[str, ...] = tuple(METRICS)
+
+    def needs(self, tolerance: Tolerance) -> tuple[bool, bool]:
+        """Whether (relative, softmax) stats are needed to show these and judge by `tolerance`."""
+        wanted = [DEFINITIONS[self.definition][name] for name in self.names]
+        wanted += [METRICS[name] for name in tolerance.metrics()]
+        return any(one.needs_relative for one in wanted), any(one.needs_softmax for one in wanted)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison:
+    """Stats, metrics and verdict of one pair.
+
+    `metrics` maps names to numbers (None where a metric has no value); it is empty when the
+    pair could not be compared.
+    """
+
+    measured: Measured
+    metrics: Mapping[str, float | None]
+    verdict: Verdict
+
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict is `pass`."""
+        return self.verdict.status is Status.PASS
+
+    @property
+    def worst_index(self) -> tuple[int, ...] | None:
+        """The index of the element that tells most; None where the sides are equal."""
+        measured = self.measured
+        if measured.worst < 0 or measured.golden is None:
+            return None
+        shape = measured.golden.shape
+        return tuple(int(axis) for axis in np.unravel_index(measured.worst, shape))
+
+    def __repr__(self) -> str:
+        verdict = self.verdict
+        lines = [" ".join(filter(None, (verdict.status.upper(), verdict.reason)))]
+        for side, info in (("golden", self.measured.golden), ("my", self.measured.my)):
+            if info is not None:
+                lines.append(f"  {side}: {info.dtype} {list(info.shape)}")
+        lines += [f"  {name}: {self.metrics[name]}" for name in _SHOWN if name in self.metrics]
+        if self.worst_index is not None:
+            lines.append(
+                f"  worst element {list(self.worst_index)}: golden {self.measured.worst_golden}, "
+                f"my {self.measured.worst_my}"
+            )
+        if verdict.sentence:
+            lines.append(f"  {verdict.sentence}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the report says of one pair."""
+
+    pair: Pair
+    comparison: Comparison
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of the comparison."""
+        return self.comparison.verdict
+
+
+def conclude(
+    measured: Measured,
+    *,
+    tolerance: Tolerance,
+    choice: MetricChoice,
+    data_id: str = "",
+    token_id: int | None = None,
+) -> Comparison:
+    """Metrics and verdict of what was measured."""
+    if measured.error is not None:
+        return failed(measured.error, measured)
+    assert measured.stats is not None
+    assert measured.golden is not None
+    assert measured.my is not None
+    subject = Subject(data_id, token_id, measured.golden.dtype, measured.my.dtype)
+    return Comparison(
+        measured,
+        compute(measured.stats, choice.names, definition=choice.definition),
+        judge(measured.stats, tolerance, subject),
+    )
+
+
+def failed(error: PairError, measured: Measured | None = None) -> Comparison:
+    """The comparison that `error` prevented."""
+    verdict = Verdict(Status.ERROR, error.reason, error.sentence)
+    return Comparison(measured or Measured(error=error), {}, verdict)

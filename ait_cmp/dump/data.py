@@ -1,0 +1,164 @@
+"""`dump_data`: saves a golden tensor and records which my tensor it maps to."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import operator
+import os
+import re
+import reprlib
+import threading
+from pathlib import Path
+from typing import SupportsIndex
+
+import torch
+
+from ait_cmp.dump.metadata import MetadataFile
+from ait_cmp.tensors import compact
+
+__all__ = ["dump_data"]
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+,@-]{0,99}")
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_LOOKS_HASHED = re.compile(r".*-[0-9a-f]{16}")
+
+
+def dump_data(
+    token_id: SupportsIndex | str,
+    data_id: str | int,
+    golden_data: torch.Tensor,
+    my_path: str | os.PathLike[str],
+    output_path: str | os.PathLike[str] = "./",
+) -> None:
+    """Save `golden_data` and map it to the tensor that the library dumps at `my_path`.
+
+    Writes {output_path}/ait_dump/{PID}_{DEVICE_ID}/golden_tensor/{token_id}/…_tensor.pth and
+    adds the entry to metadata.json there. `token_id` is the round of generation, `data_id`
+    the name by which golden and my are matched; `my_path` need not exist yet. When the call
+    returns, tensor and entry are on record, however the process ends. Threads may call it
+    together.
+
+    Raises TypeError or ValueError, naming the argument, for arguments that are wrong, and
+    OSError where the files cannot be written.
+    """
+    token, key = _token(token_id), _data_id(data_id)
+    library_path = _path(my_path, "my_path")
+    root = _path(output_path, "output_path")
+    dense = compact(golden_data, argument="golden_data")
+    _folder(root, golden_data.get_device()).save(token, key, dense, library_path)
+
+
+class _DumpFolder:
+    """One golden_tensor folder, which this process alone writes to."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._metadata = MetadataFile(path / "metadata.json")
+        self._lock = threading.Lock()
+        self._tokens: set[int] = set()
+        self._serial = itertools.count()
+
+    def save(self, token: int, data_id: str, dense: torch.Tensor, my_path: str) -> None:
+        folder = f"{self._path}/{token}"
+        if token not in self._tokens:
+            os.makedirs(folder, exist_ok=True)
+            self._tokens.add(token)
+        target = f"{folder}/{_file_name(data_id)}"
+        # Renamed when whole, so that a tensor that is recorded is never half there.
+        temporary = f"{folder}/.{next(self._serial)}.tmp"
+        torch.save(dense, temporary)
+        os.replace(temporary, target)
+        with self._lock:
+            self._metadata.add(data_id, token, target, my_path)
+
+    def close(self) -> None:
+        self._metadata.close()
+
+
+_folders: dict[tuple[str, int], _DumpFolder] = {}
+_folders_lock = threading.Lock()
+
+
+def _folder(root: str, device: int) -> _DumpFolder:
+    key = (root, device)
+    found = _folders.get(key)
+    if found is None:
+        with _folders_lock:
+            found = _folders.get(key) or _DumpFolder(_claim(root, device))
+            _folders[key] = found
+    return found
+
+
+def _claim(root: str, device: int) -> Path:
+    """A new golden_tensor folder that no other process has or had.
+
+    A PID comes again, and containers on one shared folder have the same; the first to make
+    the folder owns it, the next takes {PID}_{DEVICE_ID}_1.
+    """
+    stem = Path(root, "ait_dump", f"{os.getpid()}_{device}")
+    for attempt in itertools.count():
+        folder = (stem if attempt == 0 else Path(f"{stem}_{attempt}")) / "golden_tensor"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError("unreachable")
+
+
+def _forget_parent() -> None:
+    """A forked child has a PID, and so folders, of its own."""
+    global _folders_lock
+    _folders_lock = threading.Lock()
+    for folder in _folders.values():
+        folder.close()
+    _folders.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
+def _token(token_id: SupportsIndex | str) -> int:
+    wrong = TypeError(f"token_id must be a whole number, not {reprlib.repr(token_id)}")
+    if isinstance(token_id, str) and re.fullmatch("[0-9]{1,100}", token_id):
+        token_id = int(token_id)
+    if isinstance(token_id, (bool, str)):
+        raise wrong
+    try:
+        number = operator.index(token_id)
+    except TypeError as exc:  # also of arrays and tensors, which only some of the time convert
+        raise wrong from exc
+    if not 0 <= number < 10**18:
+        raise ValueError(
+            f"token_id must be 0 or more (and below 10**18), not {reprlib.repr(number)}"
+        )
+    return number
+
+
+def _data_id(data_id: str | int) -> str:
+    if isinstance(data_id, bool) or not isinstance(data_id, (str, int)):
+        raise TypeError(f"data_id must be a str or an int, not {type(data_id).__name__}")
+    if data_id == "":
+        raise ValueError("data_id must not be empty")
+    return str(data_id)
+
+
+def _path(path: str | os.PathLike[str], argument: str) -> str:
+    """`path` made absolute, so that it still holds when compared from another folder."""
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
+        raise TypeError(f"{argument} must be a str or a path, not {type(path).__name__}")
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise ValueError(f"{argument} must be a path, not {text!r}")
+    return os.path.abspath(text)
+
+
+def _file_name(data_id: str) -> str:
+    """{data_id}_tensor.pth; where that is no plain name, a readable one with a hash."""
+    plain = _SAFE_NAME.fullmatch(data_id) and not _LOOKS_HASHED.fullmatch(data_id)
+    if not plain:
+        digest = hashlib.sha256(data_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        data_id = f"{_UNSAFE.sub('_', data_id)[:60].lstrip('.-')}-{digest}"
+    return f"{data_id}_tensor.pth"

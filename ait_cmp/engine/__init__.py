@@ -1,0 +1,82 @@
+"""A pair, or an element range of it, in; mergeable stats out.
+
+Ranges are the unit of work. Their bounds depend on the sizes of a pair alone, so that every
+executor computes the same sums in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ait_cmp.dtypes import tolerances
+from ait_cmp.engine.kernel import Options, block_stats
+from ait_cmp.engine.source import Source
+from ait_cmp.engine.stats import Stats
+from ait_cmp.errors import PairError, Reason
+
+__all__ = ["Options", "Stats", "align", "pair_options", "range_stats", "ranges"]
+
+RANGE = 1 << 24  # elements of one task: long enough to hide its start, short enough to spread
+BLOCK = 1 << 16  # elements worked on at once: a block and its temporaries stay in cache
+
+
+def ranges(elements: int) -> Iterator[tuple[int, int]]:
+    """The ranges of a pair of so many elements; one empty range for an empty pair."""
+    for start in range(0, max(elements, 1), RANGE):
+        yield start, min(start + RANGE, elements)
+
+
+def range_stats(*, golden: Source, my: Source, start: int, stop: int, options: Options) -> Stats:
+    """Stats of the elements [start, stop) of two sources of equal shape."""
+    total = Stats(epsilon=options.epsilon)
+    for begin in range(start, stop, BLOCK):
+        end = min(begin + BLOCK, stop)
+        total += block_stats(
+            golden=golden.read(begin, end),
+            golden_dtype=golden.dtype,
+            my=my.read(begin, end),
+            my_dtype=my.dtype,
+            start=begin,
+            options=options,
+        )
+    return total
+
+
+def pair_options(
+    *, golden: Source, my: Source, epsilon: float, relative: bool = True, softmax: bool = True
+) -> Options:
+    """Options of one pair: the mismatch tolerances are those of its coarser type."""
+    rtol, atol = tolerances(golden.dtype, my.dtype)
+    return Options(epsilon, rtol, atol, relative, softmax)
+
+
+def align(*, golden: Source, my: Source) -> tuple[Source, Source]:
+    """Both sources with padding cropped where the other side's shape tells how.
+
+    Raises PairError SHAPE_MISMATCH where the shapes still differ.
+    """
+    aligned_golden, aligned_my = golden.shaped_like(my.shape), my.shaped_like(golden.shape)
+    if aligned_golden.shape != aligned_my.shape:
+        raise PairError(Reason.SHAPE_MISMATCH, _mismatch(aligned_golden, aligned_my))
+    return aligned_golden, aligned_my
+
+
+def _mismatch(golden: Source, my: Source) -> str:
+    sentence = f"golden has the shape {list(golden.shape)}, my {list(my.shape)}"
+    if my.layout != "ND" or golden.layout != "ND":
+        sentence += f" (layouts {golden.layout} and {my.layout})"
+    if golden.elements != my.elements:
+        return f"{sentence}, so elements cannot be paired; map the tensor that corresponds"
+    if _without_ones(golden) == _without_ones(my):
+        return (
+            f"{sentence}: they differ only in dimensions of 1, but whether the order in memory "
+            "is the same cannot be told; reshape one side where it is dumped"
+        )
+    return (
+        f"{sentence}: as many elements, but in an order that cannot be told (transposed, "
+        "flattened or another layout?); reshape one side where it is dumped"
+    )
+
+
+def _without_ones(source: Source) -> list[int]:
+    return [size for size in source.shape if size != 1]

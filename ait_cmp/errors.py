@@ -1,0 +1,71 @@
+"""Every exception that ait_cmp raises.
+
+AitCmpError
+├── UsageError       bad usage, config or mapping: exit status 2
+├── PairError        one pair cannot be compared: an error row with a reason code
+└── ReportError      the report could not be written: exit status 4
+
+Each message is one sentence: what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["AitCmpError", "PairError", "Reason", "ReportError", "UsageError", "os_reason"]
+
+
+class Reason(StrEnum):
+    """The short code of a row that does not pass (column `reason`)."""
+
+    # Compared, and out of tolerance (status `fail`).
+    TOLERANCE = "TOLERANCE"
+    NONFINITE = "NONFINITE"
+    # Could not be compared (status `error`).
+    GOLDEN_MISSING = "GOLDEN_MISSING"
+    MY_MISSING = "MY_MISSING"
+    SHAPE_MISMATCH = "SHAPE_MISMATCH"
+    LAYOUT_MISMATCH = "LAYOUT_MISMATCH"
+    ENTRY_MALFORMED = "ENTRY_MALFORMED"
+    ENTRY_DUPLICATE = "ENTRY_DUPLICATE"
+    FORMAT_UNKNOWN = "FORMAT_UNKNOWN"
+    DTYPE_UNSUPPORTED = "DTYPE_UNSUPPORTED"
+    NOT_A_TENSOR = "NOT_A_TENSOR"
+    UNSAFE_PICKLE = "UNSAFE_PICKLE"
+    FILE_UNREADABLE = "FILE_UNREADABLE"
+    BIN_MALFORMED = "BIN_MALFORMED"
+    BIN_TRUNCATED = "BIN_TRUNCATED"
+    BIN_ALIAS = "BIN_ALIAS"
+    PTH_MALFORMED = "PTH_MALFORMED"
+    NPY_MALFORMED = "NPY_MALFORMED"
+    SAFETENSORS_MALFORMED = "SAFETENSORS_MALFORMED"
+    INTERNAL = "INTERNAL"
+
+
+class AitCmpError(Exception):
+    """The root of everything that ait_cmp raises on purpose."""
+
+
+class UsageError(AitCmpError):
+    """The command, the config or the mapping as a whole is wrong."""
+
+
+class PairError(AitCmpError):
+    """One pair cannot be compared; `reason` is its code, the message its sentence."""
+
+    def __init__(self, reason: Reason, sentence: str) -> None:
+        super().__init__(reason, sentence)
+        self.reason = reason
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class ReportError(AitCmpError):
+    """The report could not be written."""
+
+
+def os_reason(error: OSError) -> str:
+    """The operating system's words for `error`, without its number and path."""
+    return (error.strerror or str(error)).lower()

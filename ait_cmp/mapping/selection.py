@@ -1,0 +1,47 @@
+"""Which entries are compared, and where moved files are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from ait_cmp.pair import Pair
+from ait_cmp.tokens import Tokens
+
+__all__ = ["PathMap", "Selection"]
+
+
+@dataclass(frozen=True, slots=True)
+class PathMap:
+    """Replacements of path prefixes, for dumps that were moved; the longest match wins."""
+
+    prefixes: dict[str, str] = field(default_factory=dict)
+
+    def apply(self, path: str) -> str | None:
+        """`path` under its new prefix; None where no prefix matches whole components."""
+        for old in sorted(self.prefixes, key=len, reverse=True):
+            stem = old.rstrip("/")
+            if path == stem or path.startswith(f"{stem}/"):
+                return self.prefixes[old].rstrip("/") + path[len(stem) :]
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which entries are compared: tokens and data_id globs; None means all."""
+
+    tokens: Tokens | None = None
+    data_ids: Sequence[str] | None = None
+
+    def __contains__(self, pair: object) -> bool:
+        return isinstance(pair, Pair) and self._token(pair) and self._data_id(pair)
+
+    def _token(self, pair: Pair) -> bool:
+        # An entry whose token cannot be read is shown rather than lost.
+        return self.tokens is None or pair.token_id is None or pair.token_id in self.tokens
+
+    def _data_id(self, pair: Pair) -> bool:
+        return self.data_ids is None or any(
+            fnmatchcase(pair.data_id, glob) for glob in self.data_ids
+        )

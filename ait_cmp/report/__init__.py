@@ -1,0 +1,77 @@
+"""One module per output, behind one function (frame, path).
+
+To add a report: one module with a writer, one row in `REPORTS`, its name in the `formats` of a
+file in `conf/report/`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import polars as pl
+
+from ait_cmp.comparison import Row
+from ait_cmp.errors import ReportError, os_reason
+from ait_cmp.report.columns import frame
+from ait_cmp.report.table import write_csv, write_parquet
+
+__all__ = ["REPORTS", "merge_reports", "write_reports"]
+
+STEM = "cmp_report"
+
+# Format, which is also the suffix -> writer.
+REPORTS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
+    "csv": write_csv,
+    "parquet": write_parquet,
+}
+
+
+def write_reports(rows: Sequence[Row], folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write `rows` to `folder` in every format; the paths written.
+
+    All are written beside their places first and renamed together, so that an old report stays
+    whole until the new one is. Raises ReportError.
+    """
+    return _write(frame(rows), folder, formats)
+
+
+def merge_reports(
+    reports: Sequence[tuple[str, Path]], folder: Path, formats: Sequence[str]
+) -> tuple[pl.DataFrame, list[Path]]:
+    """One report of several jobs' parquet reports (job name, path), a `job` column in front."""
+    frames = [
+        pl.read_parquet(path).select(pl.lit(job, pl.String).alias("job"), pl.all())
+        for job, path in reports
+    ]
+    merged = pl.concat(frames) if frames else frame([])
+    return merged, _write(merged, folder, formats)
+
+
+def _write(table: pl.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
+    paths = [folder / f"{STEM}.{name}" for name in formats]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as clean_up:
+            temporaries = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
+            for name, temporary in zip(formats, temporaries, strict=True):
+                clean_up.callback(temporary.unlink, missing_ok=True)
+                REPORTS[name](table, temporary)
+                _sync(temporary)
+            for temporary, path in zip(temporaries, paths, strict=True):
+                os.replace(temporary, path)
+    except OSError as exc:
+        raise ReportError(
+            f"the report cannot be written to {folder}: {os_reason(exc)}; "
+            "free the place or choose another with output=…"
+        ) from exc
+    except pl.exceptions.PolarsError as exc:
+        raise ReportError(f"the report cannot be written to {folder}: {exc}") from exc
+    return paths
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,114 @@
+"""What a person sees: progress on stderr, the summary on stdout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ait_cmp.verdict import Status
+
+__all__ = ["show_summary", "track"]
+
+T = TypeVar("T")
+_PLAIN_INTERVAL = 10.0  # seconds between progress lines where no bar can be drawn
+_SHOWN = {
+    "cosine_similarity": "cosine",
+    "relative_euclidean_distance": "rel dist",
+    "max_absolute_error": "max abs err",
+}
+_FILE_WIDTH = 160
+_STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.ERROR: "yellow"}
+
+
+def track(items: Iterable[T], total: int) -> Iterator[T]:
+    """`items` with their progress shown: a bar on a terminal, plain lines elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (
+            TextColumn("comparing"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=console, transient=True) as progress:
+            yield from progress.track(items, total=total)
+    else:
+        yield from _track_plainly(console, items, total)
+
+
+def _track_plainly(console: Console, items: Iterable[T], total: int) -> Iterator[T]:
+    last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        if time.monotonic() - last > _PLAIN_INTERVAL:
+            last = time.monotonic()
+            console.print(f"compared {done} of {total}", highlight=False)
+
+
+def show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
+    """Counts, the first row that does not pass, the `worst` rows, where the report is."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = _FILE_WIDTH
+    counts = {status: int((rows["status"] == status).sum()) for status in Status}
+    console.print(
+        f"{len(rows)} rows: "
+        + ", ".join(f"[{_STYLES[one]}]{counts[one]} {one}[/]" for one in Status)
+    )
+    bad = rows.filter(pl.col("status") != Status.PASS)
+    if len(bad):
+        _show_first(console, bad)
+    if len(bad) and worst:
+        _show_worst(console, bad, worst)
+    for path in paths:
+        console.print(f"report: {escape(str(path))}")
+
+
+def _show_first(console: Console, bad: pl.DataFrame) -> None:
+    """The first failing row in (token, dump order); of errors, when nothing else fails."""
+    failing = bad.filter(pl.col("status") == Status.FAIL)
+    first = (failing if len(failing) else bad).sort(
+        "token_id", "order", nulls_last=True, maintain_order=True
+    )
+    row = first.row(0, named=True)
+    kind = "failing" if len(failing) else "not compared"
+    console.print(f"first {kind}: {escape(_name(row))}: {escape(row['cmp_fail_reason'])}")
+    if row["worst_index"]:
+        console.print(
+            f"  worst element {escape(row['worst_index'])}: "
+            f"golden {row['worst_golden']}, my {row['worst_my']}"
+        )
+
+
+def _show_worst(console: Console, bad: pl.DataFrame, worst: int) -> None:
+    ranked = bad.sort(
+        pl.col("relative_euclidean_distance").fill_null(float("inf")),
+        descending=True,
+        maintain_order=True,
+    ).head(worst)
+    table = Table(title=f"worst {len(ranked)} of {len(bad)} rows that do not pass")
+    for heading in ("token", "data_id", "status", "reason", *_SHOWN.values(), "worst element"):
+        table.add_column(heading, overflow="fold", no_wrap=heading != "data_id")
+    for row in ranked.iter_rows(named=True):
+        table.add_row(
+            "" if row["token_id"] is None else str(row["token_id"]),
+            escape(row["data_id"]),
+            f"[{_STYLES[row['status']]}]{row['status']}[/]",
+            row["reason"],
+            *("" if row[name] is None else f"{row[name]:.6g}" for name in _SHOWN),
+            escape(row["worst_index"] or ""),
+        )
+    console.print(table)
+
+
+def _name(row: dict[str, object]) -> str:
+    token = "" if row["token_id"] is None else f"token {row['token_id']} "
+    return f"{token}{row['data_id']}"

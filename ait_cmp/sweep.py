@@ -1,0 +1,109 @@
+"""Sweeps: each job leaves a record in its folder, the records make one merged report.
+
+Records are files, so that it does not matter in which process or on which machine the
+launcher ran a job, or that a later job raised.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+__all__ = ["Job", "JobRecord", "RememberSweep", "Sweep", "job_record", "take_current"]
+
+_SWEEP_ID = "AIT_CMP_SWEEP"
+_RECORD = "job.json"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """How one job of a sweep ended; written to its folder."""
+
+    sweep: str
+    number: int
+    overrides: list[str]
+    status: int
+
+    def write(self, folder: Path) -> None:
+        """Leave this record in the job's folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _RECORD).write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that ended; `name` is what it was given that not every job was."""
+
+    name: str
+    folder: Path
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The sweep that this process started."""
+
+    sweep: str
+    folder: Path
+    output: Path
+    formats: tuple[str, ...]
+    worst: int
+
+    def jobs(self) -> list[Job]:
+        """The jobs of this sweep that ended, in order."""
+        found: list[tuple[JobRecord, Path]] = []
+        for path in self.folder.glob(f"*/{_RECORD}"):
+            record = JobRecord(**json.loads(path.read_text(encoding="utf-8")))
+            if record.sweep == self.sweep:
+                found.append((record, path.parent))
+        found.sort(key=lambda pair: pair[0].number)
+        given = [set(record.overrides) for record, _ in found]
+        common = set.intersection(*given) if len(given) > 1 else set()
+        return [
+            Job(
+                ",".join(one for one in record.overrides if one not in common),
+                folder,
+                record.status,
+            )
+            for record, folder in found
+        ]
+
+
+_current: Sweep | None = None
+
+
+def take_current() -> Sweep | None:
+    """The sweep that was started in this process since the last call; None when there was none."""
+    global _current
+    taken, _current = _current, None
+    return taken
+
+
+class RememberSweep(Callback):
+    """Notes where a sweep goes when it starts; the end is not left to a callback, since Hydra
+    skips it when a job raises."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra in the process that starts the sweep."""
+        global _current
+        sweep_id = uuid.uuid4().hex
+        os.environ[_SWEEP_ID] = sweep_id  # reaches the jobs, in whatever process they run
+        _current = Sweep(
+            sweep_id,
+            Path(config.hydra.sweep.dir),
+            Path(config.output),
+            tuple(config.report.formats),
+            config.report.worst,
+        )
+
+
+def job_record(number: int, overrides: list[str], status: int) -> JobRecord:
+    """The record of a job of the sweep that it runs in."""
+    return JobRecord(os.environ.get(_SWEEP_ID, ""), number, overrides, status)

@@ -1,0 +1,50 @@
+"""Real dumps for the tests of the command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ait_cmp import dump_data, write_bin
+
+Dump = Callable[..., Path]
+
+
+@pytest.fixture
+def make_dump(tmp_path: Path) -> Dump:
+    """Makes a dump of `tokens` x `layers` pairs; `wrong` maps (token, layer) to a changed my."""
+
+    def make(
+        tokens: int = 2,
+        layers: int = 3,
+        wrong: dict[tuple[int, int], torch.Tensor | None] | None = None,
+        name: str = "run",
+    ) -> Path:
+        generator = torch.Generator().manual_seed(0)
+        folder = tmp_path / name
+        (folder / "my").mkdir(parents=True)
+        for token in range(tokens):
+            for layer in range(layers):
+                golden = torch.randn(4, 6, generator=generator)
+                my = (wrong or {}).get((token, layer), golden.bfloat16())
+                path = folder / "my" / f"{token}_{layer}.bin"
+                if my is not None:
+                    write_bin(path, my)
+                dump_data(token, f"layer{layer}.q", golden, path, folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _work_in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test writes into the checkout; child processes still find the package."""
+    root = str(Path(__file__).parent.parent)
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([root, *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
+    )
+    monkeypatch.chdir(tmp_path)

@@ -1,0 +1,356 @@
+"""The command, from arguments to exit status and files, on real dumps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from ait_cmp import ait
+from ait_cmp.__main__ import main
+from ait_cmp.report import REPORTS
+from ait_cmp.report.columns import COLUMNS
+from tests.conftest import Dump
+
+FIELD_COLUMNS = (
+    "token_id,data_id,golden_data_path,golden_dtype,golden_shape,golden_max_value,"
+    "golden_min_value,golden_mean_value,my_data_path,my_dtype,my_shape,my_max_value,my_min_value,"
+    "my_mean_value,cosine_similarity,max_relative_error,mean_relative_error,max_absolute_error,"
+    "mean_absolute_error,kl_divergence,relative_euclidean_distance,cmp_fail_reason,status,reason,"
+    "dump,order,elements"
+)
+
+
+def _report(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "cmp_report.parquet")
+
+
+def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "ait_cmp", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_every_row_passes(make_dump: Dump, tmp_path: Path) -> None:
+    assert main([f"golden_path={make_dump()}", "output=report"]) == 0
+    rows = _report(tmp_path / "report")
+    assert rows["status"].to_list() == ["pass"] * 6
+    assert rows["token_id"].to_list() == [0, 0, 0, 1, 1, 1]
+    assert rows["order"].to_list() == list(range(6))
+    assert rows["golden_shape"].unique().to_list() == ["[4, 6]"]
+    assert rows["my_dtype"].unique().to_list() == ["torch.bfloat16"]
+
+
+def test_columns_stand_in_the_order_of_the_field(make_dump: Dump, tmp_path: Path) -> None:
+    main([f"golden_path={make_dump()}"])
+    header = (tmp_path / "cmp_report.csv").read_text().splitlines()[0]
+    assert header.startswith(FIELD_COLUMNS)
+    assert header.split(",") == list(COLUMNS)
+
+
+def test_csv_numbers_are_written_in_full(make_dump: Dump, tmp_path: Path) -> None:
+    main([f"golden_path={make_dump()}"])
+    numbers = [name for name, (dtype, _) in COLUMNS.items() if dtype == pl.Float64]
+    exact = _report(tmp_path).select(numbers)
+    text = pl.read_csv(tmp_path / "cmp_report.csv", infer_schema=False).select(numbers)
+    assert text.select(pl.all().cast(pl.Float64)).equals(exact)
+
+
+def test_a_failing_row_gives_1_and_is_named(
+    make_dump: Dump, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = make_dump(wrong={(1, 2): torch.ones(4, 6)})
+    assert main([f"golden_path={dump}"]) == 1
+    rows = _report(tmp_path)
+    assert rows.filter(pl.col("status") == "fail")["data_id"].to_list() == ["layer2.q"]
+    assert "6 rows: 5 pass, 1 fail, 0 error" in (out := capsys.readouterr().out)
+    assert "first failing: token 1 layer2.q: " in out
+
+
+def test_an_error_row_gives_3_and_hides_no_other(make_dump: Dump, tmp_path: Path) -> None:
+    wrong: dict[tuple[int, int], torch.Tensor | None] = {
+        (0, 0): None,
+        (0, 1): torch.ones(2),
+        (1, 0): torch.ones(4, 6),
+    }
+    dump = make_dump(wrong=wrong)
+    (dump / "my" / "0_2.bin").write_bytes(b"$Version=1.0\n")
+    assert main([f"golden_path={dump}"]) == 3
+    rows = _report(tmp_path)
+    reasons = ["MY_MISSING", "SHAPE_MISMATCH", "BIN_TRUNCATED", "TOLERANCE", None, None]
+    assert rows["reason"].to_list() == reasons
+    assert rows["status"].to_list() == ["error"] * 3 + ["fail", "pass", "pass"]
+    assert all(rows.filter(pl.col("status") != "pass")["cmp_fail_reason"].str.len_chars() > 20)
+    assert main([f"golden_path={dump}", "fail_on=never"]) == 0
+
+
+def test_selection(make_dump: Dump, tmp_path: Path) -> None:
+    dump = make_dump(tokens=4)
+    assert main([f"golden_path={dump}", "tokens=0-3/2", "data_ids=[layer1.*,layer2.q]"]) == 0
+    rows = _report(tmp_path)
+    assert rows["token_id"].to_list() == [0, 0, 2, 2]
+    assert rows["data_id"].unique(maintain_order=True).to_list() == ["layer1.q", "layer2.q"]
+
+
+def test_nothing_selected_is_no_success(make_dump: Dump) -> None:
+    assert main([f"golden_path={make_dump()}", "tokens=99"]) == 3
+
+
+def test_my_path_as_folder_and_as_file(make_dump: Dump, tmp_path: Path) -> None:
+    dump = make_dump()
+    (dump / "my").rename(tmp_path / "moved")
+    assert main([f"golden_path={dump}"]) == 3
+    assert main([f"golden_path={dump}", "my_path=moved"]) == 0
+    assert main([f"golden_path={dump}", f"path_map={{{dump}/my:{tmp_path}/moved}}"]) == 0
+    (tmp_path / "moved").rename(dump / "my")
+    assert main([f"golden_path={dump}", f"my_path={dump}/my/1_2.bin"]) == 0
+    assert _report(tmp_path)["data_id"].to_list() == ["layer2.q"]
+
+
+def test_one_file_against_one_file(make_dump: Dump, tmp_path: Path) -> None:
+    dump = make_dump()
+    golden = next(dump.rglob("0/layer1.q_tensor.pth"))
+    assert main([f"golden_path={golden}", f"my_path={dump}/my/0_1.bin"]) == 0
+    assert main([f"golden_path={golden}", f"my_path={dump}/my/1_1.bin"]) == 1
+    assert _report(tmp_path)["token_id"].to_list() == [None]
+
+
+def test_metrics_ait_changes_numbers_and_no_verdict(make_dump: Dump, tmp_path: Path) -> None:
+    dump = make_dump(wrong={(0, 0): torch.ones(4, 6)})
+    assert main([f"golden_path={dump}", "metrics=ait", "output=ait"]) == 1
+    assert main([f"golden_path={dump}", "output=standard"]) == 1
+    ait_rows, rows = _report(tmp_path / "ait"), _report(tmp_path / "standard")
+    assert ait_rows["status"].equals(rows["status"])
+    squared = rows["relative_euclidean_distance"] ** 2
+    assert ait_rows["relative_euclidean_distance"].to_list() == pytest.approx(squared.to_list())
+    assert ait_rows["rmse"].null_count() == len(rows)
+
+
+def test_left_out_metrics_are_empty_columns(make_dump: Dump, tmp_path: Path) -> None:
+    assert main([f"golden_path={make_dump()}", "metrics.names=[rmse]"]) == 0
+    rows = _report(tmp_path)
+    assert rows["kl_divergence"].null_count() == len(rows)
+    assert rows["rmse"].null_count() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["golden_pth=x"], "did you mean 'golden_path'?"),
+        (["golden_path=x", "metrics.epsilon=small"], "metrics.epsilon=small"),
+        ([], "golden_path is missing"),
+        (["golden_path=nowhere"], "golden_path=nowhere does not exist"),
+        (["golden_path=."], "holds no metadata.json"),
+        (["golden_path=x", "tokens=10:20"], "write 7, 0-9"),
+        (["golden_path=x", "tokens=9-1"], "empty range"),
+        (["golden_path=x", "tolerance=lax"], "choose tolerance from dtype, none, strict"),
+        (["golden_path=x", "+tolerance.default.rmsee.max=1"], "there is no 'rmsee'"),
+        (["golden_path=x", "+tolerance.default.rmse.max=much"], "NUMBER"),
+        (["golden_path=x", "+surprise=1"], "there is no setting 'surprise'"),
+        (["golden_path=x", "path_map=3"], "path_map={/old/place:/new/place}"),
+        (["golden_path=x", "metrics.names=[rmsee]"], "choose from"),
+        (["golden_path=x", "report.formats=[doc]"], "choose from csv, parquet"),
+        (["golden_path=/a=b"], "two pairs of quotes"),
+        (["golden_path=x", "--config-dir", "nowhere"], "nowhere"),
+        (["golden_path=a.bin"], "pass my_path=FILE"),
+        (["golden_path=a.bin", "my_path=b.bin"], "golden_path=a.bin does not exist"),
+    ],
+)
+def test_mistakes_end_in_one_sentence_and_2(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+    assert error.startswith("ait_cmp: error: ")
+    assert len(error.splitlines()) == 1
+
+
+def test_an_unreadable_mapping_gives_2(make_dump: Dump) -> None:
+    dump = make_dump()
+    next(dump.rglob("metadata.json")).write_text('{"a": ')
+    assert main([f"golden_path={dump}"]) == 2
+
+
+def test_a_report_that_cannot_be_written_gives_4(make_dump: Dump) -> None:
+    dump = make_dump()
+    Path("file").touch()
+    assert main([f"golden_path={dump}", "output=file/below"]) == 4
+
+
+def test_an_old_report_stays_when_the_new_one_fails(
+    make_dump: Dump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dump = make_dump()
+    assert main([f"golden_path={dump}"]) == 0
+    old = {path: path.read_bytes() for path in tmp_path.glob("cmp_report.*")}
+
+    def full(frame: pl.DataFrame, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(REPORTS, "parquet", full)
+    assert main([f"golden_path={dump}", "tokens=0"]) == 4
+    assert {path: path.read_bytes() for path in tmp_path.glob("cmp_report.*")} == old
+    assert not list(tmp_path.glob(".cmp_report*"))
+
+
+def test_nothing_but_the_report_is_written(make_dump: Dump, tmp_path: Path) -> None:
+    dump = make_dump()
+    Path("empty").mkdir()
+    os.chdir("empty")
+    assert main([f"golden_path={dump}", "output=../report"]) == 0
+    assert list(Path.cwd().iterdir()) == []
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        "cmp_report.csv",
+        "cmp_report.parquet",
+    }
+
+
+def test_results_go_to_stdout_and_logs_to_stderr(make_dump: Dump) -> None:
+    done = _run(f"golden_path={make_dump()}", "tokens=99")
+    assert done.returncode == 3
+    assert done.stdout.startswith("0 rows")
+    assert done.stderr.startswith("WARNING: nothing to compare")
+
+
+def test_a_config_folder_of_the_user(make_dump: Dump, tmp_path: Path) -> None:
+    (tmp_path / "mine" / "tolerance").mkdir(parents=True)
+    (tmp_path / "mine" / "tolerance" / "tight.yaml").write_text(
+        "name: tight\nrules:\n"
+        "- {data_ids: ['layer1.*'], tokens: '1', limits: {rmse: {max: 1.0e-9}}}\n"
+    )
+    arguments = [f"golden_path={make_dump()}", "tolerance=tight"]
+    assert main([*arguments, "--config-dir", "mine"]) == 1
+    failing = _report(tmp_path).filter(pl.col("status") == "fail")
+    assert failing["data_id"].to_list() == ["layer1.q"]
+    assert failing["token_id"].to_list() == [1]
+
+
+def test_tolerance_overrides_on_the_command_line(make_dump: Dump) -> None:
+    arguments = [f"golden_path={make_dump()}", "tolerance=none"]
+    assert main(arguments) == 0
+    assert main([*arguments, "+tolerance.default.rmse.max=1e-9"]) == 1
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_sweep_merges_its_jobs(make_dump: Dump, tmp_path: Path, place: int) -> None:
+    """`-m` anywhere on the line; the worst exit status; one merged report."""
+    dump = make_dump(tokens=3, wrong={(1, 0): torch.ones(4, 6)})
+    arguments = [f"golden_path={dump}", "output=out", "tokens=0,1-2"]
+    arguments.insert(place, "-m")
+    assert main(arguments) == 1
+    merged = _report(tmp_path / "out")
+    assert merged["job"].to_list() == ["tokens=0"] * 3 + ["tokens=1-2"] * 6
+    assert len(_report(tmp_path / "out" / "jobs" / "0")) == 3
+    assert len(_report(tmp_path / "out" / "jobs" / "1")) == 6
+
+
+def test_a_job_that_fails_hides_no_other(
+    make_dump: Dump, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["-m", f"golden_path={make_dump()}", "output=out", "tokens=0,oops,1"]
+    assert main(arguments) == 2
+    assert _report(tmp_path / "out")["token_id"].to_list() == [0, 0, 0, 1, 1, 1]
+    assert "merged report of 2 of 3 jobs" in capsys.readouterr().out
+
+
+def test_a_sweep_that_hydra_refuses_leaves_the_old_report(make_dump: Dump, tmp_path: Path) -> None:
+    """Hydra composes every job before it runs the first."""
+    dump = make_dump()
+    assert main(["-m", f"golden_path={dump}", "output=out", "tolerance=none,dtype"]) == 0
+    assert main(["-m", f"golden_path={dump}", "output=out", "tolerance=none,oops"]) == 2
+    assert len(_report(tmp_path / "out")) == 12
+
+
+def test_sweeps_of_different_keys_do_not_mix(make_dump: Dump, tmp_path: Path) -> None:
+    dump = make_dump(tokens=3)
+    assert main(["-m", f"golden_path={dump}", "output=out", "tokens=0,1,2"]) == 0
+    assert main(["-m", f"golden_path={dump}", "output=out", "tolerance=none,dtype"]) == 0
+    assert _report(tmp_path / "out")["job"].unique(maintain_order=True).to_list() == [
+        "tolerance=none",
+        "tolerance=dtype",
+    ]
+
+
+def test_a_job_that_raises_hides_no_other(
+    make_dump: Dump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug of ours in one job: its status counts, the others' rows are merged."""
+    import ait_cmp.run
+
+    working = ait_cmp.run.run
+
+    def run(settings: ait_cmp.run.Settings) -> int:
+        if settings.output.name == "0":
+            raise RuntimeError("bug")
+        return working(settings)
+
+    monkeypatch.setattr(ait_cmp.run, "run", run)
+    assert main(["-m", f"golden_path={make_dump()}", "output=out", "tokens=0,1"]) == 4
+    assert _report(tmp_path / "out")["token_id"].to_list() == [1, 1, 1]
+
+
+def test_interrupt_gives_130(make_dump: Dump, tmp_path: Path) -> None:
+    """Ctrl-C in a real process that has begun to read tensors."""
+    dump = make_dump(tokens=100)
+    command = [sys.executable, "-m", "ait_cmp", f"golden_path={dump}", "output=out"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not _maps_a_dump(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in error
+    assert not (tmp_path / "out" / "cmp_report.csv").exists()
+
+
+def _maps_a_dump(pid: int) -> bool:
+    """Whether the process has begun to read tensors."""
+    return ".bin" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_the_original_command_line(make_dump: Dump, tmp_path: Path) -> None:
+    dump = make_dump(wrong={(0, 0): torch.ones(4, 6)})
+    odd = "a b,${c}='\"=\\"  # the original took any path
+    arguments = ["llm", "compare", "--golden-path", str(dump), "--output", odd]
+    assert ait.main([*arguments, "--log-level", "error"]) == 1
+    assert len(_report(tmp_path / odd)) == 6
+    short = [
+        "llm",
+        "compare",
+        "-gp",
+        str(dump),
+        "-mp",
+        f"{dump}/my/0_1.bin",
+        "-l",
+        "info",
+        "-o",
+        "s",
+    ]
+    assert ait.main(short) == 0
+    assert len(_report(tmp_path / "s")) == 1
+
+
+def test_importing_for_help_is_light() -> None:
+    """`--help` answers without the heavy libraries."""
+    code = (
+        "import sys, json\nfrom ait_cmp.__main__ import main\n"
+        "main(['--help'])\nprint(json.dumps(list(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    modules = set(json.loads(done.stdout.splitlines()[-1]))
+    assert not modules & {"torch", "polars", "numba", "numpy"}
+    assert "golden_path" in done.stdout

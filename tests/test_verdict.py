@@ -1,0 +1,151 @@
+"""Verdicts: which limits apply, and what a row says when it breaks one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ait_cmp import Limit, Rule, Tolerance, UsageError, compare
+from ait_cmp.config import load_tolerance
+from ait_cmp.dtypes import DTYPES
+from ait_cmp.errors import Reason
+from ait_cmp.tokens import parse_tokens
+from ait_cmp.verdict import NonFinite, Status, Subject
+
+F32, BF16, I64 = DTYPES["float32"], DTYPES["bfloat16"], DTYPES["int64"]
+
+
+def _subject(data_id: str = "layer0.q", token_id: int | None = 3) -> Subject:
+    return Subject(data_id, token_id, F32, BF16)
+
+
+def test_the_first_matching_rule_gives_the_limits() -> None:
+    one, two, default = ({"rmse": Limit(max=number)} for number in (1.0, 2.0, 3.0))
+    tolerance = Tolerance(
+        "t",
+        rules=(
+            Rule(one, data_ids=("layer0.*",), tokens=parse_tokens("0-2")),
+            Rule(two, dtypes=("bfloat16",)),
+        ),
+        default=default,
+    )
+    assert tolerance.limits(_subject(token_id=1)) is one
+    assert tolerance.limits(_subject(token_id=3)) is two
+    assert tolerance.limits(Subject("layer0.q", 3, F32, F32)) is default
+    assert tolerance.limits(_subject(token_id=None)) is two
+
+
+@pytest.mark.parametrize(
+    ("golden", "my", "expected"),
+    [(F32, BF16, BF16), (BF16, F32, BF16), (I64, F32, F32), (I64, I64, I64)],
+)
+def test_rules_match_the_coarser_type(golden: object, my: object, expected: object) -> None:
+    assert Subject("q", 0, golden, my).coarser is expected  # type: ignore[arg-type]
+
+
+def test_a_broken_limit_is_explained() -> None:
+    result = compare(
+        golden=torch.ones(4), my=torch.ones(4) * 1.5, tolerance={"rmse": Limit(max=0.25)}
+    )
+    assert result.verdict.status is Status.FAIL
+    assert result.verdict.reason is Reason.TOLERANCE
+    assert result.verdict.sentence.startswith(
+        "rmse is 0.5, above its max 0.25 by 0.25; max=0.5 would pass"
+    )
+
+
+def test_the_limit_that_would_pass_does_pass() -> None:
+    golden, my = torch.tensor([1.0, 2.0]), torch.tensor([1.1, 1.9])
+    value = compare(golden=golden, my=my).metrics["relative_euclidean_distance"]
+    assert value is not None
+    name = "relative_euclidean_distance"
+    assert compare(golden=golden, my=my, tolerance={name: Limit(max=value)}).passed
+    below = math.nextafter(value, 0)
+    assert not compare(golden=golden, my=my, tolerance={name: Limit(max=below)}).passed
+
+
+def test_a_limit_whose_metric_has_no_value_is_no_pass() -> None:
+    """A zero golden has no relative error; a limit on it alone must not let anything through."""
+    limits = {"max_relative_error": Limit(max=0.1)}
+    golden = torch.zeros(4)
+    assert not compare(golden=golden, my=torch.full((4,), 9.0), tolerance=limits).passed
+    assert compare(golden=golden, my=torch.zeros(4), tolerance=limits).passed
+
+
+@pytest.mark.parametrize(
+    ("policy", "alike", "different"),
+    [(NonFinite.ALIKE, True, False), (NonFinite.NONE, False, False), (NonFinite.ANY, True, True)],
+)
+def test_policy_for_nonfinite_elements(policy: NonFinite, alike: bool, different: bool) -> None:
+    tolerance = Tolerance("t", nonfinite=policy)
+    nan, one = torch.tensor([math.nan, 1.0]), torch.tensor([1.0, 1.0])
+    assert compare(golden=nan, my=nan, tolerance=tolerance).passed is alike
+    result = compare(golden=one, my=nan, tolerance=tolerance)
+    assert result.passed is different
+    assert different or result.verdict.reason is Reason.NONFINITE
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_default_passes_one_rounding_and_fails_a_shift(dtype: torch.dtype) -> None:
+    golden = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    assert compare(golden=golden, my=golden.to(dtype)).passed
+    assert not compare(golden=golden, my=golden.roll(1, 0).to(dtype)).passed
+    assert not compare(golden=golden, my=(golden * 1.1).to(dtype)).passed
+
+
+def test_default_takes_integers_exactly() -> None:
+    ids = torch.arange(10)
+    assert compare(golden=ids, my=ids.int()).passed
+    assert not compare(golden=ids, my=ids + torch.eye(10, dtype=torch.long)[3]).passed
+
+
+def test_strict_agrees_with_assert_close() -> None:
+    golden = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    for scale in (1 + 1e-7, 1 + 1e-6, 1 + 1e-5):
+        my = golden * scale
+        try:
+            torch.testing.assert_close(my, golden)
+            close = True
+        except AssertionError:
+            close = False
+        assert compare(golden=golden, my=my, tolerance="strict").passed is close
+
+
+def test_none_judges_nothing() -> None:
+    assert compare(golden=torch.ones(2), my=torch.tensor([7.0, math.nan]), tolerance="none").passed
+
+
+def test_shapes_must_be_equal() -> None:
+    result = compare(golden=torch.ones(1, 3), my=torch.ones(3))
+    assert result.verdict.status is Status.ERROR
+    assert result.verdict.reason is Reason.SHAPE_MISMATCH
+    assert "[1, 3]" in result.verdict.sentence
+    assert "dimensions of 1" in result.verdict.sentence
+    assert result.metrics == {}
+
+
+def test_unknown_names_are_refused() -> None:
+    ones = torch.ones(2)
+    with pytest.raises(UsageError, match=r"nosuch.*dtype, none, strict"):
+        compare(golden=ones, my=ones, tolerance="nosuch")
+    with pytest.raises(UsageError, match="cosine"):
+        compare(golden=ones, my=ones, tolerance={"cosine": Limit(min=0.9)})
+    with pytest.raises(UsageError, match="ait"):
+        compare(golden=ones, my=ones, metrics="nosuch")
+    with pytest.raises(TypeError, match="my must be"):
+        compare(golden=ones, my=[1.0, 1.0])
+
+
+def test_shipped_tolerances_cover_every_type() -> None:
+    tolerance = load_tolerance("dtype")
+    for dtype in DTYPES.values():
+        assert tolerance.limits(Subject("q", 0, dtype, dtype))
+
+
+def test_repr_tells_the_story() -> None:
+    text = repr(compare(golden=torch.ones(2, 2), my=torch.tensor([[1.0, 1.0], [1.0, 3.0]])))
+    assert text.startswith("FAIL TOLERANCE")
+    assert "worst element [1, 1]: golden 1.0, my 3.0" in text
+    assert "cosine_similarity: 0.866" in text
