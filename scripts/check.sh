@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Checks format, lint and types; changes nothing.
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+python -m ruff format --check
+python -m ruff check
+python -m mypy
