@@ -121,19 +121,16 @@ os.register_at_fork(after_in_child=_forget_parent)
 
 
 def _token(token_id: SupportsIndex | str) -> int:
-    wrong = TypeError(f"token_id must be a whole number, not {reprlib.repr(token_id)}")
     if isinstance(token_id, str) and re.fullmatch("[0-9]{1,100}", token_id):
         token_id = int(token_id)
-    if isinstance(token_id, (bool, str)):
-        raise wrong
     try:
+        if isinstance(token_id, (bool, str)):
+            raise TypeError("no number")
         number = operator.index(token_id)
-    except TypeError as exc:  # also of arrays and tensors, which only some of the time convert
-        raise wrong from exc
+    except TypeError as exc:  # also from tensors and arrays, of which only some are numbers
+        raise TypeError(f"token_id must be a whole number, not {reprlib.repr(token_id)}") from exc
     if not 0 <= number < 10**18:
-        raise ValueError(
-            f"token_id must be 0 or more (and below 10**18), not {reprlib.repr(number)}"
-        )
+        raise ValueError("token_id must be 0 or more, and below 10**18")
     return number
 
 

@@ -59,9 +59,9 @@ class MetadataFile:
 
     def close(self) -> None:
         """Give the descriptor back; the file is complete at any time."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        descriptor, self._file = self._file, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def _add_entry(self, data_id: str, entry: bytes) -> bool:
         region, text = self._regions[data_id], b", " + entry
@@ -100,7 +100,7 @@ class MetadataFile:
         """Write the file anew: `texts` by data_id, with `entry` added, and blanks for more."""
         texts[data_id] = texts[data_id] + b", " + entry if data_id in texts else entry
         tail = _ROOM + sum(map(len, texts.values()))
-        content, regions = bytearray(b"{"), {}
+        content, regions = bytearray(b"{"), dict[str, _Region]()
         for key, text in texts.items():
             content += (b"},\n" if regions else b"") + _key(key)
             start = len(content)
