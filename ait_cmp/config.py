@@ -13,12 +13,14 @@ from ait_cmp.comparison import MetricChoice
 from ait_cmp.dtypes import DTYPES
 from ait_cmp.errors import UsageError
 from ait_cmp.executor import EXECUTORS
+from ait_cmp.executor import Limits as ExecutionLimits
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection
 from ait_cmp.metrics import DEFINITIONS, METRICS
 from ait_cmp.report import REPORTS
 from ait_cmp.run import Settings
 from ait_cmp.schema import (
     Config,
+    ExecutorConfig,
     FailOn,
     MetricsConfig,
     RuleConfig,
@@ -56,6 +58,7 @@ def resolve(config: DictConfig) -> Settings:
         epsilon=_epsilon(values.metrics.epsilon),
         tolerance=make_tolerance(values.tolerance),
         executor=_one_of("executor.kind", values.executor.kind, EXECUTORS),
+        limits=_execution_limits(values.executor),
         formats=tuple(_one_of("report.formats", one, REPORTS) for one in values.report.formats),
         worst=max(0, values.report.worst),
         output=Path(values.output),
@@ -121,6 +124,19 @@ def _metrics(values: MetricsConfig) -> MetricChoice:
     names = list(table) if values.names is None else values.names
     return MetricChoice(
         values.definition, tuple(_one_of("metrics.names", name, table) for name in names)
+    )
+
+
+def _execution_limits(values: ExecutorConfig) -> ExecutionLimits:
+    for name in ("workers", "row_timeout", "memory_limit"):
+        number = getattr(values, name)
+        if number is not None and not number > 0:
+            raise UsageError(f"executor.{name}={number} must be above 0, or null for no limit")
+    memory = values.memory_limit
+    return ExecutionLimits(
+        workers=values.workers,
+        row_timeout=values.row_timeout,
+        memory=None if memory is None else int(memory * 2**30),
     )
 
 

@@ -9,13 +9,15 @@ from enum import IntEnum
 from pathlib import Path
 
 from ait_cmp.comparison import MetricChoice, Row, conclude, failed
-from ait_cmp.engine.pair import Request, Wanted, measure
-from ait_cmp.executor import EXECUTORS
+from ait_cmp.engine.pair import Measured, Wanted
+from ait_cmp.executor import Limits
+from ait_cmp.journal import Journal
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection
+from ait_cmp.measuring import measure_pairs
 from ait_cmp.pair import Pair
 from ait_cmp.report import write_reports
 from ait_cmp.report.columns import frame
-from ait_cmp.report.console import show_summary, track
+from ait_cmp.report.console import show_summary
 from ait_cmp.verdict import Status, Tolerance
 
 __all__ = ["ExitStatus", "Settings", "exit_status", "run"]
@@ -47,6 +49,7 @@ class Settings:
     epsilon: float
     tolerance: Tolerance
     executor: str
+    limits: Limits
     formats: tuple[str, ...]
     worst: int
     output: Path
@@ -60,10 +63,17 @@ def run(settings: Settings) -> ExitStatus:
     written.
     """
     pairs = _pairs(settings)
-    rows = _compare(pairs, settings)
-    paths = write_reports(rows, settings.output, settings.formats)
-    show_summary(frame(rows), paths, settings.worst)
-    return exit_status([row.verdict.status for row in rows], settings.ignore_verdicts)
+    relative, softmax = settings.metrics.needs(settings.tolerance)
+    wanted = Wanted(settings.epsilon, relative, softmax)
+    with Journal(settings.output, wanted) as journal:
+        measured = measure_pairs(
+            pairs, wanted, executor=settings.executor, limits=settings.limits, journal=journal
+        )
+        rows = frame([_row(pair, measured.get(n), settings) for n, pair in enumerate(pairs)])
+        paths = write_reports(rows, settings.output, settings.formats)
+        journal.remove()
+    show_summary(rows, paths, settings.worst)
+    return exit_status(rows["status"].to_list(), settings.ignore_verdicts)
 
 
 def exit_status(statuses: Sequence[str], ignore_verdicts: bool) -> ExitStatus:
@@ -87,24 +97,15 @@ def _pairs(settings: Settings) -> list[Pair]:
     return pairs
 
 
-def _compare(pairs: Sequence[Pair], settings: Settings) -> list[Row]:
-    relative, softmax = settings.metrics.needs(settings.tolerance)
-    wanted = Wanted(settings.epsilon, relative, softmax)
-    requests = [Request(pair.golden, pair.my, wanted) for pair in pairs if pair.error is None]
-    with EXECUTORS[settings.executor]() as map_:
-        measured = track(map_(measure, requests), len(requests))
-        return [
-            Row(
-                pair,
-                failed(pair.error)
-                if pair.error
-                else conclude(
-                    next(measured),
-                    tolerance=settings.tolerance,
-                    choice=settings.metrics,
-                    data_id=pair.data_id,
-                    token_id=pair.token_id,
-                ),
-            )
-            for pair in pairs
-        ]
+def _row(pair: Pair, measured: Measured | None, settings: Settings) -> Row:
+    if pair.error is not None:
+        return Row(pair, failed(pair.error))
+    assert measured is not None
+    comparison = conclude(
+        measured,
+        tolerance=settings.tolerance,
+        choice=settings.metrics,
+        data_id=pair.data_id,
+        token_id=pair.token_id,
+    )
+    return Row(pair, comparison)

@@ -93,9 +93,12 @@ class MappingConfig:
 
 @dataclass
 class ExecutorConfig:
-    """Where the work runs."""
+    """Where the work runs; None is no limit."""
 
     kind: str = MISSING
+    workers: int | None = None  # None: as many as there are cores
+    row_timeout: float | None = None  # seconds
+    memory_limit: float | None = None  # GiB of private memory of one worker
 
 
 @dataclass

@@ -1,18 +1,34 @@
-"""One pair compared: opened, aligned, its ranges summed up. Nothing escapes as an exception."""
+"""One pair, or a range of one, measured. Nothing escapes as an exception."""
 
 from __future__ import annotations
 
+import functools
 import logging
-from dataclasses import dataclass
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ait_cmp.dtypes import DType
 from ait_cmp.engine import align, pair_options, range_stats, ranges
 from ait_cmp.engine.kernel import widen
-from ait_cmp.engine.source import Source, open_source
+from ait_cmp.engine.source import Source, open_source, split_name
 from ait_cmp.engine.stats import Stats
 from ait_cmp.errors import PairError, Reason, os_reason
 
-__all__ = ["Measured", "Request", "TensorInfo", "Wanted", "measure", "measure_sources"]
+__all__ = [
+    "FileState",
+    "Measured",
+    "Request",
+    "TensorInfo",
+    "Wanted",
+    "as_pair_error",
+    "file_bytes",
+    "file_state",
+    "measure",
+    "measure_sources",
+    "merged",
+    "spans",
+]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -28,11 +44,16 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Two locations to compare; plain data, so that it can go to another process."""
+    """Two locations to compare, or the elements [start, stop) of them; plain data, so that it
+    can go to another process. `mapped` says whether files are mapped or read, `size` how many
+    bytes the two files had when the work was planned."""
 
     golden: str
     my: str
     wanted: Wanted
+    size: int = 0
+    span: tuple[int, int] | None = None
+    mapped: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +65,22 @@ class TensorInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class FileState:
+    """Which file was read, and in which state: another size, time or inode is another file."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What comparing a pair gave: stats, or the error that prevented them.
 
     `worst` is the flat index of the element that tells most (the first non-finite one that
     disagrees, else the largest difference), -1 where the sides are equal; `worst_golden` and
-    `worst_my` are its exact values as text.
+    `worst_my` are its exact values as text. `files` are all that the stats depend on.
     """
 
     golden: TensorInfo | None = None
@@ -58,62 +89,151 @@ class Measured:
     worst: int = -1
     worst_golden: str | None = None
     worst_my: str | None = None
+    files: tuple[FileState, ...] = ()
     error: PairError | None = None
 
 
 def measure(request: Request) -> Measured:
-    """Compare the pair of `request`."""
-    golden, golden_error = _open(request.golden, "golden", Reason.GOLDEN_MISSING)
-    my, my_error = _open(request.my, "my", Reason.MY_MISSING)
+    """Compare the pair, or the range, of `request`."""
+    measured = _measure(request)
+    if measured.error is not None and _has_shrunk(request):
+        sentence = f"{request.golden} or {request.my} was truncated after the compare began"
+        return replace(measured, error=PairError(Reason.IN_TRUNCATED, f"{sentence}; dump it again"))
+    return measured
+
+
+def _measure(request: Request) -> Measured:
+    golden, golden_error = _open(request.golden, request.mapped, "golden", Reason.GOLDEN_MISSING)
+    my, my_error = _open(request.my, request.mapped, "my", Reason.MY_MISSING)
     if golden is None or my is None:
         return Measured(_info(golden), _info(my), error=golden_error or my_error)
-    return measure_sources(golden=golden, my=my, wanted=request.wanted)
+    try:
+        files = _states(golden, my)
+        measured = measure_sources(golden=golden, my=my, wanted=request.wanted, span=request.span)
+        if measured.error is None and files != _states(golden, my):
+            raise PairError(Reason.IN_CHANGED, _CHANGED.format(request.golden, request.my))
+    except Exception as exc:
+        return Measured(_info(golden), _info(my), error=as_pair_error(exc, "this pair"))
+    return replace(measured, files=files)
 
 
-def measure_sources(*, golden: Source, my: Source, wanted: Wanted) -> Measured:
-    """Compare two open sources."""
+_CHANGED = "{} or {} changed while it was read; wait until the dump is complete and compare again"
+
+
+def measure_sources(
+    *, golden: Source, my: Source, wanted: Wanted, span: tuple[int, int] | None = None
+) -> Measured:
+    """Compare two open sources, or the elements [start, stop) of them."""
     try:
         golden, my = align(golden=golden, my=my)
-        options = pair_options(
-            golden=golden,
-            my=my,
-            epsilon=wanted.epsilon,
-            relative=wanted.relative,
-            softmax=wanted.softmax,
-        )
-        total = Stats(epsilon=wanted.epsilon)
-        for start, stop in ranges(golden.elements):
-            total += range_stats(golden=golden, my=my, start=start, stop=stop, options=options)
+        parts = [
+            _measure_range(golden, my, wanted, start, stop)
+            for start, stop in ([span] if span else ranges(golden.elements))
+        ]
     except Exception as exc:
-        return Measured(_info(golden), _info(my), error=_as_pair_error(exc, "this pair"))
-    worst = _worst(total)
+        return Measured(_info(golden), _info(my), error=as_pair_error(exc, "this pair"))
+    return merged(parts)
+
+
+def file_bytes(request: Request) -> int | None:
+    """The bytes of the two files of `request`; None where one is not there."""
+    try:
+        return sum(
+            os.stat(split_name(location)[0]).st_size for location in (request.golden, request.my)
+        )
+    except OSError:
+        return None
+
+
+def _has_shrunk(request: Request) -> bool:
+    size = file_bytes(request)
+    return size is not None and size < request.size
+
+
+def spans(request: Request) -> list[tuple[int, int]]:
+    """The ranges of the pair of `request`, from its headers alone. Raises as opening does."""
+    golden, _ = align(golden=open_source(request.golden), my=open_source(request.my))
+    return list(ranges(golden.elements))
+
+
+def merged(parts: Sequence[Measured]) -> Measured:
+    """The ranges of one pair, in order, as one; the first error, if there is one."""
+    return functools.reduce(_merge, parts)
+
+
+def _merge(one: Measured, two: Measured) -> Measured:
+    if one.error or two.error:
+        return one if one.error else two
+    if one.files != two.files:
+        sentence = _CHANGED.format(one.files[0].path, one.files[-1].path)
+        return replace(one, stats=None, error=PairError(Reason.IN_CHANGED, sentence))
+    assert one.stats is not None
+    assert two.stats is not None
+    stats = one.stats + two.stats
+    worst = _worst(stats)
+    holder = one if one.worst == worst else two
+    return replace(
+        one,
+        stats=stats,
+        worst=worst,
+        worst_golden=holder.worst_golden,
+        worst_my=holder.worst_my,
+    )
+
+
+def _measure_range(golden: Source, my: Source, wanted: Wanted, start: int, stop: int) -> Measured:
+    options = pair_options(
+        golden=golden,
+        my=my,
+        epsilon=wanted.epsilon,
+        relative=wanted.relative,
+        softmax=wanted.softmax,
+    )
+    stats = range_stats(golden=golden, my=my, start=start, stop=stop, options=options)
+    worst = _worst(stats)
     return Measured(
-        _info(golden), _info(my), total, worst, _element(golden, worst), _element(my, worst)
+        _info(golden), _info(my), stats, worst, _element(golden, worst), _element(my, worst)
     )
 
 
 def _open(
-    location: str, side: str, missing: Reason
+    location: str, mapped: bool, side: str, missing: Reason
 ) -> tuple[Source, None] | tuple[None, PairError]:
     try:
-        return open_source(location), None
+        source = open_source(location)
+        return source if mapped else source.unmapped(), None
     except FileNotFoundError:
         return None, PairError(missing, f"the {side} tensor {location} does not exist")
     except Exception as exc:
-        return None, _as_pair_error(exc, location)
+        return None, as_pair_error(exc, location)
 
 
-def _as_pair_error(error: Exception, where: str) -> PairError:
+def as_pair_error(error: Exception, where: str) -> PairError:
     """Whatever went wrong as the reason of one row."""
     if isinstance(error, PairError):
         return error
     if isinstance(error, OSError):
         return PairError(Reason.FILE_UNREADABLE, f"{where} cannot be read: {os_reason(error)}")
+    if isinstance(error, MemoryError):
+        return PairError(
+            Reason.ROW_MEMORY,
+            f"{where} needs more memory than there is, or than executor.memory_limit allows",
+        )
     _LOGGER.debug("unexpected error at %s", where, exc_info=error)
     return PairError(
         Reason.INTERNAL,
         f"ait_cmp failed on {where} ({type(error).__name__}: {error}); please report this",
     )
+
+
+def file_state(path: str) -> FileState:
+    """The state in which `path` is now. Raises OSError."""
+    status = os.stat(path)
+    return FileState(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _states(*sources: Source) -> tuple[FileState, ...]:
+    return tuple(file_state(path) for source in sources for path in source.files)
 
 
 def _info(source: Source | None) -> TensorInfo | None:

@@ -1,4 +1,4 @@
-"""Where the work runs. An executor is a context manager that yields a `map`.
+"""Where the work runs. An executor is a context manager that yields a `run` over tasks.
 
 To add an executor: one module with a context manager, one row in `EXECUTORS`, one file in
 `conf/executor/`.
@@ -6,26 +6,26 @@ To add an executor: one module with a context manager, one row in `EXECUTORS`, o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
-__all__ = ["EXECUTORS", "Map"]
+from ait_cmp.executor.base import Answer, Limits, Run
+from ait_cmp.executor.processes import run_in_processes, worth_starting
+from ait_cmp.executor.serial import run_serially
 
-T = TypeVar("T")
-R = TypeVar("R")
+__all__ = ["EXECUTORS", "Answer", "Limits", "Run"]
 
-
-class Map(Protocol):
-    """Results of a function over tasks, in the order of the tasks, as they come."""
-
-    def __call__(self, function: Callable[[T], R], tasks: Iterable[T], /) -> Iterator[R]: ...
+Executor = Callable[[Limits, int, int], AbstractContextManager[Run]]
 
 
-@contextmanager
-def serial() -> Iterator[Map]:
-    """Everything in this process: the builtin `map`, so that debugging needs no pool."""
-    yield map
+def _auto(limits: Limits, size: int, count: int) -> AbstractContextManager[Run]:
+    """Worker processes where they save more than their start costs, else this process."""
+    chosen = run_in_processes if worth_starting(limits, size, count) else run_serially
+    return chosen(limits, size, count)
 
 
-EXECUTORS: dict[str, Callable[[], AbstractContextManager[Map]]] = {"serial": serial}
+EXECUTORS: dict[str, Executor] = {
+    "auto": _auto,
+    "serial": run_serially,
+    "processes": run_in_processes,
+}

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import polars as pl
 
-from ait_cmp.comparison import Row
 from ait_cmp.errors import ReportError, os_reason
 from ait_cmp.report.columns import frame
 from ait_cmp.report.table import write_csv, write_parquet
@@ -29,28 +28,12 @@ REPORTS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
 }
 
 
-def write_reports(rows: Sequence[Row], folder: Path, formats: Sequence[str]) -> list[Path]:
+def write_reports(rows: pl.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
     """Write `rows` to `folder` in every format; the paths written.
 
     All are written beside their places first and renamed together, so that an old report stays
     whole until the new one is. Raises ReportError.
     """
-    return _write(frame(rows), folder, formats)
-
-
-def merge_reports(
-    reports: Sequence[tuple[str, Path]], folder: Path, formats: Sequence[str]
-) -> tuple[pl.DataFrame, list[Path]]:
-    """One report of several jobs' parquet reports (job name, path), a `job` column in front."""
-    frames = [
-        pl.read_parquet(path).select(pl.lit(job, pl.String).alias("job"), pl.all())
-        for job, path in reports
-    ]
-    merged = pl.concat(frames) if frames else frame([])
-    return merged, _write(merged, folder, formats)
-
-
-def _write(table: pl.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
     paths = [folder / f"{STEM}.{name}" for name in formats]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +41,7 @@ def _write(table: pl.DataFrame, folder: Path, formats: Sequence[str]) -> list[Pa
             temporaries = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
             for name, temporary in zip(formats, temporaries, strict=True):
                 clean_up.callback(temporary.unlink, missing_ok=True)
-                REPORTS[name](table, temporary)
+                REPORTS[name](rows, temporary)
                 _sync(temporary)
             for temporary, path in zip(temporaries, paths, strict=True):
                 os.replace(temporary, path)
@@ -70,6 +53,18 @@ def _write(table: pl.DataFrame, folder: Path, formats: Sequence[str]) -> list[Pa
     except pl.exceptions.PolarsError as exc:
         raise ReportError(f"the report cannot be written to {folder}: {exc}") from exc
     return paths
+
+
+def merge_reports(
+    reports: Sequence[tuple[str, Path]], folder: Path, formats: Sequence[str]
+) -> tuple[pl.DataFrame, list[Path]]:
+    """One report of several jobs' parquet reports (job name, path), a `job` column in front."""
+    frames = [
+        pl.read_parquet(path).select(pl.lit(job, pl.String).alias("job"), pl.all())
+        for job, path in reports
+    ]
+    merged = pl.concat(frames) if frames else frame([])
+    return merged, write_reports(merged, folder, formats)
 
 
 def _sync(path: Path) -> None:

@@ -24,18 +24,20 @@ def open_atb(path: Path, name: str | None) -> Source:
         raise PairError(
             Reason.NOT_A_TENSOR, f"{path} holds one tensor without a name; leave ::{name} out"
         )
+    files: tuple[str, ...] = ()
     target = path
     for _ in range(_ALIAS_DEPTH):
+        files += (str(target),)
         with open(open_regular(target), "rb") as file:
             record = atb.newest_record(file, target)
             size = os.fstat(file.fileno()).st_size
         if record.alias is None:
-            return _view(target, record, size)
+            return _view(target, record, size, files)
         target = atb.find_alias(target, record.alias)
     raise PairError(Reason.BIN_ALIAS, f"{path} points to files that point to each other")
 
 
-def _view(path: Path, record: atb.Record, size: int) -> Source:
+def _view(path: Path, record: atb.Record, size: int, files: tuple[str, ...]) -> Source:
     dtype = DTYPES.get(record.dtype_name)
     if dtype is None:
         hint = "; compare real and imaginary part" if "complex" in record.dtype_name else ""
@@ -58,6 +60,6 @@ def _view(path: Path, record: atb.Record, size: int) -> Source:
         raise PairError(
             Reason.BIN_MALFORMED, f"{path} says dims that no tensor has ({exc}); dump it again"
         ) from exc
-    if record.format_code == atb.FRACTAL_NZ and array.ndim >= 4 and needed:
-        return FractalNz.stored(dtype, array)
-    return Source(dtype, array)
+    if record.format_code == atb.FRACTAL_NZ and array.ndim >= 4:
+        return FractalNz.stored(dtype, array, files)
+    return Source(dtype, array, files=files, offset=record.start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
 
@@ -22,7 +23,9 @@ def open_npy(path: Path, name: str | None) -> Source:
         )
     with open(open_regular(path), "rb") as file:
         if file.read(4) == b"PK\x03\x04":
-            raise PairError(Reason.NOT_A_TENSOR, f"{path} holds an archive of arrays, not one array")
+            raise PairError(
+                Reason.NOT_A_TENSOR, f"{path} holds an archive of arrays, not one array"
+            )
     try:
         # Not np.load, which would also unpack archives and leaves broken ones open.
         array = np.lib.format.open_memmap(path, mode="r")
@@ -30,7 +33,8 @@ def open_npy(path: Path, name: str | None) -> Source:
         raise PairError(
             Reason.NPY_MALFORMED, f"{path} is no whole .npy file of plain numbers; save it again"
         ) from exc
-    return from_array(np.asarray(array), str(path))
+    source = from_array(np.asarray(array), str(path))
+    return replace(source, files=(str(path),), offset=array.offset)
 
 
 def from_array(array: Array, what: str) -> Source:

@@ -57,7 +57,8 @@ def open_safetensors(path: Path, name: str | None) -> Source:
         if not held or stop - start != math.prod(shape) * dtype.itemsize:
             raise _malformed(path, "offsets, shape and file size do not agree")
         begin = 8 + length + start
-        return Source(dtype, data[begin : begin + stop - start].view(dtype.storage).reshape(shape))
+        array = data[begin : begin + stop - start].view(dtype.storage).reshape(shape)
+        return Source(dtype, array, files=(str(path),), offset=begin)
     except (KeyError, TypeError, ValueError) as exc:
         raise _malformed(path, "an entry has no usable dtype, shape and data_offsets") from exc
 

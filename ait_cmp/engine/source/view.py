@@ -6,7 +6,7 @@ import math
 import mmap
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,14 @@ class Source:
     """A tensor as an array of any strides over mapped or given memory.
 
     `array` holds the stored bits: types that NumPy lacks stand as integers of their size.
+    `files` are all that its content depends on, the last of them the one that holds the data,
+    from byte `offset` on where they lie there in a row.
     """
 
     dtype: DType
     array: Array
+    files: tuple[str, ...] = field(default=(), kw_only=True)
+    offset: int | None = field(default=None, kw_only=True)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,12 +55,54 @@ class Source:
         del shape
         return self
 
+    def unmapped(self) -> Source:
+        """This tensor, read with system calls where that can be: a file that is truncated
+        under them is an error, under a mapping the end of the process."""
+        if self.offset is None or not self.array.flags.c_contiguous:
+            return self
+        file = _Descriptor(open_regular(Path(self.files[-1])))
+        return _FileSource(self.dtype, self.array, file, files=self.files, offset=self.offset)
+
     def read(self, start: int, stop: int) -> Array:
         """Elements [start, stop) in row-major order: 1-D, little-endian stored bits.
 
         A view of the mapping where they lie in a row, else a copy of just these.
         """
         return flat_range(self.array, start, stop).astype(self.dtype.storage, copy=False)
+
+
+class _Descriptor:
+    """A file descriptor that is closed with its last user."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class _FileSource(Source):
+    """A row-major tensor that is read from its file; the mapping gives only its shape."""
+
+    file: _Descriptor
+
+    def read(self, start: int, stop: int) -> Array:
+        assert self.offset is not None
+        size = self.array.itemsize
+        wanted = (stop - start) * size
+        data = os.pread(self.file.number, wanted, self.offset + start * size)
+        while data and len(data) < wanted:
+            more = os.pread(
+                self.file.number, wanted - len(data), self.offset + start * size + len(data)
+            )
+            data = data + more if more else b""
+        if len(data) < wanted:
+            raise PairError(
+                Reason.IN_TRUNCATED,
+                f"{self.files[-1]} was truncated while it was read; dump it again",
+            )
+        return np.frombuffer(data, self.array.dtype).astype(self.dtype.storage, copy=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +117,10 @@ class FractalNz(Source):
     columns: int
 
     @classmethod
-    def stored(cls, dtype: DType, array: Array) -> FractalNz:
+    def stored(cls, dtype: DType, array: Array, files: tuple[str, ...]) -> FractalNz:
         """The uncropped matrix of a stored array of four or more dimensions."""
         c1, n1, n0, c0 = array.shape[-4:]
-        return cls(dtype, array, rows=n1 * n0, columns=c1 * c0)
+        return cls(dtype, array, rows=n1 * n0, columns=c1 * c0, files=files)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,7 +138,7 @@ class FractalNz(Source):
             and -(-shape[-2] // n0) == n1
             and -(-shape[-1] // c0) == c1
         )
-        return FractalNz(self.dtype, self.array, shape[-2], shape[-1]) if fits else self
+        return replace(self, rows=shape[-2], columns=shape[-1]) if fits else self
 
     def read(self, start: int, stop: int) -> Array:
         if stop <= start:
