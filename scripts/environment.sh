@@ -45,6 +45,7 @@ make_environment() {
         cp constraints.txt .venv/constraints.txt
     fi
     install --constraint .venv/constraints.txt --editable . --group dev
+    .venv/bin/python -m ait_cmp.engine.kernel
     fingerprint >.venv/.installed.tmp
     mv .venv/.installed.tmp .venv/.installed # last, so that a setup cut short is done again
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import psutil
 import pytest
 import torch
 
@@ -25,7 +25,7 @@ from ait_cmp.executor.processes import worth_starting
 
 VICTIMS = (37, 101, 160)
 ROWS = 200
-Harm = Callable[[psutil.Process, Path], None]
+Harm = Callable[[int, Path], None]
 
 
 @pytest.fixture
@@ -40,16 +40,26 @@ def dump(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _holders(path: Path) -> Iterator[psutil.Process]:
+def _descendants(pid: int) -> Iterator[int]:
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in map(int, children):
+        yield child
+        yield from _descendants(child)
+
+
+def _holders(path: Path) -> Iterator[int]:
     """The worker processes that have `path` mapped or open."""
-    for process in psutil.Process().children(recursive=True):
+    for pid in _descendants(os.getpid()):
         try:
-            maps = Path(f"/proc/{process.pid}/maps").read_text()
-            opened = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()]
+            maps = Path(f"/proc/{pid}/maps").read_text()
+            opened = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
         except OSError:
             continue
         if str(path) in maps or str(path) in opened:
-            yield process
+            yield pid
 
 
 @contextmanager
@@ -58,10 +68,10 @@ def _watched(paths: list[Path], harm: Harm) -> Iterator[None]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.is_set():
+        while not over.wait(0.002):
             for path in paths:
-                for process in _holders(path):
-                    harm(process, path)
+                for pid in _holders(path):
+                    harm(pid, path)
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -72,19 +82,24 @@ def _watched(paths: list[Path], harm: Harm) -> Iterator[None]:
         thread.join()
 
 
-def _kill(process: psutil.Process, path: Path) -> None:
+def _kill(pid: int, path: Path) -> None:
     del path
-    process.send_signal(signal.SIGKILL)
+    _signal(pid, signal.SIGKILL)
 
 
-def _stop(process: psutil.Process, path: Path) -> None:
+def _stop(pid: int, path: Path) -> None:
     del path
-    process.send_signal(signal.SIGSTOP)
+    _signal(pid, signal.SIGSTOP)
 
 
-def _truncate(process: psutil.Process, path: Path) -> None:
-    del process
+def _truncate(pid: int, path: Path) -> None:
+    del pid
     os.truncate(path, 4096)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _reasons(folder: Path) -> dict[str, str]:

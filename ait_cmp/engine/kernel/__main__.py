@@ -1,0 +1,11 @@
+"""`python -m ait_cmp.engine.kernel`: compile both loops now, so that no compare has to."""
+
+from __future__ import annotations
+
+import logging
+
+from ait_cmp.engine.kernel.compiled import narrow, wide
+
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+narrow()
+wide()

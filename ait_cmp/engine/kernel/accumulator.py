@@ -1,0 +1,56 @@
+"""The stats of a range, from its elements run by run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ait_cmp.dtypes import DType
+from ait_cmp.engine.kernel import slots
+from ait_cmp.engine.kernel.arguments import Results, Storage, limits, room
+from ait_cmp.engine.kernel.flags import Bytes
+from ait_cmp.engine.kernel.kinds import EXACT_DIFFERENCES, KINDS
+from ait_cmp.engine.kernel.options import Options
+from ait_cmp.engine.source import Array
+from ait_cmp.engine.stats import Stats
+
+__all__ = ["Accumulator"]
+
+
+class Accumulator:
+    """Adds consecutive runs of one pair; for one thread, while others may use their own."""
+
+    def __init__(self, golden: DType, my: DType, options: Options) -> None:
+        self._golden = Storage(KINDS[golden.name], golden.itemsize)
+        self._my = Storage(KINDS[my.name], my.itemsize)
+        self._is_wide = golden.is_wide or my.is_wide
+        exact = EXACT_DIFFERENCES.issuperset((self._golden.kind, self._my.kind))
+        self._limits = limits(options, exact=exact)
+        self._room = room()
+        self._results = Results(*slots.empty())
+
+    def add(self, golden_bits: Array, my_bits: Array, start: int) -> None:
+        """Add 1-D arrays of stored bits, the first element of which has index `start`.
+
+        They may be read-only and of any alignment. The interpreter is free meanwhile.
+        """
+        # Imported on first use, since a process that only hands out work needs no numba.
+        from ait_cmp.engine.kernel import compiled
+
+        if golden_bits.size != my_bits.size:
+            raise ValueError(f"{golden_bits.size} elements cannot be paired with {my_bits.size}")
+        golden, my = _bytes(golden_bits), _bytes(my_bits)
+        work = self._limits, self._room, self._results
+        done = 0
+        if not self._is_wide:
+            done = compiled.narrow()(golden, self._golden, my, self._my, start, *work)
+            golden, my = golden[done * self._golden.itemsize :], my[done * self._my.itemsize :]
+        if done < golden_bits.size:
+            compiled.wide()(golden, self._golden, my, self._my, start + done, *work)
+
+    def stats(self) -> Stats:
+        """The stats of all runs so far."""
+        return slots.stats(*self._results, self._limits.epsilon)
+
+
+def _bytes(bits: Array) -> Bytes:
+    return np.ascontiguousarray(bits).view(np.uint8)

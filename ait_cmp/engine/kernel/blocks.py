@@ -1,0 +1,100 @@
+"""What narrow and wide blocks have in common: non-finite elements, and what is kept of a block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from ait_cmp.engine.kernel import slots
+from ait_cmp.engine.kernel.arguments import Results
+from ait_cmp.engine.kernel.flags import EXACT, INLINE, Counts, Doubles
+
+__all__ = ["add_sums", "add_worst", "count_nonfinite", "gather", "span", "split"]
+
+Positions = npt.NDArray[np.int32]
+
+
+@njit(**EXACT)
+def split(golden: Any, my: Any, positions: Positions, lone_golden: Any, lone_my: Any) -> Any:
+    """Pairs finite on both sides by their positions, and values whose partner is not finite.
+
+    How many there are of each, and of non-finite pairs alike and different; the place of the
+    first pair that disagrees, or -1.
+    """
+    pairs = golden_lones = my_lones = alike = different = 0
+    disagreeing = -1
+    for i in range(golden.shape[0]):
+        g, m = golden[i], my[i]
+        golden_finite, my_finite = abs(g) < np.inf, abs(m) < np.inf
+        # Written always and kept where it counts: masks make a branch unpredictable.
+        positions[pairs] = i
+        lone_golden[golden_lones] = g
+        lone_my[my_lones] = m
+        pairs += golden_finite and my_finite
+        golden_lones += golden_finite and not my_finite
+        my_lones += my_finite and not golden_finite
+        if not (golden_finite and my_finite):
+            neither = not golden_finite and not my_finite
+            same = neither and (g == m or (g != g and m != m))
+            alike += same
+            different += neither and not same
+            if disagreeing < 0 and not same:
+                disagreeing = i
+    return pairs, golden_lones, my_lones, alike, different, disagreeing
+
+
+@njit(**EXACT)
+def count_nonfinite(found: Any, first: int, counts: Counts) -> None:
+    """Add what `split` found in a block that starts at index `first`."""
+    _, golden_lones, my_lones, alike, different, disagreeing = found
+    counts[slots.NONFINITE_MY] += golden_lones
+    counts[slots.NONFINITE_GOLDEN] += my_lones
+    counts[slots.NONFINITE_ALIKE] += alike
+    counts[slots.NONFINITE_DIFFERENT] += different
+    counts[slots.GOLDEN_FINITE] += golden_lones
+    counts[slots.MY_FINITE] += my_lones
+    if disagreeing >= 0 and counts[slots.NONFINITE_INDEX] < 0:
+        counts[slots.NONFINITE_INDEX] = first + disagreeing
+
+
+@njit(**INLINE)
+def gather(source: Any, positions: Positions, row: Any) -> Any:
+    """The elements at positions, in a row of scratch."""
+    for i in range(positions.shape[0]):
+        row[i] = source[positions[i]]
+    return row[: positions.shape[0]]
+
+
+@njit(**EXACT)
+def span(minimum: int, low: float, high: float, sums: Doubles) -> None:
+    """Widen the range of the side whose minimum stands in this slot."""
+    sums[minimum] = min(sums[minimum], low)
+    sums[minimum + 1] = max(sums[minimum + 1], high)
+
+
+@njit(**EXACT)
+def add_sums(pairs: int, found: Any, results: Results) -> None:
+    """Add the counts and sums over so many finite pairs."""
+    counts, sums = results.counts, results.sums
+    counts[slots.PAIRS] += pairs
+    counts[slots.GOLDEN_FINITE] += pairs
+    counts[slots.MY_FINITE] += pairs
+    golden_squares, my_squares, products, squares, golden_total, my_total, total = found
+    sums[slots.GOLDEN_SQUARES] += golden_squares
+    sums[slots.MY_SQUARES] += my_squares
+    sums[slots.PRODUCTS] += products
+    sums[slots.DIFFERENCE_SQUARES] += squares
+    sums[slots.GOLDEN_TOTAL] += golden_total
+    sums[slots.MY_TOTAL] += my_total
+    sums[slots.DIFFERENCE_TOTAL] += total
+
+
+@njit(**EXACT)
+def add_worst(largest: float, index: int, results: Results) -> None:
+    """Blocks come in the order of their indices, so only a larger difference is news."""
+    if results.counts[slots.WORST_INDEX] < 0 or largest > results.sums[slots.DIFFERENCE_MAX]:
+        results.sums[slots.DIFFERENCE_MAX] = largest
+        results.counts[slots.WORST_INDEX] = index

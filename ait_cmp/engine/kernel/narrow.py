@@ -1,0 +1,203 @@
+"""The loop over blocks of types that float32 holds: differences in float32, sums in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ait_cmp.engine.kernel import slots
+from ait_cmp.engine.kernel.arguments import Limits, Results, Room, Storage
+from ait_cmp.engine.kernel.blocks import (
+    add_sums,
+    add_worst,
+    count_nonfinite,
+    gather,
+    span,
+    split,
+)
+from ait_cmp.engine.kernel.flags import BLOCK, EXACT, Bytes, Doubles, Singles
+from ait_cmp.engine.kernel.load import convert, load32
+from ait_cmp.engine.kernel.singles import (
+    count_mismatched,
+    count_within,
+    differences32,
+    is_finite32,
+    masked_ratios32,
+    range32,
+    ratios32,
+    scan32,
+    sums32,
+    total,
+    worst32,
+)
+from ait_cmp.engine.kernel.softmax import add_deep, add_shallow, is_shallow
+
+__all__ = ["add_narrow"]
+
+_SAFE = 2.0**100  # beyond it differences, ratios or tolerances could overflow in float32
+
+
+def add_narrow(
+    golden_bytes: Bytes,
+    golden_storage: Storage,
+    my_bytes: Bytes,
+    my_storage: Storage,
+    first: int,
+    limits: Limits,
+    room: Room,
+    results: Results,
+) -> int:
+    """Add two runs, the first element of which has index `first`; the elements that were added.
+
+    Stops before a block that is out of reach of float32, for `add_wide` to go on.
+    """
+    elements = golden_bytes.shape[0] // golden_storage.itemsize
+    singles = room.singles
+    for start in range(0, elements, BLOCK):
+        stop = min(start + BLOCK, elements)
+        golden = load32(golden_bytes, golden_storage, start, stop, singles[0])
+        my = load32(my_bytes, my_storage, start, stop, singles[1])
+        positions = room.positions[:0]
+        # A long pass goes first, since memory is read meanwhile. It is done again where some
+        # values turn out not to be finite.
+        summed = sums32(golden, my)
+        golden_scan, my_scan, golden_least = scan32(golden, my)
+        finite = is_finite32(golden_scan) and is_finite32(my_scan)
+        found = (stop - start, 0, 0, 0, 0, -1)
+        if not finite:
+            found = split(golden, my, room.positions, singles[2], singles[3])
+            positions = room.positions[: found[0]]
+            golden = gather(golden, positions, singles[0])
+            my = gather(my, positions, singles[1])
+            summed = sums32(golden, my)
+            golden_scan, my_scan, golden_least = scan32(golden, my)
+        if found[0] > 0:
+            golden_range, my_range = range32(golden, golden_scan), range32(my, my_scan)
+            if not _fits(golden_range, my_range, golden_least, limits):
+                results.counts[slots.ELEMENTS] += start
+                return start
+            _add_pairs(
+                golden, golden_range, golden_least, my, my_range, summed,
+                positions, first + start, limits, room, results,
+            )  # fmt: skip
+        if not finite:
+            count_nonfinite(found, first + start, results.counts)
+            _add_lone(singles[2][: found[1]], slots.GOLDEN_MINIMUM, results.sums)
+            _add_lone(singles[3][: found[2]], slots.MY_MINIMUM, results.sums)
+    results.counts[slots.ELEMENTS] += elements
+    return elements
+
+
+@njit(**EXACT)
+def _fits(golden_range: Any, my_range: Any, least: float, limits: Limits) -> bool:
+    """Whether no difference or ratio of a block can overflow in float32."""
+    reach = _magnitude(golden_range) + _magnitude(my_range)
+    divisor = max(limits.epsilon, least)
+    return reach < _SAFE and (not limits.relative or reach < divisor * _SAFE)
+
+
+@njit(**EXACT)
+def _magnitude(extremes: Any) -> float:
+    return max(abs(extremes[0]), abs(extremes[1]))
+
+
+@njit(**EXACT)
+def _add_lone(values: Singles, minimum: int, sums: Doubles) -> None:
+    """Values without a finite partner count for the range and the total of their own side."""
+    for i in range(values.shape[0]):
+        value = np.float64(values[i])
+        sums[minimum] = min(sums[minimum], value)
+        sums[minimum + 1] = max(sums[minimum + 1], value)
+        sums[minimum + 2] += value
+
+
+@njit(**EXACT)
+def _add_pairs(
+    golden: Singles,
+    golden_range: Any,
+    golden_least: float,
+    my: Singles,
+    my_range: Any,
+    summed: Any,
+    positions: Any,
+    first: int,
+    limits: Limits,
+    room: Room,
+    results: Results,
+) -> None:
+    """Add finite pairs; positions is empty where pair i is element i of the block."""
+    counts, sums = results.counts, results.sums
+    golden_low, golden_high = golden_range
+    my_low, my_high = my_range
+    span(slots.GOLDEN_MINIMUM, golden_low, golden_high, sums)
+    span(slots.MY_MINIMUM, my_low, my_high, sums)
+    clear = limits.relative and golden_least > limits.epsilon
+    counted = (np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.float32(0))
+    if clear:
+        compared, counted = ratios32(golden, my, limits, room.singles[4])
+    else:
+        compared = differences32(golden, my, limits)
+    equal, least, most, largest = compared
+    counts[slots.EQUAL] += equal
+    if least != most:
+        least = count_mismatched(golden, my, limits.atol, limits.rtol)
+    counts[slots.MISMATCHED] += least
+    # A tie in float32 may hide a larger difference.
+    known = np.float32(sums[slots.DIFFERENCE_MAX])
+    if counts[slots.WORST_INDEX] < 0 or largest > known or (largest == known and not limits.exact):
+        worst, place = worst32(golden, my, largest)
+        add_worst(worst, first + (positions[place] if positions.shape[0] else place), results)
+    add_sums(golden.shape[0], summed, results)
+    if limits.relative:
+        _add_ratios(golden, my, clear, counted, summed[6], largest, limits, room, results)
+    if limits.softmax:
+        shallow = is_shallow(golden_low, golden_high, max(golden_high, sums[slots.GOLDEN_PEAK]))
+        shallow &= is_shallow(my_low, my_high, max(my_high, sums[slots.MY_PEAK]))
+        if shallow:
+            add_shallow(golden, my, golden_high, my_high, sums)
+        else:
+            n = golden.shape[0]
+            convert(golden, room.doubles[0][:n])
+            convert(my, room.doubles[1][:n])
+            add_deep(room.doubles[0][:n], room.doubles[1][:n], golden_high, my_high, sums)
+
+
+@njit(**EXACT)
+def _add_ratios(
+    golden: Singles,
+    my: Singles,
+    clear: bool,
+    counted: Any,
+    difference_total: float,
+    difference_max: np.float32,
+    limits: Limits,
+    room: Room,
+    results: Results,
+) -> None:
+    counts, sums = results.counts, results.sums
+    n = golden.shape[0]
+    ratios = room.singles[4][:n]
+    if clear:
+        count, above_total, above_max = n, difference_total, difference_max
+    else:
+        aboves = room.singles[5][:n]
+        counted, above_count, above_max = masked_ratios32(
+            golden, my, limits.epsilon32, ratios, aboves
+        )
+        count, above_total = np.int64(above_count), total(aboves)
+    one, one_most, five, five_most, largest = counted
+    if one == one_most and five == five_most:
+        # The ratios of the others are 0, and were counted as small.
+        counts[slots.WITHIN_THOUSANDTH] += one - (n - count)
+        counts[slots.WITHIN_FIVE_THOUSANDTHS] += five - (n - count)
+    else:
+        exact_one, exact_five = count_within(golden, my, limits.epsilon)
+        counts[slots.WITHIN_THOUSANDTH] += exact_one
+        counts[slots.WITHIN_FIVE_THOUSANDTHS] += exact_five
+    counts[slots.RELATIVE_COUNT] += count
+    sums[slots.RELATIVE_TOTAL] += total(ratios)
+    sums[slots.RELATIVE_MAX] = max(sums[slots.RELATIVE_MAX], np.float64(largest))
+    sums[slots.ABOVE_TOTAL] += above_total
+    sums[slots.ABOVE_MAX] = max(sums[slots.ABOVE_MAX], np.float64(above_max))

@@ -1,0 +1,206 @@
+"""The loop over blocks of float64, of wide integers and of whatever float32 cannot take."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ait_cmp.engine.kernel import kinds, slots
+from ait_cmp.engine.kernel.arguments import Limits, Results, Room, Storage
+from ait_cmp.engine.kernel.blocks import (
+    add_sums,
+    add_worst,
+    count_nonfinite,
+    gather,
+    span,
+    split,
+)
+from ait_cmp.engine.kernel.doubles import (
+    above_total64,
+    differences64,
+    half_differences64,
+    join_halves,
+    joint_differences64,
+    place64,
+    range64,
+    ratios64,
+    sums64,
+    tolerances64,
+)
+from ait_cmp.engine.kernel.flags import BLOCK, EXACT, Bytes, Doubles
+from ait_cmp.engine.kernel.load import load64
+from ait_cmp.engine.kernel.scale import OVERFLOW, choose_exponents, scaled
+from ait_cmp.engine.kernel.softmax import add_deep, add_shallow, is_shallow
+
+__all__ = ["add_wide"]
+
+
+def add_wide(
+    golden_bytes: Bytes,
+    golden_storage: Storage,
+    my_bytes: Bytes,
+    my_storage: Storage,
+    first: int,
+    limits: Limits,
+    room: Room,
+    results: Results,
+) -> int:
+    """Add two runs, the first element of which has index `first`; the elements that were added."""
+    elements = golden_bytes.shape[0] // golden_storage.itemsize
+    rows = room.doubles
+    in_halves = _is_long(golden_storage.kind) or _is_long(my_storage.kind)
+    rows[2][:] = 0.0  # the lower halves, which only 64-bit integers have
+    rows[3][:] = 0.0
+    for start in range(0, elements, BLOCK):
+        stop = min(start + BLOCK, elements)
+        golden = load64(
+            golden_bytes, golden_storage, start, stop, rows[0], rows[2], room.singles[0]
+        )
+        my = load64(my_bytes, my_storage, start, stop, rows[1], rows[3], room.singles[0])
+        difference = rows[4][: stop - start]
+        if in_halves:
+            joint_differences64(golden, rows[2], my, rows[3], difference)
+            # Where a side has no halves, this row is not read.
+            join_halves(rows[0], rows[2])
+            join_halves(rows[1], rows[3])
+        # A long pass goes first, since memory is read meanwhile.
+        golden_range, my_range = range64(golden), range64(my)
+        if not in_halves:
+            differences64(golden, my, difference)
+        positions = room.positions[:0]
+        found = (stop - start, 0, 0, 0, 0, -1)
+        if not (_is_finite(golden_range) and _is_finite(my_range)):
+            found = split(golden, my, room.positions, rows[7], rows[8])
+            count_nonfinite(found, first + start, results.counts)
+            positions = room.positions[: found[0]]
+            golden = gather(golden, positions, rows[0])
+            my = gather(my, positions, rows[1])
+            difference = gather(difference, positions, rows[4])
+            golden_range, my_range = range64(golden), range64(my)
+        lone_golden, lone_my = rows[7][: found[1]], rows[8][: found[2]]
+        _add_block(
+            golden, golden_range, lone_golden, my, my_range, lone_my, difference,
+            positions, first + start, limits, room, results,
+        )  # fmt: skip
+    results.counts[slots.ELEMENTS] += elements
+    return elements
+
+
+@njit(**EXACT)
+def _is_long(kind: int) -> bool:
+    return kind == kinds.INT64 or kind == kinds.UINT64
+
+
+@njit(**EXACT)
+def _is_finite(extremes: Any) -> bool:
+    return -np.inf < extremes[0] and extremes[1] < np.inf
+
+
+@njit(**EXACT)
+def _magnitude(extremes: Any, lone: Doubles, pairs: int) -> float:
+    """The largest of a side."""
+    largest = max(abs(extremes[0]), abs(extremes[1])) if pairs else 0.0
+    for i in range(lone.shape[0]):
+        largest = max(largest, abs(lone[i]))
+    return largest
+
+
+@njit(**EXACT)
+def _add_lone(values: Doubles, exponent: int, minimum: int, sums: Doubles) -> None:
+    """Values without a finite partner count for the range and the total of their own side."""
+    for i in range(values.shape[0]):
+        sums[minimum] = min(sums[minimum], values[i])
+        sums[minimum + 1] = max(sums[minimum + 1], values[i])
+        sums[minimum + 2] += math.ldexp(values[i], -exponent)
+
+
+@njit(**EXACT)
+def _add_block(
+    golden: Doubles,
+    golden_range: Any,
+    lone_golden: Doubles,
+    my: Doubles,
+    my_range: Any,
+    lone_my: Doubles,
+    difference: Doubles,
+    positions: Any,
+    first: int,
+    limits: Limits,
+    room: Room,
+    results: Results,
+) -> None:
+    """Add finite pairs and lone values; positions is empty where pair i is element i."""
+    counts, sums = results.counts, results.sums
+    pairs = golden.shape[0]
+    equal, mismatched, largest = tolerances64(golden, difference, limits.atol, limits.rtol)
+    choose_exponents(
+        _magnitude(golden_range, lone_golden, pairs),
+        _magnitude(my_range, lone_my, pairs),
+        largest,
+        results,
+    )
+    _add_lone(lone_golden, counts[slots.GOLDEN_EXPONENT], slots.GOLDEN_MINIMUM, sums)
+    _add_lone(lone_my, counts[slots.MY_EXPONENT], slots.MY_MINIMUM, sums)
+    if pairs == 0:
+        return
+    span(slots.GOLDEN_MINIMUM, golden_range[0], golden_range[1], sums)
+    span(slots.MY_MINIMUM, my_range[0], my_range[1], sums)
+    counts[slots.EQUAL] += equal
+    counts[slots.MISMATCHED] += mismatched
+    if counts[slots.WORST_INDEX] < 0 or largest > sums[slots.DIFFERENCE_MAX]:
+        place = place64(difference, largest)
+        add_worst(largest, first + (positions[place] if positions.shape[0] else place), results)
+    _add_scaled(golden, my, difference, largest, limits, room, results)
+    if limits.softmax:
+        shallow = is_shallow(
+            golden_range[0], golden_range[1], max(golden_range[1], sums[slots.GOLDEN_PEAK])
+        )
+        shallow &= is_shallow(my_range[0], my_range[1], max(my_range[1], sums[slots.MY_PEAK]))
+        if shallow:
+            add_shallow(golden, my, golden_range[1], my_range[1], sums)
+        else:
+            add_deep(golden, my, golden_range[1], my_range[1], sums)
+
+
+@njit(**EXACT)
+def _add_scaled(
+    golden: Doubles,
+    my: Doubles,
+    difference: Doubles,
+    largest: float,
+    limits: Limits,
+    room: Room,
+    results: Results,
+) -> None:
+    """Add the sums, in the units that were chosen, and the ratios."""
+    counts, sums = results.counts, results.sums
+    exponent = counts[slots.DIFFERENCE_EXPONENT]
+    golden_units, my_units, units = golden, my, difference
+    if counts[slots.GOLDEN_EXPONENT] != 0:
+        golden_units = scaled(golden, counts[slots.GOLDEN_EXPONENT], room.doubles[5])
+    if counts[slots.MY_EXPONENT] != 0:
+        my_units = scaled(my, counts[slots.MY_EXPONENT], room.doubles[6])
+    if exponent != 0:
+        if largest == np.inf:
+            units = room.doubles[9][: golden.shape[0]]
+            half_differences64(golden, my, math.ldexp(1.0, 1 - OVERFLOW), units)
+        else:
+            units = scaled(difference, exponent, room.doubles[9])
+    add_sums(golden.shape[0], sums64(golden_units, my_units, units), results)
+    if not limits.relative:
+        return
+    count, one, five, ratio_total, ratio_max, above_total, above_max = ratios64(
+        golden, difference, limits.epsilon
+    )
+    if exponent != 0:
+        above_total = above_total64(golden, units, limits.epsilon)
+    counts[slots.RELATIVE_COUNT] += count
+    counts[slots.WITHIN_THOUSANDTH] += one
+    counts[slots.WITHIN_FIVE_THOUSANDTHS] += five
+    sums[slots.RELATIVE_TOTAL] += ratio_total
+    sums[slots.RELATIVE_MAX] = max(sums[slots.RELATIVE_MAX], ratio_max)
+    sums[slots.ABOVE_TOTAL] += above_total
+    sums[slots.ABOVE_MAX] = max(sums[slots.ABOVE_MAX], above_max)
