@@ -1,0 +1,1 @@
+"""The benchmark of verdicts, and the reference rule that it measures."""
