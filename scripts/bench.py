@@ -21,7 +21,6 @@ from pathlib import Path
 from statistics import median
 from typing import IO
 
-import psutil
 import torch
 from bench_kernel import kernel_rows
 from rich.console import Console
@@ -67,25 +66,28 @@ class Usage:
 def measured(command: Sequence[object]) -> Usage:
     """Run `command` to its end. Raises when it fails for another reason than a failing row."""
     begun, peak = time.perf_counter(), 0
-    process = psutil.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
     while process.poll() is None:
-        peak = max(peak, sum(map(_anonymous, _family(process))))
-        time.sleep(0.005)
+        peak = max(peak, sum(map(_anonymous, _family(process.pid))))
+        time.sleep(0.02)
     if process.returncode not in (0, 1):
         raise RuntimeError(f"{command} ended with {process.returncode}")
     return Usage(time.perf_counter() - begun, peak / MIB)
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
+def _family(pid: int) -> Iterator[int]:
+    yield pid
     try:
-        return [process, *process.children(recursive=True)]
-    except psutil.Error:
-        return []
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in children:
+        yield from _family(int(child))
 
 
-def _anonymous(process: psutil.Process) -> int:
+def _anonymous(pid: int) -> int:
     try:
-        status = Path(f"/proc/{process.pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0
     lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-
 from ait_cmp.engine import pair
 from ait_cmp.engine.kernel.compiled import narrow, wide
+from ait_cmp.engine.source import npy, pth
 
-__all__ = ["pair"]
+__all__ = ["npy", "pair", "pth"]
 
-torch.set_num_threads(1)
 # Loaded, or compiled, once and here, so that no row's time is spent on it.
 narrow()
 wide()

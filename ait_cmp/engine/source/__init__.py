@@ -5,6 +5,7 @@ To add a format: one module with an `open_…(path, name)` and one row in `SOURC
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 from collections.abc import Callable
@@ -30,6 +31,7 @@ SOURCES: dict[str, tuple[str, str]] = {
 _NAMED = re.compile(r"(.+\.(?:safetensors|pth|pt))::(.+)", re.IGNORECASE | re.DOTALL)
 
 
+@functools.lru_cache(maxsize=1024)  # asked several times for each row
 def split_name(location: str) -> tuple[Path, str | None]:
     """`file::name` as the file and the name of the tensor in it (None where none is given)."""
     # Only after a suffix that holds named tensors: a folder may be called `3_aten::add`.

@@ -2,50 +2,118 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
-
-from ait_cmp.engine.source.view import Source, open_regular
+from ait_cmp.engine.source.plain_pth import read_plain
+from ait_cmp.engine.source.view import Source, map_file, open_regular
 from ait_cmp.errors import PairError, Reason
-from ait_cmp.tensors import as_array
 
 __all__ = ["open_pth"]
 
+_ZIP = b"PK\x03\x04"
 # Of a zip file's local header: where the lengths of its two texts stand, and where those begin.
 _LOCAL_NAME_LENGTH, _LOCAL_HEADER = 26, 30
 
 
 def open_pth(path: Path, name: str | None) -> Source:
     """The tensor in `path`, or the one under `name` in a dict of tensors."""
-    value, data = _load(path)
+    magic = b""
+    storage = None
+    try:
+        with open(open_regular(path), "rb") as file:
+            magic = file.read(4)
+            if magic == _ZIP:
+                archive = zipfile.ZipFile(file)
+                _refuse_compressed(path, archive)
+                storage = _only_storage(archive, file)
+                plain = _plain(path, archive, storage) if storage and name is None else None
+                if plain is not None:
+                    return plain
+    except (PairError, OSError):
+        raise
+    except Exception as exc:  # zipfile meets a damaged file with many an exception
+        raise _malformed(path, exc) from exc
+    return _open_with_torch(path, name, magic, storage)
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    """Where the data of a file's only storage lie, in bytes."""
+
+    start: int
+    size: int
+
+
+def _refuse_compressed(path: Path, archive: zipfile.ZipFile) -> None:
+    for entry in archive.infolist():
+        # A compressed entry read through a map would give its packed bytes as values.
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise PairError(
+                Reason.PTH_MALFORMED,
+                f"{path} has the compressed entry {entry.filename!r}; torch.save stores entries "
+                "uncompressed, so save it again",
+            )
+
+
+def _only_storage(archive: zipfile.ZipFile, file: BinaryIO) -> _Storage | None:
+    """The only storage of the file; None where there are none or several."""
+    storages = [entry for entry in archive.infolist() if "/data/" in entry.filename]
+    if len(storages) != 1:
+        return None
+    (entry,) = storages
+    file.seek(entry.header_offset + _LOCAL_NAME_LENGTH)
+    name, extra = struct.unpack("<HH", file.read(4))
+    start = entry.header_offset + _LOCAL_HEADER + int(name) + int(extra)
+    size = os.fstat(file.fileno()).st_size
+    return _Storage(start, entry.file_size) if start + entry.file_size <= size else None
+
+
+def _plain(path: Path, archive: zipfile.ZipFile, storage: _Storage) -> Source | None:
+    """The file's tensor, where it is a plain one in this machine's byte order."""
+    entries = {entry.filename.rpartition("/")[2]: entry for entry in archive.infolist()}
+    order, pickled = entries.get("byteorder"), entries.get("data.pkl")
+    if pickled is None or (order is not None and archive.read(order) != b"little"):
+        return None
+    tensor = read_plain(archive.read(pickled), storage.size)
+    if tensor is None:
+        return None
+    data = map_file(path)[storage.start : storage.start + storage.size]
+    offset = storage.start + tensor.offset * tensor.dtype.itemsize
+    return Source(tensor.dtype, tensor.view(data), files=(str(path),), offset=offset)
+
+
+def _open_with_torch(
+    path: Path, name: str | None, magic: bytes, storage: _Storage | None
+) -> Source:
+    """Whatever else torch can load without running code."""
+    import torch
+
+    from ait_cmp.tensors import as_array
+
+    value = _load(path, magic)
     if name is not None:
         value = _member(value, name, path)
     if not isinstance(value, torch.Tensor):
         raise PairError(Reason.NOT_A_TENSOR, f"{path} holds {_describe(value)}, not one tensor")
     offset = None
     # The file has the values of a lazily negated tensor with the other sign.
-    if data is not None and not value.is_neg():
-        offset = data + int(value.storage_offset()) * value.element_size()
+    if storage is not None and not value.is_neg():
+        offset = storage.start + int(value.storage_offset()) * value.element_size()
     return Source(*as_array(value, str(path)), files=(str(path),), offset=offset)
 
 
-def _load(path: Path) -> tuple[object, int | None]:
-    """What the file holds, and at which byte its one storage begins (None for several)."""
-    magic = b""
-    data = None
+def _load(path: Path, magic: bytes) -> object:
+    import torch
+
     try:
-        with open(open_regular(path), "rb") as file:
-            magic = file.read(4)
-            mapped = magic == b"PK\x03\x04"
-            if mapped:
-                data = _check_entries(path, file)
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped), data
-    except (PairError, OSError, MemoryError):
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=magic == _ZIP)
+    except (OSError, MemoryError):
         raise
     except RuntimeError as exc:
         if "can't allocate memory" in str(exc):  # as torch says it
@@ -64,25 +132,6 @@ def _load(path: Path) -> tuple[object, int | None]:
 def _malformed(path: Path, error: Exception) -> PairError:
     sentence = f"{path} is no whole torch file ({_first_line(error)}); save it again"
     return PairError(Reason.PTH_MALFORMED, sentence)
-
-
-def _check_entries(path: Path, file: BinaryIO) -> int | None:
-    """Refuse what a map would misread; where the data of the only storage begin."""
-    entries = zipfile.ZipFile(file).infolist()
-    for entry in entries:
-        # A compressed entry read through a map would give its packed bytes as values.
-        if entry.compress_type != zipfile.ZIP_STORED:
-            raise PairError(
-                Reason.PTH_MALFORMED,
-                f"{path} has the compressed entry {entry.filename!r}; torch.save stores entries "
-                "uncompressed, so save it again",
-            )
-    storages = [entry for entry in entries if "/data/" in entry.filename]
-    if len(storages) != 1:
-        return None
-    file.seek(storages[0].header_offset + _LOCAL_NAME_LENGTH)
-    name, extra = struct.unpack("<HH", file.read(4))
-    return storages[0].header_offset + _LOCAL_HEADER + int(name) + int(extra)
 
 
 def _member(value: object, name: str, path: Path) -> object:
