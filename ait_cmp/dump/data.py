@@ -57,6 +57,7 @@ class _DumpFolder:
         self._metadata = MetadataFile(path / "metadata.json")
         self._lock = threading.Lock()
         self._tokens: set[int] = set()
+        self._targets: set[int] = set()
         self._serial = itertools.count()
 
     def save(self, token: int, data_id: str, dense: torch.Tensor, my_path: str) -> None:
@@ -65,12 +66,22 @@ class _DumpFolder:
             os.makedirs(folder, exist_ok=True)
             self._tokens.add(token)
         target = f"{folder}/{_file_name(data_id)}"
-        # Renamed when whole, so that a tensor that is recorded is never half there.
-        temporary = f"{folder}/.{next(self._serial)}.tmp"
-        torch.save(dense, temporary)
-        os.replace(temporary, target)
+        if self._is_new(target):
+            torch.save(dense, target)
+        else:
+            # Renamed when whole, so that a tensor that is recorded is never half there.
+            temporary = f"{folder}/.{next(self._serial)}.tmp"
+            torch.save(dense, temporary)
+            os.replace(temporary, target)
         with self._lock:
             self._metadata.add(data_id, token, target, my_path)
+
+    def _is_new(self, target: str) -> bool:
+        """Whether nobody has begun to write `target`; hashes that collide only cost a rename."""
+        with self._lock:
+            new = hash(target) not in self._targets
+            self._targets.add(hash(target))
+        return new
 
     def close(self) -> None:
         self._metadata.close()
