@@ -21,8 +21,8 @@ __all__ = ["run_in_processes", "worth_starting"]
 
 # Measured with scripts/bench.py: what a worker does in a second, and what starting them takes.
 _BYTES_PER_SECOND = 2.0e9
-_PAIRS_PER_SECOND = 1500
-_START_SECONDS = 4.0
+_PAIRS_PER_SECOND = 1200
+_START_SECONDS = 1.5
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
