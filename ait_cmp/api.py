@@ -61,6 +61,11 @@ def _tolerance(tolerance: str | Tolerance | Mapping[str, Limit]) -> Tolerance:
         raise UsageError(
             f"tolerance: there is no metric {unknown[0]!r}; choose from {', '.join(METRICS)}"
         )
+    for name, limit in tolerance.items():
+        if not isinstance(limit, Limit):
+            raise UsageError(
+                f"tolerance: the limit of {name} must be ait_cmp.Limit(min=…, max=…), not {limit!r}"
+            )
     return Tolerance("given", default=dict(tolerance))
 
 

@@ -304,6 +304,7 @@ def write_bin(path: str | os.PathLike[str], tensor: torch.Tensor) -> None:
     data = raw_bytes(dense)
     header = encode_header(name, tuple(dense.shape), len(data))
     target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}-{threading.get_ident()}.bin.tmp")
     try:
         with open(temporary, "wb") as file:

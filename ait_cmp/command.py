@@ -14,10 +14,8 @@ from pathlib import Path
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from ait_cmp import sweep
 from ait_cmp.errors import AitCmpError, ReportError
@@ -64,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         statuses.append(_INTERRUPTED)
     except SystemExit as exc:
         statuses.append(exc.code if isinstance(exc.code, int) else _USAGE if exc.code else 0)
-    except (HydraException, OmegaConfBaseException, ValueError) as exc:
+    except Exception as exc:  # of the config: jobs answer for their own
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         _fail(_explain(exc))
@@ -118,8 +116,8 @@ def _finish_sweep() -> list[int]:
     """Write the merged report of the sweep that ran, if one did; the statuses of its jobs."""
     ran = sweep.take_current()
     jobs = ran.jobs() if ran else []
-    if ran is None or not jobs:
-        return []  # Hydra refused the sweep as a whole: an old report stays
+    if ran is None:
+        return []
     from ait_cmp.report import STEM, merge_reports
     from ait_cmp.report.console import show_summary
 
@@ -129,6 +127,8 @@ def _finish_sweep() -> list[int]:
         if (job.folder / f"{STEM}.parquet").exists()
     ]
     statuses = [job.status for job in jobs]
+    if not reports:
+        return statuses  # nothing to merge: an old report stays
     try:
         merged, paths = merge_reports(reports, ran.output, ran.formats)
         print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")

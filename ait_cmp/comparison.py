@@ -49,6 +49,10 @@ class Comparison:
         """Whether the verdict is `pass`."""
         return self.verdict.status is Status.PASS
 
+    def __bool__(self) -> bool:
+        """As `passed`, so that `assert compare(...)` says what it seems to."""
+        return self.passed
+
     @property
     def worst_index(self) -> tuple[int, ...] | None:
         """The index of the element that tells most; None where the sides are equal."""

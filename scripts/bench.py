@@ -87,11 +87,12 @@ def _family(pid: int) -> Iterator[int]:
 
 def _anonymous(pid: int) -> int:
     try:
-        status = Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0
     lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    return int(lines.get("RssAnon", "0 kB").split()[0]) * 1024
+    # What processes share after a fork counts once, in shares.
+    return int(lines.get("Pss_Anon", "0 kB").split()[0]) * 1024
 
 
 def in_turn(times: int, *sides: Callable[[], float]) -> list[float]:

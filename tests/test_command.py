@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,6 +235,26 @@ def test_a_config_folder_of_the_user(make_dump: Dump, tmp_path: Path) -> None:
     failing = _report(tmp_path).filter(pl.col("status") == "fail")
     assert failing["data_id"].to_list() == ["layer1.q"]
     assert failing["token_id"].to_list() == [1]
+
+
+def test_a_broken_config_file_is_a_mistake_of_usage(
+    make_dump: Dump, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine" / "tolerance").mkdir(parents=True)
+    (tmp_path / "mine" / "tolerance" / "broken.yaml").write_text("rules: [\n")
+    arguments = [f"golden_path={make_dump()}", "tolerance=broken", "--config-dir", "mine"]
+    assert main(arguments) == 2
+    assert "broken.yaml" in capsys.readouterr().err
+
+
+def test_several_dumps_are_told_apart(
+    make_dump: Dump, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = next(make_dump().glob("ait_dump/*"))
+    shutil.copytree(dump, dump.with_name("7_0"))
+    assert main([f"golden_path={dump.parent}"]) == 0
+    assert f"2 dumps: 7_0, {dump.name}" in capsys.readouterr().out
+    assert _report(tmp_path)["dump"].n_unique() == 2
 
 
 def test_tolerance_overrides_on_the_command_line(make_dump: Dump) -> None:

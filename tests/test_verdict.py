@@ -144,6 +144,14 @@ def test_shipped_tolerances_cover_every_type() -> None:
         assert tolerance.limits(Subject("q", 0, dtype, dtype))
 
 
+def test_a_comparison_is_true_if_it_passed() -> None:
+    ones = torch.ones(2)
+    assert compare(golden=ones, my=ones)
+    assert not compare(golden=ones, my=-ones)
+    with pytest.raises(UsageError, match="Limit"):
+        compare(golden=ones, my=ones, tolerance={"rmse": 1e-3})  # type: ignore[dict-item]
+
+
 def test_repr_tells_the_story() -> None:
     text = repr(compare(golden=torch.ones(2, 2), my=torch.tensor([[1.0, 1.0], [1.0, 3.0]])))
     assert text.startswith("FAIL TOLERANCE")

@@ -13,6 +13,8 @@ __all__ = ["file_pair"]
 def file_pair(golden_path: str, my_path: str | None, path_map: PathMap) -> list[Pair]:
     """The one pair of two files. Raises UsageError when either is not there."""
     del path_map  # paths that the user gives are where he says
+    if split_name(golden_path)[0].is_dir():
+        raise UsageError(f"golden_path={golden_path} is a folder; mapping=files takes two files")
     if my_path is None:
         raise UsageError(f"golden_path={golden_path} is one tensor file; pass my_path=FILE as well")
     for key, location in (("golden_path", golden_path), ("my_path", my_path)):

@@ -105,7 +105,9 @@ def _members(metadata: Path) -> _Object:
     except OSError as exc:
         raise UsageError(f"{metadata} cannot be read: {os_reason(exc)}") from exc
     except (ValueError, RecursionError) as exc:
-        raise UsageError(f"{metadata} is no valid JSON ({exc}); dump again") from exc
+        raise UsageError(
+            f"{metadata} is no metadata.json, nor a tensor file: it is no valid JSON ({exc})"
+        ) from exc
     if not isinstance(content, _Object):
         raise UsageError(f"{metadata} holds no JSON object of data_ids; dump again")
     return content

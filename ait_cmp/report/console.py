@@ -63,23 +63,23 @@ def show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
         f"{len(rows)} rows: "
         + ", ".join(f"[{_STYLES[one]}]{counts[one]} {one}[/]" for one in Status)
     )
+    dumps = rows["dump"].unique(maintain_order=True).to_list()
+    if len(dumps) > 1:
+        console.print(f"{len(dumps)} dumps: {escape(', '.join(dumps))}")
     bad = rows.filter(pl.col("status") != Status.PASS)
-    if len(bad):
-        _show_first(console, bad)
+    for status, kind in ((Status.FAIL, "failing"), (Status.ERROR, "not compared")):
+        rows_of_kind = bad.filter(pl.col("status") == status)
+        if len(rows_of_kind):
+            _show_first(console, rows_of_kind, kind)
     if len(bad) and worst:
         _show_worst(console, bad, worst)
     for path in paths:
         console.print(f"report: {escape(str(path))}")
 
 
-def _show_first(console: Console, bad: pl.DataFrame) -> None:
-    """The first failing row in (token, dump order); of errors, when nothing else fails."""
-    failing = bad.filter(pl.col("status") == Status.FAIL)
-    first = (failing if len(failing) else bad).sort(
-        "token_id", "order", nulls_last=True, maintain_order=True
-    )
-    row = first.row(0, named=True)
-    kind = "failing" if len(failing) else "not compared"
+def _show_first(console: Console, rows: pl.DataFrame, kind: str) -> None:
+    """The first of `rows` in (token, dump order), which are all of one `kind`."""
+    row = rows.sort("token_id", "order", nulls_last=True, maintain_order=True).row(0, named=True)
     console.print(f"first {kind}: {escape(_name(row))}: {escape(row['cmp_fail_reason'])}")
     if row["worst_index"]:
         console.print(
@@ -95,10 +95,20 @@ def _show_worst(console: Console, bad: pl.DataFrame, worst: int) -> None:
         maintain_order=True,
     ).head(worst)
     table = Table(title=f"worst {len(ranked)} of {len(bad)} rows that do not pass")
-    for heading in ("token", "data_id", "status", "reason", *_SHOWN.values(), "worst element"):
-        table.add_column(heading, overflow="fold", no_wrap=heading != "data_id")
+    jobs = ["job"] if "job" in ranked.columns else []
+    for heading in (
+        *jobs,
+        "token",
+        "data_id",
+        "status",
+        "reason",
+        *_SHOWN.values(),
+        "worst element",
+    ):
+        table.add_column(heading, overflow="fold", no_wrap=heading not in ("data_id", "job"))
     for row in ranked.iter_rows(named=True):
         table.add_row(
+            *(escape(row[job]) for job in jobs),
             "" if row["token_id"] is None else str(row["token_id"]),
             escape(row["data_id"]),
             f"[{_STYLES[row['status']]}]{row['status']}[/]",
