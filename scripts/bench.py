@@ -22,7 +22,7 @@ from statistics import median
 from typing import IO
 
 import torch
-from bench_kernel import kernel_rows
+from bench_kernel import Row, kernel_rows
 from rich.console import Console
 from rich.table import Table
 
@@ -32,17 +32,6 @@ from ait_cmp.engine.plan import make_plan
 from ait_cmp.executor import EXECUTORS, Limits
 
 MIB = 1 << 20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a figure, its bound, and what it was computed from."""
-
-    name: str
-    figure: float
-    bound: str
-    met: bool
-    detail: str
 
 
 def at_least(name: str, figure: float, bound: float, detail: str) -> Row:
@@ -243,7 +232,7 @@ def _sparse_npy(path: Path, elements: int) -> None:
 def kernel(folder: Path) -> Iterator[Row]:
     """1: the kernel in memory."""
     del folder
-    yield from (Row(**asdict(row)) for row in kernel_rows())
+    yield from kernel_rows()
 
 
 ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {

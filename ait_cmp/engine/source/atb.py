@@ -62,4 +62,4 @@ def _view(path: Path, record: atb.Record, size: int, files: tuple[str, ...]) -> 
         ) from exc
     if record.format_code == atb.FRACTAL_NZ and array.ndim >= 4:
         return FractalNz.stored(dtype, array, files)
-    return Source(dtype, array, files=files, offset=record.start)
+    return Source(dtype, array, files=files, offset=record.start, layout=record.format_name)

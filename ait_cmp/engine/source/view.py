@@ -34,6 +34,7 @@ class Source:
     array: Array
     files: tuple[str, ...] = field(default=(), kw_only=True)
     offset: int | None = field(default=None, kw_only=True)
+    layout: str = field(default="ND", kw_only=True)  # the memory format, for sentences
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,11 +45,6 @@ class Source:
     def elements(self) -> int:
         """How many elements the tensor has."""
         return math.prod(self.shape)
-
-    @property
-    def layout(self) -> str:
-        """The name of the memory layout, for sentences."""
-        return "ND"
 
     def shaped_like(self, shape: tuple[int, ...]) -> Source:
         """This tensor, its padding cropped where `shape` tells how; else as it is."""
@@ -120,15 +116,11 @@ class FractalNz(Source):
     def stored(cls, dtype: DType, array: Array, files: tuple[str, ...]) -> FractalNz:
         """The uncropped matrix of a stored array of four or more dimensions."""
         c1, n1, n0, c0 = array.shape[-4:]
-        return cls(dtype, array, rows=n1 * n0, columns=c1 * c0, files=files)
+        return cls(dtype, array, rows=n1 * n0, columns=c1 * c0, files=files, layout="FRACTAL_NZ")
 
     @property
     def shape(self) -> tuple[int, ...]:
         return (*self.array.shape[:-4], self.rows, self.columns)
-
-    @property
-    def layout(self) -> str:
-        return "FRACTAL_NZ"
 
     def shaped_like(self, shape: tuple[int, ...]) -> Source:
         c1, n1, n0, c0 = self.array.shape[-4:]
