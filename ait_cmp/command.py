@@ -25,6 +25,7 @@ __all__ = ["main"]
 
 _LOGGER = logging.getLogger("ait_cmp")
 _USAGE, _NO_REPORT, _INTERRUPTED = 2, 4, 130
+_WITHOUT_REPORT = (_USAGE, _NO_REPORT, _INTERRUPTED)
 # Hydra's options that take a value, which may look like an override.
 _BAD_SYNTAX = re.compile(
     "mismatched input|token recognition|no viable|extraneous input|missing EQUAL"
@@ -115,16 +116,17 @@ def _compare(config: DictConfig, folder: Path | None) -> int:
 def _finish_sweep() -> list[int]:
     """Write the merged report of the sweep that ran, if one did; the statuses of its jobs."""
     ran = sweep.take_current()
-    jobs = ran.jobs() if ran else []
     if ran is None:
         return []
     from ait_cmp.report import STEM, merge_reports
     from ait_cmp.report.console import show_summary
 
+    jobs = ran.jobs()
+    # What lies in the folder of a job without a report is of an earlier sweep.
     reports = [
         (job.name, job.folder / f"{STEM}.parquet")
         for job in jobs
-        if (job.folder / f"{STEM}.parquet").exists()
+        if job.status not in _WITHOUT_REPORT
     ]
     statuses = [job.status for job in jobs]
     if not reports:

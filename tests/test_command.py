@@ -285,6 +285,14 @@ def test_a_job_that_fails_hides_no_other(
     assert "merged report of 2 of 3 jobs" in capsys.readouterr().out
 
 
+def test_reports_of_an_earlier_sweep_are_not_merged(make_dump: Dump, tmp_path: Path) -> None:
+    """A job that writes none finds the one that an earlier sweep left in its folder."""
+    arguments = ["-m", f"golden_path={make_dump()}", "output=out"]
+    assert main([*arguments, "tokens=0,1"]) == 0
+    assert main([*arguments, "tokens=0,oops"]) == 2
+    assert _report(tmp_path / "out")["token_id"].to_list() == [0, 0, 0]
+
+
 def test_a_sweep_that_hydra_refuses_leaves_the_old_report(make_dump: Dump, tmp_path: Path) -> None:
     """Hydra composes every job before it runs the first."""
     dump = make_dump()

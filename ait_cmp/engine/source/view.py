@@ -85,19 +85,16 @@ class _FileSource(Source):
 
     def read(self, start: int, stop: int) -> Array:
         assert self.offset is not None
-        size = self.array.itemsize
-        wanted = (stop - start) * size
-        data = os.pread(self.file.number, wanted, self.offset + start * size)
-        while data and len(data) < wanted:
-            more = os.pread(
-                self.file.number, wanted - len(data), self.offset + start * size + len(data)
-            )
-            data = data + more if more else b""
-        if len(data) < wanted:
-            raise PairError(
-                Reason.IN_TRUNCATED,
-                f"{self.files[-1]} was truncated while it was read; dump it again",
-            )
+        begin, end = (self.offset + index * self.array.itemsize for index in (start, stop))
+        data = b""
+        while begin + len(data) < end:
+            more = os.pread(self.file.number, end - begin - len(data), begin + len(data))
+            if not more:
+                raise PairError(
+                    Reason.IN_TRUNCATED,
+                    f"{self.files[-1]} was truncated while it was read; dump it again",
+                )
+            data += more
         return np.frombuffer(data, self.array.dtype).astype(self.dtype.storage, copy=False)
 
 
