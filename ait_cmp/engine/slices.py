@@ -1,0 +1,150 @@
+"""Where in a pair the error is: the same few sums for every slice of it, mergeable.
+
+A line is one run along the last axis, a channel one index of it; what is flat or a scalar is
+one line. Neighbours share a bin where there are many, so that tables stay small.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["TOP", "Layout", "Slices", "Table", "Top"]
+
+TOP = 8  # elements that are kept, those of the largest error
+_LINES, _CHANNELS, _LANES = 256, 1024, 16
+
+Values = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a tensor of `lines` × `channels` elements falls into bins of so many neighbours."""
+
+    lines: int
+    channels: int
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> Layout:
+        """The layout of a tensor of `shape`."""
+        channels = shape[-1] if shape else 1
+        return cls(math.prod(shape[:-1]), channels)
+
+    @property
+    def line_width(self) -> int:
+        """Lines in a bin: a power of two, 1 for up to 256 lines."""
+        return _power_of_two(-(-self.lines // _LINES))
+
+    @property
+    def channel_width(self) -> int:
+        """Channels in a bin: 1 for up to 1024 channels, else a power of two from 32 on.
+
+        Heads are mostly of a power of two of channels, and so fall into whole bins.
+        """
+        if self.channels <= _CHANNELS:
+            return 1
+        return _power_of_two(-(-self.channels * _LANES // _CHANNELS))
+
+    @property
+    def line_bins(self) -> int:
+        """Rows of the table of lines."""
+        return -(-self.lines // self.line_width)
+
+    @property
+    def channel_bins(self) -> int:
+        """Rows of the table of channels."""
+        return -(-self.channels // self.channel_width)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Sums over the plain elements of each bin, float64 (5, bins)."""
+
+    sums: Values
+
+    @property
+    def count(self) -> Values:
+        """Plain elements."""
+        return self.sums[0]
+
+    @property
+    def golden_squares(self) -> Values:
+        """Σg²."""
+        return self.sums[1]
+
+    @property
+    def squares(self) -> Values:
+        """Σd²."""
+        return self.sums[2]
+
+    @property
+    def products(self) -> Values:
+        """Σgd."""
+        return self.sums[3]
+
+    @property
+    def total(self) -> Values:
+        """Σd."""
+        return self.sums[4]
+
+    def __add__(self, other: Table) -> Table:
+        return Table(self.sums + other.sums)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Top:
+    """The elements of the largest |d|, descending, at most TOP: d, g and the flat index."""
+
+    differences: Values
+    golden: Values
+    indices: Indices
+
+    def __add__(self, other: Top) -> Top:
+        differences, golden, indices = (
+            np.concatenate(both)
+            for both in (
+                (self.differences, other.differences),
+                (self.golden, other.golden),
+                (self.indices, other.indices),
+            )
+        )
+        first = np.lexsort((indices, -np.abs(differences)))[:TOP]
+        return Top(differences[first], golden[first], indices[first])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slices:
+    """Sums by line and by channel of a pair of floating types, and what else tells a fault.
+
+    Plain elements are those that have an error to speak of: finite on both sides, and not both
+    at the end of the coarser type's range (from 0.99 of its largest value on) with one sign,
+    which stands for infinity. `golden_bits` and `my_bits` are the bits of the 23-bit float32
+    significands in use, a bitwise or over the elements of at least 2**-14 in magnitude; `gridded`
+    is how many of my elements that looked at (it may stop where all bits are in use).
+    """
+
+    lines: Table
+    channels: Table
+    top: Top
+    golden_bits: int
+    my_bits: int
+    gridded: int
+
+    def __add__(self, other: Slices) -> Slices:
+        return Slices(
+            self.lines + other.lines,
+            self.channels + other.channels,
+            self.top + other.top,
+            self.golden_bits | other.golden_bits,
+            self.my_bits | other.my_bits,
+            self.gridded + other.gridded,
+        )
+
+
+def _power_of_two(number: int) -> int:
+    """The least power of two that is no less."""
+    return 1 << max(number - 1, 0).bit_length()
