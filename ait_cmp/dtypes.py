@@ -3,7 +3,8 @@
 `digits` is the precision p of a floating type (significand bits, the hidden one
 included), so that its unit roundoff is 2**-p; 0 marks an exact type. `rtol` and `atol`
 are the defaults of `torch.testing.assert_close`; it has none for the 8-bit floats, whose
-rtol is therefore one unit in the last place (2**(1 - p)), as it is for float16.
+rtol is therefore one unit in the last place (2**(1 - p)), as it is for float16. `largest`
+is the largest finite value of a floating type.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class DType:
     digits: int = 0
     rtol: float = 0.0
     atol: float = 0.0
+    largest: float = 0.0
 
     @property
     def itemsize(self) -> int:
@@ -50,13 +52,13 @@ class DType:
 DTYPES: dict[str, DType] = {
     dtype.name: dtype
     for dtype in (
-        DType("float64", "<f8", 53, 1e-7, 1e-7),
-        DType("float32", "<f4", 24, 1.3e-6, 1e-5),
-        DType("float16", "<f2", 11, 1e-3, 1e-5),
-        DType("bfloat16", "<u2", 8, 1.6e-2, 1e-5),
-        DType("float8_e4m3fn", "|u1", 4, 2.0**-3, 1e-5),
-        DType("float8_e5m2", "|u1", 3, 2.0**-2, 1e-5),
-        DType("float8_e8m0fnu", "|u1", 1, 1.0, 1e-5),
+        DType("float64", "<f8", 53, 1e-7, 1e-7, (2 - 2.0**-52) * 2.0**1023),
+        DType("float32", "<f4", 24, 1.3e-6, 1e-5, (2 - 2.0**-23) * 2.0**127),
+        DType("float16", "<f2", 11, 1e-3, 1e-5, 65504.0),
+        DType("bfloat16", "<u2", 8, 1.6e-2, 1e-5, (2 - 2.0**-7) * 2.0**127),
+        DType("float8_e4m3fn", "|u1", 4, 2.0**-3, 1e-5, 448.0),
+        DType("float8_e5m2", "|u1", 3, 2.0**-2, 1e-5, 57344.0),
+        DType("float8_e8m0fnu", "|u1", 1, 1.0, 1e-5, 2.0**127),
         DType("bool", "|u1"),
         DType("int8", "|i1"),
         DType("uint8", "|u1"),

@@ -6,6 +6,7 @@ counts only while every file that it was measured from is in the same state.
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
@@ -16,16 +17,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 import ait_cmp
 from ait_cmp.dtypes import DTYPES
 from ait_cmp.engine.pair import FileState, Measured, Request, TensorInfo, Wanted, file_state
+from ait_cmp.engine.slices import Slices, Table, Top
 from ait_cmp.engine.stats import Side, Softmax, Stats
 from ait_cmp.errors import ReportError, UsageError, os_reason
 
 __all__ = ["Journal"]
 
 _NAME = ".cmp_report.journal"
-_PLAIN = tuple(one.name for one in fields(Stats) if one.name not in ("golden", "my", "softmax"))
+_FORMAT = 2  # of a line: another one is not read
+_RECORDS = ("golden", "my", "softmax", "slices")
+_PLAIN = tuple(one.name for one in fields(Stats) if one.name not in _RECORDS)
 
 
 class Journal:
@@ -36,7 +42,7 @@ class Journal:
 
     def __init__(self, folder: Path, wanted: Wanted) -> None:
         self.path = folder / _NAME
-        self._header = json.dumps(["ait_cmp", ait_cmp.__version__, *astuple(wanted)])
+        self._header = json.dumps(["ait_cmp", ait_cmp.__version__, _FORMAT, *astuple(wanted)])
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
@@ -130,23 +136,48 @@ def _encode(measured: Measured) -> list[Any]:
         infos,
         [getattr(stats, name) for name in _PLAIN],
         [_values(stats.golden), _values(stats.my), _values(stats.softmax)],
+        _encode_slices(stats.slices) if stats.slices else None,
         [measured.worst, measured.worst_golden, measured.worst_my],
         [_values(state) for state in measured.files],
     ]
 
 
 def _decode(value: list[Any]) -> Measured:
-    infos, plain, (golden, my, softmax), worst, files = value
+    infos, plain, (golden, my, softmax), slices, worst, files = value
     golden_info, my_info = (TensorInfo(DTYPES[name], tuple(shape)) for name, shape in infos)
     stats = Stats(
         **dict(zip(_PLAIN, plain, strict=True)),
         golden=Side(*golden),
         my=Side(*my),
         softmax=Softmax(*softmax),
+        slices=_decode_slices(slices) if slices else None,
     )
     states = tuple(FileState(*state) for state in files)
     index, worst_golden, worst_my = worst
     return Measured(golden_info, my_info, stats, index, worst_golden, worst_my, states)
+
+
+def _encode_slices(slices: Slices) -> list[Any]:
+    top = slices.top
+    arrays = (
+        slices.lines.sums, slices.channels.sums, top.differences, top.golden, top.indices
+    )  # fmt: skip
+    texts = [base64.b64encode(array.tobytes()).decode() for array in arrays]
+    return [texts, slices.golden_bits, slices.my_bits, slices.gridded]
+
+
+def _decode_slices(value: list[Any]) -> Slices:
+    texts, golden_bits, my_bits, gridded = value
+    *reals, whole = (base64.b64decode(text) for text in texts)
+    lines, channels, differences, golden = (np.frombuffer(data) for data in reals)
+    return Slices(
+        Table(lines.reshape(5, -1)),
+        Table(channels.reshape(5, -1)),
+        Top(differences, golden, np.frombuffer(whole, np.int64)),
+        golden_bits,
+        my_bits,
+        gridded,
+    )
 
 
 def _values(record: Side | Softmax | FileState) -> list[Any]:

@@ -1,5 +1,5 @@
-"""The metrics of DESIGN section 5 computed in exact rational or 50-digit arithmetic, from whole
-tensors, by nothing that ait_cmp uses."""
+"""The metrics of DESIGN section 5 computed in exact rational or 50-digit arithmetic, and the sums
+by line and channel in float64, from whole tensors, by nothing that ait_cmp uses."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import math
 from fractions import Fraction
 
 import mpmath
+import numpy as np
+import numpy.typing as npt
 import torch
 
-__all__ = ["exact_values", "reference_metrics"]
+__all__ = ["exact_values", "reference_metrics", "reference_slices"]
+
+Values = npt.NDArray[np.float64]
 
 mpmath.mp.dps = 50
 
@@ -106,3 +110,30 @@ class _Softmax:
         total = mpmath.fsum(weights)
         self.log_total = mpmath.log(total)
         self.probabilities = [weight / total for weight in weights]
+
+
+def reference_slices(
+    golden: Values, my: Values, shape: tuple[int, ...], saturation: float
+) -> tuple[Values, Values, list[tuple[float, float, int]]]:
+    """Count, Σg², Σd², Σgd and Σd by bin of lines and by bin of channels (5, bins), and the
+    largest errors as (d, g, index); of flat float64 values, those from `saturation` on being
+    infinite in effect."""
+    with np.errstate(invalid="ignore"):
+        ended = (np.minimum(abs(golden), abs(my)) >= saturation) & (golden * my > 0)
+        difference = my - golden
+    places = np.flatnonzero(np.isfinite(golden) & np.isfinite(my) & ~ended)
+    channels = shape[-1] if shape else 1
+    g, d = golden[places], difference[places]
+    terms = np.array([np.ones(len(g)), g * g, d * d, g * d, d])
+    tables = []
+    for bins, width, most in (
+        (places // max(channels, 1), math.prod(shape[:-1]), 256),
+        (places % max(channels, 1), channels, channels if channels <= 1024 else 64),
+    ):
+        size = next(2**k for k in range(64) if most * 2**k >= width)
+        table = np.zeros((5, -(-width // size)))
+        for row, values in zip(table, terms, strict=True):
+            np.add.at(row, bins // size, values)
+        tables.append(table)
+    order = [i for i in np.argsort(-abs(d), kind="stable")[:8] if d[i] != 0]
+    return tables[0], tables[1], [(d[i], g[i], int(places[i])) for i in order]

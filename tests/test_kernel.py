@@ -13,6 +13,7 @@ from ait_cmp.dtypes import DTYPES
 from ait_cmp.engine import Options, Stats
 from ait_cmp.engine.kernel import Accumulator
 from ait_cmp.engine.kernel.flags import BLOCK
+from ait_cmp.engine.slices import Layout
 from ait_cmp.engine.stats import Softmax
 
 OPTIONS = Options(epsilon=2.0**-23, rtol=1e-3, atol=1e-5)
@@ -25,7 +26,9 @@ def _stats(golden: Any, my: Any, name: str = "float32", options: Options = OPTIO
 
 
 def _added(runs: list[tuple[Any, Any]], name: str, options: Options = OPTIONS) -> Stats:
-    accumulator = Accumulator(DTYPES[name], DTYPES[name], options)
+    accumulator = Accumulator(
+        DTYPES[name], DTYPES[name], options, Layout.of((sum(golden.size for golden, _ in runs),))
+    )
     start = 0
     for golden, my in runs:
         accumulator.add(golden, my, start)
@@ -45,7 +48,7 @@ def test_every_pattern_widens_as_torch_does(name: str) -> None:
     bits = np.arange(1 << (8 * size), dtype=f"u{size}").view(DTYPES[name].storage)
     raw = np.array(bits != 0) if name == "bool" else bits
     values = torch.from_numpy(raw).view(getattr(torch, name)).double().numpy()
-    accumulator = Accumulator(DTYPES[name], DTYPES["float64"], OPTIONS)
+    accumulator = Accumulator(DTYPES[name], DTYPES["float64"], OPTIONS, Layout.of((bits.size,)))
     accumulator.add(bits, values, 0)
     stats = accumulator.stats()
     finite = values[np.isfinite(values)]

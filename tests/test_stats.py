@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ def _whole(golden: Source, my: Source, cuts: list[int]) -> Stats:
 
 
 def _flat(stats: Stats) -> dict[str, Any]:
-    nested = asdict(stats)
+    nested = asdict(replace(stats, slices=None))
+    del nested["slices"]
     return {
         f"{key}.{inner}" if inner else key: number
         for key, value in nested.items()

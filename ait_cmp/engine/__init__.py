@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from ait_cmp.dtypes import tolerances
 from ait_cmp.engine.kernel import Accumulator, Options
+from ait_cmp.engine.slices import Layout
 from ait_cmp.engine.source import Source
 from ait_cmp.engine.stats import Stats
 from ait_cmp.errors import PairError, Reason
@@ -29,7 +30,7 @@ def ranges(elements: int) -> Iterator[tuple[int, int]]:
 
 def range_stats(*, golden: Source, my: Source, start: int, stop: int, options: Options) -> Stats:
     """Stats of the elements [start, stop) of two sources of equal shape."""
-    accumulator = Accumulator(golden.dtype, my.dtype, options)
+    accumulator = Accumulator(golden.dtype, my.dtype, options, Layout.of(golden.shape))
     for begin in range(start, stop, BLOCK):
         end = min(begin + BLOCK, stop)
         accumulator.add(golden.read(begin, end), my.read(begin, end), begin)
@@ -37,11 +38,17 @@ def range_stats(*, golden: Source, my: Source, start: int, stop: int, options: O
 
 
 def pair_options(
-    *, golden: Source, my: Source, epsilon: float, relative: bool = True, softmax: bool = True
+    *,
+    golden: Source,
+    my: Source,
+    epsilon: float,
+    relative: bool = True,
+    softmax: bool = True,
+    slices: bool = True,
 ) -> Options:
     """Options of one pair: the mismatch tolerances are those of its coarser type."""
     rtol, atol = tolerances(golden.dtype, my.dtype)
-    return Options(epsilon, rtol, atol, relative, softmax)
+    return Options(epsilon, rtol, atol, relative, softmax, slices)
 
 
 def align(*, golden: Source, my: Source) -> tuple[Source, Source]:

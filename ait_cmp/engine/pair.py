@@ -40,6 +40,7 @@ class Wanted:
     epsilon: float
     relative: bool = True
     softmax: bool = True
+    slices: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,7 @@ def _measure_range(golden: Source, my: Source, wanted: Wanted, start: int, stop:
         epsilon=wanted.epsilon,
         relative=wanted.relative,
         softmax=wanted.softmax,
+        slices=wanted.slices,
     )
     stats = range_stats(golden=golden, my=my, start=start, stop=stop, options=options)
     worst = _worst(stats)

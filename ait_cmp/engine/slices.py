@@ -62,56 +62,64 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """Sums over the plain elements of each bin, float64 (5, bins)."""
+    """Sums over the plain elements of each bin, float64 (5, bins).
+
+    Good to 1e-4, channels being summed in float32 for a while: magnitudes below 2**-60 may count
+    as 0 among larger ones. Sums are nan where a magnitude is beyond 2**400 (float64 alone has
+    such), since squares would be infinite; where all are below 2**-400 they are 0. Both are told
+    by the whole pair's sums alone.
+    """
 
     sums: Values
 
     @property
     def count(self) -> Values:
         """Plain elements."""
-        return self.sums[0]
+        return self._row(0)
 
     @property
     def golden_squares(self) -> Values:
         """Σg²."""
-        return self.sums[1]
+        return self._row(1)
 
     @property
     def squares(self) -> Values:
         """Σd²."""
-        return self.sums[2]
+        return self._row(2)
 
     @property
     def products(self) -> Values:
         """Σgd."""
-        return self.sums[3]
+        return self._row(3)
 
     @property
     def total(self) -> Values:
         """Σd."""
-        return self.sums[4]
+        return self._row(4)
 
     def __add__(self, other: Table) -> Table:
         return Table(self.sums + other.sums)
 
+    def _row(self, which: int) -> Values:
+        row: Values = self.sums[which]
+        return row
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Top:
-    """The elements of the largest |d|, descending, at most TOP: d, g and the flat index."""
+    """The plain elements of the largest |d| > 0, descending, at most TOP: d, g and the flat index.
+
+    Of a tie the lower indices come first.
+    """
 
     differences: Values
     golden: Values
     indices: Indices
 
     def __add__(self, other: Top) -> Top:
-        differences, golden, indices = (
-            np.concatenate(both)
-            for both in (
-                (self.differences, other.differences),
-                (self.golden, other.golden),
-                (self.indices, other.indices),
-            )
-        )
+        differences: Values = np.concatenate((self.differences, other.differences))
+        golden: Values = np.concatenate((self.golden, other.golden))
+        indices: Indices = np.concatenate((self.indices, other.indices))
         first = np.lexsort((indices, -np.abs(differences)))[:TOP]
         return Top(differences[first], golden[first], indices[first])
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from ait_cmp.engine.slices import Slices
+
 __all__ = ["Side", "Softmax", "Stats"]
 
 
@@ -128,6 +130,8 @@ class Stats:
     above_max: float = 0.0
 
     softmax: Softmax = field(default_factory=Softmax)
+    # None where they are not wanted or a side is of an exact type; stats are equal without them.
+    slices: Slices | None = field(default=None, compare=False)
 
     def __add__(self, other: Stats) -> Stats:
         golden = _side_exponent(self.golden, other.golden)
@@ -173,6 +177,9 @@ class Stats:
             above_total=one.above_total + two.above_total,
             above_max=max(one.above_max, two.above_max),
             softmax=one.softmax + two.softmax,
+            slices=one.slices + two.slices
+            if one.slices and two.slices
+            else one.slices or two.slices,
         )
 
     def _in_units(self, *, golden: int, my: int, difference: int) -> Stats:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ait_cmp.dtypes import DType
-from ait_cmp.engine.kernel import slots
+from ait_cmp.engine.kernel import slots, tables
 from ait_cmp.engine.kernel.arguments import Results, Storage, limits, room
 from ait_cmp.engine.kernel.flags import Bytes
 from ait_cmp.engine.kernel.kinds import EXACT_DIFFERENCES, KINDS
 from ait_cmp.engine.kernel.options import Options
+from ait_cmp.engine.slices import Layout
 from ait_cmp.engine.source import Array
 from ait_cmp.engine.stats import Stats
 
@@ -19,7 +20,7 @@ __all__ = ["Accumulator"]
 class Accumulator:
     """Adds consecutive runs of one pair; for one thread, while others may use their own."""
 
-    def __init__(self, golden: DType, my: DType, options: Options) -> None:
+    def __init__(self, golden: DType, my: DType, options: Options, layout: Layout) -> None:
         self._golden = Storage(KINDS[golden.name], golden.itemsize)
         self._my = Storage(KINDS[my.name], my.itemsize)
         self._is_wide = golden.is_wide or my.is_wide
@@ -27,6 +28,10 @@ class Accumulator:
         self._limits = limits(options, exact=exact)
         self._room = room()
         self._results = Results(*slots.empty())
+        sliced = options.slices and golden.is_floating and my.is_floating
+        self._layout = layout if sliced else None
+        self._grid = tables.grid(golden, my, self._layout)
+        self._tables = tables.empty(self._layout, self._grid)
 
     def add(self, golden_bits: Array, my_bits: Array, start: int) -> None:
         """Add 1-D arrays of stored bits, the first element of which has index `start`.
@@ -39,7 +44,7 @@ class Accumulator:
         if golden_bits.size != my_bits.size:
             raise ValueError(f"{golden_bits.size} elements cannot be paired with {my_bits.size}")
         golden, my = _bytes(golden_bits), _bytes(my_bits)
-        work = self._limits, self._room, self._results
+        work = self._limits, self._room, self._results, self._grid, self._tables
         done = 0
         if not self._is_wide:
             done = compiled.narrow()(golden, self._golden, my, self._my, start, *work)
@@ -49,7 +54,8 @@ class Accumulator:
 
     def stats(self) -> Stats:
         """The stats of all runs so far."""
-        return slots.stats(*self._results, self._limits.epsilon)
+        slices = tables.slices(self._tables) if self._layout is not None else None
+        return slots.stats(*self._results, self._limits.epsilon, slices)
 
 
 def _bytes(bits: Array) -> Bytes:

@@ -11,7 +11,27 @@ import numpy.typing as npt
 from ait_cmp.engine.kernel.flags import ROW, Counts, Doubles, Singles
 from ait_cmp.engine.kernel.options import Options
 
-__all__ = ["Limits", "Results", "Room", "Storage", "limits", "room"]
+__all__ = [
+    "COARSE",
+    "GOLDEN_BITS",
+    "GRIDDED",
+    "LANES",
+    "MARKS",
+    "MY_BITS",
+    "PENDING",
+    "Grid",
+    "Limits",
+    "Results",
+    "Room",
+    "Storage",
+    "Tables",
+    "limits",
+    "room",
+]
+
+LANES = 8  # float32 in a vector
+COARSE = 8  # the shift of bins so wide that runs of them are summed one by one
+GOLDEN_BITS, MY_BITS, GRIDDED, PENDING, MARKS = range(5)  # of `Tables.marks`
 
 
 class Storage(NamedTuple):
@@ -54,6 +74,30 @@ class Results(NamedTuple):
     sums: Doubles
 
 
+class Grid(NamedTuple):
+    """How flat indices fall into the bins of `engine.slices.Layout`; no channels: not wanted."""
+
+    channels: int
+    line: int  # elements of a bin of lines
+    shift: int  # of a channel for its bin
+    period: int  # elements after which their slots repeat
+    patience: int  # elements that may be added to the slots before they are folded
+    golden_bits: int  # all that its type can use
+    my_bits: int
+    saturation: float
+
+
+class Tables(NamedTuple):
+    """What becomes `engine.slices.Slices`."""
+
+    lines: Doubles
+    channels: Doubles
+    slots: Singles
+    top: Doubles  # d, g
+    indices: Counts  # -1 where there is none
+    marks: Counts
+
+
 _MARGIN = 2.0**-20  # comparisons in float32 closer than this are decided again in float64
 
 
@@ -94,5 +138,5 @@ def _float32_below(value: float) -> np.float32:
 def room() -> Room:
     """Scratch for one thread."""
     return Room(
-        np.empty((6, ROW), np.float32), np.empty((10, ROW), np.float64), np.empty(ROW, np.int32)
+        np.empty((8, ROW), np.float32), np.empty((10, ROW), np.float64), np.empty(ROW, np.int32)
     )

@@ -16,7 +16,7 @@ import numba
 from numba import njit, types
 from numba.core import event
 
-from ait_cmp.engine.kernel.arguments import Limits, Results, Room, Storage
+from ait_cmp.engine.kernel.arguments import Grid, Limits, Results, Room, Storage, Tables
 from ait_cmp.engine.kernel.flags import EXACT, Bytes
 from ait_cmp.engine.kernel.narrow import add_narrow
 from ait_cmp.engine.kernel.wide import add_wide
@@ -27,7 +27,7 @@ _CONFIG: Any = numba.config
 _LOGGER = logging.getLogger("ait_cmp")
 
 # What `add_narrow` and `add_wide` take and return.
-Loop = Callable[[Bytes, Storage, Bytes, Storage, int, Limits, Room, Results], int]
+Loop = Callable[[Bytes, Storage, Bytes, Storage, int, Limits, Room, Results, Grid, Tables], int]
 
 # Arrays that may be written, or are aligned, are accepted for one that may not or is not.
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True, aligned=False)
@@ -37,8 +37,14 @@ _LIMITS = types.NamedTuple(
 )
 _ROOM = types.NamedTuple((types.float32[:, ::1], types.float64[:, ::1], types.int32[::1]), Room)
 _RESULTS = types.NamedTuple((types.int64[::1], types.float64[::1]), Results)
+_GRID = types.NamedTuple((types.int64,) * 7 + (types.float64,), Grid)
+_TABLES = types.NamedTuple(
+    (types.float64[:, ::1],) * 2
+    + (types.float32[:, ::1], types.float64[:, ::1], types.int64[::1], types.int64[::1]),
+    Tables,
+)
 _SIDE = (_BYTES, _STORAGE)
-_SIGNATURE = types.int64(*_SIDE, *_SIDE, types.int64, _LIMITS, _ROOM, _RESULTS)
+_SIGNATURE = types.int64(*_SIDE, *_SIDE, types.int64, _LIMITS, _ROOM, _RESULTS, _GRID, _TABLES)
 
 
 @functools.cache

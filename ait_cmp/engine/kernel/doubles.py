@@ -12,6 +12,7 @@ from ait_cmp.engine.kernel.flags import EXACT, LANES, Doubles
 __all__ = [
     "above_total64",
     "differences64",
+    "exceeds64",
     "half_differences64",
     "join_halves",
     "joint_differences64",
@@ -97,9 +98,18 @@ def place64(difference: Doubles, largest: float) -> int:
     return 0
 
 
+@njit(**EXACT)
+def exceeds64(golden: Any, my: Any, limit: float) -> bool:
+    """Whether any |d| is larger."""
+    count: Any = 0
+    for i in range(golden.shape[0]):
+        count += abs(np.float64(my[i]) - np.float64(golden[i])) > limit
+    return bool(count > 0)
+
+
 @njit(**LANES)
 def sums64(golden: Doubles, my: Doubles, difference: Doubles) -> Any:
-    """As `singles.sums32`."""
+    """Σg², Σm², Σgm, Σd², Σg, Σm and Σ|d|."""
     gg = mm = gm = dd = golden_total = my_total = total = 0.0
     for i in range(golden.shape[0]):
         g, m, d = golden[i], my[i], difference[i]

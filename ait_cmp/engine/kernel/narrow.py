@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from ait_cmp.engine.kernel import slots
-from ait_cmp.engine.kernel.arguments import Limits, Results, Room, Storage
+from ait_cmp.engine.kernel.arguments import Grid, Limits, Results, Room, Storage, Tables
 from ait_cmp.engine.kernel.blocks import (
     add_sums,
     add_worst,
@@ -17,6 +17,7 @@ from ait_cmp.engine.kernel.blocks import (
     span,
     split,
 )
+from ait_cmp.engine.kernel.columns import fold_columns
 from ait_cmp.engine.kernel.flags import BLOCK, EXACT, Bytes, Doubles, Singles
 from ait_cmp.engine.kernel.load import convert, load32
 from ait_cmp.engine.kernel.singles import (
@@ -28,9 +29,16 @@ from ait_cmp.engine.kernel.singles import (
     range32,
     ratios32,
     scan32,
-    sums32,
     total,
     worst32,
+)
+from ait_cmp.engine.kernel.slicing import (
+    add_bits,
+    add_counts,
+    add_each,
+    add_runs,
+    add_top_and_columns,
+    is_plain,
 )
 from ait_cmp.engine.kernel.softmax import add_deep, add_shallow, is_shallow
 
@@ -48,6 +56,8 @@ def add_narrow(
     limits: Limits,
     room: Room,
     results: Results,
+    grid: Grid,
+    tables: Tables,
 ) -> int:
     """Add two runs, the first element of which has index `first`; the elements that were added.
 
@@ -55,38 +65,50 @@ def add_narrow(
     """
     elements = golden_bytes.shape[0] // golden_storage.itemsize
     singles = room.singles
+    sliced = grid.channels > 0
     for start in range(0, elements, BLOCK):
         stop = min(start + BLOCK, elements)
-        golden = load32(golden_bytes, golden_storage, start, stop, singles[0])
-        my = load32(my_bytes, my_storage, start, stop, singles[1])
+        golden_block = load32(golden_bytes, golden_storage, start, stop, singles[0])
+        my_block = load32(my_bytes, my_storage, start, stop, singles[1])
+        golden, my = golden_block, my_block
         positions = room.positions[:0]
-        # A long pass goes first, since memory is read meanwhile. It is done again where some
-        # values turn out not to be finite.
-        summed = sums32(golden, my)
         golden_scan, my_scan, golden_least = scan32(golden, my)
         finite = is_finite32(golden_scan) and is_finite32(my_scan)
         found = (stop - start, 0, 0, 0, 0, -1)
         if not finite:
             found = split(golden, my, room.positions, singles[2], singles[3])
             positions = room.positions[: found[0]]
-            golden = gather(golden, positions, singles[0])
-            my = gather(my, positions, singles[1])
-            summed = sums32(golden, my)
+            golden = gather(golden, positions, singles[6])
+            my = gather(my, positions, singles[7])
             golden_scan, my_scan, golden_least = scan32(golden, my)
+        plain = sliced and finite
         if found[0] > 0:
             golden_range, my_range = range32(golden, golden_scan), range32(my, my_scan)
             if not _fits(golden_range, my_range, golden_least, limits):
                 results.counts[slots.ELEMENTS] += start
+                add_counts(first, first + start, grid, tables)
+                fold_columns(grid, tables)
                 return start
-            _add_pairs(
+            reach = max(_magnitude(golden_range), _magnitude(my_range))
+            plain = plain and is_plain(reach, golden_range, my_range, grid)
+            summed = add_runs(golden, my, first + start, plain, grid, tables)
+            largest = _add_pairs(
                 golden, golden_range, golden_least, my, my_range, summed,
                 positions, first + start, limits, room, results,
             )  # fmt: skip
+            if plain and reach > 0.0:
+                add_top_and_columns(golden, my, first + start, largest, grid, tables)
+        if sliced:
+            add_bits(golden_block, my_block, grid, tables)
+            if not plain:
+                add_each(golden_block, my_block, first + start, grid, tables)
         if not finite:
             count_nonfinite(found, first + start, results.counts)
             _add_lone(singles[2][: found[1]], slots.GOLDEN_MINIMUM, results.sums)
             _add_lone(singles[3][: found[2]], slots.MY_MINIMUM, results.sums)
     results.counts[slots.ELEMENTS] += elements
+    add_counts(first, first + elements, grid, tables)
+    fold_columns(grid, tables)
     return elements
 
 
@@ -126,8 +148,11 @@ def _add_pairs(
     limits: Limits,
     room: Room,
     results: Results,
-) -> None:
-    """Add finite pairs; positions is empty where pair i is element i of the block."""
+) -> np.float32:
+    """Add finite pairs; positions is empty where pair i is element i of the block.
+
+    The largest |d|, in float32.
+    """
     counts, sums = results.counts, results.sums
     golden_low, golden_high = golden_range
     my_low, my_high = my_range
@@ -162,6 +187,7 @@ def _add_pairs(
             convert(golden, room.doubles[0][:n])
             convert(my, room.doubles[1][:n])
             add_deep(room.doubles[0][:n], room.doubles[1][:n], golden_high, my_high, sums)
+    return largest
 
 
 @njit(**EXACT)

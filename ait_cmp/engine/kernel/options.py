@@ -11,7 +11,7 @@ __all__ = ["Options"]
 class Options:
     """Pairs count as mismatched beyond atol + rtol |g|, and have a ratio where |g| > epsilon.
 
-    Without `relative` or `softmax` the stats that only they need stay empty.
+    Without `relative`, `softmax` or `slices` the stats that only they need stay empty.
     """
 
     epsilon: float
@@ -19,3 +19,4 @@ class Options:
     atol: float
     relative: bool = True
     softmax: bool = True
+    slices: bool = True

@@ -14,11 +14,13 @@ from numba import njit
 from ait_cmp.engine.kernel.flags import EXACT, LANES, Singles
 
 __all__ = [
+    "bits32",
     "count_mismatched",
     "count_within",
     "differences32",
     "is_finite32",
     "masked_ratios32",
+    "my_sums32",
     "range32",
     "ratios32",
     "scan32",
@@ -31,6 +33,9 @@ _INFINITY = np.int32(0x7F800000)
 _MINUS_INFINITY = np.uint32(0xFF800000)
 _SIGN = np.uint32(0x80000000)
 _MAGNITUDE = np.uint32(0x7FFFFFFF)
+_SIGNIFICAND = np.uint32(0x7FFFFF)
+_GRIDDED = np.uint32(0x38800000)  # 2**-14
+_GRIDDED_SPAN = np.uint32(0x7F800000 - 0x38800000)
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
 # Ratios between these are compared with the threshold itself in float64.
@@ -113,19 +118,43 @@ def differences32(golden: Singles, my: Singles, limits: Any) -> Any:
 
 @njit(**LANES)
 def sums32(golden: Singles, my: Singles) -> Any:
-    """Σg², Σm², Σgm, Σd², Σg, Σm and Σ|d| in float64."""
-    gg = mm = gm = dd = golden_total = my_total = total = 0.0
+    """Σg², Σd², Σgd, Σg, Σd and Σ|d| in float64."""
+    gg = dd = gd = golden_total = difference_total = total = 0.0
+    for i in range(golden.shape[0]):
+        g = np.float64(golden[i])
+        d = np.float64(my[i]) - g
+        gg += g * g
+        dd += d * d
+        gd += g * d
+        golden_total += g
+        difference_total += d
+        total += abs(d)
+    return gg, dd, gd, golden_total, difference_total, total
+
+
+@njit(**LANES)
+def my_sums32(golden: Singles, my: Singles) -> Any:
+    """Σm², Σgm and Σm in float64."""
+    mm = gm = my_total = 0.0
     for i in range(golden.shape[0]):
         g, m = np.float64(golden[i]), np.float64(my[i])
-        d = m - g
-        gg += g * g
         mm += m * m
         gm += g * m
-        dd += d * d
-        golden_total += g
         my_total += m
-        total += abs(d)
-    return gg, mm, gm, dd, golden_total, my_total, total
+    return mm, gm, my_total
+
+
+@njit(**EXACT)
+def bits32(values: Singles) -> Any:
+    """The bits in use in the significands of finite magnitudes from 2**-14 on, and their count."""
+    patterns = values.view(np.uint32)
+    used, count = np.uint32(0), np.int32(0)
+    for i in range(values.shape[0]):
+        magnitude = np.uint32(patterns[i] & _MAGNITUDE)
+        inside = np.uint32(magnitude - _GRIDDED) < _GRIDDED_SPAN
+        used |= magnitude if inside else np.uint32(0)
+        count = np.int32(count + inside)
+    return np.int64(used & _SIGNIFICAND), np.int64(count)
 
 
 @njit(**LANES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ait_cmp.engine.kernel.flags import Counts, Doubles
+from ait_cmp.engine.slices import Slices
 from ait_cmp.engine.stats import Side, Softmax, Stats
 
 __all__ = ["empty", "stats"]
@@ -68,7 +69,7 @@ def empty() -> tuple[Counts, Doubles]:
     return counts, sums
 
 
-def stats(counts: Counts, sums: Doubles, epsilon: float) -> Stats:
+def stats(counts: Counts, sums: Doubles, epsilon: float, slices: Slices | None) -> Stats:
     """The slots by name."""
     whole, real = counts.tolist(), sums.tolist()
     return Stats(
@@ -118,4 +119,5 @@ def stats(counts: Counts, sums: Doubles, epsilon: float) -> Stats:
             real[MY_WEIGHT],
             real[CROSS],
         ),
+        slices=slices,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from ait_cmp.engine.kernel import kinds, slots
-from ait_cmp.engine.kernel.arguments import Limits, Results, Room, Storage
+from ait_cmp.engine.kernel.arguments import Grid, Limits, Results, Room, Storage, Tables
 from ait_cmp.engine.kernel.blocks import (
     add_sums,
     add_worst,
@@ -31,8 +31,9 @@ from ait_cmp.engine.kernel.doubles import (
     tolerances64,
 )
 from ait_cmp.engine.kernel.flags import BLOCK, EXACT, Bytes, Doubles
-from ait_cmp.engine.kernel.load import load64
+from ait_cmp.engine.kernel.load import convert, load64
 from ait_cmp.engine.kernel.scale import OVERFLOW, choose_exponents, scaled
+from ait_cmp.engine.kernel.slicing import add_bits, add_counts, add_each
 from ait_cmp.engine.kernel.softmax import add_deep, add_shallow, is_shallow
 
 __all__ = ["add_wide"]
@@ -47,6 +48,8 @@ def add_wide(
     limits: Limits,
     room: Room,
     results: Results,
+    grid: Grid,
+    tables: Tables,
 ) -> int:
     """Add two runs, the first element of which has index `first`; the elements that were added."""
     elements = golden_bytes.shape[0] // golden_storage.itemsize
@@ -66,7 +69,12 @@ def add_wide(
             # Where a side has no halves, this row is not read.
             join_halves(rows[0], rows[2])
             join_halves(rows[1], rows[3])
-        # A long pass goes first, since memory is read meanwhile.
+        if grid.channels > 0:
+            n = stop - start
+            convert(golden, room.singles[0][:n])
+            convert(my, room.singles[1][:n])
+            add_bits(room.singles[0][:n], room.singles[1][:n], grid, tables)
+            add_each(golden, my, first + start, grid, tables)
         golden_range, my_range = range64(golden), range64(my)
         if not in_halves:
             differences64(golden, my, difference)
@@ -85,6 +93,7 @@ def add_wide(
             golden, golden_range, lone_golden, my, my_range, lone_my, difference,
             positions, first + start, limits, room, results,
         )  # fmt: skip
+    add_counts(first, first + elements, grid, tables)
     results.counts[slots.ELEMENTS] += elements
     return elements
 

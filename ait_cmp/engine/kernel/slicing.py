@@ -1,0 +1,184 @@
+"""What a block adds to the sums by line and channel, the largest errors and the bits in use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ait_cmp.engine.kernel.arguments import (
+    COARSE,
+    GOLDEN_BITS,
+    GRIDDED,
+    MY_BITS,
+    Grid,
+    Tables,
+)
+from ait_cmp.engine.kernel.columns import add_columns
+from ait_cmp.engine.kernel.doubles import exceeds64
+from ait_cmp.engine.kernel.flags import EXACT, Doubles, Singles
+from ait_cmp.engine.kernel.singles import bits32, my_sums32, sums32
+
+__all__ = ["add_bits", "add_counts", "add_each", "add_runs", "add_top_and_columns", "is_plain"]
+
+# Float32 lanes take squares of magnitudes up to the largest of these, if not all of a block
+# are below the least.
+_LEAST, _LARGEST = 2.0**-40, 2.0**50
+_PART = 64  # elements that are looked at together for the largest errors
+_REACH = 2.0**400  # squares of float64 up to here stay in range, in any number
+
+
+@njit(**EXACT)
+def is_plain(reach: float, golden_range: Any, my_range: Any, grid: Grid) -> bool:
+    """Whether a block of finite elements of magnitudes up to `reach` needs no second look."""
+    golden_low, golden_high = golden_range
+    my_low, my_high = my_range
+    saturated = (golden_high >= grid.saturation and my_high >= grid.saturation) or (
+        golden_low <= -grid.saturation and my_low <= -grid.saturation
+    )
+    return not saturated and (reach == 0.0 or _LEAST <= reach <= _LARGEST)
+
+
+@njit(**EXACT)
+def add_runs(
+    golden: Singles, my: Singles, index: int, sliced: bool, grid: Grid, tables: Tables
+) -> Any:
+    """Sums over a block, as `blocks.add_sums` takes them; those of its lines into their table."""
+    golden_squares = products = squares = golden_total = difference_total = total = 0.0
+    elements, at = golden.shape[0], 0
+    while at < elements:
+        stop, line, channel = elements, 0, 0
+        if sliced:
+            line = (index + at) // grid.line
+            stop = min(stop, (line + 1) * grid.line - index)
+            if grid.shift >= COARSE:
+                column = (index + at) % grid.channels
+                channel = column >> grid.shift
+                end = min((channel + 1) << grid.shift, grid.channels)
+                stop = min(stop, at + end - column)
+        gg, dd, gd, g, d, magnitudes = sums32(golden[at:stop], my[at:stop])
+        if sliced:
+            _add_row(tables.lines, line, gg, dd, gd, d)
+            if grid.shift >= COARSE:
+                _add_row(tables.channels, channel, gg, dd, gd, d)
+        golden_squares += gg
+        squares += dd
+        products += gd
+        golden_total += g
+        difference_total += d
+        total += magnitudes
+        at = stop
+    if squares <= 0.25 * golden_squares:
+        # No digits are lost where the error is the smaller part.
+        my_squares = golden_squares + 2.0 * products + squares
+        products += golden_squares
+        my_total = golden_total + difference_total
+    else:
+        my_squares, products, my_total = my_sums32(golden, my)
+    return golden_squares, my_squares, products, squares, golden_total, my_total, total
+
+
+@njit(**EXACT)
+def _add_row(table: Doubles, row: int, gg: float, dd: float, gd: float, d: float) -> None:
+    table[1, row] += gg
+    table[2, row] += dd
+    table[3, row] += gd
+    table[4, row] += d
+
+
+@njit(**EXACT)
+def add_top_and_columns(
+    golden: Singles, my: Singles, index: int, largest: np.float32, grid: Grid, tables: Tables
+) -> None:
+    """Add a plain block, the largest |d| of which is this in float32; its lines were added."""
+    if grid.shift < COARSE:
+        add_columns(golden, my, index, grid, tables)
+    least = abs(tables.top[0, -1])
+    rounded = np.float32(least)
+    # A tie in float32 may hide a larger difference.
+    if largest >= rounded and largest > np.float32(0):
+        for at in range(0, golden.shape[0], _PART):
+            stop = min(at + _PART, golden.shape[0])
+            if not exceeds64(golden[at:stop], my[at:stop], least):
+                continue
+            for i in range(at, stop):
+                g = np.float64(golden[i])
+                _add_top(np.float64(my[i]) - g, g, index + i, tables)
+
+
+@njit(**EXACT)
+def _add_top(difference: float, golden: float, index: int, tables: Tables) -> None:
+    """Indices ascend, so that the first of ties stays first."""
+    top, indices = tables.top, tables.indices
+    place = top.shape[1] - 1
+    if not abs(difference) > abs(top[0, place]):
+        return
+    while place > 0 and abs(difference) > abs(top[0, place - 1]):
+        top[0, place], top[1, place] = top[0, place - 1], top[1, place - 1]
+        indices[place] = indices[place - 1]
+        place -= 1
+    top[0, place], top[1, place] = difference, golden
+    indices[place] = index
+
+
+@njit(**EXACT)
+def add_each(golden: Any, my: Any, index: int, grid: Grid, tables: Tables) -> None:
+    """Add any block, element by element in float64; those that are not plain are counted off."""
+    lines, channels = tables.lines, tables.channels
+    line, column = index // grid.line, index % grid.channels
+    line_end = (line + 1) * grid.line - index
+    for i in range(golden.shape[0]):
+        if i == line_end:
+            line += 1
+            line_end += grid.line
+        channel = column >> grid.shift
+        column = column + 1 if column + 1 < grid.channels else 0
+        g, m = np.float64(golden[i]), np.float64(my[i])
+        least, most = min(abs(g), abs(m)), max(abs(g), abs(m))
+        if not (abs(g) < np.inf and abs(m) < np.inf) or (
+            least >= grid.saturation and (g < 0.0) == (m < 0.0)
+        ):
+            lines[0, line] -= 1.0
+            channels[0, channel] -= 1.0
+            continue
+        d = m - g
+        _add_top(d, g, index + i, tables)
+        if most <= _REACH:
+            _add_row(lines, line, g * g, d * d, g * d, d)
+            _add_row(channels, channel, g * g, d * d, g * d, d)
+        else:
+            _add_row(lines, line, np.nan, np.nan, np.nan, np.nan)
+            _add_row(channels, channel, np.nan, np.nan, np.nan, np.nan)
+
+
+@njit(**EXACT)
+def add_counts(start: int, stop: int, grid: Grid, tables: Tables) -> None:
+    """Count the elements [start, stop) in their bins, as if all were plain."""
+    if grid.channels == 0:
+        return
+    line = start // grid.line
+    while line * grid.line < stop:
+        end = min((line + 1) * grid.line, stop)
+        tables.lines[0, line] += end - max(line * grid.line, start)
+        line += 1
+    counts = tables.channels[0]
+    first, last = start % grid.channels, stop % grid.channels
+    lines = stop // grid.channels - start // grid.channels
+    for channel in range(counts.shape[0]):
+        low = channel << grid.shift
+        high = min((channel + 1) << grid.shift, grid.channels)
+        above = min(max(last, low), high) - min(max(first, low), high)
+        counts[channel] += lines * (high - low) + above
+
+
+@njit(**EXACT)
+def add_bits(golden: Singles, my: Singles, grid: Grid, tables: Tables) -> None:
+    """Note the bits that significands of a block use, until all are known to be in use."""
+    marks = tables.marks
+    if marks[GOLDEN_BITS] != grid.golden_bits:
+        marks[GOLDEN_BITS] |= bits32(golden)[0]
+    if marks[MY_BITS] != grid.my_bits:
+        bits, count = bits32(my)
+        marks[MY_BITS] |= bits
+        marks[GRIDDED] += count

@@ -1,0 +1,85 @@
+"""The arrays behind `Slices`: made for a pair of tensors, and given their names in the end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ait_cmp.dtypes import DType
+from ait_cmp.engine.kernel.arguments import (
+    COARSE,
+    GOLDEN_BITS,
+    GRIDDED,
+    LANES,
+    MARKS,
+    MY_BITS,
+    Grid,
+    Tables,
+)
+from ait_cmp.engine.slices import TOP, Layout, Slices, Table, Top
+
+__all__ = ["empty", "grid", "slices"]
+
+_ADDENDS = 1024  # of a slot: their sum in float32 is off by 2**-14 at most
+_PERIOD = 256  # slots, where lines are shorter
+_SIGNIFICAND = 23  # bits of float32's
+_SATURATED = 0.99
+
+
+def grid(golden: DType, my: DType, layout: Layout | None) -> Grid:
+    """How the compiled loops see `layout`; no channels where nothing is wanted."""
+    if layout is None or layout.channels == 0:
+        return Grid(0, 0, 0, 0, 0, 0, 0, 0.0)
+    channels, width = layout.channels, layout.channel_width
+    period = channels * max(1, _PERIOD // channels)
+    return Grid(
+        channels=channels,
+        line=layout.line_width * channels,
+        shift=width.bit_length() - 1,
+        period=period,
+        # The first and last line or period of a run of blocks may be parts of one.
+        patience=(_ADDENDS - 2) * period
+        if width == 1
+        else (_ADDENDS * LANES // width - 2) * channels,
+        golden_bits=_bits(golden),
+        my_bits=_bits(my),
+        saturation=_SATURATED * min(golden.largest, my.largest),
+    )
+
+
+def _bits(dtype: DType) -> int:
+    """The bits of a float32 significand that values of a type can use."""
+    unused = max(_SIGNIFICAND + 1 - dtype.digits, 0)
+    return (1 << _SIGNIFICAND) - (1 << unused)
+
+
+def empty(layout: Layout | None, grid: Grid) -> Tables:
+    """The tables of a range without elements."""
+    line_bins, channel_bins = (layout.line_bins, layout.channel_bins) if layout else (0, 0)
+    slots = 0
+    if grid.shift == 0:
+        slots = grid.period
+    elif grid.shift < COARSE:
+        slots = channel_bins * LANES
+    return Tables(
+        np.zeros((5, line_bins)),
+        np.zeros((5, channel_bins)),
+        np.zeros((4, slots), np.float32),
+        np.zeros((2, TOP)),
+        np.full(TOP, -1, np.int64),
+        np.zeros(MARKS, np.int64),
+    )
+
+
+def slices(tables: Tables) -> Slices:
+    """The tables by name."""
+    marks = tables.marks.tolist()
+    found = TOP - tables.indices.tolist().count(-1)
+    differences, golden = tables.top[:, :found].copy()
+    return Slices(
+        Table(tables.lines.copy()),
+        Table(tables.channels.copy()),
+        Top(differences, golden, tables.indices[:found].copy()),
+        golden_bits=marks[GOLDEN_BITS],
+        my_bits=marks[MY_BITS],
+        gridded=marks[GRIDDED],
+    )
