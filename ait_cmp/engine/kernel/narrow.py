@@ -39,6 +39,7 @@ from ait_cmp.engine.kernel.slicing import (
     add_runs,
     add_top_and_columns,
     is_plain,
+    sum_runs,
 )
 from ait_cmp.engine.kernel.softmax import add_deep, add_shallow, is_shallow
 
@@ -64,7 +65,7 @@ def add_narrow(
     Stops before a block that is out of reach of float32, for `add_wide` to go on.
     """
     elements = golden_bytes.shape[0] // golden_storage.itemsize
-    singles = room.singles
+    singles, runs = room.singles, room.doubles[2:6]
     sliced = grid.channels > 0
     for start in range(0, elements, BLOCK):
         stop = min(start + BLOCK, elements)
@@ -72,6 +73,9 @@ def add_narrow(
         my_block = load32(my_bytes, my_storage, start, stop, singles[1])
         golden, my = golden_block, my_block
         positions = room.positions[:0]
+        # A long pass goes first, since memory is read meanwhile. It is done again where some
+        # values turn out not to be finite.
+        summed = sum_runs(golden, my, first + start, grid, runs)
         golden_scan, my_scan, golden_least = scan32(golden, my)
         finite = is_finite32(golden_scan) and is_finite32(my_scan)
         found = (stop - start, 0, 0, 0, 0, -1)
@@ -80,6 +84,7 @@ def add_narrow(
             positions = room.positions[: found[0]]
             golden = gather(golden, positions, singles[6])
             my = gather(my, positions, singles[7])
+            summed = sum_runs(golden, my, first + start, grid, runs)
             golden_scan, my_scan, golden_least = scan32(golden, my)
         plain = sliced and finite
         if found[0] > 0:
@@ -91,12 +96,12 @@ def add_narrow(
                 return start
             reach = max(_magnitude(golden_range), _magnitude(my_range))
             plain = plain and is_plain(reach, golden_range, my_range, grid)
-            summed = add_runs(golden, my, first + start, plain, grid, tables)
             largest = _add_pairs(
                 golden, golden_range, golden_least, my, my_range, summed,
                 positions, first + start, limits, room, results,
             )  # fmt: skip
             if plain and reach > 0.0:
+                add_runs(stop - start, first + start, grid, runs, tables)
                 add_top_and_columns(golden, my, first + start, largest, grid, tables)
         if sliced:
             add_bits(golden_block, my_block, grid, tables)

@@ -17,10 +17,18 @@ from ait_cmp.engine.kernel.arguments import (
 )
 from ait_cmp.engine.kernel.columns import add_columns
 from ait_cmp.engine.kernel.doubles import exceeds64
-from ait_cmp.engine.kernel.flags import EXACT, Doubles, Singles
+from ait_cmp.engine.kernel.flags import BLOCK, EXACT, Doubles, Singles
 from ait_cmp.engine.kernel.singles import bits32, my_sums32, sums32
 
-__all__ = ["add_bits", "add_counts", "add_each", "add_runs", "add_top_and_columns", "is_plain"]
+__all__ = [
+    "add_bits",
+    "add_counts",
+    "add_each",
+    "add_runs",
+    "add_top_and_columns",
+    "is_plain",
+    "sum_runs",
+]
 
 # Float32 lanes take squares of magnitudes up to the largest of these, if not all of a block
 # are below the least.
@@ -41,27 +49,15 @@ def is_plain(reach: float, golden_range: Any, my_range: Any, grid: Grid) -> bool
 
 
 @njit(**EXACT)
-def add_runs(
-    golden: Singles, my: Singles, index: int, sliced: bool, grid: Grid, tables: Tables
-) -> Any:
-    """Sums over a block, as `blocks.add_sums` takes them; those of its lines into their table."""
+def sum_runs(golden: Singles, my: Singles, index: int, grid: Grid, runs: Doubles) -> Any:
+    """Sums over a block, as `blocks.add_sums` takes them; those of its runs, one to a bin, in
+    rows of scratch."""
     golden_squares = products = squares = golden_total = difference_total = total = 0.0
-    elements, at = golden.shape[0], 0
+    elements, at, run = golden.shape[0], 0, 0
     while at < elements:
-        stop, line, channel = elements, 0, 0
-        if sliced:
-            line = (index + at) // grid.line
-            stop = min(stop, (line + 1) * grid.line - index)
-            if grid.shift >= COARSE:
-                column = (index + at) % grid.channels
-                channel = column >> grid.shift
-                end = min((channel + 1) << grid.shift, grid.channels)
-                stop = min(stop, at + end - column)
+        stop = min(at + _run(index + at, grid)[2], elements)
         gg, dd, gd, g, d, magnitudes = sums32(golden[at:stop], my[at:stop])
-        if sliced:
-            _add_row(tables.lines, line, gg, dd, gd, d)
-            if grid.shift >= COARSE:
-                _add_row(tables.channels, channel, gg, dd, gd, d)
+        runs[0, run], runs[1, run], runs[2, run], runs[3, run] = gg, dd, gd, d
         golden_squares += gg
         squares += dd
         products += gd
@@ -69,6 +65,7 @@ def add_runs(
         difference_total += d
         total += magnitudes
         at = stop
+        run += 1
     if squares <= 0.25 * golden_squares:
         # No digits are lost where the error is the smaller part.
         my_squares = golden_squares + 2.0 * products + squares
@@ -77,6 +74,35 @@ def add_runs(
     else:
         my_squares, products, my_total = my_sums32(golden, my)
     return golden_squares, my_squares, products, squares, golden_total, my_total, total
+
+
+@njit(**EXACT)
+def add_runs(elements: int, index: int, grid: Grid, runs: Doubles, tables: Tables) -> None:
+    """Add what `sum_runs` found in a block that turned out to be plain."""
+    at, run = 0, 0
+    while at < elements:
+        line, channel, length = _run(index + at, grid)
+        found = runs[0, run], runs[1, run], runs[2, run], runs[3, run]
+        _add_row(tables.lines, line, *found)
+        if grid.shift >= COARSE:
+            _add_row(tables.channels, channel, *found)
+        at += length
+        run += 1
+
+
+@njit(**EXACT)
+def _run(index: int, grid: Grid) -> Any:
+    """The bins of an element, and how many from it on are in the same ones; of channels only
+    where they are coarse."""
+    if grid.channels == 0:
+        return 0, 0, BLOCK
+    line = index // grid.line
+    length = (line + 1) * grid.line - index
+    if grid.shift < COARSE:
+        return line, 0, length
+    column = index % grid.channels
+    channel = column >> grid.shift
+    return line, channel, min(length, min((channel + 1) << grid.shift, grid.channels) - column)
 
 
 @njit(**EXACT)
