@@ -6,12 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ait_cmp.api import compare
+    from ait_cmp.api import compare, compare_dumps
     from ait_cmp.atb import write_bin
-    from ait_cmp.comparison import Comparison
+    from ait_cmp.comparison import Comparison, RunComparison
     from ait_cmp.dump.data import dump_data
     from ait_cmp.errors import AitCmpError, PairError, Reason, ReportError, UsageError
-    from ait_cmp.verdict import Limit, Rule, Tolerance
+    from ait_cmp.verdict import Growth, Limit, Rule, Tolerance
 
 __version__ = "0.1.0"
 
@@ -19,14 +19,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "AitCmpError": "errors",
     "Comparison": "comparison",
+    "Growth": "verdict",
     "Limit": "verdict",
     "PairError": "errors",
     "Reason": "errors",
     "ReportError": "errors",
     "Rule": "verdict",
+    "RunComparison": "comparison",
     "Tolerance": "verdict",
     "UsageError": "errors",
     "compare": "api",
+    "compare_dumps": "api",
     "dump_data": "dump.data",
     "write_bin": "atb",
 }
@@ -34,14 +37,17 @@ _HOMES = {
 __all__ = [
     "AitCmpError",
     "Comparison",
+    "Growth",
     "Limit",
     "PairError",
     "Reason",
     "ReportError",
     "Rule",
+    "RunComparison",
     "Tolerance",
     "UsageError",
     "compare",
+    "compare_dumps",
     "dump_data",
     "write_bin",
 ]

@@ -1,57 +1,108 @@
-"""`compare`: the same judgement as the command's, on tensors in memory."""
+"""The command's judgement in Python: of tensors in memory, and of dumps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ait_cmp.comparison import Comparison, MetricChoice, conclude
-from ait_cmp.config import load_tolerance
+from ait_cmp.comparison import Comparison, MetricChoice, RunComparison, conclude
 from ait_cmp.engine.pair import Wanted, measure_sources
 from ait_cmp.engine.source import Source
 from ait_cmp.engine.source.npy import from_array
 from ait_cmp.errors import UsageError
+from ait_cmp.executor import EXECUTORS, Limits
+from ait_cmp.journal import Journal
+from ait_cmp.mapping import MAPPINGS, PathMap, Selection
 from ait_cmp.metrics import DEFINITIONS, METRICS
+from ait_cmp.run import Settings, judge_pairs, measure, select_pairs
 from ait_cmp.tensors import as_array
+from ait_cmp.tokens import parse_tokens
+from ait_cmp.tolerances import load_tolerance, one_of
 from ait_cmp.verdict import Limit, Tolerance
 
-__all__ = ["compare"]
+__all__ = ["compare", "compare_dumps"]
 
 TensorLike = Any  # torch.Tensor or numpy.ndarray
+ToleranceLike = str | Tolerance | Mapping[str, Limit]
 
 
 def compare(
     *,
     golden: TensorLike,
     my: TensorLike,
-    tolerance: str | Tolerance | Mapping[str, Limit] = "dtype",
+    tolerance: ToleranceLike = "dtype",
     metrics: str = "standard",
     epsilon: float = 2.0**-23,
 ) -> Comparison:
     """Compare two tensors or arrays of equal shape, of any supported types and strides.
 
-    `tolerance` is the name of a shipped preset, a `Tolerance`, or limits by metric;
+    `tolerance` is the name of a shipped preset, a YAML file, a `Tolerance`, or limits by metric;
     `metrics` names the definitions, `standard` or `ait`. Shapes that differ give a comparison
     with the status `error`. Raises TypeError for what is no tensor, UsageError for unknown
     names, PairError for a type that cannot be compared.
     """
-    if metrics not in DEFINITIONS:
-        raise UsageError(f"metrics: there is no {metrics!r}; choose from {', '.join(DEFINITIONS)}")
-    chosen = _tolerance(tolerance)
-    choice = MetricChoice(metrics, tuple(DEFINITIONS[metrics]))
+    chosen, choice = _tolerance(tolerance), _metrics(metrics)
     relative, softmax = choice.needs(chosen)
     measured = measure_sources(
         golden=_source(golden, "golden"),
         my=_source(my, "my"),
         wanted=Wanted(epsilon, relative, softmax),
     )
-    return conclude(measured, tolerance=chosen, choice=choice)
+    return conclude(measured, chosen, choice)
 
 
-def _tolerance(tolerance: str | Tolerance | Mapping[str, Limit]) -> Tolerance:
+def compare_dumps(
+    *,
+    golden_path: str | os.PathLike[str],
+    my_path: str | os.PathLike[str] | None = None,
+    path_map: Mapping[str, str] | None = None,
+    tokens: str | None = None,
+    data_ids: Sequence[str] | None = None,
+    mapping: str = "auto",
+    tolerance: ToleranceLike = "dtype",
+    metrics: str = "standard",
+    epsilon: float = 2.0**-23,
+    executor: str = "auto",
+) -> RunComparison:
+    """Compare dumps as the command does, without writing a report.
+
+    The arguments are the command's settings of the same names. Raises UsageError for a mapping
+    that cannot be read and for unknown names; a pair that cannot be compared is a row with the
+    status `error`.
+    """
+    with tempfile.TemporaryDirectory(prefix="ait_cmp-") as folder:
+        settings = Settings(
+            golden_path=os.fspath(golden_path),
+            my_path=None if my_path is None else os.fspath(my_path),
+            path_map=PathMap(dict(path_map or {})),
+            selection=Selection(None if tokens is None else parse_tokens(tokens), data_ids),
+            mapping=one_of("mapping", mapping, MAPPINGS),
+            metrics=_metrics(metrics),
+            epsilon=epsilon,
+            tolerance=_tolerance(tolerance),
+            executor=one_of("executor", executor, EXECUTORS),
+            limits=Limits(),
+            formats=(),
+            worst=0,
+            output=Path(folder),
+        )
+        pairs = select_pairs(settings)
+        with Journal(settings.output, settings.wanted) as journal:
+            measured = measure(pairs, settings, journal)
+        return RunComparison(tuple(judge_pairs(pairs, measured, settings)))
+
+
+def _metrics(definition: str) -> MetricChoice:
+    return MetricChoice(definition, tuple(DEFINITIONS[one_of("metrics", definition, DEFINITIONS)]))
+
+
+def _tolerance(tolerance: ToleranceLike) -> Tolerance:
     if isinstance(tolerance, Tolerance):
         return tolerance
     if isinstance(tolerance, str):

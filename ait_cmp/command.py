@@ -6,10 +6,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -18,10 +19,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from ait_cmp import sweep
-from ait_cmp.errors import AitCmpError, ReportError
+from ait_cmp.errors import AitCmpError, ReportError, UsageError
 from ait_cmp.schema import Config, config_folder, unknown_setting
 
+if TYPE_CHECKING:
+    from ait_cmp.run import Settings
+
 __all__ = ["main"]
+
+Work = Callable[["Settings"], int]
 
 _LOGGER = logging.getLogger("ait_cmp")
 _USAGE, _NO_REPORT, _INTERRUPTED = 2, 4, 130
@@ -47,16 +53,19 @@ _VALUE_OPTIONS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with the arguments `argv` (default: the process's); its exit status."""
+def main(argv: Sequence[str] | None = None, work: Work | None = None) -> int:
+    """Run the command with the arguments `argv` (default: the process's); its exit status.
+
+    `work` is what is done with the settings of each job; the default is to compare.
+    """
     arguments = _options_first(list(sys.argv[1:] if argv is None else argv))
     statuses: list[int] = []
     ConfigStore.instance().store(name="schema", node=Config)
     command = hydra.main(
         version_base="1.3", config_path=str(config_folder()), config_name="config"
-    )(lambda config: statuses.append(_job(config)))
+    )(lambda config: statuses.append(_job(config, work)))
     try:
-        with _hydra_environment(arguments):
+        with _hydra_environment(_with_tolerance_file(arguments)):
             command()
     except KeyboardInterrupt:
         _fail("interrupted")
@@ -71,24 +80,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return max([0, *statuses, *_finish_sweep()])
 
 
-def _job(config: DictConfig) -> int:
+def _job(config: DictConfig, work: Work | None) -> int:
     """One compare; in a sweep, with its record."""
     job = HydraConfig.get()
     if job.mode != RunMode.MULTIRUN:
-        return _compare(config, None)
+        return _compare(config, work, None)
     folder = Path(job.runtime.output_dir)
     status = _INTERRUPTED
     print(f"\njob {job.job.num}: {' '.join(job.overrides.task)}", flush=True)
     try:
-        status = _compare(config, folder)
+        status = _compare(config, work, folder)
     finally:
         overrides = list(job.overrides.task)
         sweep.job_record(job.job.num, overrides, status).write(folder)
     return status
 
 
-def _compare(config: DictConfig, folder: Path | None) -> int:
-    """The exit status of one compare, which writes to `folder` if it is part of a sweep."""
+def _compare(config: DictConfig, work: Work | None, folder: Path | None) -> int:
+    """The exit status of one job, which writes to `folder` if it is part of a sweep."""
     from ait_cmp.config import resolve
     from ait_cmp.run import run
 
@@ -100,7 +109,7 @@ def _compare(config: DictConfig, folder: Path | None) -> int:
             # The merged report is made of the exact one.
             formats = tuple(dict.fromkeys((*settings.formats, "parquet")))
             settings = replace(settings, output=folder, formats=formats, worst=0)
-        return run(settings)
+        return (work or run)(settings)
     except AitCmpError as exc:
         _fail(str(exc))
         return _NO_REPORT if isinstance(exc, ReportError) else _USAGE
@@ -167,6 +176,22 @@ def _options_first(arguments: list[str]) -> list[str]:
         else:
             (options if argument.startswith("-") else overrides).append(argument)
     return options + overrides
+
+
+def _with_tolerance_file(arguments: list[str]) -> list[str]:
+    """`tolerance=FOLDER/tolerance/NAME.yaml` as Hydra reads it: a place to search, and a name."""
+    key = "tolerance="
+    given = [one for one in arguments if one.startswith(key) and one.endswith(".yaml")]
+    if not given:
+        return arguments
+    path = Path(given[-1].removeprefix(key)).absolute()
+    if not path.is_file():
+        raise UsageError(f"the tolerance {path} does not exist")
+    if path.parent.name != "tolerance":
+        raise UsageError(f"{path} must lie in a folder called tolerance to be read from there")
+    place = f"hydra.searchpath=[file://{path.parent.parent}]"
+    rest = [one for one in arguments if one not in given]
+    return [*rest, place, f"{key}{path.stem}"]
 
 
 def _explain(error: Exception) -> str:

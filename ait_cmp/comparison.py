@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,9 @@ from ait_cmp.engine.pair import Measured
 from ait_cmp.errors import PairError
 from ait_cmp.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.pair import Pair
-from ait_cmp.verdict import Status, Subject, Tolerance, Verdict, judge
+from ait_cmp.verdict import Case, Status, Subject, Tolerance, Verdict, judge
 
-__all__ = ["Comparison", "MetricChoice", "Row", "conclude"]
+__all__ = ["Comparison", "MetricChoice", "Row", "RunComparison", "conclude", "conclude_run"]
 
 _SHOWN = ("cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "kl_divergence")
 
@@ -92,29 +93,78 @@ class Row:
         return self.comparison.verdict
 
 
-def conclude(
-    measured: Measured,
-    *,
-    tolerance: Tolerance,
-    choice: MetricChoice,
-    data_id: str = "",
-    token_id: int | None = None,
-) -> Comparison:
-    """Metrics and verdict of what was measured."""
-    if measured.error is not None:
-        return failed(measured.error, measured)
-    assert measured.stats is not None
-    assert measured.golden is not None
-    assert measured.my is not None
-    subject = Subject(data_id, token_id, measured.golden.dtype, measured.my.dtype)
-    return Comparison(
-        measured,
-        compute(measured.stats, choice.names, definition=choice.definition),
-        judge(measured.stats, tolerance, subject),
-    )
+@dataclass(frozen=True, slots=True, repr=False)
+class RunComparison:
+    """The rows of one compare, in the order of the report: what `ait_cmp.compare_dumps` returns."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are rows, and all of them pass."""
+        return bool(self.rows) and all(row.comparison.passed for row in self.rows)
+
+    def __bool__(self) -> bool:
+        """As `passed`."""
+        return self.passed
+
+    @property
+    def divergences(self) -> list[Row]:
+        """Where it went wrong: of each run and each token the first row, and every later row
+        whose error is not explained by those; `row.verdict.divergence` says it in a sentence."""
+        return sorted(
+            (row for row in self.rows if row.verdict.divergence),
+            key=lambda row: (row.pair.token_id is None, row.pair.token_id, row.pair.order),
+        )
+
+    @property
+    def first_divergence(self) -> Row | None:
+        """The earliest of `divergences`."""
+        return next(iter(self.divergences), None)
+
+    def __repr__(self) -> str:
+        counts = Counter(row.verdict.status for row in self.rows)
+        lines = [f"{len(self.rows)} rows: {', '.join(f'{counts[one]} {one}' for one in Status)}"]
+        first = self.first_divergence
+        if first:
+            lines.append(f"  it goes wrong {first.verdict.divergence}")
+        return "\n".join(lines)
+
+
+def conclude_run(
+    measured: Sequence[tuple[Pair, Measured]], tolerance: Tolerance, choice: MetricChoice
+) -> list[Comparison]:
+    """Metrics and verdicts of the pairs of one dump, in its order: each is read against the
+    pairs before it."""
+    whole = [(pair, one) for pair, one in measured if one.error is None]
+    verdicts = iter(judge([_case(pair, one) for pair, one in whole], tolerance))
+    return [
+        failed(one.error, one) if one.error else _comparison(one, next(verdicts), choice)
+        for _, one in measured
+    ]
+
+
+def conclude(measured: Measured, tolerance: Tolerance, choice: MetricChoice) -> Comparison:
+    """Metrics and verdict of a pair that stands alone."""
+    alone = Pair(data_id="", token_id=None, golden="", my="")
+    return conclude_run([(alone, measured)], tolerance, choice)[0]
 
 
 def failed(error: PairError, measured: Measured | None = None) -> Comparison:
     """The comparison that `error` prevented."""
     verdict = Verdict(Status.ERROR, error.reason, error.sentence)
     return Comparison(measured or Measured(error=error), {}, verdict)
+
+
+def _case(pair: Pair, measured: Measured) -> Case:
+    assert measured.stats is not None
+    assert measured.golden is not None
+    assert measured.my is not None
+    subject = Subject(pair.data_id, pair.token_id, measured.golden.dtype, measured.my.dtype)
+    return Case(subject, measured.golden.shape, measured.stats, measured.evidence)
+
+
+def _comparison(measured: Measured, verdict: Verdict, choice: MetricChoice) -> Comparison:
+    assert measured.stats is not None
+    metrics = compute(measured.stats, choice.names, definition=choice.definition)
+    return Comparison(measured, metrics, verdict)

@@ -10,12 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ait_cmp.comparison import MetricChoice
-from ait_cmp.dtypes import DTYPES
 from ait_cmp.errors import UsageError
 from ait_cmp.executor import EXECUTORS
 from ait_cmp.executor import Limits as ExecutionLimits
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection
-from ait_cmp.metrics import DEFINITIONS, METRICS
+from ait_cmp.metrics import DEFINITIONS
 from ait_cmp.report import REPORTS
 from ait_cmp.run import Settings
 from ait_cmp.schema import (
@@ -23,15 +22,12 @@ from ait_cmp.schema import (
     ExecutorConfig,
     FailOn,
     MetricsConfig,
-    RuleConfig,
-    ToleranceConfig,
-    config_folder,
     unknown_setting,
 )
 from ait_cmp.tokens import parse_tokens
-from ait_cmp.verdict import Limit, NonFinite, Rule, Tolerance
+from ait_cmp.tolerances import make_tolerance, one_of
 
-__all__ = ["load_tolerance", "make_tolerance", "resolve"]
+__all__ = ["resolve"]
 
 
 def resolve(config: DictConfig) -> Settings:
@@ -53,77 +49,24 @@ def resolve(config: DictConfig) -> Settings:
         my_path=values.my_path or None,
         path_map=_path_map(values.path_map),
         selection=_selection(values),
-        mapping=_one_of("mapping.kind", values.mapping.kind, MAPPINGS),
+        mapping=one_of("mapping.kind", values.mapping.kind, MAPPINGS),
         metrics=_metrics(values.metrics),
         epsilon=_epsilon(values.metrics.epsilon),
         tolerance=make_tolerance(values.tolerance),
-        executor=_one_of("executor.kind", values.executor.kind, EXECUTORS),
+        executor=one_of("executor.kind", values.executor.kind, EXECUTORS),
         limits=_execution_limits(values.executor),
-        formats=tuple(_one_of("report.formats", one, REPORTS) for one in values.report.formats),
+        formats=tuple(one_of("report.formats", one, REPORTS) for one in values.report.formats),
         worst=max(0, values.report.worst),
         output=Path(values.output),
         ignore_verdicts=values.fail_on is FailOn.never,
     )
 
 
-def load_tolerance(name: str) -> Tolerance:
-    """The shipped tolerance `name`. Raises UsageError when there is none of that name."""
-    folder = config_folder() / "tolerance"
-    shipped = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    path = shipped[_one_of("tolerance", name, shipped)]
-    merged = OmegaConf.merge(OmegaConf.structured(ToleranceConfig), OmegaConf.load(path))
-    values = OmegaConf.to_object(merged)
-    assert isinstance(values, ToleranceConfig)
-    return make_tolerance(values)
-
-
-def make_tolerance(values: ToleranceConfig) -> Tolerance:
-    """The tolerance that a config writes. Raises UsageError for unknown names."""
-    return Tolerance(
-        name=values.name,
-        rules=tuple(_rule(rule) for rule in values.rules),
-        default=_limits(values.default),
-        nonfinite=NonFinite(values.nonfinite.value),
-    )
-
-
-def _rule(rule: RuleConfig) -> Rule:
-    return Rule(
-        limits=_limits(rule.limits),
-        data_ids=tuple(rule.data_ids),
-        tokens=parse_tokens(rule.tokens) if rule.tokens is not None else None,
-        dtypes=tuple(
-            _one_of("tolerance.rules.dtypes", name.removeprefix("torch."), DTYPES)
-            for name in rule.dtypes
-        ),
-    )
-
-
-def _limits(limits: Any) -> dict[str, Limit]:
-    if not isinstance(limits, dict):
-        raise UsageError(f"limits of tolerance must map metrics to min and max, not {limits!r}")
-    return {
-        _one_of("a limit of tolerance", name, METRICS): _limit(name, bounds)
-        for name, bounds in limits.items()
-    }
-
-
-def _limit(name: str, bounds: Any) -> Limit:
-    numbers = bounds if isinstance(bounds, dict) else {"": bounds}
-    for side, bound in numbers.items():
-        number = isinstance(bound, (int, float)) and not isinstance(bound, bool)
-        if side not in ("min", "max") or not (number or bound is None):
-            raise UsageError(
-                f"the limit of {name} must be {{min: NUMBER, max: NUMBER}}, not {bounds}"
-            )
-    return Limit(**{side: float(bound) for side, bound in numbers.items() if bound is not None})
-
-
 def _metrics(values: MetricsConfig) -> MetricChoice:
-    table = DEFINITIONS[_one_of("metrics.definition", values.definition, DEFINITIONS)]
+    table = DEFINITIONS[one_of("metrics.definition", values.definition, DEFINITIONS)]
     names = list(table) if values.names is None else values.names
     return MetricChoice(
-        values.definition, tuple(_one_of("metrics.names", name, table) for name in names)
+        values.definition, tuple(one_of("metrics.names", name, table) for name in names)
     )
 
 
@@ -166,9 +109,3 @@ def _path_map(value: Any) -> PathMap:
             f"path_map={value!r} must map prefixes: path_map={{/old/place:/new/place}}"
         )
     return PathMap({str(old): new for old, new in value.items()})
-
-
-def _one_of(what: str, name: str, known: Any) -> str:
-    if name not in known:
-        raise UsageError(f"{what}: there is no {name!r}; choose from {', '.join(known)}")
-    return name

@@ -12,7 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,7 @@ import numpy as np
 
 import ait_cmp
 from ait_cmp.dtypes import DTYPES
+from ait_cmp.engine.evidence import Evidence, Peak, Span
 from ait_cmp.engine.pair import FileState, Measured, Request, TensorInfo, Wanted, file_state
 from ait_cmp.engine.slices import Slices, Table, Top
 from ait_cmp.engine.stats import Side, Softmax, Stats
@@ -29,7 +30,7 @@ from ait_cmp.errors import ReportError, UsageError, os_reason
 __all__ = ["Journal"]
 
 _NAME = ".cmp_report.journal"
-_FORMAT = 2  # of a line: another one is not read
+_FORMAT = 3  # of a line: another one is not read
 _RECORDS = ("golden", "my", "softmax", "slices")
 _PLAIN = tuple(one.name for one in fields(Stats) if one.name not in _RECORDS)
 
@@ -137,13 +138,14 @@ def _encode(measured: Measured) -> list[Any]:
         [getattr(stats, name) for name in _PLAIN],
         [_values(stats.golden), _values(stats.my), _values(stats.softmax)],
         _encode_slices(stats.slices) if stats.slices else None,
+        measured.evidence and astuple(measured.evidence),
         [measured.worst, measured.worst_golden, measured.worst_my],
         [_values(state) for state in measured.files],
     ]
 
 
 def _decode(value: list[Any]) -> Measured:
-    infos, plain, (golden, my, softmax), slices, worst, files = value
+    infos, plain, (golden, my, softmax), slices, evidence, worst, files = value
     golden_info, my_info = (TensorInfo(DTYPES[name], tuple(shape)) for name, shape in infos)
     stats = Stats(
         **dict(zip(_PLAIN, plain, strict=True)),
@@ -154,7 +156,26 @@ def _decode(value: list[Any]) -> Measured:
     )
     states = tuple(FileState(*state) for state in files)
     index, worst_golden, worst_my = worst
-    return Measured(golden_info, my_info, stats, index, worst_golden, worst_my, states)
+    return Measured(
+        golden_info,
+        my_info,
+        stats,
+        index,
+        worst_golden,
+        worst_my,
+        states,
+        evidence=_decode_evidence(evidence) if evidence else None,
+    )
+
+
+def _decode_evidence(value: list[Any]) -> Evidence:
+    evidence = Evidence(*value)
+    return replace(
+        evidence,
+        channel=Span(*evidence.channel),  # type: ignore[misc]
+        line=Span(*evidence.line),  # type: ignore[misc]
+        peak=Peak(*evidence.peak),  # type: ignore[misc]
+    )
 
 
 def _encode_slices(slices: Slices) -> list[Any]:
@@ -163,20 +184,24 @@ def _encode_slices(slices: Slices) -> list[Any]:
         slices.lines.sums, slices.channels.sums, top.differences, top.golden, top.indices
     )  # fmt: skip
     texts = [base64.b64encode(array.tobytes()).decode() for array in arrays]
-    return [texts, slices.golden_bits, slices.my_bits, slices.gridded]
+    return [
+        texts,
+        slices.golden_bits,
+        slices.my_bits,
+        slices.gridded,
+        slices.nonfinite_saturated,
+    ]
 
 
 def _decode_slices(value: list[Any]) -> Slices:
-    texts, golden_bits, my_bits, gridded = value
+    texts, *marks = value
     *reals, whole = (base64.b64decode(text) for text in texts)
     lines, channels, differences, golden = (np.frombuffer(data) for data in reals)
     return Slices(
         Table(lines.reshape(5, -1)),
         Table(channels.reshape(5, -1)),
         Top(differences, golden, np.frombuffer(whole, np.int64)),
-        golden_bits,
-        my_bits,
-        gridded,
+        *marks,
     )
 
 

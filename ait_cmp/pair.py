@@ -24,3 +24,8 @@ class Pair:
     dump: str = ""
     order: int = 0
     error: PairError | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: `token 3 layer2.q`."""
+        return self.data_id if self.token_id is None else f"token {self.token_id} {self.data_id}"

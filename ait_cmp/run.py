@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from ait_cmp.comparison import MetricChoice, Row, conclude, failed
+from ait_cmp.comparison import MetricChoice, Row, conclude_run
 from ait_cmp.engine.pair import Measured, Wanted
 from ait_cmp.executor import Limits
 from ait_cmp.journal import Journal
@@ -20,7 +20,7 @@ from ait_cmp.report.columns import frame
 from ait_cmp.report.console import show_summary
 from ait_cmp.verdict import Status, Tolerance
 
-__all__ = ["ExitStatus", "Settings", "exit_status", "run"]
+__all__ = ["ExitStatus", "Settings", "exit_status", "judge_pairs", "measure", "run", "select_pairs"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -55,6 +55,12 @@ class Settings:
     output: Path
     ignore_verdicts: bool = False
 
+    @property
+    def wanted(self) -> Wanted:
+        """What must be measured to show and to judge this."""
+        relative, softmax = self.metrics.needs(self.tolerance)
+        return Wanted(self.epsilon, relative, softmax)
+
 
 def run(settings: Settings) -> ExitStatus:
     """Compare, write the report, show the summary.
@@ -62,18 +68,24 @@ def run(settings: Settings) -> ExitStatus:
     Raises UsageError for a mapping that cannot be read, ReportError when the report cannot be
     written.
     """
-    pairs = _pairs(settings)
-    relative, softmax = settings.metrics.needs(settings.tolerance)
-    wanted = Wanted(settings.epsilon, relative, softmax)
-    with Journal(settings.output, wanted) as journal:
-        measured = measure_pairs(
-            pairs, wanted, executor=settings.executor, limits=settings.limits, journal=journal
-        )
-        rows = frame([_row(pair, measured.get(n), settings) for n, pair in enumerate(pairs)])
+    pairs = select_pairs(settings)
+    with Journal(settings.output, settings.wanted) as journal:
+        rows = frame(judge_pairs(pairs, measure(pairs, settings, journal), settings))
         paths = write_reports(rows, settings.output, settings.formats)
         journal.remove()
     show_summary(rows, paths, settings.worst)
     return exit_status(rows["status"].to_list(), settings.ignore_verdicts)
+
+
+def measure(pairs: Sequence[Pair], settings: Settings, journal: Journal) -> dict[int, Measured]:
+    """What was measured, by the number of the pair; nothing for pairs that have an error."""
+    return measure_pairs(
+        pairs,
+        settings.wanted,
+        executor=settings.executor,
+        limits=settings.limits,
+        journal=journal,
+    )
 
 
 def exit_status(statuses: Sequence[str], ignore_verdicts: bool) -> ExitStatus:
@@ -85,7 +97,9 @@ def exit_status(statuses: Sequence[str], ignore_verdicts: bool) -> ExitStatus:
     return ExitStatus.FAIL if Status.FAIL in statuses else ExitStatus.PASS
 
 
-def _pairs(settings: Settings) -> list[Pair]:
+def select_pairs(settings: Settings) -> list[Pair]:
+    """The entries of the mapping that are selected. Raises UsageError for a mapping that cannot
+    be read."""
     mapped = MAPPINGS[settings.mapping](settings.golden_path, settings.my_path, settings.path_map)
     pairs = [pair for pair in mapped if pair in settings.selection]
     if not pairs:
@@ -97,15 +111,18 @@ def _pairs(settings: Settings) -> list[Pair]:
     return pairs
 
 
-def _row(pair: Pair, measured: Measured | None, settings: Settings) -> Row:
-    if pair.error is not None:
-        return Row(pair, failed(pair.error))
-    assert measured is not None
-    comparison = conclude(
-        measured,
-        tolerance=settings.tolerance,
-        choice=settings.metrics,
-        data_id=pair.data_id,
-        token_id=pair.token_id,
-    )
-    return Row(pair, comparison)
+def judge_pairs(
+    pairs: Sequence[Pair], measured: Mapping[int, Measured], settings: Settings
+) -> list[Row]:
+    """A row for each pair, in their order; each dump is a run of its own."""
+    found = [measured.get(n) or Measured(error=pair.error) for n, pair in enumerate(pairs)]
+    rows: dict[int, Row] = {}
+    for dump in dict.fromkeys(pair.dump for pair in pairs):
+        numbers = [n for n, pair in enumerate(pairs) if pair.dump == dump]
+        run_ = [(pairs[n], found[n]) for n in numbers]
+        comparisons = conclude_run(run_, settings.tolerance, settings.metrics)
+        rows.update(
+            (n, Row(pairs[n], comparison))
+            for n, comparison in zip(numbers, comparisons, strict=True)
+        )
+    return [rows[n] for n in range(len(pairs))]

@@ -63,6 +63,7 @@ class RuleConfig:
     data_ids: list[str] = field(default_factory=lambda: ["*"])
     tokens: str | None = None
     dtypes: list[str] = field(default_factory=list)
+    growth: bool = True
 
 
 @dataclass
@@ -73,6 +74,8 @@ class ToleranceConfig:
     nonfinite: NonFiniteChoice = NonFiniteChoice.alike
     rules: list[RuleConfig] = field(default_factory=list)
     default: Any = field(default_factory=dict)  # as RuleConfig.limits
+    growth: Any = None  # numbers of `verdict.Growth`, {} for its own; None: rows stand alone
+    made: Any = None  # how a calibrated tolerance was made; not read
 
 
 @dataclass

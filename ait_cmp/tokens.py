@@ -21,6 +21,9 @@ class Tokens:
     def __contains__(self, token_id: object) -> bool:
         return isinstance(token_id, int) and any(token_id in part for part in self.parts)
 
+    def __str__(self) -> str:
+        return "+".join(f"{part[0]}-{part[-1]}/{part.step}" for part in self.parts)
+
 
 def parse_tokens(text: str) -> Tokens:
     """The set that `text` writes. Raises UsageError for anything else."""

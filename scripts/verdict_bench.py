@@ -5,7 +5,7 @@
 
 Golden is every operation of a float32 model. My is the same model run another way: benignly, or
 with one operation's output made faulty and everything after it computed from that. For the
-reference rule and for six rules in use it prints the false alarms on benign rows, the recall on
+default tolerance and for six rules in use it prints the false alarms on benign rows, the recall on
 the faulty operation's row, and localisation: the run's first failing row is the faulty one.
 
 A fault is distinguishable if, against the benign error of the same row,
@@ -26,14 +26,15 @@ import sys
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from verdict import rule
 from verdict.faults import FAULTS, ROUNDED, Kind, Site
 from verdict.models import (
     BATCH,
@@ -44,16 +45,20 @@ from verdict.models import (
     Call,
     Key,
     Rows,
-    Subject,
     Variant,
     build,
     golden_rows,
     pair_of,
     run,
 )
-from verdict.stats import RowStats, Values, dtype_of, pair_stats, plain_elements, saturation
+from verdict.models import Subject as Model
 
-from ait_cmp.dtypes import DType, coarser
+from ait_cmp.dtypes import DTYPES, DType, coarser
+from ait_cmp.engine.pair import Wanted, measure_sources
+from ait_cmp.engine.source import Source
+from ait_cmp.tensors import as_array
+from ait_cmp.tolerances import load_tolerance
+from ait_cmp.verdict import Case, Growth, Status, Subject, Tolerance, judge
 
 HALVES = {"train": TRAIN, "held-out": HELD_OUT}
 RHO, SNR = 3.0, 20.0
@@ -64,7 +69,9 @@ OURS = "ours"
 
 RELATIVE = {"float32": 2.0**-13, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 EPSILON = 2.0**-23  # relative errors are of elements above it
+SATURATED = 0.99  # of the largest finite value: -65504 and -3.4e38 both mean "masked"
 
+Values = NDArray[np.float64]
 Fails = Callable[[Values, Values, DType], bool]  # of golden, the difference, the coarser type
 
 
@@ -112,15 +119,61 @@ OTHERS: dict[str, Fails] = {
 }
 
 
-def broken_rules(golden: Tensor, my: Tensor, stats: RowStats) -> frozenset[str]:
+def broken_rules(*, golden: Tensor, my: Tensor) -> frozenset[str]:
     """The rules in use that this pair breaks, masked elements (alike at their end) left out."""
-    if stats.nonfinite:
+    g, m = (t.detach().double().numpy().ravel() for t in (golden, my))
+    floating = [t.dtype for t in (golden, my) if t.is_floating_point()]
+    end = SATURATED * min((torch.finfo(dtype).max for dtype in floating), default=np.inf)
+    with np.errstate(invalid="ignore"):
+        masked = (np.abs(g) >= end) & (np.abs(m) >= end) & (np.sign(g) == np.sign(m))
+    masked |= np.isnan(g) & np.isnan(m)
+    g, m = g[~masked], m[~masked]
+    if not (np.isfinite(g).all() and np.isfinite(m).all()):
         return frozenset(OTHERS)
-    g, m = golden.double().numpy().ravel(), my.double().numpy().ravel()
-    plain, _ = plain_elements(g, m, saturation(golden, my))
-    g, d = g[plain], (m - g)[plain]
     dtype = coarser(dtype_of(golden), dtype_of(my))
-    return frozenset(name for name, fails in OTHERS.items() if fails(g, d, dtype))
+    return frozenset(name for name, fails in OTHERS.items() if fails(g, m - g, dtype))
+
+
+# ---- ours ----------------------------------------------------------------------------------------
+
+DEFAULT, INT8 = load_tolerance("dtype"), load_tolerance("int8")
+LIMITS = ("level", "channel", "line", "element", "lone_element", "scale", "offset")
+
+
+def changed(tolerance: Tolerance, **limits: Any) -> Tolerance:
+    """`tolerance` with other numbers of growth."""
+    return replace(tolerance, growth=replace(tolerance.growth or Growth(), **limits))
+
+
+def times(factor: float) -> dict[str, float]:
+    """Every limit so many times."""
+    return {name: factor * getattr(Growth(), name) for name in LIMITS}
+
+
+# What each part of the verdict is worth: the same with the part left out, or changed.
+CHANGES: dict[str, dict[str, float]] = {
+    **{f"no check of {name}": {name: math.inf} for name in LIMITS if "element" not in name},
+    "no check of element": {"element": math.inf, "lone_element": math.inf},
+    "E from the type alone": {"window": 0, "history": 0.0},
+    "E without the history of the data_id": {"history": math.inf},
+    "every limit × 0.8": times(0.8),
+    "every limit × 1.3": times(1.3),
+}
+WANTED = Wanted(EPSILON, relative=False, softmax=False)
+
+
+def dtype_of(tensor: Tensor) -> DType:
+    """The tensor's row in the table of types."""
+    return DTYPES[str(tensor.dtype).removeprefix("torch.")]
+
+
+def case_of(key: Key, *, golden: Tensor, my: Tensor) -> Case:
+    """The pair as a verdict sees it, measured by the engine."""
+    sources = [Source(*as_array(tensor, "tensor")) for tensor in (golden, my)]
+    measured = measure_sources(golden=sources[0], my=sources[1], wanted=WANTED)
+    assert measured.stats is not None, measured.error
+    subject = Subject(key.data_id, key.token, dtype_of(golden), dtype_of(my))
+    return Case(subject, tuple(golden.shape), measured.stats, measured.evidence)
 
 
 # ---- benign runs ---------------------------------------------------------------------------------
@@ -131,19 +184,19 @@ class Judged:
     """One run: its rows in dump order, and the rules in use that each breaks."""
 
     keys: list[Key] = field(default_factory=list)
-    rows: list[rule.Row] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
     broken: list[frozenset[str]] = field(default_factory=list)
 
-    def add(self, key: Key, stats: RowStats, broken: frozenset[str]) -> None:
+    def add(self, key: Key, case: Case, broken: frozenset[str]) -> None:
         """The next row."""
         self.keys.append(key)
-        self.rows.append(rule.Row(key.token, key.data_id, stats))
+        self.cases.append(case)
         self.broken.append(broken)
 
     def copy_from(self, other: Judged) -> None:
         """The next row as in `other`, a run that has been the same so far."""
-        at = len(self.rows)
-        self.add(other.keys[at], other.rows[at].stats, other.broken[at])
+        at = len(self.cases)
+        self.add(other.keys[at], other.cases[at], other.broken[at])
 
     def first_breaking(self, name: str) -> Key | None:
         """The first row that breaks a rule in use."""
@@ -155,7 +208,7 @@ class Judged:
 class Clean:
     """A variant's run without a fault, and what faults make use of."""
 
-    subject: Subject
+    subject: Model
     golden: Rows
     variant: Variant
     model: nn.Module
@@ -172,8 +225,10 @@ class Clean:
         pair = pair_of(self.golden, call, self.variant.single)
         if not pair:
             return
-        stats = pair_stats(golden=pair[0], my=pair[1])
-        self.judged.add(call.key, stats, broken_rules(*pair, stats))
+        golden, my = pair
+        self.judged.add(
+            call.key, case_of(call.key, golden=golden, my=my), broken_rules(golden=golden, my=my)
+        )
         if self.variant.name in FAULTY_VARIANTS:
             self.outs[call.key] = call.out.clone()
             if call.key.op in ("mm", "addmm"):
@@ -190,20 +245,64 @@ class Benign:
     rows: int
     alarms: dict[str, int]  # of each rule
     details: list[str]  # ours, in words
+    calibrated: list[str]  # ours with the noise of another input, of int8 weights
+    sparse: dict[int, list[str]]  # ours, where only every n-th operation was dumped
+    changed: dict[str, int]  # ours with each of CHANGES
 
 
-def benign(clean: Clean) -> Benign:
+def benign(clean: Clean, other: Model, other_golden: Rows) -> Benign:
     """What the rules make of a run without a fault."""
     variant, judged = clean.variant, clean.judged
-    verdict = rule.judge_run(judged.rows, rule.INT8 if variant.int8 else rule.DTYPE)
-    failing = [row for row in verdict.rows if not row.passed]
+    tolerance = INT8 if variant.int8 else DEFAULT
+    failing = failures(judged.cases, tolerance)
     alarms = Counter(name for names in judged.broken for name in names)
     alarms[OURS] = len(failing)
-    details = [
-        f"token {row.row.token} {row.row.data_id}: {row.failures[0].sentence}" for row in failing
+    return Benign(
+        clean.subject.name,
+        variant.name,
+        variant.int8,
+        len(judged.cases),
+        dict(alarms),
+        failing,
+        failures(judged.cases, calibrated(clean, other, other_golden)) if variant.int8 else [],
+        {step: failures(thinned(judged.cases, step), tolerance) for step in SPARSE},
+        {
+            name: len(failures(judged.cases, changed(tolerance, **limits)))
+            for name, limits in CHANGES.items()
+        },
+    )
+
+
+SPARSE = (10, 40)
+
+
+def thinned(cases: Sequence[Case], step: int) -> list[Case]:
+    """The rows of a model in which every `step`-th operation is dumped."""
+    data_ids = list(dict.fromkeys(case.subject.data_id for case in cases))[step - 1 :: step]
+    return [case for case in cases if case.subject.data_id in data_ids]
+
+
+def failures(cases: Sequence[Case], tolerance: Tolerance) -> list[str]:
+    """The rows that fail, in words."""
+    verdicts = zip(cases, judge(cases, tolerance), strict=True)
+    return [
+        f"{case.subject}: {verdict.sentence}"
+        for case, verdict in verdicts
+        if verdict.status is Status.FAIL
     ]
-    name = clean.subject.name
-    return Benign(name, variant.name, variant.int8, len(judged.rows), dict(alarms), details)
+
+
+def calibrated(clean: Clean, other: Model, other_golden: Rows) -> Tolerance:
+    """The default with the noise that the same variant has on another input."""
+    run_ = Clean(other, other_golden, clean.variant, clean.model)
+    run_.run()
+    cases = run_.judged.cases
+    noise: dict[str, float] = {}
+    for case, verdict in zip(cases, judge(cases, DEFAULT), strict=True):
+        if verdict.noise is not None:
+            data_id = case.subject.data_id
+            noise[data_id] = max(noise.get(data_id, 0.0), verdict.noise)
+    return replace(DEFAULT, growth=Growth(noise=noise))
 
 
 # ---- faulty runs ---------------------------------------------------------------------------------
@@ -222,8 +321,12 @@ class Planted:
     recalled: list[str]  # the rules that fail the faulty row
     placed: list[str]  # the rules whose first failing row it is
     sentence: str
+    divergence: str
     expected: float
     level: float
+    after: int  # failing rows after it
+    following: int  # of these, those that our rule marks as its consequence
+    changed: dict[str, tuple[bool, bool]]  # found and placed with each of CHANGES
 
     @property
     def distinguishable(self) -> bool:
@@ -278,8 +381,8 @@ def places(clean: Clean) -> Iterator[tuple[Kind, Key]]:
 
 def _fitting(clean: Clean) -> dict[str, list[Key]]:
     """The operations that each kind changes, found by trying every kind on each of them."""
-    rows = zip(clean.judged.keys, clean.judged.rows, strict=True)
-    data = {key for key, row in rows if row.stats.is_floating and row.stats.n >= 16}
+    rows = zip(clean.judged.keys, clean.judged.cases, strict=True)
+    data = {key for key, case in rows if case.evidence and case.evidence.count >= 16}
     fitting: dict[str, list[Key]] = defaultdict(list)
 
     def probe(call: Call) -> None:
@@ -316,6 +419,8 @@ class Trial:
         clean = self.clean
         with contextlib.suppress(Enough):
             run(clean.subject, clean.variant, clean.model, self._keep, self._fault)
+        while len(self.judged.cases) < len(clean.judged.cases):  # a brief run has all rows as well
+            self.judged.copy_from(clean.judged)
         return self._outcome(self.where) if self.where else None
 
     def _fault(self, call: Call) -> Tensor | None:
@@ -338,17 +443,20 @@ class Trial:
         if self.where is None:
             self.judged.copy_from(self.clean.judged)
             return
-        stats = pair_stats(golden=pair[0], my=pair[1])
+        golden, my = pair
         # What the rules in use say of later rows changes neither recall nor the first to fail.
-        broken = broken_rules(*pair, stats) if call.key == self.where else frozenset()
-        self.judged.add(call.key, stats, broken)
+        here = call.key == self.where
+        broken = broken_rules(golden=golden, my=my) if here else frozenset()
+        self.judged.add(call.key, case_of(call.key, golden=golden, my=my), broken)
         if self.brief:
             raise Enough
 
     def _outcome(self, where: Key) -> Planted:
         judged, at = self.judged, self.judged.keys.index(where)
-        verdict = rule.judge_run(judged.rows)
-        row = verdict.rows[at]
+        verdicts = judge(judged.cases, DEFAULT)
+        verdict, evidence = verdicts[at], judged.cases[at].evidence
+        failing = [number for number, one in enumerate(verdicts) if one.status is Status.FAIL]
+        after = [number for number in failing if number > at]
         recalled = [name for name in OTHERS if name in judged.broken[at]]
         placed = [name for name in recalled if judged.first_breaking(name) == where]
         rho, snr = self.strength
@@ -359,25 +467,35 @@ class Trial:
             where=f"token {where.token} {where.data_id}",
             rho=rho,
             snr=snr,
-            recalled=recalled + [OURS] * (not row.passed),
-            placed=placed + [OURS] * (verdict.first is row),
-            sentence="; ".join(failure.sentence for failure in row.failures) or "passes",
-            expected=row.expected,
-            level=row.level,
+            recalled=recalled + [OURS] * (at in failing),
+            placed=placed + [OURS] * (failing[:1] == [at]),
+            sentence=verdict.sentence or "passes",
+            divergence=verdict.divergence,
+            expected=verdict.expected or 0.0,
+            level=evidence.level if evidence else math.inf,
+            after=len(after),
+            following=sum(bool(verdicts[number].follows) for number in after),
+            changed={name: self._told(at, limits) for name, limits in CHANGES.items()},
         )
+
+    def _told(self, at: int, limits: dict[str, float]) -> tuple[bool, bool]:
+        """Whether the faulty row fails, and first, with other limits."""
+        verdicts = judge(self.judged.cases, changed(DEFAULT, **limits))
+        failing = [number for number, one in enumerate(verdicts) if one.status is Status.FAIL]
+        return at in failing, failing[:1] == [at]
 
 
 def bench_model(name: str, brief: bool) -> tuple[list[Benign], list[Planted]]:
     """Every benign variant and every fault of one model."""
     torch.set_num_threads(1)
-    subject = build(name)
-    golden = golden_rows(subject)
+    subject, other = build(name), build(name, other_inputs=True)
+    golden, other_golden = golden_rows(subject), golden_rows(other)
     passes: list[Benign] = []
     faults: list[Planted] = []
     for variant in VARIANTS:
         clean = Clean(subject, golden, variant, variant.model(subject))
         clean.run()
-        passes.append(benign(clean))
+        passes.append(benign(clean, other, other_golden))
         if variant.name in FAULTY_VARIANTS:
             trials = (Trial(clean, kind, key, brief).run() for kind, key in list(places(clean)))
             faults += [planted for planted in trials if planted]
@@ -459,12 +577,23 @@ def _counts(faults: Sequence[Planted]) -> tuple[int, int, int]:
     return len(faults), sum(f.found for f in faults), sum(f.found_first for f in faults)
 
 
+def by_change(passes: Sequence[Benign], faults: Sequence[Planted]) -> str:
+    """What becomes of ours where a part of it is changed."""
+    faults = [fault for fault in faults if fault.distinguishable]
+    rows = []
+    for name in CHANGES:
+        told = [fault.changed[name] for fault in faults]
+        shares = [f"{sum(part) / max(len(faults), 1):.2%}" for part in zip(*told, strict=True)]
+        rows.append((name, sum(one.changed[name] for one in passes), *shares))
+    return markdown(("changed", "false alarms", "recall", "localisation"), *rows)
+
+
 def misses(faults: Iterable[Planted]) -> list[str]:
     """The distinguishable faults that our rule missed or misplaced, the plainest first."""
     some = [fault for fault in faults if fault.distinguishable and not fault.found_first]
     return [
         f"{f.kind}; {f.model}, {f.variant}, {f.where}: rho {f.rho:.3g}, snr {f.snr:.3g}; "
-        f"error {f.level / f.expected:.2g} times that of the rows before ({f.expected:.2g}); "
+        f"error {f.level / max(f.expected, 1e-300):.2g} times the expected one ({f.expected:.2g}); "
         f"{f.sentence}"
         for f in sorted(some, key=lambda fault: -fault.rho)
     ]
@@ -474,13 +603,30 @@ def show(passes: Sequence[Benign], faults: Sequence[Planted]) -> None:
     """Prints the tables, every false alarm and every miss."""
     kinds = len({fault.kind for fault in faults})
     distinguishable = sum(fault.distinguishable for fault in faults)
-    alarms = [f"{one.model}, {one.variant}, {line}" for one in passes for line in one.details]
+    alarms = {
+        "False alarms": [(one, one.details) for one in passes],
+        "False alarms of int8 weights after calibration": [(one, one.calibrated) for one in passes],
+        **{
+            f"False alarms where every {step}th operation is dumped": [
+                (one, one.sparse[step]) for one in passes
+            ]
+            for step in SPARSE
+        },
+    }
     print(f"{len(faults)} faults of {kinds} kinds, {distinguishable} of them distinguishable")
-    for table in (by_rule(passes, faults), by_strength(faults), by_kind(faults)):
+    tables = by_rule(passes, faults), by_change(passes, faults), by_strength(faults)
+    for table in (*tables, by_kind(faults)):
         print(f"\n{table}")
-    for title, lines in (("False alarms", alarms), ("Missed or misplaced", misses(faults))):
-        print(f"\n{title}:\n")
-        print(*(f"- {line}" for line in lines or ["none"]), sep="\n")
+    listed = {
+        title: [f"{one.model}, {one.variant}, {line}" for one, lines in found for line in lines]
+        for title, found in alarms.items()
+    }
+    for title, lines in {**listed, "Missed or misplaced": misses(faults)}.items():
+        print(f"\n{title}: {len(lines)}\n")
+        print(*(f"- {line}" for line in lines), sep="\n")
+    after = sum(fault.after for fault in faults)
+    following = sum(fault.following for fault in faults)
+    print(f"\nOf {after} failing rows after a fault, {following} are marked as its consequence")
 
 
 def results(

@@ -73,7 +73,7 @@ def test_a_failing_row_gives_1_and_is_named(
     rows = _report(tmp_path)
     assert rows.filter(pl.col("status") == "fail")["data_id"].to_list() == ["layer2.q"]
     assert "6 rows: 5 pass, 1 fail, 0 error" in (out := capsys.readouterr().out)
-    assert "first failing: token 1 layer2.q: " in out
+    assert "it goes wrong from token 1 layer2.q on; " in out
 
 
 def test_an_error_row_gives_3_and_hides_no_other(make_dump: Dump, tmp_path: Path) -> None:
@@ -152,7 +152,10 @@ def test_left_out_metrics_are_empty_columns(make_dump: Dump, tmp_path: Path) -> 
         (["golden_path=."], "holds no metadata.json"),
         (["golden_path=x", "tokens=10:20"], "write 7, 0-9"),
         (["golden_path=x", "tokens=9-1"], "empty range"),
-        (["golden_path=x", "tolerance=lax"], "choose tolerance from dtype, none, strict"),
+        (
+            ["golden_path=x", "tolerance=lax"],
+            "choose tolerance from ascend, assert_close, dtype",
+        ),
         (["golden_path=x", "+tolerance.default.rmsee.max=1"], "there is no 'rmsee'"),
         (["golden_path=x", "+tolerance.default.rmse.max=much"], "NUMBER"),
         (["golden_path=x", "+surprise=1"], "there is no setting 'surprise'"),

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 
-from ait_cmp import Limit, Rule, Tolerance, UsageError, compare
-from ait_cmp.config import load_tolerance
+from ait_cmp import Growth, Limit, Rule, Tolerance, UsageError, compare
 from ait_cmp.dtypes import DTYPES
 from ait_cmp.errors import Reason
 from ait_cmp.tokens import parse_tokens
+from ait_cmp.tolerances import load_tolerance, write_tolerance
 from ait_cmp.verdict import NonFinite, Status, Subject
 
 F32, BF16, I64 = DTYPES["float32"], DTYPES["bfloat16"], DTYPES["int64"]
@@ -101,7 +102,7 @@ def test_default_takes_integers_exactly() -> None:
     assert not compare(golden=ids, my=ids + torch.eye(10, dtype=torch.long)[3]).passed
 
 
-def test_strict_agrees_with_assert_close() -> None:
+def test_assert_close_agrees_with_torch() -> None:
     golden = torch.randn(1000, generator=torch.Generator().manual_seed(0))
     for scale in (1 + 1e-7, 1 + 1e-6, 1 + 1e-5):
         my = golden * scale
@@ -110,7 +111,7 @@ def test_strict_agrees_with_assert_close() -> None:
             close = True
         except AssertionError:
             close = False
-        assert compare(golden=golden, my=my, tolerance="strict").passed is close
+        assert compare(golden=golden, my=my, tolerance="assert_close").passed is close
 
 
 def test_none_judges_nothing() -> None:
@@ -128,7 +129,7 @@ def test_shapes_must_be_equal() -> None:
 
 def test_unknown_names_are_refused() -> None:
     ones = torch.ones(2)
-    with pytest.raises(UsageError, match=r"nosuch.*dtype, none, strict"):
+    with pytest.raises(UsageError, match=r"nosuch.*ascend, assert_close, dtype, int8, none"):
         compare(golden=ones, my=ones, tolerance="nosuch")
     with pytest.raises(UsageError, match="cosine"):
         compare(golden=ones, my=ones, tolerance={"cosine": Limit(min=0.9)})
@@ -138,10 +139,74 @@ def test_unknown_names_are_refused() -> None:
         compare(golden=ones, my=[1.0, 1.0])
 
 
-def test_shipped_tolerances_cover_every_type() -> None:
-    tolerance = load_tolerance("dtype")
+@pytest.mark.parametrize("name", ["ascend", "assert_close", "dtype", "int8", "strict"])
+def test_every_preset_passes_equals_and_fails_a_shift_of_every_type(name: str) -> None:
+    tolerance = load_tolerance(name)
+    assert tolerance.name == name
     for dtype in DTYPES.values():
-        assert tolerance.limits(Subject("q", 0, dtype, dtype))
+        torch_type = getattr(torch, dtype.name)
+        golden = (torch.arange(64) % 7 + 1).reshape(8, 8).double().to(torch_type)
+        if dtype.name != "bool":
+            moved = golden.double().roll(1, 1).to(torch_type)
+            assert not compare(golden=golden, my=moved, tolerance=name).passed
+        assert compare(golden=golden, my=golden, tolerance=name).passed
+
+
+def test_ascend_takes_mean_and_largest_relative_error_by_type() -> None:
+    golden = torch.ones(1000)
+    for dtype, limit in ((torch.float32, 2.0**-13), (torch.float16, 2.0**-10)):
+        for error, passes in ((0.9 * limit, True), (1.1 * limit, False)):
+            my = (golden.double() + error).to(torch.float64)
+            result = compare(golden=golden.to(dtype), my=my.to(torch.float32), tolerance="ascend")
+            assert result.passed is passes
+        lone = golden.double()
+        lone[3] += 11 * limit
+        result = compare(golden=golden.to(dtype), my=lone.float(), tolerance="ascend")
+        assert result.verdict.findings[0].check == "max_relative_error"
+
+
+def test_strict_wants_every_element_equal() -> None:
+    golden = torch.randn(100)
+    assert compare(golden=golden, my=golden.clone(), tolerance="strict").passed
+    my = golden.clone()
+    my[7] = torch.nextafter(my[7], torch.tensor(9.0))
+    assert not compare(golden=golden, my=my, tolerance="strict").passed
+
+
+def test_a_tolerance_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    tolerance = Tolerance(
+        "mine",
+        rules=(
+            Rule({"rmse": Limit(max=0.5)}, ("a*", "b.c"), parse_tokens("0-8/2+11"), ("float16",)),
+            Rule({}, growth=False),
+        ),
+        default={"cosine_similarity": Limit(0.5, 0.75)},
+        nonfinite=NonFinite.NONE,
+        growth=Growth(level=3.0, noise={"layer0.q": 0.25, "7": 0.125}),
+    )
+    path = tmp_path / "mine.yaml"
+    write_tolerance(tolerance, path, made={"by": "a test"})
+    assert load_tolerance(str(path)) == tolerance
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("name: [", "while parsing"),
+        ("nme: x", "nme"),
+        ("{name: x, growth: {levle: 3}}", "levle.*choose from level"),
+        ("{name: x, growth: {level: -3}}", "level must be a number of at least 0"),
+        ("{name: x, growth: {noise: {q: high}}}", "noise must be"),
+        ("{name: x, default: {rmes: {max: 1}}}", "rmes.*choose from"),
+    ],
+)
+def test_a_tolerance_file_that_is_wrong_is_named(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=rf"(?s)bad\.yaml.*{message}"):
+        load_tolerance(str(path))
 
 
 def test_a_comparison_is_true_if_it_passed() -> None:

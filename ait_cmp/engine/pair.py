@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ait_cmp.dtypes import DType
 from ait_cmp.engine import align, pair_options, range_stats, ranges
+from ait_cmp.engine.evidence import Evidence, make_evidence
 from ait_cmp.engine.kernel import widen
 from ait_cmp.engine.source import Source, open_source, split_name
 from ait_cmp.engine.stats import Stats
@@ -81,7 +82,8 @@ class Measured:
 
     `worst` is the flat index of the element that tells most (the first non-finite one that
     disagrees, else the largest difference), -1 where the sides are equal; `worst_golden` and
-    `worst_my` are its exact values as text. `files` are all that the stats depend on.
+    `worst_my` are its exact values as text. `files` are all that the stats depend on. A range
+    has slices among its stats, a whole pair the evidence that was made of them.
     """
 
     golden: TensorInfo | None = None
@@ -92,6 +94,7 @@ class Measured:
     worst_my: str | None = None
     files: tuple[FileState, ...] = ()
     error: PairError | None = None
+    evidence: Evidence | None = None
 
 
 def measure(request: Request) -> Measured:
@@ -133,7 +136,7 @@ def measure_sources(
         ]
     except Exception as exc:
         return Measured(_info(golden), _info(my), error=as_pair_error(exc, "this pair"))
-    return merged(parts)
+    return parts[0] if span else merged(parts)
 
 
 def file_bytes(request: Request) -> int | None:
@@ -158,8 +161,17 @@ def spans(request: Request) -> list[tuple[int, int]]:
 
 
 def merged(parts: Sequence[Measured]) -> Measured:
-    """The ranges of one pair, in order, as one; the first error, if there is one."""
-    return functools.reduce(_merge, parts)
+    """All ranges of one pair, in order, as one; the first error, if there is one."""
+    return _with_evidence(functools.reduce(_merge, parts))
+
+
+def _with_evidence(measured: Measured) -> Measured:
+    """The slices of a whole pair reduced to evidence, which is far smaller."""
+    stats = measured.stats
+    if stats is None or stats.slices is None or measured.golden is None:
+        return measured
+    evidence = make_evidence(stats, stats.slices, measured.golden.shape)
+    return replace(measured, stats=replace(stats, slices=None), evidence=evidence)
 
 
 def _merge(one: Measured, two: Measured) -> Measured:

@@ -133,6 +133,8 @@ class Slices:
     which stands for infinity. `golden_bits` and `my_bits` are the bits of the 23-bit float32
     significands in use, a bitwise or over the elements of at least 2**-14 in magnitude; `gridded`
     is how many of my elements that looked at (it may stop where all bits are in use).
+    `nonfinite_saturated` elements are infinite on one side and at the end of the range on the
+    other, with one sign.
     """
 
     lines: Table
@@ -141,6 +143,7 @@ class Slices:
     golden_bits: int
     my_bits: int
     gridded: int
+    nonfinite_saturated: int
 
     def __add__(self, other: Slices) -> Slices:
         return Slices(
@@ -150,6 +153,7 @@ class Slices:
             self.golden_bits | other.golden_bits,
             self.my_bits | other.my_bits,
             self.gridded + other.gridded,
+            self.nonfinite_saturated + other.nonfinite_saturated,
         )
 
 

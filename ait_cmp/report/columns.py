@@ -8,8 +8,10 @@ from typing import Any
 import polars as pl
 
 from ait_cmp.comparison import Row
+from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.pair import TensorInfo
 from ait_cmp.engine.stats import Side, Stats
+from ait_cmp.verdict import Finding
 
 __all__ = ["COLUMNS", "frame"]
 
@@ -37,6 +39,24 @@ def _stats(get: Callable[[Stats], int]) -> Value:
     def value(row: Row) -> int | None:
         stats = row.comparison.measured.stats
         return get(stats) if stats else None
+
+    return value
+
+
+def _evidence(get: Callable[[Evidence], float]) -> Value:
+    def value(row: Row) -> float | None:
+        evidence = row.comparison.measured.evidence
+        return get(evidence) if evidence else None
+
+    return value
+
+
+def _finding(get: Callable[[Finding], Any]) -> Value:
+    """Of the plainest check that the row fails."""
+
+    def value(row: Row) -> Any:
+        findings = row.verdict.findings
+        return get(findings[0]) if findings else None
 
     return value
 
@@ -92,6 +112,14 @@ COLUMNS: dict[str, tuple[type[pl.DataType], Value]] = {
     # As text, since a float64 column would round 64-bit integers.
     "worst_golden": (pl.String, lambda row: row.comparison.measured.worst_golden),
     "worst_my": (pl.String, lambda row: row.comparison.measured.worst_my),
+    "check": (pl.String, _finding(lambda finding: finding.check)),
+    "check_value": (pl.Float64, _finding(lambda finding: finding.value)),
+    "check_limit": (pl.Float64, _finding(lambda finding: finding.limit)),
+    "error_level": (pl.Float64, _evidence(lambda evidence: evidence.level)),
+    "expected_error": (pl.Float64, lambda row: row.verdict.expected),
+    "noise": (pl.Float64, lambda row: row.verdict.noise),
+    "follows": (pl.String, lambda row: row.verdict.follows or None),
+    "first_divergence": (pl.String, lambda row: row.verdict.divergence or None),
 }
 
 

@@ -25,6 +25,7 @@ _SHOWN = {
     "max_absolute_error": "max abs err",
 }
 _FILE_WIDTH = 160
+_NAMED = 5  # further divergences that are named
 _STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.ERROR: "yellow"}
 
 
@@ -67,31 +68,51 @@ def show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
     if len(dumps) > 1:
         console.print(f"{len(dumps)} dumps: {escape(', '.join(dumps))}")
     bad = rows.filter(pl.col("status") != Status.PASS)
-    for status, kind in ((Status.FAIL, "failing"), (Status.ERROR, "not compared")):
-        rows_of_kind = bad.filter(pl.col("status") == status)
-        if len(rows_of_kind):
-            _show_first(console, rows_of_kind, kind)
+    _show_divergences(console, rows)
+    _show_first_error(console, rows)
     if len(bad) and worst:
         _show_worst(console, bad, worst)
     for path in paths:
         console.print(f"report: {escape(str(path))}")
 
 
-def _show_first(console: Console, rows: pl.DataFrame, kind: str) -> None:
-    """The first of `rows` in (token, dump order), which are all of one `kind`."""
-    row = rows.sort("token_id", "order", nulls_last=True, maintain_order=True).row(0, named=True)
-    console.print(f"first {kind}: {escape(_name(row))}: {escape(row['cmp_fail_reason'])}")
-    if row["worst_index"]:
+def _show_divergences(console: Console, rows: pl.DataFrame) -> None:
+    """Where it went wrong first, where again, and how many rows only follow."""
+    diverging = _in_order(rows.filter(pl.col("first_divergence").is_not_null()))
+    if not len(diverging):
+        return
+    first, *others = diverging.iter_rows(named=True)
+    console.print(f"[bold]it goes wrong {escape(first['first_divergence'])}[/]")
+    if first["worst_index"]:
         console.print(
-            f"  worst element {escape(row['worst_index'])}: "
-            f"golden {row['worst_golden']}, my {row['worst_my']}"
+            f"  worst element {escape(first['worst_index'])}: "
+            f"golden {first['worst_golden']}, my {first['worst_my']}"
         )
+    if others:
+        names = [escape(_name(row)) for row in others[:_NAMED]]
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        console.print(f"  then in {', '.join(names)}{more}")
+    following = rows["follows"].is_not_null().sum()
+    if following:
+        console.print(f"  {following} failing rows come after it, as a consequence")
+
+
+def _show_first_error(console: Console, rows: pl.DataFrame) -> None:
+    errors = _in_order(rows.filter(pl.col("status") == Status.ERROR))
+    if len(errors):
+        row = errors.row(0, named=True)
+        console.print(f"first not compared: {escape(_name(row))}: {escape(row['cmp_fail_reason'])}")
+
+
+def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.sort("token_id", "order", nulls_last=True, maintain_order=True)
 
 
 def _show_worst(console: Console, bad: pl.DataFrame, worst: int) -> None:
     ranked = bad.sort(
+        pl.col("follows").is_not_null(),  # what is only a consequence comes last
         pl.col("relative_euclidean_distance").fill_null(float("inf")),
-        descending=True,
+        descending=[False, True],
         maintain_order=True,
     ).head(worst)
     table = Table(title=f"worst {len(ranked)} of {len(bad)} rows that do not pass")

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 VOCABULARY = 211
-BATCH = 4
+BATCH = 8
 STEPS = 3  # tokens generated after the prompt
 MATMULS = frozenset({"mm", "addmm", "bmm"})
 # Operations that only move, make or compare: their outputs are not rows.
@@ -63,12 +63,20 @@ SENTENCES = (
         "Rounding errors accumulate smoothly with depth, but a fault jumps.",
         "Where did it go wrong first?",
         "Amsterdam is the capital of the Netherlands and has many canals.",
+        "No.",
+        "The committee postponed its decision until the reports had been read.",
+        "He wrote x = 3 * y + 2 on the board.",
+        "Rain is expected in the north, later also in the east.",
     ],
     [
         "She sells sea shells by the sea shore.",
         "A fused kernel wrote only half of its output tensor.",
         "Please restart the printer, it is out of paper again!",
         "In 1969 two people walked on the moon.",
+        "How much does it cost?",
+        "Bread, butter, cheese and two bottles of milk.",
+        "The proof is left to the reader as an exercise.",
+        "They had not seen each other for thirty years when they met again.",
     ],
 )
 
@@ -185,17 +193,20 @@ class Subject:
         return Subject(self.name, self.model, inputs, self.causal, tokens)
 
 
-def build(name: str) -> Subject:
-    """The subject of that name: an architecture and a seed, which also chooses the sizes."""
+def build(name: str, other_inputs: bool = False) -> Subject:
+    """The subject of that name: an architecture and a seed, which also chooses the sizes.
+
+    With `other_inputs` the same model reads something else.
+    """
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     kind, number = name.split("-")
     seed = int(number)
     if kind == "minilm":
-        return _minilm(name, SENTENCES[seed])
+        return _minilm(name, SENTENCES[1 - seed if other_inputs else seed])
     torch.manual_seed(seed)
     model, config = _architecture(kind, seed)
-    generator = torch.Generator().manual_seed(100 + seed)
+    generator = torch.Generator().manual_seed(100 + seed + 100 * other_inputs)
     ids = torch.randint(3, VOCABULARY, (BATCH, (14, 11, 17, 9)[seed % 4]), generator=generator)
     mask = torch.ones_like(ids)
     causal = kind not in ENCODERS

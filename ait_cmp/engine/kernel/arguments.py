@@ -19,6 +19,7 @@ __all__ = [
     "MARKS",
     "MY_BITS",
     "PENDING",
+    "SATURATED",
     "Grid",
     "Limits",
     "Results",
@@ -31,7 +32,7 @@ __all__ = [
 
 LANES = 8  # float32 in a vector
 COARSE = 8  # the shift of bins so wide that runs of them are summed one by one
-GOLDEN_BITS, MY_BITS, GRIDDED, PENDING, MARKS = range(5)  # of `Tables.marks`
+GOLDEN_BITS, MY_BITS, GRIDDED, SATURATED, PENDING, MARKS = range(6)  # of `Tables.marks`
 
 
 class Storage(NamedTuple):

@@ -12,6 +12,7 @@ from ait_cmp.engine.kernel.arguments import (
     GOLDEN_BITS,
     GRIDDED,
     MY_BITS,
+    SATURATED,
     Grid,
     Tables,
 )
@@ -161,16 +162,17 @@ def add_each(golden: Any, my: Any, index: int, grid: Grid, tables: Tables) -> No
         channel = column >> grid.shift
         column = column + 1 if column + 1 < grid.channels else 0
         g, m = np.float64(golden[i]), np.float64(my[i])
-        least, most = min(abs(g), abs(m)), max(abs(g), abs(m))
-        if not (abs(g) < np.inf and abs(m) < np.inf) or (
-            least >= grid.saturation and (g < 0.0) == (m < 0.0)
-        ):
+        finite, my_finite = abs(g) < np.inf, abs(m) < np.inf
+        # False where one of them is nan.
+        saturated = abs(g) >= grid.saturation and abs(m) >= grid.saturation and (g < 0) == (m < 0)
+        if saturated or not (finite and my_finite):
+            tables.marks[SATURATED] += saturated and finite != my_finite
             lines[0, line] -= 1.0
             channels[0, channel] -= 1.0
             continue
         d = m - g
         _add_top(d, g, index + i, tables)
-        if most <= _REACH:
+        if max(abs(g), abs(m)) <= _REACH:
             _add_row(lines, line, g * g, d * d, g * d, d)
             _add_row(channels, channel, g * g, d * d, g * d, d)
         else:

@@ -12,6 +12,7 @@ from ait_cmp.engine.kernel.arguments import (
     LANES,
     MARKS,
     MY_BITS,
+    SATURATED,
     Grid,
     Tables,
 )
@@ -82,4 +83,5 @@ def slices(tables: Tables) -> Slices:
         golden_bits=marks[GOLDEN_BITS],
         my_bits=marks[MY_BITS],
         gridded=marks[GRIDDED],
+        nonfinite_saturated=marks[SATURATED],
     )

@@ -1,0 +1,191 @@
+"""What the slices of a whole pair show, in a few numbers: all that a verdict needs of them.
+
+Nothing here is relative to a limit, so that a verdict can be taken again without the data.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ait_cmp.engine.slices import Layout, Slices, Table, Top
+from ait_cmp.engine.stats import Stats
+
+__all__ = ["Evidence", "Peak", "Span", "make_evidence"]
+
+_TINY = 1e-300  # added to what is divided by
+_NEAR = 0.25  # slices with this share of the worst one's error are named with it
+_WEIGHTY = 0.05  # slices with less of the mean weight have an error, but no scale of their own
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The slices of the largest error: `first` to `last`, of which `count` of all `total`.
+
+    `error` is the rms error of the worst bin over golden's rms, its own and the tensor's
+    together; `share` is what part of Σd² the named slices hold.
+    """
+
+    error: float = 0.0
+    first: int = 0
+    last: int = 0
+    count: int = 0
+    total: int = 0
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The element of the largest error, over golden's rms around it; `runner_up` is the next."""
+
+    error: float = 0.0
+    runner_up: float = 0.0
+    index: int = -1  # flat
+    golden: float = 0.0
+    difference: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Errors of one pair, all relative to golden's size; over the `count` plain elements.
+
+    `level` is √(Σd²/Σg²), `rms` golden's rms. `scale` is the factor, less 1, and `offset` the
+    shift, over `rms`, that three quarters of the channels and of the lines share; 0.0 where
+    they share none. `golden_bits` and `my_bits` are the significand bits in use, 1 to 24,
+    `gridded` how many of my elements that was read from. `nonfinite_saturated` elements are
+    infinite on one side and at the end of the range on the other, with one sign.
+    """
+
+    count: int
+    level: float
+    rms: float
+    scale: float
+    offset: float
+    channel: Span
+    line: Span
+    peak: Peak
+    golden_bits: int
+    my_bits: int
+    gridded: int
+    nonfinite_saturated: int
+
+
+def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evidence:
+    """The evidence of a whole pair of `shape`: its stats, and the slices among them.
+
+    Where golden is zero, or squares are out of float64's reach, only the level tells.
+    """
+    lines, channels = slices.lines, slices.channels
+    count = float(lines.count.sum())
+    squares, golden_squares = float(lines.squares.sum()), float(lines.golden_squares.sum())
+    told = math.isfinite(squares) and 0.0 < golden_squares < math.inf
+    rms = math.sqrt(golden_squares / count) if told else 0.0
+    layout = Layout.of(shape)
+    return Evidence(
+        count=int(count),
+        level=_ratio(squares, golden_squares) if 0 < count < stats.pairs else _level(stats),
+        rms=rms,
+        scale=_consensus(*(_slopes(table) for table in (channels, lines))) if told else 0.0,
+        offset=_consensus(*(_shifts(table, rms) for table in (channels, lines))) if told else 0.0,
+        channel=_span(channels, rms, layout.channel_width, layout.channels) if told else Span(),
+        line=_span(lines, rms, layout.line_width, layout.lines) if told else Span(),
+        peak=_peak(slices, layout, rms) if told else Peak(),
+        golden_bits=_bits_in_use(slices.golden_bits),
+        my_bits=_bits_in_use(slices.my_bits),
+        gridded=slices.gridded,
+        nonfinite_saturated=slices.nonfinite_saturated,
+    )
+
+
+def _level(stats: Stats) -> float:
+    """Over all finite pairs, from sums that have units of their own."""
+    level = _ratio(stats.difference_squares, stats.golden_squares)
+    exponent = stats.difference_exponent - stats.golden.exponent
+    return level if level in (0.0, math.inf) else math.ldexp(level, exponent)
+
+
+def _ratio(squares: float, golden_squares: float) -> float:
+    if golden_squares > 0:
+        return math.sqrt(squares / golden_squares)
+    return math.inf if squares > 0 else 0.0
+
+
+def _slopes(table: Table) -> tuple[Values, Values]:
+    """The regression of d on g in each bin, and its weight."""
+    return table.products / np.maximum(table.golden_squares, _TINY), table.golden_squares
+
+
+def _shifts(table: Table, rms: float) -> tuple[Values, Values]:
+    """The mean of d in each bin, over golden's rms, and its weight."""
+    return table.total / np.maximum(table.count, 1) / rms, table.count
+
+
+def _consensus(*views: tuple[Values, Values]) -> float:
+    """What three quarters of the bins agree on, in every view that has four of them; else 0."""
+    agreed = []
+    for values, weights in views:
+        kept = np.sort(values[weights > _WEIGHTY * weights.mean()])
+        if len(kept) < 4:
+            continue
+        low, high = kept[len(kept) // 4], kept[-1 - len(kept) // 4]
+        agreed.append(0.0 if low <= 0 <= high else float(low if low > 0 else high))
+    if not agreed or min(agreed) <= 0 <= max(agreed):
+        return 0.0
+    return min(agreed, key=abs)
+
+
+def _span(table: Table, rms: float, width: int, total: int) -> Span:
+    n = np.maximum(table.count, 1)
+    errors = np.sqrt(table.squares / n / (table.golden_squares / n + rms * rms + _TINY))
+    worst = int(errors.argmax())
+    # The error of one element is the peak's; a bin that is nearly empty says no more.
+    if not errors[worst] or table.count[worst] < 2:
+        return Span(total=total)
+    near = np.flatnonzero(errors >= _NEAR * errors[worst])
+    return Span(
+        error=float(errors[worst]),
+        first=int(near[0]) * width,
+        last=min((int(near[-1]) + 1) * width, total) - 1,
+        count=sum(min(width, total - int(bin_) * width) for bin_ in near),
+        total=total,
+        share=float(table.squares[near].sum() / table.squares.sum()),
+    )
+
+
+def _peak(slices: Slices, layout: Layout, rms: float) -> Peak:
+    top = slices.top
+    if not len(top.indices) or not top.differences[0]:
+        return Peak()
+    power = np.maximum(_around(slices, layout, top), rms * rms)
+    errors = np.abs(top.differences) / np.sqrt(top.golden**2 + power + _TINY)
+    worst = int(errors.argmax())
+    return Peak(
+        error=float(errors[worst]),
+        runner_up=float(np.delete(errors, worst).max(initial=0.0)),
+        index=int(top.indices[worst]),
+        golden=float(top.golden[worst]),
+        difference=float(top.differences[worst]),
+    )
+
+
+def _around(slices: Slices, layout: Layout, top: Top) -> Values:
+    """Of each kept element the mean square of its channel or its line, whichever is larger."""
+    around = []
+    for table, places, width in (
+        (slices.channels, top.indices % layout.channels, layout.channel_width),
+        (slices.lines, top.indices // layout.channels, layout.line_width),
+    ):
+        bins = places // width
+        around.append(table.golden_squares[bins] / np.maximum(table.count[bins], 1))
+    larger: Values = np.maximum(*around)
+    return larger
+
+
+def _bits_in_use(bits: int) -> int:
+    """Digits of a float32 significand of which these of the 23 stored bits are in use."""
+    return 24 - ((bits & -bits).bit_length() - 1) if bits else 1

@@ -1,0 +1,69 @@
+"""Draw the result of the verdict benchmark: false alarms against faults found first, by rule.
+
+python scripts/verdict_bench.py --json result.json
+python scripts/verdict_figure.py result.json docs/verdicts.svg
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from verdict_bench import OTHERS, OURS, Planted
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+
+LABELS = (
+    "ait_cmp dtype", "atol/rtol 1e-5", "assert_close", "mean and max relative", "1 − 2Σxy/Σ(x²+y²)",
+    "cosine ≥ 0.999", "cosine ≥ 0.99",
+)  # fmt: skip
+
+
+def shares(results: dict[str, Any]) -> list[tuple[float, float]]:
+    """(false alarms, share of the benign rows; faults found first, share of all) of each rule."""
+    passes = [one for one in results["benign"] if not one["int8"]]
+    faults = [Planted(**one) for one in results["faults"]]
+    faults = [fault for fault in faults if fault.distinguishable]
+    rows = sum(one["rows"] for one in passes)
+    return [
+        (
+            100 * sum(one["alarms"].get(name, 0) for one in passes) / rows,
+            100 * sum(name in fault.placed for fault in faults) / len(faults),
+        )
+        for name in (OURS, *OTHERS)
+    ]
+
+
+def draw(points: list[tuple[float, float]], path: Path) -> None:
+    """A dot for each rule: the best place is the upper left corner."""
+    mpl.rcParams["svg.hashsalt"] = "ait_cmp"  # the same file from the same result
+    figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
+    axes.set_xscale("symlog", linthresh=0.1)
+    for label, (alarms, found) in zip(LABELS, points, strict=True):
+        ours = label == LABELS[0]
+        axes.plot(alarms, found, "o", color="tab:green" if ours else "tab:gray")
+        axes.annotate(
+            f"{label} ({alarms:.2g} %, {found:.3g} %)",
+            (alarms, found),
+            (6, -4 if alarms < 10 else 5),
+            textcoords="offset points",
+            ha="left" if alarms < 10 else "right",
+            fontsize=8,
+            weight="bold" if ours else "normal",
+        )
+    axes.set(
+        xlim=(-0.02, 150),
+        ylim=(-4, 108),
+        xlabel="false alarms, % of benign rows (fp32, tf32, bf16, fp16)",
+        ylabel="faulty operation named first, % of faults",
+    )
+    axes.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    draw(shares(json.loads(Path(sys.argv[1]).read_text())), Path(sys.argv[2]))

@@ -1,0 +1,106 @@
+"""Calibration: a benign run's noise becomes a tolerance, on real dumps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml  # type: ignore[import-untyped]
+
+from ait_cmp import compare_dumps, write_bin
+from ait_cmp.__main__ import main
+from ait_cmp.calibrate import main as calibrate
+from ait_cmp.tolerances import load_tolerance
+from tests.conftest import Dump
+
+CALIBRATED = "report/tolerance/calibrated.yaml"
+
+
+def _make_noisy(dump: Path, amount: float, seed: int = 0) -> Path:
+    """Gives one row's my that much noise: a fault, unless it is known to be benign."""
+    golden = torch.load(next(dump.glob("ait_dump/*/golden_tensor/1/layer2.q_tensor.pth")))
+    generator = torch.Generator().manual_seed(seed)
+    path = dump / "my" / "1_2.bin"
+    path.unlink()
+    write_bin(path, golden * (1 + amount * torch.randn(golden.shape, generator=generator)))
+    return dump
+
+
+def test_what_was_learned_passes_and_more_than_that_fails(make_dump: Dump) -> None:
+    dump = _make_noisy(make_dump(), 0.2)
+    compared = [f"golden_path={dump}", "output=report"]
+    assert main(compared) == 1
+    assert calibrate(compared) == 0
+    assert main([*compared, f"tolerance={CALIBRATED}"]) == 0
+    _make_noisy(dump, 0.25, seed=1)
+    assert main([*compared, f"tolerance={CALIBRATED}"]) == 0
+    _make_noisy(dump, 3.0)
+    assert main([*compared, f"tolerance={CALIBRATED}"]) == 1
+
+
+def test_the_file_says_how_it_was_made(make_dump: Dump) -> None:
+    dump = _make_noisy(make_dump(), 0.2)
+    calibrate([f"golden_path={dump}", "output=report"])
+    written = yaml.safe_load(Path(CALIBRATED).read_text())
+    assert written["made"].items() >= {
+        "golden_path": str(dump), "my_path": None, "tolerance": "dtype", "rows": 6
+    }.items()  # fmt: skip
+    growth = load_tolerance(CALIBRATED).growth
+    assert growth is not None
+    assert set(growth.noise) == {"layer0.q", "layer1.q", "layer2.q"}
+    assert growth.noise["layer2.q"] > 0.1 > growth.noise["layer1.q"]
+
+
+def test_a_second_benign_run_adds_to_the_first(make_dump: Dump) -> None:
+    quiet, noisy = make_dump(name="quiet"), _make_noisy(make_dump(name="noisy"), 0.2)
+    calibrate([f"golden_path={quiet}", "output=report"])
+    first = load_tolerance(CALIBRATED).growth
+    calibrate([f"golden_path={noisy}", "output=report", f"tolerance={CALIBRATED}"])
+    second = load_tolerance(CALIBRATED).growth
+    assert first is not None
+    assert second is not None
+    assert all(second.noise[name] >= value for name, value in first.noise.items())
+    assert second.noise["layer2.q"] > 0.1 > first.noise["layer2.q"]
+
+
+def test_what_noise_cannot_explain_is_told(
+    make_dump: Dump, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = make_dump(wrong={(1, 2): torch.full((4, 6), torch.nan)})
+    assert calibrate([f"golden_path={dump}", "output=report"]) == 0
+    out = capsys.readouterr().out
+    assert "6 rows, 5 of which pass with what was learned" in out
+    assert "not token 1 layer2.q: non-finite elements differ" in out
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("tolerance=strict", "does not look at growth"),
+        ("tolerance=nosuch/tolerance/x.yaml", "nosuch/tolerance/x.yaml does not exist"),
+        ("data_ids=nothing", "nothing can be learned"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused(
+    make_dump: Dump, capfd: pytest.CaptureFixture[str], argument: str, message: str
+) -> None:
+    assert calibrate([f"golden_path={make_dump()}", "output=report", argument]) == 2
+    assert message in capfd.readouterr().err
+    assert not Path(CALIBRATED).exists()
+
+
+def test_in_python(make_dump: Dump) -> None:
+    dump = _make_noisy(make_dump(), 0.2)
+    result = compare_dumps(golden_path=dump)
+    assert not result
+    first = result.first_divergence
+    assert first is not None
+    assert first.pair.name == "token 1 layer2.q"
+    assert repr(result).startswith(
+        "6 rows: 5 pass, 1 fail, 0 error\n  it goes wrong from token 1 layer2.q on; "
+    )
+    assert compare_dumps(golden_path=dump, tokens="0").passed
+    assert compare_dumps(golden_path=dump, data_ids=["layer[01].q"]).divergences == []
+    calibrate([f"golden_path={dump}", "output=report"])
+    assert compare_dumps(golden_path=dump, tolerance=CALIBRATED)

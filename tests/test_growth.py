@@ -1,0 +1,220 @@
+"""Growth: synthetic runs with rounding noise that grows, and a planted fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ait_cmp.comparison import MetricChoice, conclude_run
+from ait_cmp.engine.pair import Wanted, measure_sources
+from ait_cmp.engine.source import Source
+from ait_cmp.pair import Pair
+from ait_cmp.tensors import as_array
+from ait_cmp.tolerances import load_tolerance
+from ait_cmp.verdict import Growth, Limit, Rule, Status, Tolerance, Verdict
+
+LAYERS, TOKENS = 40, 2
+FAULTY = 57  # a row amid the second token
+DTYPE, INT8 = load_tolerance("dtype"), load_tolerance("int8")
+WANTED = Wanted(2.0**-23, relative=False, softmax=False)
+Change = Callable[[Tensor], Tensor]
+Tensors = tuple[Tensor, Tensor]  # golden, my
+
+
+def _run(
+    dtype: torch.dtype = torch.bfloat16, growth: float = 1.05, noise: float = 2e-3
+) -> list[Tensors]:
+    """(golden, my) of each row: my has the noise of its inputs, which grows, and is rounded."""
+    generator = torch.Generator().manual_seed(0)
+    pairs = []
+    for row in range(TOKENS * LAYERS):
+        golden = torch.randn(2, 9, 64, generator=generator)
+        error = torch.randn(golden.shape, generator=generator) * noise * growth ** (row % LAYERS)
+        pairs.append((golden, (golden + error).to(dtype)))
+    return pairs
+
+
+def _judge(pairs: list[Tensors], tolerance: Tolerance = DTYPE) -> list[Verdict]:
+    measured = []
+    for number, both in enumerate(pairs):
+        golden, my = (Source(*as_array(tensor, "tensor")) for tensor in both)
+        pair = Pair(f"layer{number % LAYERS}", number // LAYERS, "", "", order=number)
+        measured.append((pair, measure_sources(golden=golden, my=my, wanted=WANTED)))
+    return [one.verdict for one in conclude_run(measured, tolerance, MetricChoice(names=()))]
+
+
+def _failing(verdicts: list[Verdict]) -> list[int]:
+    return [number for number, one in enumerate(verdicts) if one.status is Status.FAIL]
+
+
+def _changed(index: object, change: Change) -> Change:
+    """Changes only the elements at `index`."""
+
+    def make(my: Tensor) -> Tensor:
+        my = my.clone()
+        my[index] = change(my[index])  # type: ignore[index]
+        return my
+
+    return make
+
+
+FAULTS: dict[str, tuple[str, Change]] = {
+    "scale": ("scale", lambda my: my * 1.03),
+    "offset": ("offset", lambda my: my + 0.03),
+    "one channel": ("channel", _changed((..., 5), lambda my: my * 1.25)),
+    "one row": ("line", _changed((1, 3), torch.zeros_like)),
+    "one element": ("element", _changed((1, 3, 5), lambda my: my + 0.6)),
+    "nan": ("nonfinite", _changed((1, 3, 5), lambda my: my * torch.nan)),
+    "coarser grid": ("grid", lambda my: my.to(torch.float8_e4m3fn)),
+    "noise": ("level", lambda my: my * (1 + 0.1 * torch.rand_like(my, dtype=torch.float32))),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_is_found_at_its_row_by_its_check(name: str) -> None:
+    check, change = FAULTS[name]
+    pairs = _run()
+    golden, my = pairs[FAULTY]
+    pairs[FAULTY] = golden, change(my).bfloat16()
+    verdicts = _judge(pairs)
+    assert _failing(verdicts) == [FAULTY]
+    assert check in {finding.check for finding in verdicts[FAULTY].findings}
+
+
+def test_what_comes_after_the_first_divergence_follows_it() -> None:
+    pairs = _run()
+    for number in range(FAULTY, len(pairs)):
+        golden, my = pairs[number]
+        pairs[number] = golden, my.roll(1, -1)
+    first, *later = _judge(pairs)[FAULTY:]
+    assert first.status is Status.FAIL
+    assert (first.follows, {one.follows for one in later}) == ("", {"token 1 layer17"})
+    assert first.divergence.startswith("from token 1 layer17 on; the error jumps ")
+    assert not any(one.divergence for one in later)
+
+
+def test_each_token_tells_where_it_diverges_and_what_it_follows() -> None:
+    pairs = _run()
+    for number in (10, 11, LAYERS + 10, LAYERS + 11):
+        golden, my = pairs[number]
+        pairs[number] = golden, my.roll(1, -1)
+    verdicts = _judge(pairs)
+    diverging = [number for number, one in enumerate(verdicts) if one.divergence]
+    assert diverging == [10, LAYERS + 10]
+    assert verdicts[LAYERS + 10].follows == "token 0 layer10"
+    assert verdicts[LAYERS + 11].follows == "token 1 layer10"
+
+
+def test_a_far_larger_error_is_a_fault_of_its_own() -> None:
+    pairs = _run()
+    for number, factor in ((FAULTY, 1.1), (FAULTY + 5, 4.0)):
+        golden, my = pairs[number]
+        pairs[number] = golden, my * factor
+    verdicts = _judge(pairs)
+    assert verdicts[FAULTY + 5].follows == ""
+    assert verdicts[FAULTY + 5].divergence
+
+
+def test_a_failed_row_does_not_hide_the_next_fault() -> None:
+    """Were its error taken for rounding, E would swallow a fault ten times smaller."""
+    pairs = _run()
+    for number, factor in ((FAULTY, 2.0), (FAULTY + 1, 1.1)):
+        golden, my = pairs[number]
+        pairs[number] = golden, my * factor
+    assert _failing(_judge(pairs)) == [FAULTY, FAULTY + 1]
+
+
+def test_the_sentence_names_the_place() -> None:
+    pairs = _run()
+    golden, my = pairs[FAULTY]
+    pairs[FAULTY] = golden, _changed((..., slice(16, 32)), lambda part: part * 1.5)(my)
+    sentence = _judge(pairs)[FAULTY].divergence
+    assert "concentrated in channels 16 to 31 (head 1, if heads are of 16)" in sentence
+
+
+@pytest.mark.parametrize(
+    ("dtype", "growth", "noise"),
+    [
+        (torch.bfloat16, 1.0, 0.0),  # rounding alone
+        (torch.bfloat16, 1.1, 2e-3),  # 40 times more at the end of each token
+        (torch.float16, 1.1, 2e-4),
+        (torch.float32, 1.0, 1e-7),  # another order of summation
+        (torch.float32, 1.05, 5e-4),  # tf32, which the type hides
+    ],
+)
+def test_rounding_raises_no_alarm(dtype: torch.dtype, growth: float, noise: float) -> None:
+    assert not _failing(_judge(_run(dtype, growth, noise)))
+
+
+def test_int8_weights_need_the_limits_made_for_them() -> None:
+    """A first row with 3 % of noise is a fault, unless weights of 8 bits explain it."""
+    pairs = _run(noise=0.03, growth=1.0)
+    assert _failing(_judge(pairs))
+    assert not _failing(_judge(pairs, INT8))
+
+
+def test_a_long_accurate_float32_run_is_held_to_float32() -> None:
+    """An error of 1e-4 may be tf32's in the first rows, not after 24 without any of it."""
+    pairs = _run(torch.float32, 1.0, 1e-7)
+    for number in (2, 30):
+        accurate = list(pairs)
+        golden, my = accurate[number]
+        accurate[number] = golden, my * (1 + 1e-4)
+        assert _failing(_judge(accurate)) == [30] * (number == 30)
+
+
+def test_few_rows_leave_room_for_what_lies_between_them() -> None:
+    """The same error is a jump among forty rows of a token, and no news among four."""
+    pairs = _run(noise=0.0)
+    golden = pairs[FAULTY][0]
+    noisy = (golden * (1 + 0.03 * torch.randn(golden.shape))).bfloat16()
+    assert _failing(_judge([*pairs[:FAULTY], (golden, noisy)])) == [FAULTY]
+    assert not _failing(_judge([*pairs[:4], (golden, noisy)]))
+
+
+def test_masks_alike_are_no_error() -> None:
+    """Each type's own end of range means masked, and so does an infinity."""
+    golden, my = torch.randn(4, 16), torch.zeros(4, 16).half()
+    my[:] = golden
+    golden[:, 8:], my[:, 8:] = torch.finfo(torch.float32).min, torch.finfo(torch.float16).min
+    golden[:, 12:14], my[:, 12:14] = -torch.inf, -torch.inf
+    golden[:, 14:], my[:, 14:] = torch.finfo(torch.float32).min, -torch.inf
+    assert not _failing(_judge([(golden, my)]))
+    my[0, 14] = torch.inf
+    assert _judge([(golden, my)])[0].findings[0].check == "nonfinite"
+
+
+def test_integers_must_be_equal() -> None:
+    ids = torch.arange(32)
+    assert not _failing(_judge([(ids, ids)]))
+    assert [one.check for one in _judge([(ids, ids.flip(0))])[0].findings] == ["exact"]
+
+
+def test_a_zero_golden_hides_nothing() -> None:
+    zero = torch.zeros(4, 16)
+    assert not _failing(_judge([(zero, zero)]))
+    assert _failing(_judge([(zero, zero + 1e-30)]))
+
+
+def test_limits_hold_beside_growth_and_a_rule_may_stand_alone() -> None:
+    golden = torch.randn(8, 64)
+    pair = [(golden, golden * 1.0005)]
+    limits = {"rmse": Limit(max=1e-6)}
+    assert _failing(_judge(pair, replace(DTYPE, default=limits)))
+    scaled = [(golden, golden * 1.5)]
+    assert _failing(_judge(scaled, replace(DTYPE, rules=(Rule({}),))))
+    assert not _failing(_judge(scaled, replace(DTYPE, rules=(Rule({}, growth=False),))))
+
+
+def test_noise_is_the_least_expected_error_that_passes() -> None:
+    golden = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    my = _changed((2, 5), lambda element: element + 2)(golden)
+    noise = _judge([(golden, my)])[0].noise
+    assert noise is not None
+    for factor, fails in ((1.001, False), (0.99, True)):
+        growth = Growth(noise={"layer0": noise * factor}, margin=1.0, floor=1e-9)
+        assert bool(_failing(_judge([(golden, my)], Tolerance("t", growth=growth)))) is fails
