@@ -129,7 +129,7 @@ def _consensus(*views: tuple[Values, Values]) -> float:
     """What three quarters of the bins agree on, in every view that has four of them; else 0."""
     agreed = []
     for values, weights in views:
-        kept = np.sort(values[weights > _WEIGHTY * weights.mean()])
+        kept = np.sort(values[weights > _WEIGHTY / len(weights) * weights.sum()])
         if len(kept) < 4:
             continue
         low, high = kept[len(kept) // 4], kept[-1 - len(kept) // 4]
@@ -141,17 +141,19 @@ def _consensus(*views: tuple[Values, Values]) -> float:
 
 def _span(table: Table, rms: float, width: int, total: int) -> Span:
     n = np.maximum(table.count, 1)
-    errors = np.sqrt(table.squares / n / (table.golden_squares / n + rms * rms + _TINY))
+    errors = np.sqrt(table.squares / n / (table.golden_squares / n + rms * rms))
     worst = int(errors.argmax())
     # The error of one element is the peak's; a bin that is nearly empty says no more.
     if not errors[worst] or table.count[worst] < 2:
         return Span(total=total)
     near = np.flatnonzero(errors >= _NEAR * errors[worst])
+    first, last = int(near[0]), int(near[-1])
+    beyond = max(0, (last + 1) * width - total)  # of the last bin, which may be narrower
     return Span(
         error=float(errors[worst]),
-        first=int(near[0]) * width,
-        last=min((int(near[-1]) + 1) * width, total) - 1,
-        count=sum(min(width, total - int(bin_) * width) for bin_ in near),
+        first=first * width,
+        last=(last + 1) * width - beyond - 1,
+        count=len(near) * width - beyond,
         total=total,
         share=float(table.squares[near].sum() / table.squares.sum()),
     )
@@ -162,11 +164,11 @@ def _peak(slices: Slices, layout: Layout, rms: float) -> Peak:
     if not len(top.indices) or not top.differences[0]:
         return Peak()
     power = np.maximum(_around(slices, layout, top), rms * rms)
-    errors = np.abs(top.differences) / np.sqrt(top.golden**2 + power + _TINY)
-    worst = int(errors.argmax())
+    errors = np.abs(top.differences) / np.sqrt(top.golden * top.golden + power)
+    *others, worst = errors.argsort().tolist()
     return Peak(
         error=float(errors[worst]),
-        runner_up=float(np.delete(errors, worst).max(initial=0.0)),
+        runner_up=float(errors[others[-1]]) if others else 0.0,
         index=int(top.indices[worst]),
         golden=float(top.golden[worst]),
         difference=float(top.differences[worst]),
