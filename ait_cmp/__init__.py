@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ait_cmp.atb import write_bin
     from ait_cmp.comparison import Comparison, RunComparison
     from ait_cmp.dump.data import dump_data
+    from ait_cmp.dump.hooks import dump_modules
     from ait_cmp.errors import AitCmpError, PairError, Reason, ReportError, UsageError
     from ait_cmp.verdict import Growth, Limit, Rule, Tolerance
 
@@ -31,6 +32,7 @@ _HOMES = {
     "compare": "api",
     "compare_dumps": "api",
     "dump_data": "dump.data",
+    "dump_modules": "dump.hooks",
     "write_bin": "atb",
 }
 
@@ -49,6 +51,7 @@ __all__ = [
     "compare",
     "compare_dumps",
     "dump_data",
+    "dump_modules",
     "write_bin",
 ]
 

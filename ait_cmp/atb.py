@@ -28,6 +28,7 @@ __all__ = [
     "find_alias",
     "newest_record",
     "write_bin",
+    "write_description",
 ]
 
 # Types without a torch dtype stand here too, so that an error can name them.
@@ -117,21 +118,21 @@ class Record:
         return FORMAT_NAMES.get(self.format_code, f"format code {self.format_code}")
 
 
-def encode_header(dtype_name: str, shape: tuple[int, ...], length: int) -> bytes:
-    """The header of an ND record of `length` data bytes.
+def encode_header(dtype_name: str, shape: tuple[int, ...], length: int | None) -> bytes:
+    """The header of an ND record of `length` data bytes, or (None) of one without data.
 
     Readers of the format take no empty `dims`, so a 0-d tensor is written as `dims=1`
     with an attribute of ours, `rank=0`, that others skip.
     """
     lines = [
         "$Version=1.0",
-        "$Object.Count=1",
-        f"$Object.Length={length}",
+        f"$Object.Count={0 if length is None else 1}",
+        f"$Object.Length={length or 0}",
         f"format={ND}",
         f"dtype={_CODES[dtype_name]}",
         f"dims={','.join(map(str, shape or (1,)))}",
         *([] if shape else ["rank=0"]),
-        f"$Object.data=0,{length}",
+        *([] if length is None else [f"$Object.data=0,{length}"]),
     ]
     return "".join(f"{line}\n" for line in lines).encode() + _END
 
@@ -298,18 +299,31 @@ def write_bin(path: str | os.PathLike[str], tensor: torch.Tensor) -> None:
     from ait_cmp.tensors import compact, raw_bytes
 
     dense = compact(tensor, argument="tensor")
-    name = str(dense.dtype).removeprefix("torch.")
-    if name not in _CODES:
-        raise TypeError(f"tensor has dtype {dense.dtype}, which the ATB .bin format does not know")
     data = raw_bytes(dense)
-    header = encode_header(name, tuple(dense.shape), len(data))
-    target = Path(path)
+    _write(Path(path), encode_header(_type_name(dense), tuple(dense.shape), len(data)), data)
+
+
+def write_description(path: str | os.PathLike[str], tensor: torch.Tensor) -> None:
+    """Write only the header of `tensor`, as the library does when it saves descriptions.
+
+    Raises TypeError for a type that the format does not know.
+    """
+    _write(Path(path), encode_header(_type_name(tensor), tuple(tensor.shape), None))
+
+
+def _type_name(tensor: torch.Tensor) -> str:
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name not in _CODES:
+        raise TypeError(f"tensor has dtype {tensor.dtype}, which the ATB .bin format does not know")
+    return name
+
+
+def _write(target: Path, *parts: bytes | memoryview) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{os.getpid()}-{threading.get_ident()}.bin.tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(header)
-            file.write(data)
+            file.writelines(parts)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from typing import SupportsIndex
 
 import torch
 
+from ait_cmp.dump.folder import claim
 from ait_cmp.dump.metadata import MetadataFile
 from ait_cmp.tensors import compact
 
@@ -96,27 +97,13 @@ def _folder(root: str, device: int) -> _DumpFolder:
     found = _folders.get(key)
     if found is None:
         with _folders_lock:
-            found = _folders.get(key) or _DumpFolder(_claim(root, device))
+            found = _folders.get(key) or _DumpFolder(_golden_tensor(root, device))
             _folders[key] = found
     return found
 
 
-def _claim(root: str, device: int) -> Path:
-    """A new golden_tensor folder that no other process has or had.
-
-    A PID comes again, and containers on one shared folder have the same; the first to make
-    the folder owns it, the next takes {PID}_{DEVICE_ID}_1.
-    """
-    stem = Path(root, "ait_dump", f"{os.getpid()}_{device}")
-    for attempt in itertools.count():
-        folder = (stem if attempt == 0 else Path(f"{stem}_{attempt}")) / "golden_tensor"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue
-        return folder
-    raise AssertionError("unreachable")
+def _golden_tensor(root: str, device: int) -> Path:
+    return claim(Path(root, "ait_dump", f"{os.getpid()}_{device}"), "golden_tensor")
 
 
 def _forget_parent() -> None:

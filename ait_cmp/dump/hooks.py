@@ -1,0 +1,136 @@
+"""Module hooks that dump what every `torch.nn.Module` is given and gives back.
+
+`watch_process` hooks all modules of a process, `dump_modules` those of one model. The hooks do
+nothing where torch compiles or traces a graph, so what runs compiled is seen from outside only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+
+from ait_cmp.dump.recorder import Recorder
+from ait_cmp.dump.request import DumpRequest
+
+__all__ = ["dump_modules", "watch_process"]
+
+
+class _BeforeForward:
+    """The hook that runs before a module."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __call__(
+        self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        if torch.compiler.is_compiling():
+            return
+        caller = sys._getframe(1)
+        self._recorder.enter(module, (args, _keywords(caller, kwargs)), caller)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ignore_calls, ()  # a model that is pickled meanwhile takes no recorder along
+
+
+class _AfterForward:
+    """The hook that runs after a module."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+
+    def __call__(
+        self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any
+    ) -> None:
+        if torch.compiler.is_compiling():
+            return
+        self._recorder.leave(module, (args, kwargs), output)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ignore_calls, ()
+
+
+def _keywords(caller: FrameType, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The keyword arguments, which torch shows to a module's own hooks but to no global one."""
+    found = caller.f_locals.get("kwargs", {}) if given is None else given
+    return found if isinstance(found, Mapping) else {}
+
+
+class _NoCalls:
+    def __call__(self, *_: Any) -> None:
+        return
+
+
+def _ignore_calls() -> _NoCalls:
+    return _NoCalls()
+
+
+def watch_process(request: DumpRequest) -> None:
+    """Dump every module that this process calls from now on."""
+    name = "warning" if request.log_level == "warn" else request.log_level
+    logging.getLogger("ait_cmp").setLevel(name.upper())
+    recorder = Recorder(request)
+    register_module_forward_pre_hook(_BeforeForward(recorder))
+    register_module_forward_hook(_AfterForward(recorder), with_kwargs=True)
+
+
+@contextmanager
+def dump_modules(
+    model: torch.nn.Module,
+    output_path: str | os.PathLike[str] = "./",
+    *,
+    types: Sequence[str] = ("tensor",),
+    only_save_desc: bool = False,
+    save_operation_ids: Sequence[str] = (),
+    execute_range: Sequence[tuple[int, int]] = ((0, 0),),
+    save_operation_child: bool = True,
+    save_time: int = 1,
+    operation_name: Sequence[str] = (),
+    save_tensor_part: int = 2,
+    device_id: int | None = None,
+) -> Iterator[Path]:
+    """Dump what the modules of `model` are given and give back while the block runs.
+
+    Yields the folder {output_path}/ait_dump. The filters are those of `ait llm dump`: see
+    `DumpRequest`. Only modules that `model` has at the start are hooked, and no hook stays.
+
+    Raises TypeError for a `model` that is no module, UsageError for filters that make no sense.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, not {type(model).__name__}")
+    output = os.path.abspath(output_path)
+    request = DumpRequest(
+        output=output,
+        types=tuple(types),
+        only_save_desc=only_save_desc,
+        save_operation_ids=tuple(save_operation_ids),
+        execute_range=tuple((first, last) for first, last in execute_range),
+        save_operation_child=save_operation_child,
+        save_time=save_time,
+        operation_name=tuple(operation_name),
+        save_tensor_part=save_tensor_part,
+        device_id=device_id,
+    )
+    recorder = Recorder(request)
+    before, after = _BeforeForward(recorder), _AfterForward(recorder)
+    handles = []
+    try:
+        for module in model.modules():
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(after, with_kwargs=True))
+        yield Path(output, "ait_dump")
+    finally:
+        for handle in handles:
+            handle.remove()

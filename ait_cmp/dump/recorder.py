@@ -1,0 +1,259 @@
+"""From module calls to a dump: which call it is, by what name, and whether it is wanted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+
+from ait_cmp.dump.request import DumpRequest
+from ait_cmp.dump.tensor_folders import TensorFolders, tensors_in
+from ait_cmp.dump.topology import Node, Topology
+
+__all__ = ["Recorder"]
+
+_LOGGER = logging.getLogger("ait_cmp")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+_WARNINGS = 100
+# The frames in which torch runs a module: `_call_impl`, and in newer versions its `inner`.
+_CALLS_MODULES = torch.nn.Module._call_impl.__code__.co_filename
+
+
+@dataclass(slots=True)
+class _Root:
+    """A module that the script itself calls: each of its calls is a token round.
+
+    When it is gone, the next of its class takes its place, since a loop may make it anew.
+    """
+
+    number: int
+    kind: str
+    module: weakref.ref[torch.nn.Module]
+    rounds: int = 0
+    described: bool = False
+
+
+@dataclass(slots=True)
+class _Round:
+    """One call of a root. Without `names`, nothing of it is wanted."""
+
+    token_id: int
+    root: _Root
+    names: dict[int, str] | None  # id of a module that the root holds -> its qualified name
+    topology: Topology | None
+    saves: bool
+
+
+@dataclass(slots=True)
+class _Call:
+    """A module that runs now."""
+
+    module: torch.nn.Module
+    round: _Round
+    depth: int  # of its frame in the Python stack
+    ids: tuple[int, ...]
+    name: str = ""  # the qualified name; of a root, its class
+    path: str = ""
+    selected: bool = False
+    children: int = 0
+    node: Node | None = None  # in the topology
+
+
+class _Calls(threading.local):
+    """The modules that run now, outermost first, in each thread."""
+
+    def __init__(self) -> None:
+        self.stack: list[_Call] = []
+
+
+@dataclass(slots=True)
+class _Process:
+    """What a forked child has to begin anew."""
+
+    request: DumpRequest
+    pid: int = field(default_factory=os.getpid)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    calls: _Calls = field(default_factory=_Calls)
+    roots: list[_Root] = field(default_factory=list)
+    warned: set[str] = field(default_factory=set)
+    folders: TensorFolders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folders = TensorFolders(self.request)
+
+
+class Recorder:
+    """Is told when a module begins and ends, in any thread, and saves what `request` wants.
+
+    Its methods never raise into the model: what goes wrong is logged, each thing once.
+    """
+
+    def __init__(self, request: DumpRequest) -> None:
+        self._request = request
+        self._process = _Process(request)
+
+    def enter(self, module: torch.nn.Module, inputs: Any, frame: FrameType) -> None:
+        """`module` is about to run with `inputs`; `frame` is the one that calls its forward."""
+        try:
+            if self._process.pid != os.getpid():
+                self._process = _Process(self._request)
+            call = self._begin(module, frame)
+            if call.round.topology:
+                self._draw(call.round.topology, call, inputs)
+            if call.selected and self._request.before and self._request.inputs:
+                self._save(f"{call.path}/before/intensor", inputs)
+        except Exception as exc:
+            self._warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
+
+    def leave(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        """`module` has run: `inputs` as they are now, and its `output`."""
+        try:
+            call = self._end(module)
+            if call is None:
+                return
+            if call.selected and self._request.after:
+                if self._request.inputs:
+                    self._save(f"{call.path}/after/intensor", inputs)
+                if self._request.outputs:
+                    self._save(f"{call.path}/after/outtensor", output)
+            if call.round.topology and call.node:
+                call.round.topology.end(call.node, output)
+                if len(call.ids) == 1:
+                    self._describe(call.round)
+        except Exception as exc:
+            self._warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
+
+    def _begin(self, module: torch.nn.Module, frame: FrameType) -> _Call:
+        frames = _frames(frame)
+        stack = self._process.calls.stack
+        while stack and not _is_running(stack[-1], frames):
+            stack.pop()  # ended by an exception
+        if "_orig_mod" in module.__dict__.get("_modules", {}):
+            self._warn("what runs inside torch.compile is not seen, only what goes in and out")
+        depth = len(frames) - 1
+        call = self._child(module, stack[-1], depth) if stack else self._outermost(module, depth)
+        stack.append(call)
+        return call
+
+    def _end(self, module: torch.nn.Module) -> _Call | None:
+        stack = self._process.calls.stack
+        if not any(call.module is module for call in stack):
+            return None  # its start was not seen, since it was hooked or compiled meanwhile
+        while stack[-1].module is not module:
+            stack.pop()
+        return stack.pop()
+
+    def _outermost(self, module: torch.nn.Module, depth: int) -> _Call:
+        root, token_id = self._root(module)
+        saves = "tensor" in self._request.types and self._request.covers(token_id)
+        describes = not root.described and not {"model", "layer"}.isdisjoint(self._request.types)
+        names = None
+        if saves or describes:
+            names = {id(each): _plain(name) for name, each in module.named_modules()}
+        current = _Round(token_id, root, names, Topology() if describes else None, saves)
+        call = _Call(module, current, depth, (root.number,))
+        if names is not None:
+            self._identify(call, root.kind, f"{token_id}/{root.number}_{_safe(root.kind)}")
+        return call
+
+    def _child(self, module: torch.nn.Module, parent: _Call, depth: int) -> _Call:
+        call = _Call(module, parent.round, depth, (*parent.ids, parent.children))
+        parent.children += 1
+        names = parent.round.names
+        if names is not None:
+            name = names.get(id(module)) or _kind(module)
+            above = names.get(id(parent.module), "")
+            own = name.removeprefix(f"{above}.") if above else name
+            self._identify(call, name, f"{parent.path}/{call.ids[-1]}_{_safe(own)}")
+        return call
+
+    def _identify(self, call: _Call, name: str, path: str) -> None:
+        call.name, call.path = name, path
+        names = (name, name.rpartition(".")[2], _kind(call.module))
+        call.selected = call.round.saves and self._request.selects(call.ids, names)
+
+    def _root(self, module: torch.nn.Module) -> tuple[_Root, int]:
+        """The root that `module` is, and its round."""
+        kind = _kind(module)
+        with self._process.lock:
+            roots = self._process.roots
+            same = (root for root in roots if root.module() is module)
+            gone = (root for root in roots if root.module() is None and root.kind == kind)
+            root = next(same, None) or next(gone, None)
+            if root is None:
+                root = _Root(len(roots), kind, weakref.ref(module))
+                roots.append(root)
+            root.module = weakref.ref(module)
+            root.rounds += 1
+            return root, root.rounds - 1
+
+    def _save(self, stem: str, values: Any) -> None:
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            return  # what we do to a tensor would be traced too
+        for number, tensor in enumerate(tensors_in(values)):
+            name = f"{stem}{number}.bin"
+            try:
+                with torch.no_grad():
+                    self._process.folders.save(name, tensor)
+            except Exception as exc:
+                self._warn(f"a tensor is not dumped ({exc}); the first such is {name}", str(exc))
+
+    def _draw(self, topology: Topology, call: _Call, inputs: Any) -> None:
+        stack = self._process.calls.stack
+        parent = stack[-2].node if len(stack) > 1 else None
+        path = call.path.partition("/")[2]  # without the token
+        call.node = topology.begin(parent, call.name, _kind(call.module), path, inputs)
+
+    def _describe(self, current: _Round) -> None:
+        assert current.topology is not None
+        with self._process.lock:
+            current.root.described = True
+            current.topology.write(self._request, current.root.number, current.root.kind)
+
+    def _warn(self, sentence: str, key: str | None = None) -> None:
+        warned = self._process.warned
+        if (key or sentence) not in warned and len(warned) < _WARNINGS:
+            warned.add(key or sentence)
+            _LOGGER.warning("ait_cmp: %s", sentence)
+
+
+def _frames(frame: FrameType | None) -> list[FrameType]:
+    """The Python stack down to `frame`, outermost first."""
+    frames = []
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames[::-1]
+
+
+def _is_running(call: _Call, frames: list[FrameType]) -> bool:
+    """Whether `call` is above the innermost of `frames`.
+
+    An exception, Ctrl-C included, ends a call without a word. If its frame is gone, either the
+    stack is shorter by now or another function stands at its depth: were that a module again,
+    its own start would have ended this call.
+    """
+    return call.depth < len(frames) - 1 and frames[call.depth].f_code.co_filename == _CALLS_MODULES
+
+
+def _kind(module: torch.nn.Module) -> str:
+    """The class; of what torch.compile made, that of the module inside."""
+    inner: Mapping[str, Any] = module.__dict__.get("_modules", {})
+    return type(inner.get("_orig_mod", module)).__name__
+
+
+def _plain(name: str) -> str:
+    """A qualified name without what torch.compile adds."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def _safe(name: str) -> str:
+    return _UNSAFE.sub("_", name)[:100]

@@ -1,0 +1,71 @@
+"""The tensors of a module call, and the folders that they are saved to."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ait_cmp.atb import write_bin, write_description
+from ait_cmp.dump.folder import claim
+from ait_cmp.dump.request import DumpRequest
+
+__all__ = ["TensorFolders", "tensors_in"]
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_DEPTH = 32  # of containers in containers; one may hold itself
+
+
+def tensors_in(values: Any, depth: int = _DEPTH) -> Iterator[torch.Tensor]:
+    """The tensors of `values` and of the lists, tuples, dicts and dataclasses in it, in order."""
+    if isinstance(values, torch.Tensor):
+        yield values
+    elif depth > 0:
+        for part in _parts(values):
+            yield from tensors_in(part, depth - 1)
+
+
+def _parts(values: Any) -> Iterator[Any]:
+    if isinstance(values, Mapping):  # also what transformers' models give back
+        yield from values.values()
+    elif isinstance(values, (list, tuple)):
+        yield from values
+    elif dataclasses.is_dataclass(values) and not isinstance(values, type):
+        for field in dataclasses.fields(values):
+            yield getattr(values, field.name, None)
+
+
+class TensorFolders:
+    """ait_dump/tensors/{DEVICE_ID}_{PID}, one for each device; DEVICE_ID of a CPU is -1."""
+
+    def __init__(self, request: DumpRequest) -> None:
+        self._request = request
+        self._folders: dict[int, Path] = {}
+        self._lock = threading.Lock()
+
+    def save(self, name: str, tensor: torch.Tensor) -> None:
+        """Save `tensor` as `name` (a relative path) unless its device is not wanted.
+
+        Raises TypeError for a tensor that cannot be saved, OSError where it cannot be written.
+        """
+        if type(tensor) not in _PLAIN:
+            raise TypeError(f"tensors of class {type(tensor).__name__} are not saved")
+        if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+            raise TypeError("a CUDA graph is being captured, which allows no copy")
+        device = tensor.get_device()
+        if self._request.device_id not in (None, device):
+            return
+        write = write_description if self._request.only_save_desc else write_bin
+        write(self._folder(device) / name, tensor)
+
+    def _folder(self, device: int) -> Path:
+        with self._lock:
+            if device not in self._folders:
+                stem = Path(self._request.output, "ait_dump", "tensors", f"{device}_{os.getpid()}")
+                self._folders[device] = claim(stem)
+            return self._folders[device]
