@@ -1,4 +1,4 @@
-"""The original's command line, `ait llm compare`, on the same code."""
+"""The original's command line, `ait llm dump` and `ait llm compare`, on the same code."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from ait_cmp.__main__ import main as compare
+from ait_cmp.dump.command import add_arguments as add_dump_arguments
+from ait_cmp.dump.command import dump
+from ait_cmp.overrides import quoted
 
 __all__ = ["main"]
 
@@ -16,6 +19,11 @@ _LEVELS = ("debug", "info", "warning", "error")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `ait` with the arguments `argv` (default: the process's); its exit status."""
     arguments = _parser().parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _compare(arguments: argparse.Namespace) -> int:
     overrides = {
         "golden_path": arguments.golden_path,
         "my_path": arguments.my_path,
@@ -23,12 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "log_level": arguments.log_level,
     }
     return compare([f"{key}={quoted(value)}" for key, value in overrides.items() if value])
-
-
-def quoted(value: str) -> str:
-    """`value` as Hydra's grammar takes it literally, whatever characters it has."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\${")
-    return f'"{escaped}"'
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--log-level", "-l", choices=_LEVELS, default="info", type=str.lower)
     command.add_argument("--output", "-o", default="./", help="where the report goes")
+    command.set_defaults(run=_compare)
+    command = commands.add_parser("dump", help="run a command so that its tensors are dumped")
+    add_dump_arguments(command)
+    command.set_defaults(run=dump)
     return parser
 
 

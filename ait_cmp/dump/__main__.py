@@ -1,0 +1,10 @@
+"""The entry of `python -m ait_cmp.dump`."""
+
+from __future__ import annotations
+
+import sys
+
+from ait_cmp.dump.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())
