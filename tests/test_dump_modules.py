@@ -398,7 +398,9 @@ def backward(model: nn.Module) -> None:
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:torch.tensor results"
 )
 @pytest.mark.parametrize(
-    "use", [traced, vmapped, differentiated, exported, autocast, backward], ids=lambda f: f.__name__
+    "use",
+    [traced, vmapped, differentiated, exported, autocast, backward],
+    ids=lambda f: f.__name__,
 )
 def test_other_uses_of_a_model_work_as_without_hooks(
     use: Callable[[nn.Module], None], model: Model, tmp_path: Path
@@ -439,6 +441,15 @@ def test_compiled_modules_are_seen_from_outside(
 def test_bad_filters_are_usage_errors(filters: dict[str, Any], sentence: str, model: Model) -> None:
     with pytest.raises(UsageError, match=sentence), dump_modules(model, **filters):
         pass
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripted_modules_are_left_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = nn.Sequential(nn.Identity(), torch.jit.script(nn.Linear(4, 4)))
+    with dump_modules(model, tmp_path):
+        model(X)
+    assert calls(only_run(tmp_path)) == ["0/0_Sequential", "0/0_Sequential/0_0"]
+    assert "torch.jit.script" in caplog.text
 
 
 def test_only_a_module_can_be_hooked() -> None:

@@ -103,11 +103,17 @@ x = torch.ones(2, 4)
 eager = net._orig_mod(x, bias=x)
 assert torch.equal(net(x, bias=x), eager)
 assert torch.equal(net(x, bias=x), eager)
+torch.jit.script(nn.ReLU())(x)
 """
     done = ait_llm_dump(script(tmp_path, text), "-er", "0,1")
     assert done.returncode == 0, done.stderr
     eager = ["0/0_Net", "0/0_Net/0_layers.0", "0/0_Net/1_layers.1", "0/0_Net/2_layers.2"]
-    assert calls(only_run(tmp_path)) == [*eager, "0/1_Net", "1/1_Net"]
+    assert calls(only_run(tmp_path)) == [
+        *eager,
+        "0/1_Net",
+        "0/2_RecursiveScriptModule",
+        "1/1_Net",
+    ]
     assert "what runs inside torch.compile is not seen" in done.stderr
 
 

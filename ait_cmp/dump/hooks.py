@@ -128,6 +128,9 @@ def dump_modules(
     handles = []
     try:
         for module in model.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                recorder.warn("modules made by torch.jit.script take no hooks and are not seen")
+                continue
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             handles.append(module.register_forward_hook(after, with_kwargs=True))
         yield Path(output, "ait_dump")

@@ -7,7 +7,6 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -111,7 +110,7 @@ class Recorder:
             if call.selected and self._request.before and self._request.inputs:
                 self._save(f"{call.path}/before/intensor", inputs)
         except Exception as exc:
-            self._warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
+            self.warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
 
     def leave(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
         """`module` has run: `inputs` as they are now, and its `output`."""
@@ -129,15 +128,22 @@ class Recorder:
                 if len(call.ids) == 1:
                     self._describe(call.round)
         except Exception as exc:
-            self._warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
+            self.warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
+
+    def warn(self, sentence: str, key: str | None = None) -> None:
+        """Log `sentence`, unless one of the same `key` (default: itself) was logged before."""
+        warned = self._process.warned
+        if (key or sentence) not in warned and len(warned) < _WARNINGS:
+            warned.add(key or sentence)
+            _LOGGER.warning("ait_cmp: %s", sentence)
 
     def _begin(self, module: torch.nn.Module, frame: FrameType) -> _Call:
         frames = _frames(frame)
         stack = self._process.calls.stack
         while stack and not _is_running(stack[-1], frames):
             stack.pop()  # ended by an exception
-        if "_orig_mod" in module.__dict__.get("_modules", {}):
-            self._warn("what runs inside torch.compile is not seen, only what goes in and out")
+        if _inner(module) is not module:
+            self.warn("what runs inside torch.compile is not seen, only what goes in and out")
         depth = len(frames) - 1
         call = self._child(module, stack[-1], depth) if stack else self._outermost(module, depth)
         stack.append(call)
@@ -204,7 +210,7 @@ class Recorder:
                 with torch.no_grad():
                     self._process.folders.save(name, tensor)
             except Exception as exc:
-                self._warn(f"a tensor is not dumped ({exc}); the first such is {name}", str(exc))
+                self.warn(f"a tensor is not dumped ({exc}); the first such is {name}", str(exc))
 
     def _draw(self, topology: Topology, call: _Call, inputs: Any) -> None:
         stack = self._process.calls.stack
@@ -217,12 +223,6 @@ class Recorder:
         with self._process.lock:
             current.root.described = True
             current.topology.write(self._request, current.root.number, current.root.kind)
-
-    def _warn(self, sentence: str, key: str | None = None) -> None:
-        warned = self._process.warned
-        if (key or sentence) not in warned and len(warned) < _WARNINGS:
-            warned.add(key or sentence)
-            _LOGGER.warning("ait_cmp: %s", sentence)
 
 
 def _frames(frame: FrameType | None) -> list[FrameType]:
@@ -244,10 +244,18 @@ def _is_running(call: _Call, frames: list[FrameType]) -> bool:
     return call.depth < len(frames) - 1 and frames[call.depth].f_code.co_filename == _CALLS_MODULES
 
 
+def _inner(module: torch.nn.Module) -> torch.nn.Module:
+    """Of what torch.compile made, the module inside; of any other, itself."""
+    # By name, since to import the class takes a second; its attributes would not do, as many
+    # wrappers pass on those of what they wrap.
+    found: torch.nn.Module = module
+    if type(module).__name__ == "OptimizedModule":
+        found = module.__dict__["_modules"]["_orig_mod"]
+    return found
+
+
 def _kind(module: torch.nn.Module) -> str:
-    """The class; of what torch.compile made, that of the module inside."""
-    inner: Mapping[str, Any] = module.__dict__.get("_modules", {})
-    return type(inner.get("_orig_mod", module)).__name__
+    return type(_inner(module)).__name__
 
 
 def _plain(name: str) -> str:
