@@ -18,9 +18,9 @@ from ait_cmp.engine.source.npy import from_array
 from ait_cmp.errors import UsageError
 from ait_cmp.executor import EXECUTORS, Limits
 from ait_cmp.journal import Journal
-from ait_cmp.mapping import MAPPINGS, PathMap, Selection
+from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
 from ait_cmp.metrics import DEFINITIONS, METRICS
-from ait_cmp.run import Settings, judge_pairs, measure, select_pairs
+from ait_cmp.run import MappingChoice, Settings, judge_pairs, measure, select_pairs
 from ait_cmp.tensors import as_array
 from ait_cmp.tokens import parse_tokens
 from ait_cmp.tolerances import load_tolerance, one_of
@@ -78,11 +78,13 @@ def compare_dumps(
     """
     with tempfile.TemporaryDirectory(prefix="ait_cmp-") as folder:
         settings = Settings(
-            golden_path=os.fspath(golden_path),
-            my_path=None if my_path is None else os.fspath(my_path),
-            path_map=PathMap(dict(path_map or {})),
+            wish=Wish(
+                os.fspath(golden_path),
+                None if my_path is None else os.fspath(my_path),
+                PathMap(dict(path_map or {})),
+            ),
             selection=Selection(None if tokens is None else parse_tokens(tokens), data_ids),
-            mapping=one_of("mapping", mapping, MAPPINGS),
+            mapping=MappingChoice(one_of("mapping", mapping, MAPPINGS)),
             metrics=_metrics(metrics),
             epsilon=epsilon,
             tolerance=_tolerance(tolerance),

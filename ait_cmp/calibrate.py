@@ -76,8 +76,8 @@ def _made(settings: Settings, rows: int) -> dict[str, Any]:
     return {
         "by": f"ait_cmp {ait_cmp.__version__} calibrate",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "golden_path": settings.golden_path,
-        "my_path": settings.my_path,
+        "golden_path": settings.wish.golden_path,
+        "my_path": settings.wish.my_path,
         "tolerance": settings.tolerance.name,
         "rows": rows,
     }

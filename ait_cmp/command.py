@@ -106,6 +106,8 @@ def _compare(config: DictConfig, work: Work | None, folder: Path | None) -> int:
         _LOGGER.setLevel(config.log_level.value)
         settings = resolve(config)
         if folder is not None:
+            if settings.dry_run:
+                raise UsageError("dry_run=true lists the pairs of one compare; leave out -m")
             # The merged report is made of the exact one.
             formats = tuple(dict.fromkeys((*settings.formats, "parquet")))
             settings = replace(settings, output=folder, formats=formats, worst=0)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ait_cmp.engine.pair import Measured
 from ait_cmp.errors import PairError
+from ait_cmp.location import Location
 from ait_cmp.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.pair import Pair
 from ait_cmp.verdict import Case, Status, Subject, Tolerance, Verdict, judge
@@ -146,7 +147,7 @@ def conclude_run(
 
 def conclude(measured: Measured, tolerance: Tolerance, choice: MetricChoice) -> Comparison:
     """Metrics and verdict of a pair that stands alone."""
-    alone = Pair(data_id="", token_id=None, golden="", my="")
+    alone = Pair(data_id="", token_id=None, golden=Location(()), my=Location(()))
     return conclude_run([(alone, measured)], tolerance, choice)[0]
 
 

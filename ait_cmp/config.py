@@ -13,14 +13,18 @@ from ait_cmp.comparison import MetricChoice
 from ait_cmp.errors import UsageError
 from ait_cmp.executor import EXECUTORS
 from ait_cmp.executor import Limits as ExecutionLimits
-from ait_cmp.mapping import MAPPINGS, PathMap, Selection
+from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
+from ait_cmp.mapping.rule import Rule as MappingRule
+from ait_cmp.mapping.rule import make_rule, steps_of
 from ait_cmp.metrics import DEFINITIONS
 from ait_cmp.report import REPORTS
-from ait_cmp.run import Settings
+from ait_cmp.run import MappingChoice, Settings
 from ait_cmp.schema import (
     Config,
     ExecutorConfig,
     FailOn,
+    MappingConfig,
+    MappingRuleConfig,
     MetricsConfig,
     unknown_setting,
 )
@@ -45,11 +49,17 @@ def resolve(config: DictConfig) -> Settings:
     if not values.golden_path:
         raise UsageError("golden_path is empty; pass golden_path=FOLDER")
     return Settings(
-        golden_path=values.golden_path,
-        my_path=values.my_path or None,
-        path_map=_path_map(values.path_map),
+        wish=Wish(
+            golden_path=values.golden_path,
+            my_path=values.my_path or None,
+            path_map=_path_map(values.path_map),
+            rules=tuple(
+                _mapping_rule(number, rule)
+                for number, rule in enumerate(values.mapping.rules, start=1)
+            ),
+        ),
         selection=_selection(values),
-        mapping=one_of("mapping.kind", values.mapping.kind, MAPPINGS),
+        mapping=_mapping(values.mapping),
         metrics=_metrics(values.metrics),
         epsilon=_epsilon(values.metrics.epsilon),
         tolerance=make_tolerance(values.tolerance),
@@ -58,6 +68,7 @@ def resolve(config: DictConfig) -> Settings:
         formats=tuple(one_of("report.formats", one, REPORTS) for one in values.report.formats),
         worst=max(0, values.report.worst),
         output=Path(values.output),
+        dry_run=values.dry_run,
         ignore_verdicts=values.fail_on is FailOn.never,
     )
 
@@ -67,6 +78,30 @@ def _metrics(values: MetricsConfig) -> MetricChoice:
     names = list(table) if values.names is None else values.names
     return MetricChoice(
         values.definition, tuple(one_of("metrics.names", name, table) for name in names)
+    )
+
+
+def _mapping(values: MappingConfig) -> MappingChoice:
+    adapters = [
+        steps_of(f"mapping.{side}_adapters", text)
+        for side, text in (("golden", values.golden_adapters), ("my", values.my_adapters))
+    ]
+    for step in (*adapters[0], *adapters[1]):
+        if step.joins:
+            raise UsageError(
+                f"the adapters of a mapping are for each tensor, and {step} joins several; "
+                "write it in a rule or in a list of pairs"
+            )
+    return MappingChoice(one_of("mapping.kind", values.kind, MAPPINGS), *adapters)
+
+
+def _mapping_rule(number: int, rule: MappingRuleConfig) -> MappingRule:
+    return make_rule(
+        f"mapping.rules, rule {number}",
+        golden=rule.golden,
+        my=rule.my,
+        golden_adapters=rule.golden_adapters,
+        my_adapters=rule.my_adapters,
     )
 
 

@@ -101,7 +101,7 @@ class Journal:
         """The report is written: nothing is left to go on from."""
         self.path.unlink(missing_ok=True)
 
-    def _read(self) -> Iterator[tuple[Any, Measured]]:
+    def _read(self) -> Iterator[tuple[str, Measured]]:
         content = os.pread(self._file, os.fstat(self._file).st_size, 0)
         whole = content.rpartition(b"\n")[0].decode("utf-8", "replace").split("\n")
         os.ftruncate(self._file, content.rfind(b"\n") + 1)
@@ -112,7 +112,7 @@ class Journal:
             return
         for text in texts[1:]:
             key, value = json.loads(text)
-            yield _hashable(key), _decode(value)
+            yield key, _decode(value)
 
 
 def _line(text: str) -> str:
@@ -120,13 +120,9 @@ def _line(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x} {text}\n"
 
 
-def _key(request: Request) -> Any:
-    return (request.golden, request.my, request.span)
-
-
-def _hashable(key: Any) -> Any:
-    golden, my, span = key
-    return (golden, my, tuple(span) if span else None)
+def _key(request: Request) -> str:
+    """Files, adapters and range; as text, which comes back from the file as it went."""
+    return repr((request.golden, request.my, request.span))
 
 
 def _encode(measured: Measured) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ait_cmp.errors import PairError
+from ait_cmp.location import Location
 
 __all__ = ["Pair"]
 
@@ -13,14 +14,14 @@ __all__ = ["Pair"]
 class Pair:
     """One mapping entry: where its two tensors are, or why they cannot be compared.
 
-    `golden` and `my` are locations (a path, or `file::name`), resolved where a file was found
-    and as recorded where none was. `order` is the entry's place in its dump.
+    `golden` and `my` are resolved where a file was found, as recorded where none was, and without
+    a file on a side where the mapping knows of none. `order` is the entry's place in its dump.
     """
 
     data_id: str
     token_id: int | None
-    golden: str
-    my: str
+    golden: Location
+    my: Location
     dump: str = ""
     order: int = 0
     error: PairError | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 
@@ -12,15 +12,26 @@ from ait_cmp.comparison import MetricChoice, Row, conclude_run
 from ait_cmp.engine.pair import Measured, Wanted
 from ait_cmp.executor import Limits
 from ait_cmp.journal import Journal
-from ait_cmp.mapping import MAPPINGS, PathMap, Selection
+from ait_cmp.location import Step
+from ait_cmp.mapping import MAPPINGS, Selection, Wish
 from ait_cmp.measuring import measure_pairs
 from ait_cmp.pair import Pair
 from ait_cmp.report import write_reports
 from ait_cmp.report.columns import frame
 from ait_cmp.report.console import show_summary
+from ait_cmp.report.pairs import show_pairs
 from ait_cmp.verdict import Status, Tolerance
 
-__all__ = ["ExitStatus", "Settings", "exit_status", "judge_pairs", "measure", "run", "select_pairs"]
+__all__ = [
+    "ExitStatus",
+    "MappingChoice",
+    "Settings",
+    "exit_status",
+    "judge_pairs",
+    "measure",
+    "run",
+    "select_pairs",
+]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -37,14 +48,21 @@ class ExitStatus(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class MappingChoice:
+    """Which mapping, and the adapters that apply to every pair of it."""
+
+    kind: str
+    golden_steps: tuple[Step, ...] = ()
+    my_steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """One compare, resolved: plain values only."""
 
-    golden_path: str
-    my_path: str | None
-    path_map: PathMap
+    wish: Wish
     selection: Selection
-    mapping: str
+    mapping: MappingChoice
     metrics: MetricChoice
     epsilon: float
     tolerance: Tolerance
@@ -53,6 +71,7 @@ class Settings:
     formats: tuple[str, ...]
     worst: int
     output: Path
+    dry_run: bool = False
     ignore_verdicts: bool = False
 
     @property
@@ -63,12 +82,16 @@ class Settings:
 
 
 def run(settings: Settings) -> ExitStatus:
-    """Compare, write the report, show the summary.
+    """Compare, write the report, show the summary; with `dry_run` only show the pairs.
 
     Raises UsageError for a mapping that cannot be read, ReportError when the report cannot be
     written.
     """
     pairs = select_pairs(settings)
+    if settings.dry_run:
+        show_pairs(pairs)
+        statuses = [Status.ERROR if pair.error else Status.PASS for pair in pairs]
+        return exit_status(statuses, settings.ignore_verdicts)
     with Journal(settings.output, settings.wanted) as journal:
         rows = frame(judge_pairs(pairs, measure(pairs, settings, journal), settings))
         paths = write_reports(rows, settings.output, settings.formats)
@@ -100,13 +123,20 @@ def exit_status(statuses: Sequence[str], ignore_verdicts: bool) -> ExitStatus:
 def select_pairs(settings: Settings) -> list[Pair]:
     """The entries of the mapping that are selected. Raises UsageError for a mapping that cannot
     be read."""
-    mapped = MAPPINGS[settings.mapping](settings.golden_path, settings.my_path, settings.path_map)
-    pairs = [pair for pair in mapped if pair in settings.selection]
+    choice = settings.mapping
+    mapped = MAPPINGS[choice.kind](settings.wish)
+    pairs = [
+        replace(
+            pair, golden=pair.golden.then(choice.golden_steps), my=pair.my.then(choice.my_steps)
+        )
+        for pair in mapped
+        if pair in settings.selection
+    ]
     if not pairs:
         _LOGGER.warning(
             "nothing to compare: none of the %d entries of %s is selected by tokens and data_ids",
             len(mapped),
-            settings.golden_path,
+            settings.wish.golden_path,
         )
     return pairs
 

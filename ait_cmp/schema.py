@@ -18,6 +18,7 @@ __all__ = [
     "FailOn",
     "LogLevel",
     "MappingConfig",
+    "MappingRuleConfig",
     "MetricsConfig",
     "NonFiniteChoice",
     "ReportConfig",
@@ -88,10 +89,23 @@ class MetricsConfig:
 
 
 @dataclass
+class MappingRuleConfig:
+    """Which my tensor belongs to golden tensors of some names; see `mapping.rule.Rule`."""
+
+    golden: str = MISSING
+    my: str = MISSING
+    golden_adapters: str = ""
+    my_adapters: str = ""
+
+
+@dataclass
 class MappingConfig:
-    """Who is compared with whom."""
+    """Who is compared with whom; the adapters apply to every pair."""
 
     kind: str = MISSING
+    golden_adapters: str = ""
+    my_adapters: str = ""
+    rules: list[MappingRuleConfig] = field(default_factory=list)
 
 
 @dataclass
@@ -123,6 +137,7 @@ class Config:
     output: str = "."
     tokens: str | None = None
     data_ids: Any = None
+    dry_run: bool = False
     fail_on: FailOn = FailOn.any
     log_level: LogLevel = LogLevel.info
     mapping: MappingConfig = MISSING

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from ait_cmp.dtypes import DTYPES
 from ait_cmp.errors import ReportError, UsageError, os_reason

@@ -30,6 +30,7 @@ from ait_cmp import dump_data, write_bin
 from ait_cmp.engine.pair import Request, Wanted
 from ait_cmp.engine.plan import make_plan
 from ait_cmp.executor import EXECUTORS, Limits
+from ait_cmp.location import Location
 
 MIB = 1 << 20
 
@@ -151,7 +152,14 @@ def workers(folder: Path) -> Iterator[Row]:
     dump = make_pairs(folder / "workers", 64, 8 * MIB)
     golden = sorted(dump.rglob("*_tensor.pth"), key=lambda path: int(path.name.split("_")[0]))
     requests = [
-        (number, Request(str(path), str(dump / "my" / f"{number}.bin"), Wanted(2.0**-23)))
+        (
+            number,
+            Request(
+                Location.of(str(path)),
+                Location.of(str(dump / "my" / f"{number}.bin")),
+                Wanted(2.0**-23),
+            ),
+        )
         for number, path in enumerate(golden)
     ]
     plan = make_plan(requests)

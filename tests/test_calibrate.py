@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from ait_cmp import compare_dumps, write_bin
 from ait_cmp.__main__ import main

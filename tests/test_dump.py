@@ -24,7 +24,7 @@ from ait_cmp import dump_data
 from ait_cmp.dtypes import DTYPES
 from ait_cmp.dump import data as data_module
 from ait_cmp.dump.metadata import MetadataFile
-from ait_cmp.mapping import MAPPINGS, PathMap
+from ait_cmp.mapping import MAPPINGS, Wish
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
@@ -199,7 +199,7 @@ def test_all_tokens_of_a_data_id_are_kept(tmp_path: Path) -> None:
 def test_the_mapping_reads_what_was_dumped(tmp_path: Path) -> None:
     for data_id in ODD_IDS:
         dump_data(0, data_id, torch.ones(1), "gone.bin", tmp_path)
-    pairs = MAPPINGS["auto"](str(tmp_path), None, PathMap())
+    pairs = MAPPINGS["auto"](Wish(str(tmp_path)))
     assert [pair.data_id for pair in pairs] == [str(data_id) for data_id in ODD_IDS]
 
 

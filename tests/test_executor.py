@@ -22,6 +22,7 @@ from ait_cmp.engine.pair import Request, Wanted
 from ait_cmp.engine.plan import TASK_BYTES, TASK_PAIRS, make_plan
 from ait_cmp.executor import EXECUTORS, Limits
 from ait_cmp.executor.processes import worth_starting
+from ait_cmp.location import Location
 
 VICTIMS = (37, 101, 160)
 ROWS = 200
@@ -172,7 +173,8 @@ def test_the_plan_cuts_large_pairs_and_gathers_small_ones(tmp_path: Path) -> Non
     for number, size in enumerate([100] * 150 + [3 * TASK_BYTES] + [100] * 5):
         path = tmp_path / f"{number}.npy"
         np.lib.format.open_memmap(path, "w+", np.float16, (size // 2,))  # sparse
-        requests.append((number, Request(str(path), str(path), wanted)))
+        both = Location.of(str(path))
+        requests.append((number, Request(both, both, wanted)))
     plan = make_plan(requests)
     assert plan.parts[150] == sum(150 in task.pairs for task in plan.tasks) > 1
     covered = sorted(task.requests[0].span for task in plan.tasks if task.pairs == (150,))  # type: ignore[type-var]

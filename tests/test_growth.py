@@ -12,6 +12,7 @@ from torch import Tensor
 from ait_cmp.comparison import MetricChoice, conclude_run
 from ait_cmp.engine.pair import Wanted, measure_sources
 from ait_cmp.engine.source import Source
+from ait_cmp.location import Location
 from ait_cmp.pair import Pair
 from ait_cmp.tensors import as_array
 from ait_cmp.tolerances import load_tolerance
@@ -42,7 +43,8 @@ def _judge(pairs: list[Tensors], tolerance: Tolerance = DTYPE) -> list[Verdict]:
     measured = []
     for number, both in enumerate(pairs):
         golden, my = (Source(*as_array(tensor, "tensor")) for tensor in both)
-        pair = Pair(f"layer{number % LAYERS}", number // LAYERS, "", "", order=number)
+        nowhere = Location(())
+        pair = Pair(f"layer{number % LAYERS}", number // LAYERS, nowhere, nowhere, order=number)
         measured.append((pair, measure_sources(golden=golden, my=my, wanted=WANTED)))
     return [one.verdict for one in conclude_run(measured, tolerance, MetricChoice(names=()))]
 

@@ -19,6 +19,7 @@ from ait_cmp.__main__ import main
 from ait_cmp.engine.pair import Request, Wanted, measure
 from ait_cmp.errors import UsageError
 from ait_cmp.journal import Journal
+from ait_cmp.location import Location
 
 WANTED = Wanted(2.0**-23)
 
@@ -39,7 +40,8 @@ def _report(folder: Path) -> tuple[bytes, bytes]:
 
 def _request(folder: Path, number: int = 0) -> Request:
     golden = next(folder.rglob(f"0/{number}_tensor.pth"))
-    return Request(str(golden), str(folder / "my" / f"{number}.bin"), WANTED)
+    my = folder / "my" / f"{number}.bin"
+    return Request(Location.of(str(golden)), Location.of(str(my)), WANTED)
 
 
 @pytest.mark.parametrize("executor", ["serial", "processes"])
@@ -83,7 +85,7 @@ def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
 def test_nonfinite_stats_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "nan.npy"
     np.save(path, np.array([np.nan, np.inf]))
-    request = Request(str(path), str(path), WANTED)
+    request = Request(Location.of(str(path)), Location.of(str(path)), WANTED)
     measured = measure(request)
     with Journal(tmp_path / "out", WANTED) as journal:
         journal.add([(request, measured)])
@@ -96,7 +98,7 @@ def test_a_changed_file_is_measured_again(tmp_path: Path) -> None:
     request = _request(dump)
     with Journal(tmp_path / "out", WANTED) as journal:
         journal.add([(request, measure(request))])
-    write_bin(request.my, torch.zeros(100, dtype=torch.float16))
+    write_bin(request.my.files[0], torch.zeros(100, dtype=torch.float16))
     with Journal(tmp_path / "out", WANTED) as journal:
         assert journal.known(request) is None
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ait_cmp import dump_data
 from ait_cmp.errors import Reason, UsageError
-from ait_cmp.mapping import MAPPINGS, PathMap, Selection
+from ait_cmp.location import Location
+from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
 from ait_cmp.pair import Pair
 from ait_cmp.tokens import parse_tokens
 
@@ -26,9 +27,8 @@ def pairs_of(
     golden_path: Path | str, my_path: Path | str | None = None, **prefixes: str
 ) -> list[Pair]:
     """The mapping that is chosen when the user chooses none."""
-    return MAPPINGS["auto"](
-        str(golden_path), None if my_path is None else str(my_path), PathMap(prefixes)
-    )
+    my = None if my_path is None else str(my_path)
+    return MAPPINGS["auto"](Wish(str(golden_path), my, PathMap(prefixes)))
 
 
 def touch(path: Path) -> str:
@@ -66,9 +66,9 @@ def test_what_dump_data_wrote_is_mapped(tmp_path: Path) -> None:
     my = touch(tmp_path / "lib" / "a.bin")
     dump_data(3, "layer.0", torch.ones(2), my, str(tmp_path))
     (pair,) = pairs_of(tmp_path)
-    assert (pair.data_id, pair.token_id, pair.my, pair.error) == ("layer.0", 3, my, None)
+    assert (pair.data_id, pair.token_id, str(pair.my), pair.error) == ("layer.0", 3, my, None)
     assert pair.dump == f"{os.getpid()}_-1"
-    assert torch.equal(torch.load(pair.golden), torch.ones(2))
+    assert torch.equal(torch.load(str(pair.golden)), torch.ones(2))
 
 
 @pytest.mark.parametrize("layout", ["ait_dump", "ait_dump/tensors"])
@@ -166,7 +166,7 @@ def test_relative_golden_paths_of_the_original_tool(
     beside = touch(golden_tensor / "0" / "x.pth")
     monkeypatch.chdir("/")
     (pair,) = pairs_of(golden_tensor)
-    assert pair.golden == beside
+    assert str(pair.golden) == beside
     assert reasons([pair]) == [Reason.MY_MISSING]
 
 
@@ -174,14 +174,14 @@ def test_the_recorded_path_goes_before_the_one_beside(tmp_path: Path) -> None:
     recorded = touch(tmp_path / "old" / "x.pth")
     golden_tensor = dump(tmp_path, {"x": {"0": [recorded, "m"]}})
     touch(golden_tensor / "0" / "x.pth")
-    assert pairs_of(golden_tensor)[0].golden == recorded
+    assert str(pairs_of(golden_tensor)[0].golden) == recorded
 
 
 def test_moved_dumps_are_found_through_path_map(tmp_path: Path) -> None:
     golden_tensor = dump(tmp_path, {"x": {"0": ["/old/g/x.pth", "/old/lib/after/x.bin"]}})
     golden, my = touch(tmp_path / "g" / "x.pth"), touch(tmp_path / "lib" / "after" / "x.bin")
     (pair,) = pairs_of(golden_tensor, **{"/old": str(tmp_path)})
-    assert (pair.golden, pair.my, pair.error) == (golden, my, None)
+    assert (str(pair.golden), str(pair.my), pair.error) == (golden, my, None)
 
 
 @pytest.mark.parametrize(
@@ -206,14 +206,14 @@ def test_relative_my_path_beside_the_metadata(tmp_path: Path) -> None:
     golden_tensor = dump(tmp_path, {})
     dump(tmp_path, {"x": {"0": entry(golden_tensor, "my.bin")}})
     my = touch(golden_tensor / "my.bin")
-    assert pairs_of(golden_tensor)[0].my == my
+    assert str(pairs_of(golden_tensor)[0].my) == my
 
 
 def test_the_name_in_a_file_of_many_tensors_is_kept(tmp_path: Path) -> None:
     my = touch(tmp_path / "all.safetensors") + "::layer.0"
     golden_tensor = dump(tmp_path, {})
     dump(tmp_path, {"x": {"0": entry(golden_tensor, my)}})
-    assert pairs_of(golden_tensor)[0].my == my
+    assert str(pairs_of(golden_tensor)[0].my) == my
 
 
 def test_a_missing_side_says_where_it_was_looked_for(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_a_missing_side_says_where_it_was_looked_for(tmp_path: Path) -> None:
     assert reasons([golden_gone, my_gone]) == [Reason.GOLDEN_MISSING, Reason.MY_MISSING]
     assert f"/gone/g.pth, {golden_tensor}/0/g.pth" in str(golden_gone.error)
     assert "/gone/m.bin" in str(my_gone.error)
-    assert golden_gone.golden == "/gone/g.pth"  # as recorded
+    assert str(golden_gone.golden) == "/gone/g.pth"  # as recorded
 
 
 # -- my_path
@@ -247,7 +247,7 @@ def test_my_path_as_a_folder_is_where_the_recorded_paths_are_looked_up(tmp_path:
         touch(root / "relative/c.bin"),
     ]
     pairs = pairs_of(golden_tensor, root)
-    assert [pair.my for pair in pairs[:3]] == found
+    assert [str(pair.my) for pair in pairs[:3]] == found
     assert reasons(pairs) == ["", "", "", Reason.MY_MISSING]
 
 
@@ -256,7 +256,7 @@ def test_my_path_as_a_folder_takes_the_longest_tail(tmp_path: Path) -> None:
     dump(tmp_path, {"x": {"0": entry(golden_tensor, "/old/after/o.bin")}})
     touch(tmp_path / "lib" / "o.bin")
     longest = touch(tmp_path / "lib" / "after" / "o.bin")
-    assert pairs_of(golden_tensor, tmp_path / "lib")[0].my == longest
+    assert str(pairs_of(golden_tensor, tmp_path / "lib")[0].my) == longest
 
 
 def test_my_path_as_a_file_leaves_only_its_entries(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_my_path_as_a_file_leaves_only_its_entries(tmp_path: Path) -> None:
     pairs = pairs_of(golden_tensor, here)
     assert keys(pairs) == [("b", 0), ("c", 0)]  # however the path is written
     assert [pair.order for pair in pairs] == [1, 2]  # still the places in the dump
-    assert {pair.my for pair in pairs} == {here}
+    assert {str(pair.my) for pair in pairs} == {here}
 
 
 @pytest.mark.parametrize("recorded", ["/old/1_A/after/o.bin", "after/o.bin", "./o.bin"])
@@ -290,7 +290,7 @@ def test_my_path_as_a_file_that_was_moved(recorded: str, tmp_path: Path) -> None
     )
     my = touch(tmp_path / "new" / "1_A" / "after" / "o.bin")
     (pair,) = pairs_of(golden_tensor, my)
-    assert (pair.data_id, pair.my, pair.error) == ("x", my, None)
+    assert (pair.data_id, str(pair.my), pair.error) == ("x", my, None)
 
 
 def test_my_path_as_one_tensor_of_a_file(tmp_path: Path) -> None:
@@ -314,9 +314,9 @@ def test_my_path_that_no_entry_maps_to_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_two_files_are_one_pair(tmp_path: Path) -> None:
     golden, my = touch(tmp_path / "a.PTH"), touch(tmp_path / "b.bin")
-    assert pairs_of(golden, my) == [Pair("a", None, golden, my)]
+    assert pairs_of(golden, my) == [Pair("a", None, Location.of(golden), Location.of(my))]
     named = touch(tmp_path / "s.safetensors") + "::w"
-    assert pairs_of(named, my) == [Pair("w", None, named, my)]
+    assert pairs_of(named, my) == [Pair("w", None, Location.of(named), Location.of(my))]
 
 
 def test_two_files_of_which_one_is_missing(tmp_path: Path) -> None:
@@ -399,7 +399,7 @@ def test_of_duplicates_the_last_is_compared(template: str, tmp_path: Path) -> No
     dump(tmp_path, template.format(old=json.dumps(old), new=json.dumps(new)))
     first, last = pairs_of(golden_tensor)
     assert reasons([first, last]) == [Reason.ENTRY_DUPLICATE, ""]
-    assert (first.my, last.my) == (old[1], new[1])
+    assert (str(first.my), str(last.my)) == (old[1], new[1])
     assert "more than once" in str(first.error)
 
 
@@ -462,6 +462,10 @@ def test_every_entry_gives_exactly_one_pair(
     ],
 )
 def test_selection(tokens: str | None, data_ids: list[str] | None, kept: list[str]) -> None:
-    every = [Pair(k, t, "", "") for k, t in [("a.0", 0), ("a.1", 1), ("b", 0), ("broken", None)]]
+    nowhere = Location(())
+    every = [
+        Pair(data_id, token, nowhere, nowhere)
+        for data_id, token in [("a.0", 0), ("a.1", 1), ("b", 0), ("broken", None)]
+    ]
     selection = Selection(None if tokens is None else parse_tokens(tokens), data_ids)
     assert [pair.data_id for pair in every if pair in selection] == kept

@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 
 from ait_cmp.dtypes import DType
 from ait_cmp.engine import align, pair_options, range_stats, ranges
+from ait_cmp.engine.adapters import adapt, open_files, open_location
 from ait_cmp.engine.evidence import Evidence, make_evidence
 from ait_cmp.engine.kernel import widen
-from ait_cmp.engine.source import Source, open_source, split_name
+from ait_cmp.engine.source import Source, split_name
 from ait_cmp.engine.stats import Stats
 from ait_cmp.errors import PairError, Reason, os_reason
+from ait_cmp.location import Location
 
 __all__ = [
     "FileState",
@@ -48,10 +50,10 @@ class Wanted:
 class Request:
     """Two locations to compare, or the elements [start, stop) of them; plain data, so that it
     can go to another process. `mapped` says whether files are mapped or read, `size` how many
-    bytes the two files had when the work was planned."""
+    bytes the files had when the work was planned."""
 
-    golden: str
-    my: str
+    golden: Location
+    my: Location
     wanted: Wanted
     size: int = 0
     span: tuple[int, int] | None = None
@@ -109,16 +111,33 @@ def measure(request: Request) -> Measured:
 def _measure(request: Request) -> Measured:
     golden, golden_error = _open(request.golden, request.mapped, "golden", Reason.GOLDEN_MISSING)
     my, my_error = _open(request.my, request.mapped, "my", Reason.MY_MISSING)
-    if golden is None or my is None:
-        return Measured(_info(golden), _info(my), error=golden_error or my_error)
+    if not golden or not my:
+        return Measured(_first_info(golden), _first_info(my), error=golden_error or my_error)
     try:
-        files = _states(golden, my)
-        measured = measure_sources(golden=golden, my=my, wanted=request.wanted, span=request.span)
-        if measured.error is None and files != _states(golden, my):
+        files = _states(*golden, *my)
+        measured = measure_sources(
+            golden=_adapted(golden, request.golden, golden=golden, my=my),
+            my=_adapted(my, request.my, golden=golden, my=my),
+            wanted=request.wanted,
+            span=request.span,
+        )
+        if measured.error is None and files != _states(*golden, *my):
             raise PairError(Reason.IN_CHANGED, _CHANGED.format(request.golden, request.my))
     except Exception as exc:
-        return Measured(_info(golden), _info(my), error=as_pair_error(exc, "this pair"))
+        error = as_pair_error(exc, "this pair")
+        return Measured(_first_info(golden), _first_info(my), error=error)
     return replace(measured, files=files)
+
+
+def _adapted(
+    files: Sequence[Source], location: Location, *, golden: Sequence[Source], my: Sequence[Source]
+) -> Source:
+    try:
+        return adapt(files, location.steps)
+    except PairError as exc:
+        shapes = (" and ".join(str(list(one.shape)) for one in side) for side in (golden, my))
+        sentence = "{}; golden is stored as {}, my as {}".format(exc, *shapes)
+        raise PairError(exc.reason, sentence) from exc
 
 
 _CHANGED = "{} or {} changed while it was read; wait until the dump is complete and compare again"
@@ -140,11 +159,10 @@ def measure_sources(
 
 
 def file_bytes(request: Request) -> int | None:
-    """The bytes of the two files of `request`; None where one is not there."""
+    """The bytes of all files of `request`; None where one is not there."""
+    files = (*request.golden.files, *request.my.files)
     try:
-        return sum(
-            os.stat(split_name(location)[0]).st_size for location in (request.golden, request.my)
-        )
+        return sum(os.stat(split_name(file)[0]).st_size for file in files)
     except OSError:
         return None
 
@@ -156,7 +174,7 @@ def _has_shrunk(request: Request) -> bool:
 
 def spans(request: Request) -> list[tuple[int, int]]:
     """The ranges of the pair of `request`, from its headers alone. Raises as opening does."""
-    golden, _ = align(golden=open_source(request.golden), my=open_source(request.my))
+    golden, _ = align(golden=open_location(request.golden), my=open_location(request.my))
     return list(ranges(golden.elements))
 
 
@@ -211,15 +229,16 @@ def _measure_range(golden: Source, my: Source, wanted: Wanted, start: int, stop:
 
 
 def _open(
-    location: str, mapped: bool, side: str, missing: Reason
-) -> tuple[Source, None] | tuple[None, PairError]:
+    location: Location, mapped: bool, side: str, missing: Reason
+) -> tuple[list[Source], PairError | None]:
     try:
-        source = open_source(location)
-        return source if mapped else source.unmapped(), None
-    except FileNotFoundError:
-        return None, PairError(missing, f"the {side} tensor {location} does not exist")
+        return open_files(location, mapped), None
+    except FileNotFoundError as exc:
+        return [], PairError(
+            missing, f"the {side} tensor {exc.filename or location} does not exist"
+        )
     except Exception as exc:
-        return None, as_pair_error(exc, location)
+        return [], as_pair_error(exc, str(location))
 
 
 def as_pair_error(error: Exception, where: str) -> PairError:
@@ -252,6 +271,10 @@ def _states(*sources: Source) -> tuple[FileState, ...]:
 
 def _info(source: Source | None) -> TensorInfo | None:
     return TensorInfo(source.dtype, source.shape) if source is not None else None
+
+
+def _first_info(files: Sequence[Source]) -> TensorInfo | None:
+    return _info(files[0]) if files else None
 
 
 def _worst(stats: Stats) -> int:

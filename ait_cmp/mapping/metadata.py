@@ -14,10 +14,13 @@ from pathlib import Path
 
 from ait_cmp.engine.source import split_name
 from ait_cmp.errors import PairError, Reason, UsageError, os_reason
-from ait_cmp.mapping.selection import PathMap
+from ait_cmp.location import Location
+from ait_cmp.mapping.duplicates import duplicate, superseded
+from ait_cmp.mapping.finding import first_existing, missing, natural
+from ait_cmp.mapping.selection import PathMap, Wish
 from ait_cmp.pair import Pair
 
-__all__ = ["metadata_pairs"]
+__all__ = ["has_metadata", "metadata_pairs"]
 
 # Where metadata.json stands below what a user may call "the dump"; both layouts may be there.
 _PLACES = (
@@ -44,11 +47,12 @@ class _Entry:
     error: PairError | None = None
 
 
-def metadata_pairs(golden_path: str, my_path: str | None, path_map: PathMap) -> list[Pair]:
-    """The entries of every metadata.json at `golden_path`, dump by dump, in dump order.
+def metadata_pairs(wish: Wish) -> list[Pair]:
+    """The entries of every metadata.json at the golden path, dump by dump, in dump order.
 
     Raises UsageError when there is no readable metadata.json.
     """
+    golden_path, my_path, path_map = wish.golden_path, wish.my_path, wish.path_map
     find_my, only = _my_finder(my_path, path_map)
     pairs = []
     for metadata in _find(Path(golden_path)):
@@ -63,25 +67,36 @@ def metadata_pairs(golden_path: str, my_path: str | None, path_map: PathMap) -> 
     return pairs
 
 
+def has_metadata(folder: Path) -> bool:
+    """Whether `folder` is one that dump_data wrote to."""
+    return bool(_files_in(folder))
+
+
 def _find(golden_path: Path) -> list[Path]:
     if golden_path.is_file():
         return [golden_path]
     if not golden_path.is_dir():
         raise UsageError(f"golden_path={golden_path} does not exist")
+    found = _files_in(golden_path)
+    if not found:
+        raise UsageError(
+            f"golden_path={golden_path} holds no metadata.json; pass the folder that dump_data "
+            "wrote (ait_dump, one of its PID_DEVICE folders, or a golden_tensor folder), one "
+            "tensor file, or my_path=FOLDER to compare two folders by name"
+        )
+    return found
+
+
+def _files_in(folder: Path) -> list[Path]:
     for places in _PLACES:
-        found = sorted((file for place in places for file in golden_path.glob(place)), key=_natural)
+        found = sorted((file for place in places for file in folder.glob(place)), key=_by_name)
         if found:
             return found
-    raise UsageError(
-        f"golden_path={golden_path} holds no metadata.json; pass the folder that dump_data wrote "
-        "(ait_dump, one of its PID_DEVICE folders, or a golden_tensor folder) or one tensor file"
-    )
+    return []
 
 
-def _natural(path: Path) -> list[int | str]:
-    # Every second part is the number that the group caught.
-    parts = re.split(r"(\d+)", str(path))
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)]
+def _by_name(path: Path) -> list[int | str]:
+    return natural(str(path))
 
 
 def _dump_name(metadata: Path) -> str:
@@ -146,64 +161,54 @@ def _in_dump_order(entries: Iterable[_Entry]) -> list[_Entry]:
 
 def _mark_duplicates(entries: list[_Entry]) -> list[_Entry]:
     """Of entries with one key the last is compared, the others say so."""
-    newest = {(entry.data_id, entry.token_id): entry for entry in entries if entry.error is None}
-
-    def marked(entry: _Entry) -> _Entry:
-        if entry.error or newest[entry.data_id, entry.token_id] is entry:
-            return entry
-        sentence = (
-            f"token {entry.token_id} of {entry.data_id!r} is recorded more than once; "
-            "only the last record is compared"
-        )
-        return replace(entry, error=PairError(Reason.ENTRY_DUPLICATE, sentence))
-
-    return [marked(entry) for entry in entries]
+    again = superseded(
+        [None if entry.error else (entry.data_id, entry.token_id) for entry in entries]
+    )
+    return [
+        replace(entry, error=duplicate(entry.data_id, entry.token_id)) if replaced else entry
+        for entry, replaced in zip(entries, again, strict=True)
+    ]
 
 
 def _pair(
     entry: _Entry, metadata: Path, dump: str, order: int, path_map: PathMap, find_my: Finder
 ) -> Pair:
     if entry.error:
-        return Pair(entry.data_id, entry.token_id, entry.golden, entry.my, dump, order, entry.error)
+        recorded = Location.of(entry.golden), Location.of(entry.my)
+        return Pair(entry.data_id, entry.token_id, *recorded, dump, order, entry.error)
     golden, golden_tried = _find_golden(entry, metadata, path_map)
     my, my_tried = find_my(entry.my, metadata)
     error = None
     if golden is None:
-        error = _missing(Reason.GOLDEN_MISSING, "golden", golden_tried)
+        error = missing(Reason.GOLDEN_MISSING, golden_tried)
     elif my is None:
-        error = _missing(Reason.MY_MISSING, "my", my_tried)
+        error = missing(Reason.MY_MISSING, my_tried)
     return Pair(
         entry.data_id,
         entry.token_id,
-        golden or entry.golden,
-        my or entry.my,
+        Location.of(golden or entry.golden),
+        Location.of(my or entry.my),
         dump,
         order,
         error,
     )
 
 
-def _missing(reason: Reason, side: str, tried: list[str]) -> PairError:
-    hint = "my_path or path_map" if reason is Reason.MY_MISSING else "path_map"
-    places = f"at none of {', '.join(tried)}" if len(tried) > 1 else f"not at {tried[0]}"
-    return PairError(reason, f"the {side} tensor is {places}; say where it is with {hint}")
-
-
 def _find_golden(entry: _Entry, metadata: Path, path_map: PathMap) -> tuple[str | None, list[str]]:
     beside = metadata.parent / str(entry.token_id) / Path(entry.golden).name
-    return _first_existing([entry.golden, str(beside), path_map.apply(entry.golden)])
+    return first_existing([entry.golden, str(beside), path_map.apply(entry.golden)])
 
 
 def _my_finder(my_path: str | None, path_map: PathMap) -> tuple[Finder, Callable[[_Entry], bool]]:
     """How a recorded my path is looked up, and which entries are wanted at all."""
 
     def recorded(path: str, metadata: Path) -> tuple[str | None, list[str]]:
-        return _first_existing([path, str(metadata.parent / path), path_map.apply(path)])
+        return first_existing([path, str(metadata.parent / path), path_map.apply(path)])
 
     def below(path: str, metadata: Path) -> tuple[str | None, list[str]]:
         del metadata
         parts = Path(path).parts
-        found, tried = _first_existing(
+        found, tried = first_existing(
             str(Path(root, *parts[skip:])) for skip in range(Path(path).is_absolute(), len(parts))
         )
         return found, tried[:1] + tried[-1:] if len(tried) > 2 else tried
@@ -232,13 +237,3 @@ def _maps_to(recorded: str, my_path: str, path_map: PathMap) -> bool:
     # The dump was moved: its folder of operation, its before/after and its name stay.
     tail = Path(os.path.normpath(file)).parts[-3:]
     return Path(os.path.abspath(wanted)).parts[-len(tail) :] == tail
-
-
-def _first_existing(candidates: Iterable[str | None]) -> tuple[str | None, list[str]]:
-    """The first candidate that is there, and all that were tried."""
-    tried: list[str] = []
-    for candidate in dict.fromkeys(filter(None, candidates)):
-        if os.path.exists(split_name(candidate)[0]):
-            return candidate, tried
-        tried.append(candidate)
-    return None, tried

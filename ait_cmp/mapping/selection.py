@@ -1,15 +1,18 @@
-"""Which entries are compared, and where moved files are."""
+"""What a mapping is given, and which of its entries are compared."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 
+from ait_cmp.errors import UsageError
+from ait_cmp.mapping.rule import Rule
 from ait_cmp.pair import Pair
 from ait_cmp.tokens import Tokens
 
-__all__ = ["PathMap", "Selection"]
+__all__ = ["PathMap", "Selection", "Wish"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,26 @@ class PathMap:
             if path == stem or path.startswith(f"{stem}/"):
                 return self.prefixes[old].rstrip("/") + path[len(stem) :]
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user says of where the tensors are and who belongs to whom."""
+
+    golden_path: str
+    my_path: str | None = None
+    path_map: PathMap = field(default_factory=PathMap)
+    rules: tuple[Rule, ...] = ()
+
+    def two_folders(self) -> tuple[Path, Path]:
+        """Both paths. Raises UsageError where either is no folder."""
+        if self.my_path is None:
+            raise UsageError(f"golden_path={self.golden_path} is a dump; pass my_path=FOLDER too")
+        for key, path in (("golden_path", self.golden_path), ("my_path", self.my_path)):
+            if not Path(path).is_dir():
+                is_file = "is no folder" if Path(path).exists() else "does not exist"
+                raise UsageError(f"{key}={path} {is_file}; this mapping takes two dump folders")
+        return Path(self.golden_path), Path(self.my_path)
 
 
 @dataclass(frozen=True, slots=True)

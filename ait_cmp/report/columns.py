@@ -84,8 +84,8 @@ def _worst_index(row: Row) -> str | None:
 COLUMNS: dict[str, tuple[type[pl.DataType], Value]] = {
     "token_id": (pl.Int64, lambda row: row.pair.token_id),
     "data_id": (pl.String, lambda row: row.pair.data_id),
-    **_tensor("golden", lambda row: row.pair.golden),
-    **_tensor("my", lambda row: row.pair.my),
+    **_tensor("golden", lambda row: str(row.pair.golden)),
+    **_tensor("my", lambda row: str(row.pair.my)),
     "cosine_similarity": _metric("cosine_similarity"),
     "max_relative_error": _metric("max_relative_error"),
     "mean_relative_error": _metric("mean_relative_error"),

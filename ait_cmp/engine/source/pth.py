@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import struct
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +24,11 @@ _LOCAL_NAME_LENGTH, _LOCAL_HEADER = 26, 30
 
 
 def open_pth(path: Path, name: str | None) -> Source:
-    """The tensor in `path`, or the one under `name` in a dict of tensors."""
+    """The tensor in `path`, or the one under `name` in a dict or list of tensors.
+
+    `name` leads into nested ones as `outer.inner` or `outer.0`. Without it, a value that was
+    saved with its meta (`{value, meta}`, as dumpers do) is that value.
+    """
     magic = b""
     storage = None
     try:
@@ -99,6 +105,8 @@ def _open_with_torch(
     value = _load(path, magic)
     if name is not None:
         value = _member(value, name, path)
+    elif isinstance(value, dict) and value.keys() == {"value", "meta"}:
+        value = value["value"]
     if not isinstance(value, torch.Tensor):
         raise PairError(Reason.NOT_A_TENSOR, f"{path} holds {_describe(value)}, not one tensor")
     offset = None
@@ -135,11 +143,23 @@ def _malformed(path: Path, error: Exception) -> PairError:
 
 
 def _member(value: object, name: str, path: Path) -> object:
-    if isinstance(value, dict) and name in value:
-        return value[name]
+    for member, rest in _candidates(value, name):
+        with contextlib.suppress(PairError):
+            return _member(member, rest, path) if rest else member
     raise PairError(
         Reason.NOT_A_TENSOR, f"{path} holds {_describe(value)}, which has nothing named {name!r}"
     )
+
+
+def _candidates(value: object, name: str) -> Iterator[tuple[object, str]]:
+    """What `name` may mean in a dict or list, longest key first, and the rest of the name."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        key, rest = ".".join(parts[:count]), ".".join(parts[count:])
+        if isinstance(value, dict) and key in value:
+            yield value[key], rest
+        elif isinstance(value, (list, tuple)) and key.isdecimal() and int(key) < len(value):
+            yield value[int(key)], rest
 
 
 def _describe(value: object) -> str:

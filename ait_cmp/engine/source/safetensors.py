@@ -11,11 +11,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from ait_cmp.dtypes import DTYPES
 from ait_cmp.engine.source.view import Source, map_file
 from ait_cmp.errors import PairError, Reason
 
-__all__ = ["open_safetensors"]
+__all__ = ["open_safetensors", "tensor_names"]
 
 _HEADER_LIMIT = 100_000_000  # the limit of the format's own reader
 _NAMES = {
@@ -41,10 +44,9 @@ _NAMES = {
 def open_safetensors(path: Path, name: str | None) -> Source:
     """The tensor `name` of `path`; without a name, the only one."""
     data = map_file(path)
-    length = int.from_bytes(data[:8].tobytes(), "little")
-    if data.size < 8 or length > min(data.size - 8, _HEADER_LIMIT):
-        raise _malformed(path, "its header is longer than the file")
-    entry = _entry(_header(path, data[8 : 8 + length].tobytes()), name, path)
+    text = _header_text(path, data)
+    length = len(text)
+    entry = _entry(_header(path, text), name, path)
     try:
         code, shape, (start, stop) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
         dtype = DTYPES.get(_NAMES.get(code, ""))
@@ -61,6 +63,18 @@ def open_safetensors(path: Path, name: str | None) -> Source:
         return Source(dtype, array, files=(str(path),), offset=begin)
     except (KeyError, TypeError, ValueError) as exc:
         raise _malformed(path, "an entry has no usable dtype, shape and data_offsets") from exc
+
+
+def tensor_names(path: Path) -> list[str]:
+    """The names of all tensors in `path`, in its order."""
+    return list(_header(path, _header_text(path, map_file(path))))
+
+
+def _header_text(path: Path, data: npt.NDArray[np.uint8]) -> bytes:
+    length = int.from_bytes(data[:8].tobytes(), "little")
+    if data.size < 8 or length > min(data.size - 8, _HEADER_LIMIT):
+        raise _malformed(path, "its header is longer than the file")
+    return data[8 : 8 + length].tobytes()
 
 
 def _header(path: Path, text: bytes) -> dict[str, Any]:

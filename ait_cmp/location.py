@@ -1,0 +1,119 @@
+"""Where a tensor is: one file or several to be joined, and the adapters on the way."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+
+__all__ = ["Location", "Step", "parse_steps"]
+
+JOINS = ("concat", "sum")
+NAMES = ("transpose", "permute", "reshape", "slice", "squeeze", *JOINS)
+
+_STEP = re.compile(r"\s*(\w+)\s*\(([^()]*)\)\s*")
+_NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
+_RANGE = re.compile(r"(-?\d{1,18})?:(-?\d{1,18})?(?::([1-9]\d{0,17}))?", re.ASCII)
+# How many arguments an adapter takes; None is any number from the first on.
+_COUNTS: dict[str, tuple[int, int | None]] = {
+    "transpose": (2, 2),
+    "permute": (1, None),
+    "reshape": (0, None),
+    "slice": (1, None),
+    "squeeze": (0, 1),
+    "concat": (1, 1),
+    "sum": (0, 0),
+}
+
+Argument = int | slice
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One adapter and its arguments, as `permute(0, 2, 1)` or `slice(:, 0:64)`."""
+
+    name: str
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def joins(self) -> bool:
+        """Whether it makes one tensor of several."""
+        return self.name in JOINS
+
+    def numbers(self) -> tuple[int, ...]:
+        """The arguments of every adapter but `slice`."""
+        return tuple(map(int, self.arguments))
+
+    def index(self) -> tuple[Argument, ...]:
+        """The arguments of `slice`, as Python's own index."""
+        return tuple(map(_index, self.arguments))
+
+    def __str__(self) -> str:
+        return f"{self.name}({', '.join(self.arguments)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Files, each a path or `file::name`, and the adapters that make one tensor of them.
+
+    Adapters before one that joins apply to every file, those after it to the joined tensor.
+    """
+
+    files: tuple[str, ...]
+    steps: tuple[Step, ...] = ()
+
+    @classmethod
+    def of(cls, *files: str) -> Location:
+        """A location without adapters."""
+        return cls(files)
+
+    def then(self, steps: tuple[Step, ...]) -> Location:
+        """This location with further adapters, if it has files at all."""
+        return replace(self, steps=self.steps + steps) if self.files else self
+
+    def __str__(self) -> str:
+        return " | ".join([" + ".join(self.files), *map(str, self.steps)])
+
+
+def parse_steps(text: str) -> tuple[Step, ...]:
+    """The adapters of `transpose(0, 1) | slice(:, 0:64)`; none of an empty text.
+
+    Raises ValueError with the sentence to show.
+    """
+    steps = tuple(_step(part) for part in text.split("|")) if text.strip() else ()
+    if sum(step.joins for step in steps) > 1:
+        raise ValueError(f"{text!r} joins twice; concat and sum make one tensor of all")
+    return steps
+
+
+def _step(text: str) -> Step:
+    match = _STEP.fullmatch(text)
+    if not match or match[1] not in NAMES:
+        raise ValueError(
+            f"{text.strip()!r} is no adapter; choose from {', '.join(NAMES)}, "
+            "written like transpose(0, 1)"
+        )
+    name, inner = match.groups()
+    arguments = tuple(part.strip() for part in inner.split(",")) if inner.strip() else ()
+    least, most = _COUNTS[name]
+    if len(arguments) < least or (most is not None and len(arguments) > most):
+        raise ValueError(f"{text.strip()!r} has {len(arguments)} arguments; {_expected(name)}")
+    for argument in arguments:
+        ranged = name == "slice" and _RANGE.fullmatch(argument)
+        if not _NUMBER.fullmatch(argument) and not ranged:
+            raise ValueError(f"{text.strip()!r} has the argument {argument!r}; {_expected(name)}")
+    return Step(name, arguments)
+
+
+def _expected(name: str) -> str:
+    if name == "slice":
+        return "slice takes numbers and ranges, like slice(0, :, 2:8)"
+    least, most = _COUNTS[name]
+    count = f"{least}" if most == least else f"{least} or more" if most is None else "at most 1"
+    return f"{name} takes {count} whole numbers"
+
+
+def _index(argument: str) -> Argument:
+    match = _RANGE.fullmatch(argument)
+    if not match:
+        return int(argument)
+    return slice(*(None if part is None else int(part) for part in match.groups()))

@@ -1,0 +1,313 @@
+"""Adapters and joined shards read, range by range, what NumPy makes of the whole tensors."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ait_cmp import write_bin
+from ait_cmp.engine.adapters import JOINERS, VIEWS, adapt, open_files, open_location
+from ait_cmp.engine.pair import Request, Wanted, measure
+from ait_cmp.engine.source import Array, Source, open_source
+from ait_cmp.engine.source.npy import from_array
+from ait_cmp.errors import PairError, Reason
+from ait_cmp.location import NAMES, Location, parse_steps
+from tests.test_atb import nz_file
+
+Whole = npt.NDArray[Any]
+
+
+def numpy_step(array: Whole, text: str) -> Whole:
+    """The reference: the same words, understood by NumPy."""
+    name, _, inner = text.rstrip(")").partition("(")
+    if name == "slice":
+        view: Whole = eval(f"array[{inner}]", {"array": array})
+        return view
+    arguments = tuple(int(part) for part in inner.split(",") if part.strip())
+    match name:
+        case "transpose":
+            return array.swapaxes(*arguments)
+        case "permute":
+            return array.transpose(arguments)
+        case "reshape":
+            return array.reshape(arguments)
+        case _:
+            return array.squeeze(arguments or None)
+
+
+@st.composite
+def steps_for(draw: st.DrawFn, shape: tuple[int, ...]) -> str:
+    """An adapter that fits `shape`."""
+    dims = len(shape)
+    kinds = ["reshape", "squeeze", *(["transpose", "permute", "slice"] if dims else [])]
+    kind = draw(st.sampled_from(kinds))
+    axis = st.integers(-dims, dims - 1)
+    match kind:
+        case "transpose":
+            return f"transpose({draw(axis)}, {draw(axis)})"
+        case "permute":
+            return f"permute({', '.join(map(str, draw(st.permutations(range(dims)))))})"
+        case "squeeze":
+            return "squeeze()"
+        case "slice":
+            parts = []
+            for size in shape[: draw(st.integers(1, dims))]:
+                low = draw(st.integers(0, size))
+                high = draw(st.integers(low, size))
+                whole = f"{low}:{high}:{draw(st.integers(1, 3))}"
+                single = [str(low)] if low < size else []
+                parts.append(draw(st.sampled_from([":", f"{low}:", whole, *single])))
+            return f"slice({', '.join(parts)})"
+        case _:
+            count = math.prod(shape)
+            first = draw(st.sampled_from([n for n in range(1, count + 1) if count % n == 0] or [1]))
+            second = -1 if count else 0  # what -1 is of nothing cannot be told
+            return f"reshape({first}, {second})"
+
+
+def check(source: Source, whole: Whole, data: st.DataObject) -> None:
+    """Shape, and some ranges bit for bit."""
+    assert source.shape == whole.shape
+    flat = whole.reshape(-1)
+    for _ in range(4):
+        start = data.draw(st.integers(0, flat.size))
+        stop = data.draw(st.integers(start, flat.size))
+        part = source.read(start, stop)
+        assert part.ndim == 1
+        assert part.tobytes() == flat[start:stop].tobytes()
+
+
+@given(data=st.data(), shape=st.lists(st.integers(0, 5), max_size=4))
+def test_views_of_arrays_and_of_sources_that_only_read(
+    data: st.DataObject, shape: list[int]
+) -> None:
+    whole: Whole = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
+    plain = from_array(whole, "x")
+    joined = adapt([plain, plain], parse_steps("concat(0)")) if shape else plain
+    # A joined tensor has no memory of its own: its views are read through it.
+    sources, wholes = [plain, joined], [whole, np.concatenate([whole] * 2) if shape else whole]
+    for source, expected in zip(sources, wholes, strict=True):
+        for _ in range(data.draw(st.integers(1, 3))):
+            text = data.draw(steps_for(expected.shape))
+            source, expected = adapt([source], parse_steps(text)), numpy_step(expected, text)
+        check(source, expected, data)
+
+
+@given(
+    data=st.data(),
+    shape=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+    widths=st.lists(st.integers(0, 4), min_size=1, max_size=4),
+)
+def test_shards_are_concatenated(data: st.DataObject, shape: list[int], widths: list[int]) -> None:
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    shards: list[Whole] = []
+    for number, width in enumerate(widths):
+        sizes = list(shape)
+        sizes[axis] = width
+        shards.append(np.arange(math.prod(sizes), dtype=np.int64).reshape(sizes) + 1000 * number)
+    source = adapt([from_array(one, "x") for one in shards], parse_steps(f"concat({axis})"))
+    check(source, np.concatenate(shards, axis), data)
+
+
+SUMMED = ["float64", "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"]
+
+
+@pytest.mark.parametrize("dtype", SUMMED)
+def test_a_sum_is_rounded_once_to_the_type_of_its_shards(dtype: str, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    torch_dtype = getattr(torch, dtype)
+    shards = [(torch.randn(5, 7, generator=generator) * 20).to(torch_dtype) for _ in range(3)]
+    for number, shard in enumerate(shards):
+        torch.save(shard, tmp_path / f"{number}.pt")
+    files = tuple(str(tmp_path / f"{number}.pt") for number in range(3))
+    source = open_location(Location(files, parse_steps("sum()")))
+    expected = torch.stack([shard.double() for shard in shards]).sum(0).to(torch_dtype)
+    assert source.dtype.name == dtype
+    assert (
+        source.read(3, 30).tobytes()
+        == expected.view(torch.uint8)
+        .numpy()
+        .tobytes()[3 * expected.itemsize : 30 * expected.itemsize]
+    )
+
+
+def test_a_sum_of_integers_does_not_wrap_and_one_that_overflows_is_infinite() -> None:
+    large = np.full(3, 2**31 - 1, np.int32)
+    total = adapt([from_array(large, "x")] * 2, parse_steps("sum()"))
+    assert total.dtype.name == "int64"
+    assert total.read(0, 3).tolist() == [2**32 - 2] * 3
+    halves = adapt([from_array(np.full(2, 6e4, np.float16), "x")] * 2, parse_steps("sum()"))
+    assert halves.read(0, 2).tolist() == [math.inf] * 2
+
+
+def test_adapters_before_a_join_are_for_every_shard() -> None:
+    whole = np.arange(24.0).reshape(4, 6)
+    shards = [from_array(whole[:, :2], "x"), from_array(whole[:, 2:], "x")]
+    source = adapt(shards, parse_steps("transpose(0, 1) | concat(0) | slice(1:5)"))
+    assert source.read(0, 16).tolist() == whole.T[1:5].reshape(-1).tolist()
+
+
+def test_views_of_blocked_matrices_and_of_files_that_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "nz.bin"
+    stored = nz_file(path, (2, 1, 16, 16))
+    logical = stored.transpose(1, 2, 0, 3).reshape(16, 32)
+    np.save(tmp_path / "plain.npy", logical)
+    steps = parse_steps("slice(0:10, 3:30) | transpose(0, 1)")
+    for file in (path, tmp_path / "plain.npy"):
+        for mapped in (True, False):
+            source = adapt(open_files(Location.of(str(file)), mapped), steps)
+            assert source.read(5, 200).tolist() == logical[:10, 3:30].T.reshape(-1)[5:200].tolist()
+
+
+def test_no_more_is_read_than_a_range_needs() -> None:
+    """A tensor of 40 GB, of which there is no memory: only its first shard's rows are touched."""
+    huge: Array = np.broadcast_to(np.float32(1), (100_000, 50_000))
+    shards = [from_array(huge, "x")] * 2
+    for steps in (
+        "concat(1)",
+        "concat(0) | transpose(0, 1)",
+        "sum()",
+        "transpose(0, 1) | concat(0)",
+    ):
+        source = adapt(shards, parse_steps(steps))
+        middle = source.elements // 2
+        assert source.read(middle, middle + 1000).size == 1000
+
+
+# -- what does not fit
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ("permute(0, 1, 2)", "axes"),
+        ("transpose(0, 5)", "axis"),
+        ("reshape(5, -1)", "24 elements cannot be"),
+        ("reshape(-1, -1)", "24 elements cannot be"),
+        ("slice(0:5)", "a dimension of 4 has no 0:5"),
+        ("slice(3:1)", "a dimension of 4 has no 3:1"),
+        ("slice(9)", "out of bounds"),
+        ("slice(:, :, :)", "3 indices for 2 dimensions"),
+        ("squeeze(0)", "size not equal to one"),
+        ("concat(7)", "no dimension 7"),
+    ],
+)
+def test_what_does_not_fit_is_an_error_row_with_both_shapes(
+    steps: str, words: str, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "g.npy", np.zeros((6, 4)))
+    np.save(tmp_path / "m.npy", np.zeros((4, 6)))
+    my = Location.of(str(tmp_path / "m.npy")).then(parse_steps(steps))
+    measured = measure(Request(Location.of(str(tmp_path / "g.npy")), my, Wanted(2.0**-23)))
+    assert measured.error is not None
+    assert measured.error.reason is Reason.ADAPTER_MISMATCH
+    assert str(my.steps[0]) in str(measured.error)
+    assert words in str(measured.error)
+    assert "golden is stored as [6, 4], my as [4, 6]" in str(measured.error)
+    assert [side and side.shape for side in (measured.golden, measured.my)] == [(6, 4), (4, 6)]
+
+
+@pytest.mark.parametrize(
+    ("shards", "steps", "words"),
+    [
+        ([np.zeros((2, 3)), np.zeros((2, 4))], "concat(0)", "equal but for dimension 0"),
+        ([np.zeros((2, 3)), np.zeros(3)], "concat(0)", "equal but for dimension 0"),
+        ([np.zeros(3), np.zeros(3, np.float32)], "concat(0)", "types must be equal"),
+        ([np.zeros(3), np.zeros(4)], "sum()", "shapes must be equal"),
+        ([np.zeros(3, np.int64)] * 2, "sum()", "may not fit"),
+        ([np.zeros(3, bool)] * 2, "sum()", "may not fit"),
+    ],
+)
+def test_shards_that_do_not_fit(shards: list[Whole], steps: str, words: str) -> None:
+    with pytest.raises(PairError, match=words) as caught:
+        adapt([from_array(one, "x") for one in shards], parse_steps(steps))
+    assert caught.value.reason is Reason.ADAPTER_MISMATCH
+
+
+# -- the text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["permute(0, 2, 1)", "slice(0, :, 2:8, ::2, -3:) | squeeze()", "sum() | reshape(-1)", ""],
+)
+def test_adapters_print_as_they_are_read(text: str) -> None:
+    assert " | ".join(map(str, parse_steps(text))) == text
+
+
+def test_a_location_prints_its_files_and_adapters() -> None:
+    location = Location(("a.bin", "b.bin"), parse_steps("transpose(0,1)|concat(0)"))
+    assert str(location) == "a.bin + b.bin | transpose(0, 1) | concat(0)"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("flip(0)", "'flip\\(0\\)' is no adapter; choose from"),
+        ("transpose 0 1", "is no adapter"),
+        ("transpose(0)", "has 1 arguments; transpose takes 2 whole numbers"),
+        ("permute()", "has 0 arguments; permute takes 1 or more"),
+        ("permute(a)", "has the argument 'a'"),
+        ("transpose(0, :)", "has the argument ':'"),
+        ("slice(::-1)", "has the argument '::-1'; slice takes numbers and ranges"),
+        ("concat(0) | sum()", "joins twice"),
+        ("squeeze(0) |", "is no adapter"),
+    ],
+)
+def test_adapters_that_cannot_be_read(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_steps(text)
+
+
+def test_every_adapter_has_its_row() -> None:
+    assert {*VIEWS, "reshape", *JOINERS} == set(NAMES)
+
+
+# -- names within files
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(name=st.sampled_from(["a.b", "list.1", "outer.inner.w", "plain"]))
+def test_tensors_in_nested_containers_are_found(name: str, tmp_path: Path) -> None:
+    tensors = {
+        "plain": torch.tensor([0.0]),
+        "a.b": torch.tensor([1.0]),  # a key with a dot goes before nesting
+        "a": {"b": torch.tensor([9.0])},
+        "list": [torch.tensor([8.0]), torch.tensor([2.0])],
+        "outer": {"inner.w": torch.tensor([3.0])},
+    }
+    path = tmp_path / "nested.pt"
+    torch.save(tensors, path)
+    expected = {"plain": 0.0, "a.b": 1.0, "list.1": 2.0, "outer.inner.w": 3.0}[name]
+    assert open_source(f"{path}::{name}").read(0, 1).tolist() == [expected]
+    for wrong in ("list.5", "outer.gone", "a"):
+        with pytest.raises(PairError) as caught:
+            open_source(f"{path}::{wrong}")
+        assert caught.value.reason is Reason.NOT_A_TENSOR
+
+
+def test_a_joined_pair_depends_on_all_of_its_files(tmp_path: Path) -> None:
+    whole = torch.arange(12.0).reshape(4, 3)
+    torch.save(whole, tmp_path / "g.pth")
+    for number in range(2):
+        write_bin(tmp_path / f"{number}.bin", whole[2 * number : 2 * number + 2])
+    files = tuple(str(tmp_path / f"{number}.bin") for number in range(2))
+    my = Location(files, parse_steps("concat(0)"))
+    measured = measure(Request(Location.of(str(tmp_path / "g.pth")), my, Wanted(2.0**-23)))
+    assert measured.error is None
+    assert measured.stats is not None
+    assert measured.stats.difference_max == 0
+    assert [Path(state.path).name for state in measured.files] == ["g.pth", "0.bin", "1.bin"]
+    (tmp_path / "1.bin").unlink()
+    gone = measure(Request(Location.of(str(tmp_path / "g.pth")), my, Wanted(2.0**-23)))
+    assert gone.error is not None
+    assert gone.error.reason is Reason.MY_MISSING
+    assert "1.bin does not exist" in str(gone.error)
