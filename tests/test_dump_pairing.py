@@ -674,7 +674,7 @@ def test_a_dry_run_lists_pairs_and_writes_nothing(
         "token 0 b",
         "  golden b.bin",
         "  MY_MISSING: the golden tensor 'b' has no my one in its round",
-        "1 pairs would be compared, 2 entries are left unpaired",
+        "pairs that would be compared: 1; left unpaired: 2",
     ]
     assert not (tmp_path / "out").exists()
     assert main([*arguments, "data_ids=a"]) == 0

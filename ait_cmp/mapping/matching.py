@@ -45,7 +45,7 @@ def _pairs(wish: Wish, rules: Sequence[Rule]) -> list[Pair]:
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
     matching = _Matching(pair_runs(golden=golden, my=my), len(golden) != len(my))
     for golden_run, my_run in matching.runs:
-        if len(matching.runs) > 1 and golden_run and my_run:
+        if golden_run and my_run and golden_run.name and my_run.name:
             _LOGGER.info("golden %s is compared with my %s", golden_run.name, my_run.name)
     return matching.pairs(rules)
 

@@ -25,12 +25,11 @@ _MOMENTS = {"before": _FIRST, "after": _LAST, "in": _FIRST, "out": _LAST}
 
 def library_runs(folder: Path) -> list[Run]:
     """`{DEVICE_ID}_{PID}/{ROUND}/…` of the library, in either layout."""
-    places = dict.fromkeys((folder / place).resolve() for place in _PLACES)
     return [
         Run(run.name, int(match[1]), int(match[2]), _listed(run))
-        for place in places
-        if place.is_dir()
-        for run in sorted(place.iterdir())
+        for place in _PLACES
+        if (folder / place).is_dir()
+        for run in sorted((folder / place).iterdir())
         if (match := _RUN.fullmatch(run.name)) and _has_rounds(run)
     ]
 

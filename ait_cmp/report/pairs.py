@@ -24,7 +24,7 @@ def show_pairs(pairs: Sequence[Pair]) -> None:
     for pair in pairs:
         _show(pair, roots, several)
     unpaired = sum(pair.error is not None for pair in pairs)
-    print(f"{len(pairs) - unpaired} pairs would be compared, {unpaired} entries are left unpaired")
+    print(f"pairs that would be compared: {len(pairs) - unpaired}; left unpaired: {unpaired}")
 
 
 def _show(pair: Pair, roots: dict[str, str], several: bool) -> None:
