@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 import torch
 
+from ait_cmp import write_bin
+from ait_cmp.__main__ import main as compare
 from tests.dumps import ait_llm_dump, calls, names, only_run, read_bin, run_folders
 
 PYTHON = shlex.quote(sys.executable)
@@ -182,6 +186,7 @@ model.generate(torch.arange(6)[None], max_new_tokens=4, do_sample=False, pad_tok
 
 
 def test_a_causal_language_model_in_two_precisions(tmp_path: Path) -> None:
+    """Dumped unmodified, twice, then compared: every module is accounted for on both sides."""
     pytest.importorskip("transformers")
     (tmp_path / "main.py").write_text(HF)
     runs = []
@@ -200,3 +205,26 @@ def test_a_causal_language_model_in_two_precisions(tmp_path: Path) -> None:
     exact, rough = read_bin(golden / logits), read_bin(my / logits)
     assert (exact.dtype, rough.dtype) == (torch.float32, torch.bfloat16)
     torch.testing.assert_close(rough.float(), exact, rtol=0.1, atol=0.05)
+
+    compared = [f"{key}={run}" for key, run in (("golden_path", golden), ("my_path", my))]
+    assert compare([*compared, "mapping=tree", "output=report"]) == 0
+    rows = pl.read_parquet("report/cmp_report.parquet")
+    assert sorted(f"{row['token_id']}/{row['data_id']}.bin" for row in rows.to_dicts()) == names(
+        golden
+    )
+
+    # Without a module's tensors on one side, and with a fault on the other.
+    shutil.rmtree(my / "1/0_LlamaForCausalLM/1_lm_head")
+    query = "0_LlamaForCausalLM/0_model/3_layers.1/1_self_attn/0_q_proj/after/outtensor0"
+    faulty = my / "2" / f"{query}.bin"
+    tensor = read_bin(faulty)
+    faulty.unlink()
+    write_bin(faulty, tensor.roll(1, -1))
+    assert compare([*compared, "mapping=tree", "output=report"]) == 3
+    rows = pl.read_parquet("report/cmp_report.parquet")
+    missing = rows.filter(pl.col("reason") == "MY_MISSING")
+    assert {(row["token_id"], row["data_id"].split("/")[1]) for row in missing.to_dicts()} == {
+        (1, "1_lm_head")
+    }
+    first = rows.filter(pl.col("first_divergence").is_not_null())["data_id"][0]
+    assert first == query
