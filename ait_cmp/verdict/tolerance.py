@@ -93,7 +93,7 @@ class Growth:
     channel: float = 8.0  # of one index of the last axis
     line: float = 14.0  # of one run along the last axis
     element: float = 45.0  # of one element
-    lone_element: float = 16.0  # of one that stands alone
+    lone_element: float = 28.0  # of one that stands alone
     alone: float = 3.0  # so many times the second largest is alone
     scale: float = 1.1  # of a factor, less 1, that the slices share; or, where that is more,
     scale_floor: float = 2.5  # so many floors of E
