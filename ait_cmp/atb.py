@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from ait_cmp.errors import PairError, Reason
+from ait_cmp.files import RegularFile
 
 if TYPE_CHECKING:
     import torch
@@ -84,8 +85,11 @@ FRACTAL_NZ = 29
 _CODES = {name: code for code, name in DTYPE_CODES.items()}
 _MAGIC = b"$Version="
 _END = b"$End=1\n"
-_HEADER_LIMIT = 64 * 1024
+_HEADER_LIMIT = 64 * 1024  # bytes
+_MOST_HEADERS = 1024  # bytes that hold nearly every header, so that few need a second read
 _ATTRIBUTE_LIMIT = 64
+_DIMS_LIMIT = 64  # as many as an array can have
+_RECORD_LIMIT = 4096  # appended to one file; a run appends one
 _ALIAS_OF_OPERATION = re.compile(
     r"(\d{1,9}(?:_\d{1,9}){0,15})_((?:in|out)tensor\d{1,9}\.bin)", re.ASCII
 )
@@ -137,31 +141,32 @@ def encode_header(dtype_name: str, shape: tuple[int, ...], length: int | None) -
     return "".join(f"{line}\n" for line in lines).encode() + _END
 
 
-def newest_record(file: BinaryIO, path: Path) -> Record:
-    """The last whole record of `file`; `path` only names it in errors.
+def newest_record(file: RegularFile) -> Record:
+    """The last whole record of `file`.
 
-    Raises PairError: BIN_MALFORMED for a header that does not hold together,
-    BIN_TRUNCATED when data are shorter than the header says.
+    Raises PairError: BIN_MALFORMED for a header that cannot be read, BIN_INCONSISTENT for one
+    whose numbers disagree, BIN_TRUNCATED when data are shorter than the header says,
+    BIN_TRAILING for what follows a record and is none.
     """
-    size = file.seek(0, os.SEEK_END)
-    *_, newest = _records(file, path, size)
+    *_, newest = _records(file)
     return newest
 
 
-def _records(file: BinaryIO, path: Path, size: int) -> Iterator[Record]:
+def _records(file: RegularFile) -> Iterator[Record]:
     position = 0
-    while True:
-        record = _decode(_read_header(file, path, position), path)
-        if record.end > size:
+    for _ in range(_RECORD_LIMIT):
+        record = _decode(_read_header(file, position), file.path)
+        if record.end > file.size:
             raise PairError(
                 Reason.BIN_TRUNCATED,
-                f"{path} ends after {size} bytes, but its header promises data up to byte "
-                f"{record.end}; dump it again (was the disk full, or the dump stopped?)",
+                f"{file.path} ends after {file.size} bytes, but its header promises data up to "
+                f"byte {record.end}; dump it again (was the disk full, or the dump stopped?)",
             )
         yield record
-        if record.end == size:
+        if record.end == file.size:
             return
         position = record.end
+    raise _malformed(f"{file.path} has more than {_RECORD_LIMIT} records, one behind the other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +175,28 @@ class _Header:
     end: int
 
 
-def _read_header(file: BinaryIO, path: Path, position: int) -> _Header:
-    file.seek(position)
-    head = file.read(_HEADER_LIMIT)
-    where = f"{path} at byte {position}" if position else f"{path}"
+def _read_header(file: RegularFile, position: int) -> _Header:
+    where = f"{file.path} at byte {position}" if position else f"{file.path}"
+    for limit in (_MOST_HEADERS, _HEADER_LIMIT):
+        head = file.read(position, min(limit, file.size - position))
+        end = head.find(b"\n" + _END)
+        if end >= 0 or len(head) < limit:
+            break
     if not head.startswith(_MAGIC):
-        raise _malformed(f"{where} does not start with $Version=, so it is no ATB .bin record")
-    end = head.find(b"\n" + _END)
+        raise _no_record(head, where, appended=position > 0)
     if end < 0:
         reason = Reason.BIN_MALFORMED if len(head) == _HEADER_LIMIT else Reason.BIN_TRUNCATED
         raise PairError(reason, f"{where} has no $End=1 line where its header should end")
     return _Header(_attributes(head[:end], where), position + end + 1 + len(_END))
+
+
+def _no_record(head: bytes, where: str, *, appended: bool) -> PairError:
+    sentence = f"{where} does not start with $Version=, so it is no ATB .bin record"
+    if head and _MAGIC.startswith(head):
+        return PairError(Reason.BIN_TRUNCATED, f"{where} ends in the middle of a record's start")
+    if appended:
+        return PairError(Reason.BIN_TRAILING, f"{sentence}, but follows one; dump it again")
+    return _malformed(sentence)
 
 
 def _attributes(head: bytes, where: str) -> dict[str, str]:
@@ -202,6 +218,8 @@ def _decode(header: _Header, path: Path) -> Record:
     attributes = header.attributes
     dims = attributes.get("dims", "")
     shape = _numbers(dims, "dims", path) if dims and attributes.get("rank") != "0" else ()
+    if len(shape) > _DIMS_LIMIT:
+        raise _malformed(f"{path} says {len(shape)} dims, which no tensor has")
     total, alias = _number(attributes, "$Object.Length", path), attributes.get("data")
     offset, length = (0, 0) if alias else _extent(attributes, total, path)
     return Record(
@@ -217,9 +235,13 @@ def _decode(header: _Header, path: Path) -> Record:
 
 def _extent(attributes: Mapping[str, str], total: int, path: Path) -> tuple[int, int]:
     extent = _numbers(attributes.get("$Object.data", ""), "$Object.data", path)
-    if len(extent) != 2 or sum(extent) > total:
-        raise _malformed(
-            f"{path} has no $Object.data=OFFSET,LENGTH within its $Object.Length={total}"
+    if len(extent) != 2:
+        raise _malformed(f"{path} has no $Object.data=OFFSET,LENGTH in its header")
+    if sum(extent) > total:
+        raise PairError(
+            Reason.BIN_INCONSISTENT,
+            f"{path} says that its data are {extent[1]} bytes from byte {extent[0]} on, which is "
+            f"not within its $Object.Length={total}; dump it again",
         )
     return extent[0], extent[1]
 
@@ -249,21 +271,29 @@ def find_alias(path: Path, name: str) -> Path:
     """
     if Path(name).name != name or name in ("", ".", ".."):
         raise PairError(Reason.BIN_ALIAS, f"{path} points to {name!r}, which is no plain file name")
-    sibling = path.with_name(name)
-    # os.path, since Path.is_file raises for a name that is too long for the file system.
-    if os.path.isfile(sibling) and not sibling.samefile(path):
-        return sibling
-    operation = _ALIAS_OF_OPERATION.fullmatch(name)
-    if operation:
-        for folder in _dump_folders(path):
-            found = _in_operation(folder, operation[1].split("_"), operation[2], path.parent.name)
-            if found:
-                return found
+    folders = list(_dump_folders(path))
+    for candidate in _candidates(path, name, folders):
+        # A link that leads out of the dump is not in it.
+        if Path(os.path.realpath(candidate)).is_relative_to(os.path.realpath(folders[0])):
+            return candidate
     raise PairError(
         Reason.BIN_ALIAS,
         f"{path} says that its data were saved as {name}, which is not in its dump; "
         "copy the whole dump",
     )
+
+
+def _candidates(path: Path, name: str, folders: Sequence[Path]) -> Iterator[Path]:
+    sibling = path.with_name(name)
+    # os.path, since Path.is_file raises for a name that is too long for the file system.
+    if os.path.isfile(sibling) and not sibling.samefile(path):
+        yield sibling
+    operation = _ALIAS_OF_OPERATION.fullmatch(name)
+    if operation:
+        for folder in folders:
+            found = _in_operation(folder, operation[1].split("_"), operation[2], path.parent.name)
+            if found:
+                yield found
 
 
 def _dump_folders(path: Path) -> Iterator[Path]:

@@ -123,9 +123,9 @@ def test_exactly_the_harmed_rows_are_marked(dump: Path, harm: Harm, reason: str)
 
 
 def test_a_memory_hog_is_marked(dump: Path) -> None:
-    """A legacy file is read whole, which the limit of a worker does not allow."""
+    """A lazily negated tensor is negated in memory, which the limit of a worker does not allow."""
     hog = next(dump.rglob("0/101_tensor.pth"))
-    torch.save(torch.zeros(1 << 30, dtype=torch.uint8), hog, _use_new_zipfile_serialization=False)
+    torch.save(torch.zeros(1 << 27, dtype=torch.complex64).conj().imag, hog)
     arguments = [f"golden_path={dump}", "executor=processes", "executor.memory_limit=0.75"]
     assert main([*arguments, "output=out"]) == 3
     assert _reasons(dump / "out") == {"101": "ROW_MEMORY"}

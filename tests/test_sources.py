@@ -510,7 +510,7 @@ def test_what_is_no_regular_file(suffix: str, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         open_source(str(tmp_path / f"gone{suffix}"))
     (tmp_path / f"folder{suffix}").mkdir()
-    assert refusal(tmp_path / f"folder{suffix}").reason is Reason.FILE_UNREADABLE
+    assert refusal(tmp_path / f"folder{suffix}").reason is Reason.NOT_A_FILE
     (tmp_path / f"loop{suffix}").symlink_to(tmp_path / f"loop{suffix}")
     assert refusal(tmp_path / f"loop{suffix}").reason is Reason.FILE_UNREADABLE
     (tmp_path / f"empty{suffix}").touch()
@@ -526,7 +526,7 @@ def test_a_fifo_does_not_hang(suffix: str, tmp_path: Path) -> None:
     thread = threading.Thread(target=lambda: found.append(refusal(path)), daemon=True)
     thread.start()
     thread.join(20)
-    assert [error.reason for error in found] == [Reason.FILE_UNREADABLE]
+    assert [error.reason for error in found] == [Reason.NOT_A_FILE]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

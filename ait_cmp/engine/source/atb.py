@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
-
-import numpy as np
 
 from ait_cmp import atb
 from ait_cmp.dtypes import DTYPES
-from ait_cmp.engine.source.view import FractalNz, Source, map_file, open_regular
+from ait_cmp.engine.source.view import FractalNz, Source, map_bytes
 from ait_cmp.errors import PairError, Reason
+from ait_cmp.files import RegularFile
 
 __all__ = ["open_atb"]
 
@@ -28,16 +26,16 @@ def open_atb(path: Path, name: str | None) -> Source:
     target = path
     for _ in range(_ALIAS_DEPTH):
         files += (str(target),)
-        with open(open_regular(target), "rb") as file:
-            record = atb.newest_record(file, target)
-            size = os.fstat(file.fileno()).st_size
+        file = RegularFile(target)
+        record = atb.newest_record(file)
         if record.alias is None:
-            return _view(target, record, size, files)
+            return _view(file, record, files)
         target = atb.find_alias(target, record.alias)
     raise PairError(Reason.BIN_ALIAS, f"{path} points to files that point to each other")
 
 
-def _view(path: Path, record: atb.Record, size: int, files: tuple[str, ...]) -> Source:
+def _view(file: RegularFile, record: atb.Record, files: tuple[str, ...]) -> Source:
+    path = file.path
     dtype = DTYPES.get(record.dtype_name)
     if dtype is None:
         hint = "; compare real and imaginary part" if "complex" in record.dtype_name else ""
@@ -48,18 +46,19 @@ def _view(path: Path, record: atb.Record, size: int, files: tuple[str, ...]) -> 
     needed = math.prod(record.shape) * dtype.itemsize
     if needed != record.length:
         raise PairError(
-            Reason.BIN_MALFORMED,
+            Reason.BIN_INCONSISTENT,
             f"{path} says dims {list(record.shape)} of {dtype.name}, which takes {needed} bytes, "
-            f"but holds {record.length} (of a file of {size}); dump it again",
+            f"but holds {record.length} (of a file of {file.size}); dump it again",
         )
-    # np.frombuffer of an empty slice refuses, and an empty tensor needs no mapping.
-    data = map_file(path)[record.start : record.start + needed] if needed else np.empty(0, "u1")
+    data = map_bytes(file)[record.start : record.start + needed]
     try:
         array = data.view(dtype.storage).reshape(record.shape)
     except ValueError as exc:  # more dimensions, or larger ones, than an array can have
         raise PairError(
             Reason.BIN_MALFORMED, f"{path} says dims that no tensor has ({exc}); dump it again"
         ) from exc
-    if record.format_code == atb.FRACTAL_NZ and array.ndim >= 4:
-        return FractalNz.stored(dtype, array, files)
-    return Source(dtype, array, files=files, offset=record.start, layout=record.format_name)
+    source = Source(
+        dtype, array, files=files, file=file, offset=record.start, layout=record.format_name
+    )
+    fractal = record.format_code == atb.FRACTAL_NZ and array.ndim >= 4
+    return FractalNz.stored(source) if fractal else source

@@ -1,26 +1,55 @@
-"""`.pth` and `.pt` files as sources: zip files are mapped, legacy ones read."""
+"""`.pth` and `.pt` files as sources, mapped: zip files, and the legacy ones before them.
+
+Nothing of the file is ever run, neither by Python's unpickler nor by torch's: see
+`torch_pickle`. What is read is at most what `torch.load(weights_only=True)` would read.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import pickle
-import struct
-import zipfile
-from collections.abc import Iterator
+import math
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from ait_cmp.engine.source.plain_pth import read_plain
-from ait_cmp.engine.source.view import Source, map_file, open_regular
+import numpy as np
+
+from ait_cmp.dtypes import DTYPES
+from ait_cmp.engine.source.torch_pickle import (
+    Foreign,
+    Pickle,
+    Storage,
+    StoredTensor,
+    UnsafePickleError,
+    read_pickles,
+)
+from ait_cmp.engine.source.view import Source, map_bytes, reach
+from ait_cmp.engine.source.zip_directory import ZIP_MAGIC, ZipEntry, read_directory
 from ait_cmp.errors import PairError, Reason
+from ait_cmp.files import RegularFile
 
 __all__ = ["open_pth"]
 
-_ZIP = b"PK\x03\x04"
-# Of a zip file's local header: where the lengths of its two texts stand, and where those begin.
-_LOCAL_NAME_LENGTH, _LOCAL_HEADER = 26, 30
+_LEGACY_MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
+_LEGACY_PICKLES = 5  # magic number, version, system, the value, the keys of the storages
+_PICKLE_LIMIT = 1 << 20  # bytes
+_COMPLEX_BYTES = {"complex32": 4, "complex64": 8, "complex128": 16}
+# A tensor may show more elements than its storage holds (stride 0); so many are compared in
+# seconds, while a few bytes could claim enough for years.
+_EXPANDED_LIMIT = 1 << 32  # elements
+_DIMS_LIMIT = 64  # as many as an array can have
+_PARTS_LIMIT = 16  # of a name that leads into nested dicts
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The value in a file, whether its numbers are big-endian, and where the bytes of a storage
+    begin and how many there are."""
+
+    value: object
+    big: bool
+    locate: Callable[[Storage], tuple[int, int]]
 
 
 def open_pth(path: Path, name: str | None) -> Source:
@@ -28,118 +57,107 @@ def open_pth(path: Path, name: str | None) -> Source:
 
     `name` leads into nested ones as `outer.inner` or `outer.0`. Without it, a value that was
     saved with its meta (`{value, meta}`, as dumpers do) is that value.
+    Raises PairError: PTH_MALFORMED for a file that does not hold together, UNSAFE_PICKLE for
+    one that asks for code, NOT_A_TENSOR for other values, PTH_EXPANDED for a tensor of little
+    data and endless elements.
     """
-    magic = b""
-    storage = None
+    file = RegularFile(path)
+    read = _read_zip if file.read(0, min(4, file.size)) == ZIP_MAGIC else _read_legacy
     try:
-        with open(open_regular(path), "rb") as file:
-            magic = file.read(4)
-            if magic == _ZIP:
-                archive = zipfile.ZipFile(file)
-                _refuse_compressed(path, archive)
-                storage = _only_storage(archive, file)
-                plain = _plain(path, archive, storage) if storage and name is None else None
-                if plain is not None:
-                    return plain
-    except (PairError, OSError):
-        raise
-    except Exception as exc:  # zipfile meets a damaged file with many an exception
-        raise _malformed(path, exc) from exc
-    return _open_with_torch(path, name, magic, storage)
+        content = read(file)
+        return _view(file, _tensor(content.value, name, path), content)
+    except UnsafePickleError as exc:
+        raise PairError(
+            Reason.UNSAFE_PICKLE,
+            f"{path} asks for {exc}, which only full unpickling could give, and that may run code; "
+            "save just the tensor with torch.save(tensor.detach().cpu(), path)",
+        ) from exc
+    except ValueError as exc:
+        raise PairError(
+            Reason.PTH_MALFORMED, f"{path} is no whole torch file: {exc}; save it again"
+        ) from exc
 
 
-@dataclass(frozen=True, slots=True)
-class _Storage:
-    """Where the data of a file's only storage lie, in bytes."""
+def _read_zip(file: RegularFile) -> _Content:
+    entries = read_directory(file)
+    pickles = [entry for name, entry in entries.items() if name.partition("/")[2] == "data.pkl"]
+    if len(pickles) != 1:
+        raise ValueError("no data.pkl in it")
+    folder = pickles[0].name.partition("/")[0]
 
-    start: int
-    size: int
+    def locate(storage: Storage) -> tuple[int, int]:
+        entry = entries.get(f"{folder}/data/{storage.key}")
+        if entry is None:
+            raise ValueError(f"no storage {storage.key[:80]!r} in it")
+        return entry.start, entry.size
 
-
-def _refuse_compressed(path: Path, archive: zipfile.ZipFile) -> None:
-    for entry in archive.infolist():
-        # A compressed entry read through a map would give its packed bytes as values.
-        if entry.compress_type != zipfile.ZIP_STORED:
-            raise PairError(
-                Reason.PTH_MALFORMED,
-                f"{path} has the compressed entry {entry.filename!r}; torch.save stores entries "
-                "uncompressed, so save it again",
-            )
-
-
-def _only_storage(archive: zipfile.ZipFile, file: BinaryIO) -> _Storage | None:
-    """The only storage of the file; None where there are none or several."""
-    storages = [entry for entry in archive.infolist() if "/data/" in entry.filename]
-    if len(storages) != 1:
-        return None
-    (entry,) = storages
-    file.seek(entry.header_offset + _LOCAL_NAME_LENGTH)
-    name, extra = struct.unpack("<HH", file.read(4))
-    start = entry.header_offset + _LOCAL_HEADER + int(name) + int(extra)
-    size = os.fstat(file.fileno()).st_size
-    return _Storage(start, entry.file_size) if start + entry.file_size <= size else None
+    order = entries.get(f"{folder}/byteorder")
+    big = order is not None and _read_entry(file, order) == b"big"
+    (pickle,) = read_pickles(_read_entry(file, pickles[0]))
+    return _Content(pickle.value, big, locate)
 
 
-def _plain(path: Path, archive: zipfile.ZipFile, storage: _Storage) -> Source | None:
-    """The file's tensor, where it is a plain one in this machine's byte order."""
-    entries = {entry.filename.rpartition("/")[2]: entry for entry in archive.infolist()}
-    order, pickled = entries.get("byteorder"), entries.get("data.pkl")
-    if pickled is None or (order is not None and archive.read(order) != b"little"):
-        return None
-    tensor = read_plain(archive.read(pickled), storage.size)
-    if tensor is None:
-        return None
-    data = map_file(path)[storage.start : storage.start + storage.size]
-    offset = storage.start + tensor.offset * tensor.dtype.itemsize
-    return Source(tensor.dtype, tensor.view(data), files=(str(path),), offset=offset)
+def _read_entry(file: RegularFile, entry: ZipEntry) -> bytes:
+    if entry.size > _PICKLE_LIMIT:
+        raise ValueError(f"{entry.name[:80]!r} has more than {_PICKLE_LIMIT} bytes")
+    content = file.read(entry.start, entry.size)
+    if entry.crc and zlib.crc32(content) != entry.crc:
+        raise ValueError(f"the checksum of {entry.name[:80]!r} is wrong")
+    return content
 
 
-def _open_with_torch(
-    path: Path, name: str | None, magic: bytes, storage: _Storage | None
-) -> Source:
-    """Whatever else torch can load without running code."""
-    import torch
+def _read_legacy(file: RegularFile) -> _Content:
+    """Of a file from before torch 1.6: pickles, then each storage behind its length."""
+    content = file.read(0, min(file.size, _PICKLE_LIMIT))
+    # The first alone, so that another pickle is told by what it asks for.
+    if read_pickles(content)[0].value != _LEGACY_MAGIC:
+        raise ValueError("it does not start as one")
+    _, version, system, pickle, keys = read_pickles(content, _LEGACY_PICKLES)
+    if version.value != _LEGACY_VERSION or not isinstance(system.value, dict):
+        raise ValueError("its parts are not those of a torch file")
 
-    from ait_cmp.tensors import as_array
+    def locate(storage: Storage) -> tuple[int, int]:
+        return _legacy_places(file, pickle, keys)[storage.key]
 
-    value = _load(path, magic)
+    big = system.value.get("little_endian") is False
+    return _Content(pickle.value, big, locate)
+
+
+def _legacy_places(file: RegularFile, pickle: Pickle, keys: Pickle) -> dict[str, tuple[int, int]]:
+    """Where the bytes of every storage begin, and how many there are."""
+    end = keys.end
+    if not isinstance(keys.value, list) or sorted(keys.value) != sorted(pickle.storages):
+        raise ValueError("its list of storages is not that of its tensors")
+    places: dict[str, tuple[int, int]] = {}
+    for key in keys.value:
+        storage, start = pickle.storages[key], end + 8
+        if start > file.size or int.from_bytes(file.read(end, 8), "little") != storage.count:
+            raise ValueError("a storage has another length than its tensor says")
+        end = start + _bytes(storage)
+        places[key] = start, end - start
+    if end != file.size:
+        raise ValueError("its storages are not as long as the file")
+    return places
+
+
+def _bytes(storage: Storage) -> int:
+    if not storage.dtype:
+        return storage.count
+    if storage.dtype in DTYPES:
+        return storage.count * DTYPES[storage.dtype].itemsize
+    if storage.dtype in _COMPLEX_BYTES:
+        return storage.count * _COMPLEX_BYTES[storage.dtype]
+    raise ValueError(f"a storage of the unknown kind {storage.dtype[:80]!r}")
+
+
+def _tensor(value: object, name: str | None, path: Path) -> StoredTensor:
     if name is not None:
         value = _member(value, name, path)
     elif isinstance(value, dict) and value.keys() == {"value", "meta"}:
         value = value["value"]
-    if not isinstance(value, torch.Tensor):
+    if not isinstance(value, StoredTensor):
         raise PairError(Reason.NOT_A_TENSOR, f"{path} holds {_describe(value)}, not one tensor")
-    offset = None
-    # The file has the values of a lazily negated tensor with the other sign.
-    if storage is not None and not value.is_neg():
-        offset = storage.start + int(value.storage_offset()) * value.element_size()
-    return Source(*as_array(value, str(path)), files=(str(path),), offset=offset)
-
-
-def _load(path: Path, magic: bytes) -> object:
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=magic == _ZIP)
-    except (OSError, MemoryError):
-        raise
-    except RuntimeError as exc:
-        if "can't allocate memory" in str(exc):  # as torch says it
-            raise MemoryError(str(exc)) from exc
-        raise _malformed(path, exc) from exc
-    except Exception as exc:  # the unpickler meets a damaged file with almost any exception
-        if isinstance(exc, pickle.UnpicklingError) and magic[:1] in (b"P", b"\x80"):
-            raise PairError(
-                Reason.UNSAFE_PICKLE,
-                f"{path} holds Python objects that only full unpickling could read, which may run "
-                "code; save just the tensor with torch.save(tensor.detach().cpu(), path)",
-            ) from exc
-        raise _malformed(path, exc) from exc
-
-
-def _malformed(path: Path, error: Exception) -> PairError:
-    sentence = f"{path} is no whole torch file ({_first_line(error)}); save it again"
-    return PairError(Reason.PTH_MALFORMED, sentence)
+    return value
 
 
 def _member(value: object, name: str, path: Path) -> object:
@@ -153,7 +171,8 @@ def _member(value: object, name: str, path: Path) -> object:
 
 def _candidates(value: object, name: str) -> Iterator[tuple[object, str]]:
     """What `name` may mean in a dict or list, longest key first, and the rest of the name."""
-    parts = name.split(".")
+    # Each part more may double what there is to try.
+    parts = name.split(".") if name.count(".") < _PARTS_LIMIT else [name]
     for count in range(len(parts), 0, -1):
         key, rest = ".".join(parts[:count]), ".".join(parts[count:])
         if isinstance(value, dict) and key in value:
@@ -162,16 +181,46 @@ def _candidates(value: object, name: str) -> Iterator[tuple[object, str]]:
             yield value[int(key)], rest
 
 
+def _view(file: RegularFile, tensor: StoredTensor, content: _Content) -> Source:
+    path, shape = file.path, tensor.shape
+    dtype = DTYPES.get(tensor.dtype)
+    if dtype is None:
+        hint = "compare real and imaginary part" if "complex" in tensor.dtype else "convert it"
+        raise PairError(
+            Reason.DTYPE_UNSUPPORTED,
+            f"{path} holds torch.{tensor.dtype}, which cannot be compared; {hint}",
+        )
+    start, size = content.locate(tensor.storage)
+    elements = tensor.offset + reach(shape, tensor.strides)
+    if (
+        size != _bytes(tensor.storage)
+        or elements * dtype.itemsize > size
+        or len(shape) > _DIMS_LIMIT
+    ):
+        raise ValueError("a tensor that is larger than its storage")
+    if math.prod(shape) > max(size // dtype.itemsize, _EXPANDED_LIMIT):
+        raise PairError(
+            Reason.PTH_EXPANDED,
+            f"{path} expands {size} bytes to the shape {list(shape)}, which is too much to "
+            "compare; save it without expand()",
+        )
+    stored = np.dtype(dtype.storage).newbyteorder(">" if content.big else "<")
+    strides = [step * dtype.itemsize for step in tensor.strides]
+    offset = start + tensor.offset * dtype.itemsize
+    if tensor.negated:
+        data = file.read(offset, reach(shape, strides, dtype.itemsize))
+        negative = np.negative(np.frombuffer(data, stored)).astype(stored, copy=False)
+        return Source(dtype, np.ndarray(shape, stored, negative, 0, strides), files=(str(path),))
+    array = np.ndarray(shape, stored, map_bytes(file), offset, strides)
+    return Source(dtype, array, files=(str(path),), file=file, offset=offset)
+
+
 def _describe(value: object) -> str:
     if isinstance(value, dict):
         names = ", ".join(map(str, list(value)[:5]))
         return f"a dict of {len(value)} ({names}{', …' if len(value) > 5 else ''})"
     if isinstance(value, (list, tuple)):
         return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, Foreign):
+        return f"what only {value.name} could build"
     return f"a value of type {type(value).__name__}"
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, pickle.UnpicklingError):
-        return "no pickle in it"  # torch's own words would advise to load it unsafely
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-import mmap
-import os
-import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ait_cmp.dtypes import DType
-from ait_cmp.errors import PairError, Reason, os_reason
+from ait_cmp.files import RegularFile
 
-__all__ = ["Array", "FractalNz", "Source", "flat_range", "map_file", "open_regular"]
+__all__ = ["Array", "FractalNz", "Source", "flat_range", "map_bytes", "reach"]
 
 Array = npt.NDArray[Any]
+# A strided tensor up to this size is copied where it may not be mapped; see `unmapped`.
+_COPY_LIMIT = 1 << 30  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +25,15 @@ class Source:
     """A tensor as an array of any strides over mapped or given memory.
 
     `array` holds the stored bits: types that NumPy lacks stand as integers of their size.
-    `files` are all that its content depends on, the last of them the one that holds the data,
-    from byte `offset` on where they lie there in a row.
+    `files` are all that its content depends on, the last of them the one that holds the data:
+    `file`, from byte `offset` on.
     """
 
     dtype: DType
     array: Array
     files: tuple[str, ...] = field(default=(), kw_only=True)
-    offset: int | None = field(default=None, kw_only=True)
+    file: RegularFile | None = field(default=None, kw_only=True, repr=False, compare=False)
+    offset: int = field(default=0, kw_only=True)
     layout: str = field(default="ND", kw_only=True)  # the memory format, for sentences
 
     @property
@@ -52,12 +52,28 @@ class Source:
         return self
 
     def unmapped(self) -> Source:
-        """This tensor, read with system calls where that can be: a file that is truncated
-        under them is an error, under a mapping the end of the process."""
-        if self.offset is None or not self.array.flags.c_contiguous:
+        """This tensor, read with system calls: a file that is truncated under them is an
+        error, under a mapping the end of the process.
+
+        Where the elements do not lie in a row, all of them are read at once; beyond 1 GiB the
+        tensor stays mapped.
+        """
+        if self.file is None:
             return self
-        file = _Descriptor(open_regular(Path(self.files[-1])))
-        return _FileSource(self.dtype, self.array, file, files=self.files, offset=self.offset)
+        if self.array.flags.c_contiguous and type(self) is Source:
+            return _FileSource(
+                self.dtype, self.array, files=self.files, file=self.file, offset=self.offset
+            )
+        extent = reach(self.array.shape, self.array.strides, self.array.itemsize)
+        if extent > _COPY_LIMIT:
+            return self
+        array: Array = np.ndarray(
+            self.array.shape,
+            self.array.dtype,
+            self.file.read(self.offset, extent),
+            strides=self.array.strides,
+        )
+        return replace(self, array=array)
 
     def read(self, start: int, stop: int) -> Array:
         """Elements [start, stop) in row-major order: 1-D, little-endian stored bits.
@@ -67,34 +83,14 @@ class Source:
         return flat_range(self.array, start, stop).astype(self.dtype.storage, copy=False)
 
 
-class _Descriptor:
-    """A file descriptor that is closed with its last user."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __del__(self) -> None:
-        os.close(self.number)
-
-
 @dataclass(frozen=True, slots=True)
 class _FileSource(Source):
     """A row-major tensor that is read from its file; the mapping gives only its shape."""
 
-    file: _Descriptor
-
     def read(self, start: int, stop: int) -> Array:
-        assert self.offset is not None
-        begin, end = (self.offset + index * self.array.itemsize for index in (start, stop))
-        data = b""
-        while begin + len(data) < end:
-            more = os.pread(self.file.number, end - begin - len(data), begin + len(data))
-            if not more:
-                raise PairError(
-                    Reason.IN_TRUNCATED,
-                    f"{self.files[-1]} was truncated while it was read; dump it again",
-                )
-            data += more
+        assert self.file is not None
+        itemsize = self.array.itemsize
+        data = self.file.read(self.offset + start * itemsize, (stop - start) * itemsize)
         return np.frombuffer(data, self.array.dtype).astype(self.dtype.storage, copy=False)
 
 
@@ -110,10 +106,19 @@ class FractalNz(Source):
     columns: int
 
     @classmethod
-    def stored(cls, dtype: DType, array: Array, files: tuple[str, ...]) -> FractalNz:
-        """The uncropped matrix of a stored array of four or more dimensions."""
-        c1, n1, n0, c0 = array.shape[-4:]
-        return cls(dtype, array, rows=n1 * n0, columns=c1 * c0, files=files, layout="FRACTAL_NZ")
+    def stored(cls, source: Source) -> FractalNz:
+        """The uncropped matrix of `source`, which has four or more dimensions."""
+        c1, n1, n0, c0 = source.shape[-4:]
+        return cls(
+            source.dtype,
+            source.array,
+            rows=n1 * n0,
+            columns=c1 * c0,
+            files=source.files,
+            file=source.file,
+            offset=source.offset,
+            layout="FRACTAL_NZ",
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -166,34 +171,13 @@ def flat_range(array: Array, start: int, stop: int) -> Array:
     return np.concatenate(parts)
 
 
-def open_regular(path: Path) -> int:
-    """A read-only descriptor of a regular file, never waiting for a FIFO or a device.
-
-    Raises PairError FILE_UNREADABLE for anything else, FileNotFoundError when there is none.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise
-    except OSError as exc:
-        raise PairError(Reason.FILE_UNREADABLE, f"{path} cannot be read: {os_reason(exc)}") from exc
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise PairError(Reason.FILE_UNREADABLE, f"{path} is not a regular file")
-    return descriptor
+def map_bytes(file: RegularFile) -> npt.NDArray[np.uint8]:
+    """The bytes of `file`, mapped read-only."""
+    return np.frombuffer(file.map(), np.uint8) if file.size else np.empty(0, np.uint8)
 
 
-def map_file(path: Path) -> npt.NDArray[np.uint8]:
-    """The bytes of `path`, mapped read-only."""
-    descriptor = open_regular(path)
-    try:
-        if os.fstat(descriptor).st_size == 0:
-            return np.empty(0, np.uint8)
-        mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
-    except OSError as exc:
-        raise PairError(
-            Reason.FILE_UNREADABLE, f"{path} cannot be mapped: {os_reason(exc)}"
-        ) from exc
-    finally:
-        os.close(descriptor)
-    return np.frombuffer(mapped, np.uint8)
+def reach(shape: Sequence[int], strides: Sequence[int], itemsize: int = 1) -> int:
+    """From the first element to the end of the last, in the unit of `strides`, none negative."""
+    if 0 in shape:
+        return 0
+    return sum((size - 1) * step for size, step in zip(shape, strides, strict=True)) + itemsize

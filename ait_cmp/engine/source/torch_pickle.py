@@ -1,0 +1,270 @@
+"""What a torch pickle says, read without running any of it.
+
+Python's unpickler calls what the pickle names; even `weights_only=True` calls some of it, and
+a few bytes can make both take gigabytes or hours. Here the opcodes that `torch.save` writes are
+carried out on plain values: a name stays a name, and the only things ever built are tuples,
+lists, dicts and descriptions of tensors.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickletools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Foreign", "Pickle", "Storage", "StoredTensor", "UnsafePickleError", "read_pickles"]
+
+_PICKLE_LIMIT = 1 << 20  # bytes; some 5,000 tensors
+_CACHED_LIMIT = 4096  # bytes; that of one tensor has some 150
+# Names in these are torch's own ways to rebuild values; all others would be somebody's code.
+_MODULES = {
+    "collections",
+    "torch",
+    "torch._tensor",
+    "torch._utils",
+    "torch.cuda",
+    "torch.nn.parameter",
+    "torch.serialization",
+    "torch.storage",
+}
+_STORAGES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "BoolStorage": "bool",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "ShortStorage": "int16",
+    "IntStorage": "int32",
+    "LongStorage": "int64",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "UntypedStorage": "",
+}
+
+
+class UnsafePickleError(Exception):
+    """The pickle asks for a name that is not torch's; the message is that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A name in the pickle, or a value that only the code of this name could build."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where elements lie: `count` of them, of bytes where only the tensor says their type."""
+
+    dtype: str  # empty where the tensor says it
+    key: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A dense tensor within its storage: `offset` and `strides` are in elements.
+
+    `negated` tells that the values are stored with the other sign.
+    """
+
+    dtype: str
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pickle:
+    """What one pickle says, the storages that it names, by key, and where it ends."""
+
+    value: object
+    storages: dict[str, Storage]
+    end: int
+
+
+def read_pickles(content: bytes, count: int = 1) -> list[Pickle]:
+    """What the first `count` pickles in `content` say.
+
+    Raises UnsafePickleError, or ValueError for what is no pickle that torch.save writes.
+    """
+    if len(content) <= _CACHED_LIMIT and count == 1:
+        return [_cached(content)]
+    if len(content) > _PICKLE_LIMIT:
+        raise ValueError(f"a pickle of more than {_PICKLE_LIMIT} bytes")
+    file = io.BytesIO(content)
+    return [_read(file) for _ in range(count)]
+
+
+@functools.lru_cache(maxsize=256)  # in a dump of many tokens the same few come again and again
+def _cached(content: bytes) -> Pickle:
+    return _read(io.BytesIO(content))
+
+
+def _read(file: io.BytesIO) -> Pickle:
+    machine = _Machine()
+    value = machine.run(file)
+    return Pickle(value, machine.storages, file.tell())
+
+
+_MARK = object()
+
+
+class _Machine:
+    """The stack and the memo of one pickle."""
+
+    def __init__(self) -> None:
+        self.storages: dict[str, Storage] = {}
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def run(self, file: io.BytesIO) -> object:
+        """Carry the pickle out."""
+        try:
+            for opcode, argument, _ in pickletools.genops(file):
+                carry_out = _OPCODES.get(opcode.name)
+                if carry_out is None:
+                    raise ValueError(f"the opcode {opcode.name}, which torch.save never writes")
+                carry_out(self, argument)
+            return self.pop()
+        except (LookupError, TypeError, AttributeError) as exc:
+            raise ValueError("a pickle that does not hold together") from exc
+
+    def push(self, value: object) -> None:
+        self._stack.append(value)
+
+    def pop(self) -> Any:
+        return self._stack.pop()
+
+    def get(self, index: int) -> None:
+        self.push(self._memo[index])
+
+    def put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
+
+    def last(self, count: int) -> tuple[Any, ...]:
+        """The last `count` values, in order."""
+        return tuple(reversed([self.pop() for _ in range(count)]))
+
+    def marked(self) -> list[Any]:
+        """The values since the last mark, in order."""
+        values = []
+        while (value := self.pop()) is not _MARK:
+            values.append(value)
+        return values[::-1]
+
+    def name(self, argument: str) -> None:
+        module, _, name = argument.partition(" ")
+        if module not in _MODULES:
+            raise UnsafePickleError(f"{module}.{name}"[:200])
+        self.push(Foreign(f"{module}.{name}"))
+
+    def call(self, _: None) -> None:
+        """The opcode that would call a function."""
+        function, arguments = self.last(2)
+        self.push(_build(function, arguments))
+
+    def storage(self, _: None) -> None:
+        tag, kind, key, _location, count, *view = self.pop()
+        if tag != "storage" or type(key) is not str or type(count) is not int or any(view):
+            raise ValueError("a storage that is none")
+        name = kind.name.rpartition(".")[2]
+        storage = Storage(_STORAGES.get(name, name), key, count)
+        if count < 0 or self.storages.setdefault(key, storage) != storage:
+            raise ValueError("two sizes of one storage")
+        self.push(storage)
+
+    def append(self, _: None) -> None:
+        value = self.pop()
+        self._stack[-1].append(value)
+
+    def extend(self, _: None) -> None:
+        values = self.marked()
+        self._stack[-1].extend(values)
+
+    def items(self, values: list[Any]) -> None:
+        target = self._stack[-1]
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            # The hash of nested tuples can take for ever.
+            if not isinstance(key, (str, int, float, type(None))):
+                raise ValueError("a dict with a key that is no text or number")
+            target[key] = value
+
+
+_OPCODES: dict[str, Callable[[_Machine, Any], object]] = {
+    "PROTO": lambda machine, _: None,
+    "STOP": lambda machine, _: None,
+    "MARK": lambda machine, _: machine.push(_MARK),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    **dict.fromkeys(
+        ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"), _Machine.push
+    ),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.get),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.put),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "TUPLE1": lambda machine, _: machine.push(machine.last(1)),
+    "TUPLE2": lambda machine, _: machine.push(machine.last(2)),
+    "TUPLE3": lambda machine, _: machine.push(machine.last(3)),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.marked())),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "APPEND": _Machine.append,
+    "APPENDS": _Machine.extend,
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "SETITEM": lambda machine, _: machine.items(list(machine.last(2))),
+    "SETITEMS": lambda machine, _: machine.items(machine.marked()),
+    "GLOBAL": _Machine.name,
+    "REDUCE": _Machine.call,
+    "BINPERSID": _Machine.storage,
+    "BUILD": lambda machine, _: machine.pop(),  # the state of an object: no part of its values
+}
+
+
+def _build(function: Foreign, arguments: tuple[Any, ...]) -> object:
+    """What calling `function` would give, where that is a dict or a plain tensor."""
+    match function.name.rpartition(".")[2], arguments:
+        case "OrderedDict", ():
+            return {}
+        case "_rebuild_tensor_v2", (Storage() as storage, offset, shape, strides, _, _, *state):
+            return _tensor(function, storage, storage.dtype, offset, shape, strides, *state)
+        case "_rebuild_tensor_v3", (
+            (Storage() as storage, offset, shape, strides, _, _, Foreign() as dtype, *state)
+        ):
+            named = dtype.name.removeprefix("torch.")
+            return _tensor(function, storage, named, offset, shape, strides, *state)
+        case "_rebuild_parameter" | "_rebuild_parameter_with_state", (StoredTensor() as tensor, *_):
+            return tensor
+        case "_rebuild_from_type_v2", (Foreign() as inner, _, tuple(inside), _) if (
+            inner != function
+        ):
+            return _build(inner, inside)
+    return function
+
+
+def _tensor(
+    function: Foreign,
+    storage: Storage,
+    dtype: str,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    state: Any = None,
+) -> StoredTensor | Foreign:
+    state = state or {}
+    # Whatever else a state says, only torch's code could carry it out.
+    if any(value for key, value in state.items() if key != "neg"):
+        return function
+    numbers = (offset, *shape, *strides)
+    if not all(type(one) is int and one >= 0 for one in numbers) or len(shape) != len(strides):
+        raise ValueError("a tensor whose sizes and strides are none")
+    negated = bool(state.get("neg"))
+    return StoredTensor(dtype, storage, offset, tuple(shape), tuple(strides), negated)
