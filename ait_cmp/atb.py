@@ -89,7 +89,7 @@ _HEADER_LIMIT = 64 * 1024  # bytes
 _MOST_HEADERS = 1024  # bytes that hold nearly every header, so that few need a second read
 _ATTRIBUTE_LIMIT = 64
 _DIMS_LIMIT = 64  # as many as an array can have
-_RECORD_LIMIT = 4096  # appended to one file; a run appends one
+_RECORD_LIMIT = 1024  # appended to one file; a run appends one
 _ALIAS_OF_OPERATION = re.compile(
     r"(\d{1,9}(?:_\d{1,9}){0,15})_((?:in|out)tensor\d{1,9}\.bin)", re.ASCII
 )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from ait_cmp import sweep
 from ait_cmp.errors import AitCmpError, ReportError, UsageError
 from ait_cmp.schema import Config, config_folder, unknown_setting
+from ait_cmp.text import printable
 
 if TYPE_CHECKING:
     from ait_cmp.run import Settings
@@ -51,6 +52,16 @@ _VALUE_OPTIONS = {
     "--package",
     "-p",
 }
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Messages that hold text of others, in one line each."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(map(printable, super().formatException(ei).split("\n")))
 
 
 def main(argv: Sequence[str] | None = None, work: Work | None = None) -> int:
@@ -87,7 +98,7 @@ def _job(config: DictConfig, work: Work | None) -> int:
         return _compare(config, work, None)
     folder = Path(job.runtime.output_dir)
     status = _INTERRUPTED
-    print(f"\njob {job.job.num}: {' '.join(job.overrides.task)}", flush=True)
+    print(f"\njob {job.job.num}: {printable(' '.join(job.overrides.task))}", flush=True)
     try:
         status = _compare(config, work, folder)
     finally:
@@ -101,7 +112,9 @@ def _compare(config: DictConfig, work: Work | None, folder: Path | None) -> int:
     from ait_cmp.config import resolve
     from ait_cmp.run import run
 
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], force=True)
     try:
         _LOGGER.setLevel(config.log_level.value)
         settings = resolve(config)
@@ -214,4 +227,4 @@ def _explain(error: Exception) -> str:
 
 
 def _fail(sentence: str) -> None:
-    print(f"ait_cmp: error: {sentence}", file=sys.stderr)
+    print(f"ait_cmp: error: {printable(sentence)}", file=sys.stderr)

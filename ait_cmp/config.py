@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def resolve(config: DictConfig) -> Settings:
         worst=max(0, values.report.worst),
         output=Path(values.output),
         dry_run=values.dry_run,
+        roots=_roots(values.allowed_roots),
         ignore_verdicts=values.fail_on is FailOn.never,
     )
 
@@ -134,6 +136,20 @@ def _selection(values: Config) -> Selection:
         tokens=parse_tokens(values.tokens) if values.tokens is not None else None,
         data_ids=None if data_ids is None else [str(glob) for glob in data_ids],
     )
+
+
+def _roots(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    roots = [value] if isinstance(value, str) else value
+    if not isinstance(roots, list) or not all(isinstance(one, str) and one for one in roots):
+        raise UsageError(
+            f"allowed_roots={value!r} must be a list of folders: allowed_roots=[/dumps]"
+        )
+    for root in roots:
+        if not Path(root).is_dir():
+            raise UsageError(f"allowed_roots: {root} is no folder")
+    return tuple(map(os.path.abspath, roots))
 
 
 def _path_map(value: Any) -> PathMap:

@@ -121,8 +121,8 @@ def _line(text: str) -> str:
 
 
 def _key(request: Request) -> str:
-    """Files, adapters and range; as text, which comes back from the file as it went."""
-    return repr((request.golden, request.my, request.span))
+    """Files, adapters, range and bounds; as text, which comes back from the file as it went."""
+    return repr((request.golden, request.my, request.span, request.roots))
 
 
 def _encode(measured: Measured) -> list[Any]:

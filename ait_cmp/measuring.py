@@ -20,12 +20,18 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def measure_pairs(
-    pairs: Sequence[Pair], wanted: Wanted, *, executor: str, limits: Limits, journal: Journal
+    pairs: Sequence[Pair],
+    wanted: Wanted,
+    *,
+    roots: tuple[str, ...] | None = None,
+    executor: str,
+    limits: Limits,
+    journal: Journal,
 ) -> dict[int, Measured]:
     """What was measured, by the number of the pair; nothing for pairs that have an error."""
     plan = make_plan(
         [
-            (number, Request(pair.golden, pair.my, wanted))
+            (number, Request(pair.golden, pair.my, wanted, roots=roots))
             for number, pair in enumerate(pairs)
             if pair.error is None
         ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from ait_cmp.comparison import MetricChoice, Row, conclude_run
 from ait_cmp.engine.pair import Measured, Wanted
 from ait_cmp.executor import Limits
+from ait_cmp.files import confined_to
 from ait_cmp.journal import Journal
 from ait_cmp.location import Step
 from ait_cmp.mapping import MAPPINGS, Selection, Wish
@@ -72,6 +73,7 @@ class Settings:
     worst: int
     output: Path
     dry_run: bool = False
+    roots: tuple[str, ...] | None = None
     ignore_verdicts: bool = False
 
     @property
@@ -105,6 +107,7 @@ def measure(pairs: Sequence[Pair], settings: Settings, journal: Journal) -> dict
     return measure_pairs(
         pairs,
         settings.wanted,
+        roots=settings.roots,
         executor=settings.executor,
         limits=settings.limits,
         journal=journal,
@@ -124,7 +127,8 @@ def select_pairs(settings: Settings) -> list[Pair]:
     """The entries of the mapping that are selected. Raises UsageError for a mapping that cannot
     be read."""
     choice = settings.mapping
-    mapped = MAPPINGS[choice.kind](settings.wish)
+    with confined_to(settings.roots):
+        mapped = MAPPINGS[choice.kind](settings.wish)
     pairs = [
         replace(
             pair, golden=pair.golden.then(choice.golden_steps), my=pair.my.then(choice.my_steps)

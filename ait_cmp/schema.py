@@ -138,6 +138,7 @@ class Config:
     tokens: str | None = None
     data_ids: Any = None
     dry_run: bool = False
+    allowed_roots: Any = None
     fail_on: FailOn = FailOn.any
     log_level: LogLevel = LogLevel.info
     mapping: MappingConfig = MISSING

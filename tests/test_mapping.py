@@ -148,9 +148,16 @@ def test_unreadable_metadata_is_a_usage_error(content: str, tmp_path: Path) -> N
 
 def test_metadata_that_is_no_text_is_a_usage_error(tmp_path: Path) -> None:
     golden_tensor = dump(tmp_path, "")
-    (golden_tensor / "metadata.json").write_bytes(b'{"\xff": {}}')
+    (golden_tensor / "metadata.json").write_bytes(b"\xff\xfe\x00{")
     with pytest.raises(UsageError, match=r"metadata\.json"):
         pairs_of(golden_tensor)
+
+
+def test_metadata_that_is_no_file_is_a_usage_error(tmp_path: Path) -> None:
+    (tmp_path / "golden_tensor").mkdir()
+    os.mkfifo(tmp_path / "golden_tensor" / "metadata.json")  # to open it could wait for ever
+    with pytest.raises(UsageError, match="a FIFO, not a regular file"):
+        pairs_of(tmp_path)
 
 
 # -- where the tensors are found
@@ -367,6 +374,10 @@ MALFORMED: list[tuple[str, int | None, str]] = [
     ('{"1": ["g", 2]}', 1, "golden_path, my_path"),
     ('{"1": ["g", null]}', 1, "golden_path, my_path"),
     ('{"1": ["", "m"]}', 1, "golden_path, my_path"),
+    ('{"1": [' + "9" * 5000 + ', "m"]}', 1, "golden_path, my_path"),  # too long for an int
+    ('{"1": [NaN, Infinity]}', 1, "golden_path, my_path"),
+    ('{"1": ' + "[" * 50_000 + "]" * 50_000 + "}", 1, "golden_path, my_path"),  # and for the stack
+    ('{"1": ["' + "g" * 5000 + '", "m"]}', 1, "golden_path, my_path"),  # longer than a path
 ]
 
 
@@ -383,6 +394,30 @@ def test_a_malformed_entry_is_an_error_and_others_survive(
     assert pairs["bad"].token_id == token
     assert reasons([pairs["bad"]]) == [Reason.ENTRY_MALFORMED]
     assert words in str(pairs["bad"].error)
+
+
+def test_a_name_of_megabytes_is_one_error_row(tmp_path: Path) -> None:
+    metadata = {"x" * 2_000_000: {"0": ["g", "m"], "1": ["g", "m"]}, "y": {"0": ["g", "m"]}}
+    long, short, longer = pairs_of(dump(tmp_path, metadata))
+    assert reasons([long, longer]) == [Reason.ENTRY_MALFORMED] * 2
+    assert len(long.data_id) < 100
+    assert short.data_id == "y"
+
+
+@pytest.mark.parametrize("path", ["\ud800", "a\0b", "x" * 4000, "/".join(["d"] * 2000), "\x1b[2J"])
+def test_paths_that_no_file_has_are_missing(path: str, tmp_path: Path) -> None:
+    golden_tensor = dump(tmp_path, {"x": {"0": [path, path]}})
+    (tmp_path / "root").mkdir()
+    for my_path in (None, tmp_path / "root"):
+        assert reasons(pairs_of(golden_tensor, my_path)) == [Reason.GOLDEN_MISSING]
+
+
+def test_a_path_that_is_no_utf_8_hides_no_other(tmp_path: Path) -> None:
+    golden_tensor = dump(tmp_path, {})
+    (golden_tensor / "metadata.json").write_bytes(
+        b'{"x": {"0": ["\xff.pth", "m"]}, "y": {"0": ["g", "m"]}}'
+    )
+    assert reasons(pairs_of(golden_tensor)) == [Reason.GOLDEN_MISSING] * 2
 
 
 @pytest.mark.parametrize(

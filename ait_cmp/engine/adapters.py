@@ -71,7 +71,7 @@ def _viewed(source: Source, step: Step) -> Source:
     view = VIEWS[step.name]
     if type(source) is Source:
         # A view need not begin where its file's data do.
-        return replace(source, array=view(source.array, step), offset=None)
+        return replace(source, array=view(source.array, step), file=None)
     # The same view of memory that is never touched tells where its elements lie in the source.
     strides = np.cumprod((1, *source.shape[:0:-1]))[::-1] if source.shape else ()
     flat = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), source.shape, tuple(strides))

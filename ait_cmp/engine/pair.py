@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +18,7 @@ from ait_cmp.engine.kernel import widen
 from ait_cmp.engine.source import Source, split_name
 from ait_cmp.engine.stats import Stats
 from ait_cmp.errors import PairError, Reason, os_reason
+from ait_cmp.files import confined_to
 from ait_cmp.location import Location
 
 __all__ = [
@@ -50,7 +53,8 @@ class Wanted:
 class Request:
     """Two locations to compare, or the elements [start, stop) of them; plain data, so that it
     can go to another process. `mapped` says whether files are mapped or read, `size` how many
-    bytes the files had when the work was planned."""
+    bytes the files had when the work was planned, `roots` where files may be opened (None:
+    anywhere)."""
 
     golden: Location
     my: Location
@@ -58,6 +62,7 @@ class Request:
     size: int = 0
     span: tuple[int, int] | None = None
     mapped: bool = True
+    roots: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +106,44 @@ class Measured:
 
 def measure(request: Request) -> Measured:
     """Compare the pair, or the range, of `request`."""
-    measured = _measure(request)
-    if measured.error is not None and _has_shrunk(request):
+    with confined_to(request.roots):
+        measured = _measure(request)
+    if measured.error is None:
+        return measured
+    if _has_shrunk(request):
         sentence = f"{request.golden} or {request.my} was truncated after the compare began"
         return replace(measured, error=PairError(Reason.IN_TRUNCATED, f"{sentence}; dump it again"))
-    return measured
+    return replace(measured, error=_dated(measured.error, request))
+
+
+def _dated(error: PairError, request: Request) -> PairError:
+    """`error`, saying so where its file is so new that it may still be written."""
+    if not str(error.reason).endswith(_UNFINISHED):
+        return error
+    for path in _paths(request):
+        try:
+            age = time.time() - os.stat(path).st_mtime
+        except (OSError, ValueError):
+            continue
+        if 0 <= age < _RECENT and path in error.sentence:
+            return PairError(
+                error.reason,
+                f"{error.sentence} ({path} was written {age:.0f} s ago: if the dump still runs, "
+                "wait for its end)",
+            )
+    return error
 
 
 def _measure(request: Request) -> Measured:
+    before = _location_states(request)
     golden, golden_error = _open(request.golden, request.mapped, "golden", Reason.GOLDEN_MISSING)
     my, my_error = _open(request.my, request.mapped, "my", Reason.MY_MISSING)
     if not golden or not my:
         return Measured(_first_info(golden), _first_info(my), error=golden_error or my_error)
     try:
         files = _states(*golden, *my)
+        if not before <= set(files):
+            raise PairError(Reason.IN_CHANGED, _CHANGED.format(request.golden, request.my))
         measured = measure_sources(
             golden=_adapted(golden, request.golden, golden=golden, my=my),
             my=_adapted(my, request.my, golden=golden, my=my),
@@ -140,6 +169,9 @@ def _adapted(
         raise PairError(exc.reason, sentence) from exc
 
 
+# What a file that is half written is taken for, and for how many seconds one may be.
+_UNFINISHED = ("_TRUNCATED", "_MALFORMED", "_INCONSISTENT", "_TRAILING", "_CHANGED")
+_RECENT = 60
 _CHANGED = "{} or {} changed while it was read; wait until the dump is complete and compare again"
 
 
@@ -160,11 +192,23 @@ def measure_sources(
 
 def file_bytes(request: Request) -> int | None:
     """The bytes of all files of `request`; None where one is not there."""
-    files = (*request.golden.files, *request.my.files)
     try:
-        return sum(os.stat(split_name(file)[0]).st_size for file in files)
-    except OSError:
+        return sum(os.stat(path).st_size for path in _paths(request))
+    except (OSError, ValueError):
         return None
+
+
+def _location_states(request: Request) -> set[FileState]:
+    """The files of `request` as they are before they are opened; those that are not there apart."""
+    states = set()
+    for path in _paths(request):
+        with contextlib.suppress(OSError, ValueError):
+            states.add(file_state(path))
+    return states
+
+
+def _paths(request: Request) -> list[str]:
+    return [str(split_name(file)[0]) for file in (*request.golden.files, *request.my.files)]
 
 
 def _has_shrunk(request: Request) -> bool:
@@ -174,7 +218,8 @@ def _has_shrunk(request: Request) -> bool:
 
 def spans(request: Request) -> list[tuple[int, int]]:
     """The ranges of the pair of `request`, from its headers alone. Raises as opening does."""
-    golden, _ = align(golden=open_location(request.golden), my=open_location(request.my))
+    with confined_to(request.roots):
+        golden, _ = align(golden=open_location(request.golden), my=open_location(request.my))
     return list(ranges(golden.elements))
 
 

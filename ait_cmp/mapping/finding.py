@@ -5,11 +5,29 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from ait_cmp.engine.source import split_name
-from ait_cmp.errors import PairError, Reason
+from ait_cmp.errors import PairError, Reason, UsageError
+from ait_cmp.files import RegularFile
 
-__all__ = ["first_existing", "missing", "natural"]
+__all__ = ["first_existing", "missing", "natural", "read_mapping"]
+
+_FILE_LIMIT = 1 << 30  # bytes; some millions of entries
+
+
+def read_mapping(path: Path) -> bytes:
+    """All of a file that says who is compared with whom.
+
+    Raises UsageError for one that is too large or no regular file, OSError where there is none.
+    """
+    try:
+        file = RegularFile(path)
+        if file.size > _FILE_LIMIT:
+            raise UsageError(f"{path} has {file.size} bytes; at most {_FILE_LIMIT} are read")
+        return file.read(0, file.size)
+    except PairError as exc:
+        raise UsageError(exc.sentence) from exc
 
 
 def first_existing(candidates: Iterable[str | None]) -> tuple[str | None, list[str]]:

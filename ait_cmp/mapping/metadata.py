@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from ait_cmp.engine.source import split_name
 from ait_cmp.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.location import Location
 from ait_cmp.mapping.duplicates import duplicate, superseded
-from ait_cmp.mapping.finding import first_existing, missing, natural
+from ait_cmp.mapping.finding import first_existing, missing, natural, read_mapping
 from ait_cmp.mapping.selection import PathMap, Wish
 from ait_cmp.pair import Pair
 
@@ -30,6 +31,9 @@ _PLACES = (
     ("ait_dump/*/golden_tensor/metadata.json", "ait_dump/tensors/*/golden_tensor/metadata.json"),
 )
 _TOKEN = re.compile(r"\d{1,18}", re.ASCII)
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
+_DEPTH = 8  # an entry has 3
+_TEXT_LIMIT = 4096  # characters; no path can be longer
 
 Finder = Callable[[str, Path], tuple[str | None, list[str]]]
 
@@ -115,11 +119,16 @@ def _entries(metadata: Path) -> Iterator[_Entry]:
 
 def _members(metadata: Path) -> _Object:
     try:
-        with open(metadata, encoding="utf-8") as file:
-            content = json.load(file, object_pairs_hook=_Object)
+        # One path that is no UTF-8 is an entry whose file is not there, not the end of all.
+        text = read_mapping(metadata).decode("utf-8", "surrogateescape")
     except OSError as exc:
         raise UsageError(f"{metadata} cannot be read: {os_reason(exc)}") from exc
-    except (ValueError, RecursionError) as exc:
+    try:
+        try:
+            content = _parsed(text)
+        except RecursionError:
+            content = _parsed(_shallow(text))
+    except ValueError as exc:
         raise UsageError(
             f"{metadata} is no metadata.json, nor a tensor file: it is no valid JSON ({exc})"
         ) from exc
@@ -128,13 +137,39 @@ def _members(metadata: Path) -> _Object:
     return content
 
 
+def _parsed(text: str) -> object:
+    # No number is wanted anywhere, and Python's ints refuse more than some thousand digits.
+    return json.loads(text, object_pairs_hook=_Object, parse_int=float)
+
+
+def _shallow(text: str) -> str:
+    """`text` without the contents of what is nested deeper than an entry can be."""
+    kept, start, depth = [], 0, 0
+    for token in _STRING_OR_BRACKET.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth == _DEPTH:
+                kept.append(text[start : token.end()])
+        elif token[0] in "]}":
+            if depth == _DEPTH:
+                start = token.start()
+            depth -= 1
+    if depth < _DEPTH:  # else it is cut off in there, and no JSON
+        kept.append(text[start:])
+    return "".join(kept)
+
+
 def _entry(metadata: Path, data_id: str, token: str, paths: object) -> _Entry:
     if not _TOKEN.fullmatch(token):
-        return _malformed(metadata, data_id, None, f"its token_id {token!r} is no whole number")
+        shown = reprlib.repr(token)
+        return _malformed(metadata, data_id, None, f"its token_id {shown} is no whole number")
+    if len(data_id) > _TEXT_LIMIT:
+        why = f"its name has {len(data_id)} characters; at most {_TEXT_LIMIT} are taken"
+        return _malformed(metadata, f"{data_id[:40]}…", int(token), why)
     match paths:
         case _Object():
             pass
-        case [str(golden), str(my)] if golden and my:
+        case [str(golden), str(my)] if golden and my and max(len(golden), len(my)) <= _TEXT_LIMIT:
             return _Entry(data_id, int(token), golden, my)
     return _malformed(
         metadata, data_id, int(token), f"token {token} is no list [golden_path, my_path]"
@@ -142,7 +177,7 @@ def _entry(metadata: Path, data_id: str, token: str, paths: object) -> _Entry:
 
 
 def _malformed(metadata: Path, data_id: str, token_id: int | None, why: str) -> _Entry:
-    sentence = f"the entry {data_id!r} of {metadata} is malformed: {why}; dump it again"
+    sentence = f"the entry {reprlib.repr(data_id)} of {metadata} is malformed: {why}; dump it again"
     return _Entry(data_id, token_id, error=PairError(Reason.ENTRY_MALFORMED, sentence))
 
 

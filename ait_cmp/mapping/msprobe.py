@@ -15,7 +15,7 @@ from typing import Any
 
 from ait_cmp.engine.source import SOURCES
 from ait_cmp.errors import UsageError, os_reason
-from ait_cmp.mapping.finding import natural
+from ait_cmp.mapping.finding import natural, read_mapping
 from ait_cmp.mapping.listing import Listed, Run, numbered
 
 __all__ = ["msprobe_runs"]
@@ -77,7 +77,7 @@ def _tensors(file: Path, step: int | None) -> list[Listed]:
 def _object(file: Path) -> dict[str, Any]:
     """A JSON object; an empty one where there is no such file."""
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(read_mapping(file))
     except FileNotFoundError:
         return {}
     except OSError as exc:

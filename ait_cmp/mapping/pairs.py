@@ -15,7 +15,7 @@ import yaml
 from ait_cmp.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.location import Location, parse_steps
 from ait_cmp.mapping.duplicates import duplicate, superseded
-from ait_cmp.mapping.finding import first_existing, missing
+from ait_cmp.mapping.finding import first_existing, missing, read_mapping
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.pair import Pair
 
@@ -66,7 +66,7 @@ def _key(pair: Pair) -> tuple[str, int | None] | None:
 
 def _entries(path: Path) -> list[_Entry]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_mapping(path).decode("utf-8-sig")
     except OSError as exc:
         raise UsageError(f"golden_path={path} cannot be read: {os_reason(exc)}") from exc
     except UnicodeDecodeError as exc:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ait_cmp.text import printable
 from ait_cmp.verdict import Status
 
 __all__ = ["show_summary", "track"]
@@ -66,14 +67,14 @@ def show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
     )
     dumps = rows["dump"].unique(maintain_order=True).to_list()
     if len(dumps) > 1:
-        console.print(f"{len(dumps)} dumps: {escape(', '.join(dumps))}")
+        console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")
     bad = rows.filter(pl.col("status") != Status.PASS)
     _show_divergences(console, rows)
     _show_first_error(console, rows)
     if len(bad) and worst:
         _show_worst(console, bad, worst)
     for path in paths:
-        console.print(f"report: {escape(str(path))}")
+        console.print(f"report: {_plain(str(path))}")
 
 
 def _show_divergences(console: Console, rows: pl.DataFrame) -> None:
@@ -82,14 +83,14 @@ def _show_divergences(console: Console, rows: pl.DataFrame) -> None:
     if not len(diverging):
         return
     first, *others = diverging.iter_rows(named=True)
-    console.print(f"[bold]it goes wrong {escape(first['first_divergence'])}[/]")
+    console.print(f"[bold]it goes wrong {_plain(first['first_divergence'])}[/]")
     if first["worst_index"]:
         console.print(
-            f"  worst element {escape(first['worst_index'])}: "
-            f"golden {first['worst_golden']}, my {first['worst_my']}"
+            f"  worst element {_plain(first['worst_index'])}: "
+            f"golden {_plain(first['worst_golden'])}, my {_plain(first['worst_my'])}"
         )
     if others:
-        names = [escape(_name(row)) for row in others[:_NAMED]]
+        names = [_plain(_name(row)) for row in others[:_NAMED]]
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         console.print(f"  then in {', '.join(names)}{more}")
     following = rows["follows"].is_not_null().sum()
@@ -101,7 +102,7 @@ def _show_first_error(console: Console, rows: pl.DataFrame) -> None:
     errors = _in_order(rows.filter(pl.col("status") == Status.ERROR))
     if len(errors):
         row = errors.row(0, named=True)
-        console.print(f"first not compared: {escape(_name(row))}: {escape(row['cmp_fail_reason'])}")
+        console.print(f"first not compared: {_plain(_name(row))}: {_plain(row['cmp_fail_reason'])}")
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
@@ -129,15 +130,20 @@ def _show_worst(console: Console, bad: pl.DataFrame, worst: int) -> None:
         table.add_column(heading, overflow="fold", no_wrap=heading not in ("data_id", "job"))
     for row in ranked.iter_rows(named=True):
         table.add_row(
-            *(escape(row[job]) for job in jobs),
+            *(_plain(row[job]) for job in jobs),
             "" if row["token_id"] is None else str(row["token_id"]),
-            escape(row["data_id"]),
+            _plain(row["data_id"]),
             f"[{_STYLES[row['status']]}]{row['status']}[/]",
             row["reason"],
             *("" if row[name] is None else f"{row[name]:.6g}" for name in _SHOWN),
-            escape(row["worst_index"] or ""),
+            _plain(row["worst_index"] or ""),
         )
     console.print(table)
+
+
+def _plain(text: str) -> str:
+    """Text of others: no command to the terminal, no markup."""
+    return escape(printable(text))
 
 
 def _name(row: dict[str, object]) -> str:

@@ -6,14 +6,25 @@ from pathlib import Path
 
 import polars as pl
 
+from ait_cmp.text import for_spreadsheet
+
 __all__ = ["write_csv", "write_parquet"]
 
 
 def write_csv(frame: pl.DataFrame, path: Path) -> None:
-    """Numbers in full: the shortest text that reads back as the same float64."""
-    frame.write_csv(path)
+    """Numbers in full: the shortest text that reads back as the same float64.
+
+    Text is made safe to look at: see `for_spreadsheet`.
+    """
+    safe = [_safe(column) for column in frame if column.dtype == pl.String]
+    frame.with_columns(safe).write_csv(path)
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """The exact report, with true types."""
     frame.write_parquet(path)
+
+
+def _safe(column: pl.Series) -> pl.Series:
+    cells = [None if cell is None else for_spreadsheet(cell) for cell in column]
+    return pl.Series(column.name, cells, dtype=pl.String)
