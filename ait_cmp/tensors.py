@@ -37,7 +37,9 @@ def compact(tensor: torch.Tensor, *, argument: str) -> torch.Tensor:
 
 def raw_bytes(dense: torch.Tensor) -> memoryview:
     """The bytes of a compact tensor, without a copy."""
-    return memoryview(dense.reshape(-1).view(torch.uint8).numpy().data)
+    # Not reshape(-1): of one element it keeps a stride that is not 1, which no view can have.
+    flat = dense.as_strided((dense.numel(),), (1,))
+    return memoryview(flat.view(torch.uint8).numpy().data)
 
 
 def dtype_of(tensor: torch.Tensor, what: str) -> DType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import operator
@@ -9,6 +10,7 @@ import os
 import re
 import reprlib
 import threading
+import warnings
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -17,6 +19,7 @@ import torch
 from ait_cmp.dump.folder import claim
 from ait_cmp.dump.metadata import MetadataFile
 from ait_cmp.tensors import compact
+from ait_cmp.text import printable
 
 __all__ = ["dump_data"]
 
@@ -31,6 +34,8 @@ def dump_data(
     golden_data: torch.Tensor,
     my_path: str | os.PathLike[str],
     output_path: str | os.PathLike[str] = "./",
+    *,
+    strict: bool = False,
 ) -> None:
     """Save `golden_data` and map it to the tensor that the library dumps at `my_path`.
 
@@ -40,14 +45,35 @@ def dump_data(
     returns, tensor and entry are on record, however the process ends. Threads may call it
     together.
 
-    Raises TypeError or ValueError, naming the argument, for arguments that are wrong, and
-    OSError where the files cannot be written.
+    A dump that fails (disk full, no memory) warns once, with the reason, and the model goes
+    on; with `strict` it raises OSError, RuntimeError or MemoryError. A key that comes twice
+    warns once: the last tensor counts, and the report says so.
+
+    Raises TypeError or ValueError, naming the argument, for arguments that are wrong.
     """
     token, key = _token(token_id), _data_id(data_id)
     library_path = _path(my_path, "my_path")
     root = _path(output_path, "output_path")
-    dense = compact(golden_data, argument="golden_data")
-    _folder(root, golden_data.get_device()).save(token, key, dense, library_path)
+    try:
+        dense = compact(golden_data, argument="golden_data")
+        again = _folder(root, golden_data.get_device()).save(token, key, dense, library_path)
+    except (OSError, RuntimeError, MemoryError, ImportError) as exc:
+        # ImportError: nothing can be imported any more when the interpreter ends.
+        if strict:
+            raise
+        _warn_once(
+            "failed",
+            f"dump_data could not save {key!r} of token {token} to {root}: "
+            f"{str(exc).splitlines()[0] if str(exc) else type(exc).__name__}; the model goes on, "
+            "this tensor is missing, and further failures are not told (strict=True raises them)",
+        )
+        return
+    if again:
+        _warn_once(
+            "again",
+            f"dump_data got {key!r} of token {token} more than once; the last tensor counts, and "
+            "the report has an error row for each earlier one",
+        )
 
 
 class _DumpFolder:
@@ -61,21 +87,42 @@ class _DumpFolder:
         self._targets: set[int] = set()
         self._serial = itertools.count()
 
-    def save(self, token: int, data_id: str, dense: torch.Tensor, my_path: str) -> None:
+    def save(self, token: int, data_id: str, dense: torch.Tensor, my_path: str) -> bool:
+        """Save and record; whether this key came before."""
         folder = f"{self._path}/{token}"
         if token not in self._tokens:
             os.makedirs(folder, exist_ok=True)
             self._tokens.add(token)
         target = f"{folder}/{_file_name(data_id)}"
-        if self._is_new(target):
-            torch.save(dense, target)
-        else:
-            # Renamed when whole, so that a tensor that is recorded is never half there.
-            temporary = f"{folder}/.{next(self._serial)}.tmp"
-            torch.save(dense, temporary)
-            os.replace(temporary, target)
+        try:
+            again = self._write(dense, folder, target)
+        except (OSError, RuntimeError):
+            if os.path.isdir(folder):
+                raise
+            # Somebody deleted the folder, or moved it away: begin anew at the same place.
+            os.makedirs(folder, exist_ok=True)
+            again = self._write(dense, folder, target)
         with self._lock:
             self._metadata.add(data_id, token, target, my_path)
+        return again
+
+    def _write(self, dense: torch.Tensor, folder: str, target: str) -> bool:
+        """Save to `target`; whether there was, or is to be, another tensor of this name."""
+        new = self._is_new(target)
+        # Renamed when whole, so that a tensor that is recorded is never half there.
+        path = target if new else f"{folder}/.{next(self._serial)}.tmp"
+        try:
+            torch.save(dense, path)
+            if not new:
+                os.replace(path, target)
+        except BaseException:
+            # Half a tensor helps nobody, least of all on a full disk.
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            if new:
+                self._targets.discard(hash(target))
+            raise
+        return not new
 
     def _is_new(self, target: str) -> bool:
         """Whether nobody has begun to write `target`; hashes that collide only cost a rename."""
@@ -86,6 +133,15 @@ class _DumpFolder:
 
     def close(self) -> None:
         self._metadata.close()
+
+
+_warned: set[str] = set()
+
+
+def _warn_once(kind: str, sentence: str) -> None:
+    if kind not in _warned:
+        _warned.add(kind)
+        warnings.warn(printable(sentence), RuntimeWarning, stacklevel=3)
 
 
 _folders: dict[tuple[str, int], _DumpFolder] = {}
@@ -113,6 +169,7 @@ def _forget_parent() -> None:
     for folder in _folders.values():
         folder.close()
     _folders.clear()
+    _warned.clear()
 
 
 os.register_at_fork(after_in_child=_forget_parent)

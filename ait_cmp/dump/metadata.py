@@ -48,10 +48,14 @@ class MetadataFile:
         # Still set from a call that Ctrl-C or a full disk ended half-way: what is known of the
         # file may then be wrong, while the file itself is whole.
         interrupted, self._interrupted = self._interrupted, True
-        added = not interrupted and (
-            self._add_entry(data_id, entry)
-            if data_id in self._regions
-            else self._add_region(data_id, entry)
+        added = (
+            not interrupted
+            and self._is_in_place()
+            and (
+                self._add_entry(data_id, entry)
+                if data_id in self._regions
+                else self._add_region(data_id, entry)
+            )
         )
         if not added:
             self._rewrite(data_id, entry, self._recover() if interrupted else self._texts())
@@ -62,6 +66,13 @@ class MetadataFile:
         descriptor, self._file = self._file, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+    def _is_in_place(self) -> bool:
+        """Whether the open file is the one at its path, which may have been moved or deleted."""
+        try:
+            return os.path.samestat(os.fstat(self._file), os.stat(self._path))
+        except OSError:
+            return False
 
     def _add_entry(self, data_id: str, entry: bytes) -> bool:
         region, text = self._regions[data_id], b", " + entry
