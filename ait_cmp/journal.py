@@ -7,6 +7,7 @@ counts only while every file that it was measured from is in the same state.
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -59,7 +60,11 @@ class Journal:
             raise UsageError(
                 f"another compare is writing to {folder}; wait for it or choose another output=…"
             ) from exc
-        self._known = dict(self._read())
+        try:
+            self._known = dict(self._read())
+        except OSError as exc:
+            os.close(self._file)
+            raise _no_room(self.path, exc) from exc
 
     def __enter__(self) -> Self:
         return self
@@ -91,15 +96,19 @@ class Journal:
             if measured.error is None
         ]
         try:
-            os.write(self._file, "".join(lines).encode())
+            self._write("".join(lines))
         except OSError as exc:
-            raise ReportError(
-                f"{self.path} cannot be written: {os_reason(exc)}; free some space, then go on"
-            ) from exc
+            raise _no_room(self.path, exc) from exc
 
     def remove(self) -> None:
         """The report is written: nothing is left to go on from."""
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what it says stays true
+            self.path.unlink(missing_ok=True)
+
+    def _write(self, text: str) -> None:
+        content = text.encode()
+        while content:  # a disk that is nearly full takes a part
+            content = content[os.write(self._file, content) :]
 
     def _read(self) -> Iterator[tuple[str, Measured]]:
         content = os.pread(self._file, os.fstat(self._file).st_size, 0)
@@ -108,11 +117,15 @@ class Journal:
         texts = [line[9:] for line in whole if _line(line[9:]) == f"{line}\n"]
         if texts[:1] != [self._header]:
             os.ftruncate(self._file, 0)
-            os.write(self._file, _line(self._header).encode())
+            self._write(_line(self._header))
             return
         for text in texts[1:]:
             key, value = json.loads(text)
             yield key, _decode(value)
+
+
+def _no_room(path: Path, error: OSError) -> ReportError:
+    return ReportError(f"{path} cannot be written: {os_reason(error)}; free some space, then go on")
 
 
 def _line(text: str) -> str:

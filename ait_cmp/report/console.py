@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +21,7 @@ from ait_cmp.verdict import Status
 
 __all__ = ["show_summary", "track"]
 
+_LOGGER = logging.getLogger(__name__)
 T = TypeVar("T")
 _PLAIN_INTERVAL = 10.0  # seconds between progress lines where no bar can be drawn
 _SHOWN = {
@@ -56,7 +60,20 @@ def _track_plainly(console: Console, items: Iterable[T], total: int) -> Iterator
 
 
 def show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
-    """Counts, the first row that does not pass, the `worst` rows, where the report is."""
+    """Counts, the first row that does not pass, the `worst` rows, where the report is.
+
+    Where nobody can be shown anything (a closed pipe, a full disk), a warning says so.
+    """
+    try:
+        _show_summary(rows, paths, worst)
+        sys.stdout.flush()
+    except (OSError, SystemExit) as exc:  # SystemExit is how rich takes a closed pipe
+        # What is left in the buffer would fail again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _LOGGER.warning("the summary cannot be shown (%s); the report is written", exc)
+
+
+def _show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _FILE_WIDTH
