@@ -191,7 +191,9 @@ def _view(file: RegularFile, tensor: StoredTensor, content: _Content) -> Source:
             f"{path} holds torch.{tensor.dtype}, which cannot be compared; {hint}",
         )
     start, size = content.locate(tensor.storage)
-    elements = tensor.offset + reach(shape, tensor.strides)
+    # torch gives an empty view any offset.
+    offset = 0 if 0 in shape else tensor.offset
+    elements = offset + reach(shape, tensor.strides)
     if (
         size != _bytes(tensor.storage)
         or elements * dtype.itemsize > size
@@ -206,7 +208,7 @@ def _view(file: RegularFile, tensor: StoredTensor, content: _Content) -> Source:
         )
     stored = np.dtype(dtype.storage).newbyteorder(">" if content.big else "<")
     strides = [step * dtype.itemsize for step in tensor.strides]
-    offset = start + tensor.offset * dtype.itemsize
+    offset = start + offset * dtype.itemsize
     if tensor.negated:
         data = file.read(offset, reach(shape, strides, dtype.itemsize))
         negative = np.negative(np.frombuffer(data, stored)).astype(stored, copy=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import io
+import pickle
 import pickletools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,12 +130,14 @@ class _Machine:
     def run(self, file: io.BytesIO) -> object:
         """Carry the pickle out."""
         try:
-            for opcode, argument, _ in pickletools.genops(file):
-                carry_out = _OPCODES.get(opcode.name)
-                if carry_out is None:
-                    raise ValueError(f"the opcode {opcode.name}, which torch.save never writes")
-                carry_out(self, argument)
-            return self.pop()
+            while True:
+                code = file.read(1)
+                if code not in _BY_CODE:
+                    raise ValueError(f"the opcode {code!r}, which torch.save never writes")
+                read, carry_out = _BY_CODE[code]
+                carry_out(self, read(file))
+                if code == pickle.STOP:
+                    return self.pop()
         except (LookupError, TypeError, AttributeError) as exc:
             raise ValueError("a pickle that does not hold together") from exc
 
@@ -226,6 +229,25 @@ _OPCODES: dict[str, Callable[[_Machine, Any], object]] = {
     "REDUCE": _Machine.call,
     "BINPERSID": _Machine.storage,
     "BUILD": lambda machine, _: machine.pop(),  # the state of an object: no part of its values
+}
+
+
+def _reader(opcode: pickletools.OpcodeInfo) -> Callable[[io.BytesIO], Any]:
+    """What reads the argument of `opcode`."""
+    if opcode.name == "GLOBAL":
+        return _read_name  # the library's would warn of odd escapes in it
+    return opcode.arg.reader if opcode.arg else lambda file: None
+
+
+def _read_name(file: io.BytesIO) -> str:
+    module, name = file.readline().decode("ascii"), file.readline().decode("ascii")
+    return f"{module.strip()} {name.strip()}"
+
+
+_BY_CODE = {
+    opcode.code.encode("latin-1"): (_reader(opcode), _OPCODES[opcode.name])
+    for opcode in pickletools.opcodes
+    if opcode.name in _OPCODES
 }
 
 

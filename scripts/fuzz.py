@@ -1,0 +1,108 @@
+"""Coverage-guided fuzzing of what reads files of others.
+
+    pip install --group fuzz
+    python scripts/fuzz.py TARGET [-runs=N] [-max_total_time=SECONDS]
+
+TARGET is bin, npy, safetensors, pth or mapping. Only PairError and UsageError are answers; any
+other exception, signal or hang ends the run and leaves its input in tests/crashers, which the
+tests read from then on. The other arguments are libFuzzer's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["ait_cmp"]):
+    # The readers of the formats are else imported on first use, and not instrumented.
+    from ait_cmp.engine.source import atb, npy, open_source, pth, safetensors  # noqa: F401
+    from ait_cmp.errors import PairError, UsageError
+    from ait_cmp.mapping import MAPPINGS, PathMap
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from ait_cmp import write_bin
+
+CRASHERS = Path(__file__).resolve().parents[1] / "tests" / "crashers"
+LONGEST = 4096  # bytes of an input
+READ = 1000  # elements
+
+
+def read_tensor(path: Path) -> None:
+    """Open and read a tensor file."""
+    with contextlib.suppress(PairError):
+        source = open_source(str(path))
+        source.read(0, min(source.elements, READ))
+
+
+def read_mapping(path: Path) -> None:
+    """Read a metadata.json."""
+    with contextlib.suppress(UsageError):
+        MAPPINGS["metadata"](str(path), None, PathMap())
+
+
+def seeds(target: str, folder: Path) -> None:
+    """Write valid files to begin with."""
+    tensors = [torch.arange(6.0).reshape(2, 3), torch.tensor(True), torch.ones(3, 2).t()]
+    if target == "mapping":
+        (folder / "empty").write_text("{}")
+        (folder / "two").write_text('{"a": {"0": ["g.pth", "m.bin"], "1": ["g", "m"]}, "b": {}}')
+    # A checksum would keep the fuzzer out of the pickles.
+    torch.serialization.set_crc32_options(False)
+    for number, tensor in enumerate(tensors):
+        path = folder / f"{number}.{target}"
+        if target == "bin":
+            write_bin(path, tensor)
+        elif target == "npy":
+            np.save(path, tensor.numpy())
+        elif target == "safetensors":
+            save_file({"a": tensor.contiguous()}, path)
+        elif target == "pth":
+            torch.save(tensor, path)
+            torch.save({"a": tensor, "b": [1, None]}, folder / f"{number}.dict")
+            torch.save(tensor, folder / f"{number}.old", _use_new_zipfile_serialization=False)
+
+
+def main() -> None:
+    """Fuzz one target."""
+    target, *options = sys.argv[1:]
+    read = read_mapping if target == "mapping" else read_tensor
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
+    path = folder / ("metadata.json" if target == "mapping" else f"t.{target}")
+    for name in ("seeds", "found"):
+        (folder / name).mkdir()
+    seeds(target, folder / "seeds")
+    CRASHERS.mkdir(exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT)
+
+    def run(data: bytes) -> None:
+        os.ftruncate(file, 0)
+        os.pwrite(file, data, 0)
+        read(path)
+
+    arguments = [f"-max_len={LONGEST}", "-timeout=20", f"-artifact_prefix={CRASHERS}/{target}-"]
+    corpus = [option for option in options if not option.startswith("-")]
+    flags = [option for option in options if option.startswith("-")]
+    atheris.Setup(
+        [
+            sys.argv[0],
+            *arguments,
+            *flags,
+            *(corpus or [str(folder / "new")]),
+            str(folder / "seeds"),
+        ],
+        run,
+    )
+    (folder / "new").mkdir()
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
