@@ -21,6 +21,7 @@ from ait_cmp.comparison import Row
 from ait_cmp.errors import UsageError
 from ait_cmp.journal import Journal
 from ait_cmp.run import ExitStatus, Settings, judge_pairs, measure, select_pairs
+from ait_cmp.text import printable
 from ait_cmp.tolerances import write_tolerance
 from ait_cmp.verdict import Status, Tolerance
 
@@ -88,13 +89,13 @@ def _show(rows: Sequence[Row], path: Path) -> None:
     bad = [row for row in rows if row.verdict.status is not Status.PASS]
     print(f"{len(rows)} rows, {len(rows) - len(bad)} of which pass with what was learned")
     for row in bad[:_LISTED]:
-        print(f"  not {row.pair.name}: {row.verdict.sentence}")
+        print(printable(f"  not {row.pair.name}: {row.verdict.sentence}"))
     loud = [row for row in rows if (row.verdict.noise or 0.0) > _LOUD]
     if loud:
         worst = max(loud, key=lambda row: row.verdict.noise or 0.0)
         print(
-            f"{len(loud)} rows differ by more than {_LOUD:.0%} of golden, {worst.pair.name} most: "
-            "is this run really good?"
+            f"{len(loud)} rows differ by more than {_LOUD:.0%} of golden, "
+            f"{printable(worst.pair.name)} most: is this run really good?"
         )
     print(f"tolerance: {path}")
     print(f"use it: python -m ait_cmp golden_path=… output=… tolerance={path}")

@@ -13,6 +13,7 @@ from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.dump.request import LOG_LEVELS, TYPES, DumpRequest, id_list, name_list, range_list
 from ait_cmp.dump.summary import Summary, dumped_files, summarize
 from ait_cmp.errors import UsageError, os_reason
+from ait_cmp.text import printable
 
 __all__ = ["add_arguments", "dump", "main"]
 
@@ -167,7 +168,7 @@ def _report(summary: Summary, backend: str, status: int) -> None:
 
 
 def _say(sentence: str) -> None:
-    print(f"ait llm dump: {sentence}", file=sys.stderr)
+    print(f"ait llm dump: {printable(sentence)}", file=sys.stderr)
 
 
 def _switch(text: str) -> bool:
