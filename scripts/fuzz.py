@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["ait_cmp"]):
     # The readers of the formats are else imported on first use, and not instrumented.
     from ait_cmp.engine.source import atb, npy, open_source, pth, safetensors  # noqa: F401
     from ait_cmp.errors import PairError, UsageError
-    from ait_cmp.mapping import MAPPINGS, PathMap
+    from ait_cmp.mapping import MAPPINGS, Wish
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ def read_tensor(path: Path) -> None:
 def read_mapping(path: Path) -> None:
     """Read a metadata.json."""
     with contextlib.suppress(UsageError):
-        MAPPINGS["metadata"](str(path), None, PathMap())
+        MAPPINGS["metadata"](Wish(str(path)))
 
 
 def seeds(target: str, folder: Path) -> None:

@@ -26,6 +26,7 @@ from ait_cmp.comparison import Row
 from ait_cmp.engine.pair import Request, Wanted, measure
 from ait_cmp.engine.source import open_source
 from ait_cmp.errors import Reason
+from ait_cmp.location import Location
 from ait_cmp.report.columns import frame
 from tests.conftest import Dump
 from tests.faulty import Figures
@@ -138,7 +139,8 @@ def test_a_summary_that_nobody_can_read_costs_no_report(make_dump: Dump, tmp_pat
 
 
 def _measured(golden: Path, my: Path) -> tuple[Reason, str]:
-    error = measure(Request(str(golden), str(my), Wanted(2.0**-23), mapped=False)).error
+    sides = Location.of(str(golden)), Location.of(str(my))
+    error = measure(Request(*sides, Wanted(2.0**-23), mapped=False)).error
     assert error is not None
     return error.reason, error.sentence
 
@@ -205,5 +207,5 @@ def test_a_file_replaced_while_it_is_read_gives_no_mixture(
             os.replace(tmp_path / "new.npy", my)
         return source
 
-    monkeypatch.setattr("ait_cmp.engine.pair.open_source", replace)
+    monkeypatch.setattr("ait_cmp.engine.adapters.open_source", replace)
     assert _measured(golden, my)[0] is Reason.IN_CHANGED

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ait_cmp.engine.source import open_source
 from ait_cmp.errors import PairError, UsageError
-from ait_cmp.mapping import MAPPINGS, PathMap
+from ait_cmp.mapping import MAPPINGS, Wish
 from tests.hostile import (
     REBUILD,
     STORAGE,
@@ -154,4 +154,4 @@ MAPPING = st.dictionaries(st.sampled_from(["a", "b", "", "\0"]), TOKENS | VALUES
 def test_mapping(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "metadata.json").write_bytes(content)
     with contextlib.suppress(UsageError):
-        MAPPINGS["metadata"](str(tmp_path), None, PathMap())
+        MAPPINGS["metadata"](Wish(str(tmp_path)))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ait_cmp.location import Location
 from ait_cmp.pair import Pair
+from ait_cmp.text import printable
 
 __all__ = ["show_pairs"]
 
@@ -19,7 +20,7 @@ def show_pairs(pairs: Sequence[Pair]) -> None:
     }
     for side, root in roots.items():
         if root:
-            print(f"{side} is in {root}")
+            print(printable(f"{side} is in {root}"))
     several = len({pair.dump for pair in pairs}) > 1
     for pair in pairs:
         _show(pair, roots, several)
@@ -30,13 +31,13 @@ def show_pairs(pairs: Sequence[Pair]) -> None:
 def _show(pair: Pair, roots: dict[str, str], several: bool) -> None:
     token = "" if pair.token_id is None else f"token {pair.token_id} "
     dump = f" ({pair.dump})" if several else ""
-    print(_printable(f"{token}{pair.data_id}{dump}"))
+    print(printable(f"{token}{pair.data_id}{dump}"))
     for side, root in roots.items():
         location: Location = getattr(pair, side)
         if location.files:
-            print(_printable(f"  {side:6} {_below(location, root)}"))
+            print(printable(f"  {side:6} {_below(location, root)}"))
     if pair.error:
-        print(_printable(f"  {pair.error.reason}: {pair.error}"))
+        print(printable(f"  {pair.error.reason}: {pair.error}"))
 
 
 def _root(locations: Sequence[Location]) -> str:
@@ -49,8 +50,3 @@ def _root(locations: Sequence[Location]) -> str:
 def _below(location: Location, root: str) -> str:
     files = [os.path.relpath(file, root) if root else file for file in location.files]
     return str(Location(tuple(files), location.steps))
-
-
-def _printable(text: str) -> str:
-    """Text that any terminal takes: names of undecodable bytes as \\udcXX."""
-    return text.encode("utf-8", "backslashreplace").decode()
