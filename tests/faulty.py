@@ -87,11 +87,16 @@ def fail_writes(after: int, error: int, forever: bool) -> None:
     ctypes.CDLL(None).fail_writes(ctypes.c_long(after), error, int(forever))
 
 
+LAST_WRITE = 14  # by then a compare of 8 rows has written all
 FAULTS = {"ENOSPC": (errno.ENOSPC, True), "EIO": (errno.EIO, False)}
 
 
 def compare_writes(count: int, folder: Path) -> Figures:
-    """A compare whose N-th write fails, for every N up to `count`: the old report or the new."""
+    """A compare whose N-th write fails, for every N up to `count`: the old report or the new.
+
+    Of a few, the last N of those that are hit: the end of the journal, and the reports.
+    """
+    moments = range(1, count + 1) if count > LAST_WRITE else range(LAST_WRITE - count, LAST_WRITE)
     dump, out = make_dump(folder / "dump", 8, 100), folder / "out"
     assert forked(lambda: compare_into(out, dump, "data_ids=[0]")) == 0
     old = reports(out)
@@ -99,7 +104,7 @@ def compare_writes(count: int, folder: Path) -> Figures:
     new = reports(folder / "whole")
     figures = dict.fromkeys(("runs", "failed", "old_kept", "new_written", "finished_later"), 0)
     for error, forever in FAULTS.values():
-        for after in range(1, count + 1):
+        for after in moments:
             shutil.rmtree(out)
             out.mkdir()
             for name, content in zip(NAMES, old, strict=True):
