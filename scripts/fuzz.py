@@ -4,8 +4,8 @@
     python scripts/fuzz.py TARGET [-runs=N] [-max_total_time=SECONDS]
 
 TARGET is bin, npy, safetensors, pth or mapping. Only PairError and UsageError are answers; any
-other exception, signal or hang ends the run and leaves its input in tests/crashers, which the
-tests read from then on. The other arguments are libFuzzer's.
+other exception, signal or hang ends the run and leaves its input in build/crashers: give it a row
+in tests/hostile.py, with the code that it should get. The other arguments are libFuzzer's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 
 from ait_cmp import write_bin
 
-CRASHERS = Path(__file__).resolve().parents[1] / "tests" / "crashers"
+CRASHERS = Path(__file__).resolve().parents[1] / "build" / "crashers"
 LONGEST = 4096  # bytes of an input
 READ = 1000  # elements
 
@@ -79,7 +79,7 @@ def main() -> None:
     for name in ("seeds", "found"):
         (folder / name).mkdir()
     seeds(target, folder / "seeds")
-    CRASHERS.mkdir(exist_ok=True)
+    CRASHERS.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT)
 
     def run(data: bytes) -> None:
