@@ -44,6 +44,7 @@ class Background:
         self._sparse = sparse
         self._levels: list[float] = []
         self._of_data: dict[str, float] = {}
+        self._held: dict[str, float] = {}
         self._tiny_errors = 0
         self._coarse = False
 
@@ -54,6 +55,7 @@ class Background:
         error = max(self._levels[-growth.window :], default=0.0)
         if subject.data_id in self._of_data:
             error = min(error, growth.history * self._of_data[subject.data_id])
+        error = min(error, self._held.get(subject.data_id, error))
         if self._sparse:
             error = max(error, min(growth.sparse * floor, growth.sparse_most))
         error = min(error, growth.most)
@@ -70,6 +72,11 @@ class Background:
             self._levels.append(evidence.level)
             self._tiny_errors += 0 < evidence.level < _PROVEN
             self._coarse |= evidence.level >= _PROVEN
+
+    def hold(self, subject: Subject, expected: Expectation) -> None:
+        """Expect no more of a data_id that diverged: what its error did to later rows, which
+        pass or not, must not explain it in the next token."""
+        self._held[subject.data_id] = expected.error
 
     def _grain(self, subject: Subject) -> float:
         proven = not self._coarse and self._tiny_errors >= self._growth.proof

@@ -73,6 +73,8 @@ def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
         if evidence and not findings:
             background.learn(case.subject, evidence)
         follows, divergence = divergences.place(case, findings, expected) if findings else ("", "")
+        if divergence and expected:
+            background.hold(case.subject, expected)
         verdicts.append(
             Verdict(
                 Status.FAIL if findings else Status.PASS,
