@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from ait_cmp.engine.kernel import slots
-from ait_cmp.engine.kernel.arguments import Grid, Limits, Results, Room, Storage, Tables
+from ait_cmp.engine.kernel.arguments import COARSE, Grid, Limits, Results, Room, Storage, Tables
 from ait_cmp.engine.kernel.blocks import (
     add_sums,
     add_worst,
@@ -17,7 +17,7 @@ from ait_cmp.engine.kernel.blocks import (
     span,
     split,
 )
-from ait_cmp.engine.kernel.columns import fold_columns
+from ait_cmp.engine.kernel.columns import add_columns, fold_columns
 from ait_cmp.engine.kernel.flags import BLOCK, EXACT, Bytes, Doubles, Singles
 from ait_cmp.engine.kernel.load import convert, load32
 from ait_cmp.engine.kernel.singles import (
@@ -37,7 +37,7 @@ from ait_cmp.engine.kernel.slicing import (
     add_counts,
     add_each,
     add_runs,
-    add_top_and_columns,
+    add_top,
     is_plain,
     sum_runs,
 )
@@ -102,7 +102,11 @@ def add_narrow(
             )  # fmt: skip
             if plain and reach > 0.0:
                 add_runs(stop - start, first + start, grid, runs, tables)
-                add_top_and_columns(golden, my, first + start, largest, grid, tables)
+                if grid.shift < COARSE:
+                    add_columns(golden, my, first + start, grid, tables)
+                # A tie in float32 may hide a larger difference.
+                if largest > 0.0 and largest >= np.float32(abs(tables.top[0, -1])):
+                    add_top(golden, my, first + start, tables)
         if sliced:
             add_bits(golden_block, my_block, grid, tables)
             if not plain:
