@@ -62,8 +62,8 @@ def compare_dumps(
     golden_path: str | os.PathLike[str],
     my_path: str | os.PathLike[str] | None = None,
     path_map: Mapping[str, str] | None = None,
-    tokens: str | None = None,
-    data_ids: Sequence[str] | None = None,
+    tokens: str | int | None = None,
+    data_ids: str | Sequence[str] | None = None,
     mapping: str = "auto",
     tolerance: ToleranceLike = "dtype",
     metrics: str = "standard",
@@ -83,7 +83,7 @@ def compare_dumps(
                 None if my_path is None else os.fspath(my_path),
                 PathMap(dict(path_map or {})),
             ),
-            selection=Selection(None if tokens is None else parse_tokens(tokens), data_ids),
+            selection=_selection(tokens, data_ids),
             mapping=MappingChoice(one_of("mapping", mapping, MAPPINGS)),
             metrics=_metrics(metrics),
             epsilon=epsilon,
@@ -98,6 +98,11 @@ def compare_dumps(
         with Journal(settings.output, settings.wanted) as journal:
             measured = measure(pairs, settings, journal)
         return RunComparison(tuple(judge_pairs(pairs, measured, settings)))
+
+
+def _selection(tokens: str | int | None, data_ids: str | Sequence[str] | None) -> Selection:
+    globs = [data_ids] if isinstance(data_ids, str) else data_ids
+    return Selection(None if tokens is None else parse_tokens(str(tokens)), globs)
 
 
 def _metrics(definition: str) -> MetricChoice:

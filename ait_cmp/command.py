@@ -35,7 +35,7 @@ _USAGE, _NO_REPORT, _INTERRUPTED = 2, 4, 130
 _WITHOUT_REPORT = (_USAGE, _NO_REPORT, _INTERRUPTED)
 # Hydra's options that take a value, which may look like an override.
 _BAD_SYNTAX = re.compile(
-    "mismatched input|token recognition|no viable|extraneous input|missing EQUAL"
+    "mismatched input|Unknown function|token recognition|no viable|extraneous input|missing EQUAL"
 )
 _NO_OPTION = re.compile(
     r"Could not find '([^']+)'\s+Available options in '([^']+)':\n((?:\t.+\n)*)"
@@ -69,13 +69,13 @@ def main(argv: Sequence[str] | None = None, work: Work | None = None) -> int:
 
     `work` is what is done with the settings of each job; the default is to compare.
     """
-    arguments = _options_first(list(sys.argv[1:] if argv is None else argv))
     statuses: list[int] = []
     ConfigStore.instance().store(name="schema", node=Config)
     command = hydra.main(
         version_base="1.3", config_path=str(config_folder()), config_name="config"
     )(lambda config: statuses.append(_job(config, work)))
     try:
+        arguments = _options_first(list(sys.argv[1:] if argv is None else argv))
         with _hydra_environment(_with_tolerance_file(arguments)):
             command()
     except KeyboardInterrupt:
@@ -189,6 +189,8 @@ def _options_first(arguments: list[str]) -> list[str]:
         if argument in _VALUE_OPTIONS:
             options += [argument, *([value] if (value := next(rest, None)) is not None else [])]
         else:
+            if "=" not in argument and os.path.exists(argument):
+                raise UsageError(f"{argument} is no setting; write golden_path={argument}")
             (options if argument.startswith("-") else overrides).append(argument)
     return options + overrides
 

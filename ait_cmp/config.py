@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,14 @@ from ait_cmp.metrics import DEFINITIONS
 from ait_cmp.report import REPORTS
 from ait_cmp.run import MappingChoice, Settings
 from ait_cmp.schema import (
+    GROUPS,
     Config,
     ExecutorConfig,
     FailOn,
     MappingConfig,
     MappingRuleConfig,
     MetricsConfig,
+    setting_names,
     unknown_setting,
 )
 from ait_cmp.tokens import parse_tokens
@@ -44,7 +45,9 @@ def resolve(config: DictConfig) -> Settings:
     except OmegaConfBaseException as exc:
         raise UsageError(f"{exc.full_key}: {str(exc).splitlines()[0]}") from exc
     assert isinstance(values, Config)
-    unknown = sorted(set(map(str, config)) - {one.name for one in fields(Config)})
+    given = {str(key) for key in config}
+    given |= {f"{group}.{key}" for group in GROUPS for key in config[group]}
+    unknown = sorted(given - set(setting_names()))
     if unknown:
         raise UsageError(unknown_setting(unknown[0]))
     if not values.golden_path:

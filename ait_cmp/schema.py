@@ -7,6 +7,7 @@ imported.
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from pathlib import Path
@@ -25,6 +26,7 @@ __all__ = [
     "RuleConfig",
     "ToleranceConfig",
     "config_folder",
+    "setting_names",
     "unknown_setting",
 ]
 
@@ -148,6 +150,15 @@ class Config:
     report: ReportConfig = MISSING
 
 
+GROUPS: dict[str, type[Any]] = {
+    "mapping": MappingConfig,
+    "metrics": MetricsConfig,
+    "tolerance": ToleranceConfig,
+    "executor": ExecutorConfig,
+    "report": ReportConfig,
+}
+
+
 def config_folder() -> Path:
     """Where `conf/` is: inside an installed package, or beside it in a checkout."""
     package = Path(__file__).parent
@@ -157,9 +168,17 @@ def config_folder() -> Path:
 
 def unknown_setting(key: str) -> str:
     """The sentence for a key that the schema does not have."""
-    if "." in key:
+    if key.startswith(("tolerance.default.", "tolerance.growth.")):  # which a file may leave out
         return f"there is no setting {key!r}; to add it, write +{key}=…"
-    close = difflib.get_close_matches(key, [one.name for one in fields(Config)], n=1)
+    close = difflib.get_close_matches(key, list(setting_names()), n=1)
     if close:
         return f"there is no setting {key!r}; did you mean {close[0]!r}?"
     return f"there is no setting {key!r}; --help lists them all"
+
+
+def setting_names() -> Iterator[str]:
+    """Every setting, those of groups as `group.name`."""
+    for one in fields(Config):
+        yield one.name
+        if one.name in GROUPS:
+            yield from (f"{one.name}.{inner.name}" for inner in fields(GROUPS[one.name]))

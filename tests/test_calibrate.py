@@ -101,6 +101,7 @@ def test_in_python(make_dump: Dump) -> None:
         "6 rows: 5 pass, 1 fail, 0 error\n  it goes wrong from token 1 layer2.q on; "
     )
     assert compare_dumps(golden_path=dump, tokens="0").passed
+    assert len(compare_dumps(golden_path=dump, tokens=0, data_ids="layer1*").rows) == 1
     assert compare_dumps(golden_path=dump, data_ids=["layer[01].q"]).divergences == []
     calibrate([f"golden_path={dump}", "output=report"])
     assert compare_dumps(golden_path=dump, tolerance=CALIBRATED)

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ait_cmp.errors import os_reason
 from ait_cmp.text import printable
 from ait_cmp.verdict import Status
 
@@ -70,7 +71,8 @@ def show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
     except (OSError, SystemExit) as exc:  # SystemExit is how rich takes a closed pipe
         # What is left in the buffer would fail again when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _LOGGER.warning("the summary cannot be shown (%s); the report is written", exc)
+        why = os_reason(exc) if isinstance(exc, OSError) else "nobody reads it"
+        _LOGGER.warning("the summary cannot be shown (%s); the report is written", why)
 
 
 def _show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
@@ -100,7 +102,8 @@ def _show_divergences(console: Console, rows: pl.DataFrame) -> None:
     if not len(diverging):
         return
     first, *others = diverging.iter_rows(named=True)
-    console.print(f"[bold]it goes wrong {_plain(first['first_divergence'])}[/]")
+    job = f"in job {_plain(first['job'])} " if first.get("job") else ""
+    console.print(f"[bold]it goes wrong {job}{_plain(first['first_divergence'])}[/]")
     if first["worst_index"]:
         console.print(
             f"  worst element {_plain(first['worst_index'])}: "
@@ -110,9 +113,9 @@ def _show_divergences(console: Console, rows: pl.DataFrame) -> None:
         names = [_plain(_name(row)) for row in others[:_NAMED]]
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         console.print(f"  then in {', '.join(names)}{more}")
-    following = rows["follows"].is_not_null().sum()
+    following = (rows["follows"].is_not_null() & rows["first_divergence"].is_null()).sum()
     if following:
-        console.print(f"  {following} failing rows come after it, as a consequence")
+        console.print(f"  {following} more failing rows only follow")
 
 
 def _show_first_error(console: Console, rows: pl.DataFrame) -> None:
