@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -224,6 +225,12 @@ def test_limits_hold_beside_growth_and_a_rule_may_stand_alone() -> None:
     scaled = [(golden, golden * 1.5)]
     assert _failing(_judge(scaled, replace(DTYPE, rules=(Rule({}),))))
     assert not _failing(_judge(scaled, replace(DTYPE, rules=(Rule({}, growth=False),))))
+
+
+@pytest.mark.parametrize("limits", [{"window": 0}, {"window": 2.5}, {"floor": 0.0, "sparse": 0.0}])
+def test_odd_numbers_of_growth_are_taken_at_their_word(limits: dict[str, Any]) -> None:
+    pairs = _run(torch.float32, 1.0, 1e-7)
+    assert len(_judge(pairs, replace(DTYPE, growth=Growth(**limits)))) == len(pairs)
 
 
 def test_noise_is_the_least_expected_error_that_passes() -> None:

@@ -27,6 +27,8 @@ _GRAINS = {
 # That of a float32 run which has shown that it does not use tf32: no error reached PROVEN.
 _FLOAT32_GRAIN, _PROVEN = 2.0**-18, 2.0**-17
 
+_LEAST = 1e-300  # errors are divided by E, and a tolerance may have a floor of 0
+
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
@@ -52,7 +54,8 @@ class Background:
         """E and its floor for this row."""
         growth = self._growth
         floor = growth.floor * max(self._grain(subject), growth.grain)
-        error = max(self._levels[-growth.window :], default=0.0)
+        recent = max(0, len(self._levels) - int(growth.window))
+        error = max(self._levels[recent:], default=0.0)
         if subject.data_id in self._of_data:
             error = min(error, growth.history * self._of_data[subject.data_id])
         error = min(error, self._held.get(subject.data_id, error))
@@ -62,7 +65,7 @@ class Background:
         if subject.data_id in growth.noise:
             calibrated = growth.margin * growth.noise[subject.data_id]
             error = calibrated if evidence.count >= growth.enough else max(error, calibrated)
-        return Expectation(max(error, floor), floor)
+        return Expectation(max(error, floor, _LEAST), floor)
 
     def learn(self, subject: Subject, evidence: Evidence) -> None:
         """Take a row that passed into account; one that failed must not raise E."""
