@@ -119,6 +119,8 @@ def _compare(config: DictConfig, work: Work | None, folder: Path | None) -> int:
         _LOGGER.setLevel(config.log_level.value)
         settings = resolve(config)
         if folder is not None:
+            if work is not None:  # it has no report to merge
+                raise UsageError("a calibration is of one run; leave out -m")
             if settings.dry_run:
                 raise UsageError("dry_run=true lists the pairs of one compare; leave out -m")
             # The merged report is made of the exact one.

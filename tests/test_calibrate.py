@@ -90,6 +90,11 @@ def test_what_cannot_be_calibrated_is_refused(
     assert not Path(CALIBRATED).exists()
 
 
+def test_a_sweep_is_refused(make_dump: Dump, capfd: pytest.CaptureFixture[str]) -> None:
+    assert calibrate(["-m", f"golden_path={make_dump()}", "output=report", "tokens=0,1"]) == 2
+    assert "leave out -m" in capfd.readouterr().err
+
+
 def test_in_python(make_dump: Dump) -> None:
     dump = _make_noisy(make_dump(), 0.2)
     result = compare_dumps(golden_path=dump)
