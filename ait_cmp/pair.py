@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ait_cmp.errors import PairError
 from ait_cmp.location import Location
+from ait_cmp.tokens import row_name
 
 __all__ = ["Pair"]
 
@@ -28,5 +29,5 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """What a person calls it: `token 3 layer2.q`."""
-        return self.data_id if self.token_id is None else f"token {self.token_id} {self.data_id}"
+        """What a person calls it."""
+        return row_name(self.data_id, self.token_id)

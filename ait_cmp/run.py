@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -150,9 +151,11 @@ def judge_pairs(
 ) -> list[Row]:
     """A row for each pair, in their order; each dump is a run of its own."""
     found = [measured.get(n) or Measured(error=pair.error) for n, pair in enumerate(pairs)]
+    dumps: dict[str, list[int]] = defaultdict(list)
+    for n, pair in enumerate(pairs):
+        dumps[pair.dump].append(n)
     rows: dict[int, Row] = {}
-    for dump in dict.fromkeys(pair.dump for pair in pairs):
-        numbers = [n for n, pair in enumerate(pairs) if pair.dump == dump]
+    for numbers in dumps.values():
         run_ = [(pairs[n], found[n]) for n in numbers]
         comparisons = conclude_run(run_, settings.tolerance, settings.metrics)
         rows.update(

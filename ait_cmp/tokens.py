@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ait_cmp.errors import UsageError
 
-__all__ = ["Tokens", "parse_tokens"]
+__all__ = ["Tokens", "parse_tokens", "row_name"]
 
 _PART = re.compile(r"(\d{1,18})(?:-(\d{1,18})(?:/(\d{1,18}))?)?", re.ASCII)
 
@@ -40,3 +40,8 @@ def _part(part: str, text: str) -> range:
     if last < first or step < 1:
         raise UsageError(f"tokens={text!r} has the empty range {part!r}; write FIRST-LAST upwards")
     return range(first, last + 1, step)
+
+
+def row_name(data_id: str, token_id: int | None) -> str:
+    """What a person calls a row: `token 3 layer2.q`."""
+    return data_id if token_id is None else f"token {token_id} {data_id}"

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from ait_cmp.errors import os_reason
 from ait_cmp.text import printable
+from ait_cmp.tokens import row_name
 from ait_cmp.verdict import Status
 
 __all__ = ["show_summary", "track"]
@@ -61,7 +62,7 @@ def _track_plainly(console: Console, items: Iterable[T], total: int) -> Iterator
 
 
 def show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
-    """Counts, the first row that does not pass, the `worst` rows, where the report is.
+    """Counts, where it went wrong first, the `worst` rows, where the report is.
 
     Where nobody can be shown anything (a closed pipe, a full disk), a warning says so.
     """
@@ -110,7 +111,7 @@ def _show_divergences(console: Console, rows: pl.DataFrame) -> None:
             f"golden {_plain(first['worst_golden'])}, my {_plain(first['worst_my'])}"
         )
     if others:
-        names = [_plain(_name(row)) for row in others[:_NAMED]]
+        names = [_plain(row_name(row["data_id"], row["token_id"])) for row in others[:_NAMED]]
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         console.print(f"  then in {', '.join(names)}{more}")
     following = (rows["follows"].is_not_null() & rows["first_divergence"].is_null()).sum()
@@ -122,7 +123,8 @@ def _show_first_error(console: Console, rows: pl.DataFrame) -> None:
     errors = _in_order(rows.filter(pl.col("status") == Status.ERROR))
     if len(errors):
         row = errors.row(0, named=True)
-        console.print(f"first not compared: {_plain(_name(row))}: {_plain(row['cmp_fail_reason'])}")
+        name = row_name(row["data_id"], row["token_id"])
+        console.print(f"first not compared: {_plain(name)}: {_plain(row['cmp_fail_reason'])}")
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
@@ -164,8 +166,3 @@ def _show_worst(console: Console, bad: pl.DataFrame, worst: int) -> None:
 def _plain(text: str) -> str:
     """Text of others: no command to the terminal, no markup."""
     return escape(printable(text))
-
-
-def _name(row: dict[str, object]) -> str:
-    token = "" if row["token_id"] is None else f"token {row['token_id']} "
-    return f"{token}{row['data_id']}"

@@ -9,7 +9,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from ait_cmp.dtypes import DType, coarser
-from ait_cmp.tokens import Tokens
+from ait_cmp.tokens import Tokens, row_name
 
 __all__ = ["Growth", "Limit", "NonFinite", "Rule", "Subject", "Tolerance"]
 
@@ -56,7 +56,7 @@ class Subject:
         return self.golden.is_floating and self.my.is_floating
 
     def __str__(self) -> str:
-        return self.data_id if self.token_id is None else f"token {self.token_id} {self.data_id}"
+        return row_name(self.data_id, self.token_id)
 
 
 @dataclass(frozen=True, slots=True)

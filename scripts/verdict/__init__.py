@@ -1,1 +1,1 @@
-"""The benchmark of verdicts, and the reference rule that it measures."""
+"""The models and the faults of the benchmark of verdicts."""
