@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ait_cmp.api import compare, compare_dumps
     from ait_cmp.atb import write_bin
-    from ait_cmp.comparison import Comparison, RunComparison
     from ait_cmp.dump.data import dump_data
     from ait_cmp.dump.hooks import dump_modules
-    from ait_cmp.errors import AitCmpError, PairError, Reason, ReportError, UsageError
-    from ait_cmp.verdict import Growth, Limit, Rule, Tolerance
+    from ait_cmp.judging import Growth, Limit, Rule, Tolerance
+    from ait_cmp.judging.comparison import Comparison, RunComparison
+    from ait_cmp.values.errors import AitCmpError, PairError, Reason, ReportError, UsageError
 
 __version__ = "0.1.0"
 
 # Imported on first use: a model script that only dumps should pay for nothing else.
 _HOMES = {
-    "AitCmpError": "errors",
-    "Comparison": "comparison",
-    "Growth": "verdict",
-    "Limit": "verdict",
-    "PairError": "errors",
-    "Reason": "errors",
-    "ReportError": "errors",
-    "Rule": "verdict",
-    "RunComparison": "comparison",
-    "Tolerance": "verdict",
-    "UsageError": "errors",
+    "AitCmpError": "values.errors",
+    "Comparison": "judging.comparison",
+    "Growth": "judging",
+    "Limit": "judging",
+    "PairError": "values.errors",
+    "Reason": "values.errors",
+    "ReportError": "values.errors",
+    "Rule": "judging",
+    "RunComparison": "judging.comparison",
+    "Tolerance": "judging",
+    "UsageError": "values.errors",
     "compare": "api",
     "compare_dumps": "api",
     "dump_data": "dump.data",

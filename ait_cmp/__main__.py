@@ -11,7 +11,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with the arguments `argv` (default: the process's); its exit status."""
     try:
-        from ait_cmp.command import main as command
+        from ait_cmp.commands.command_line import main as command
 
         return command(argv)
     except KeyboardInterrupt:

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from ait_cmp.__main__ import main as compare
-from ait_cmp.dump.command import add_arguments as add_dump_arguments
-from ait_cmp.dump.command import dump
-from ait_cmp.overrides import quoted
+from ait_cmp.commands.dump import add_arguments as add_dump_arguments
+from ait_cmp.commands.dump import dump
+from ait_cmp.values.overrides import quoted
 
 __all__ = ["main"]
 

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from ait_cmp.comparison import Comparison, MetricChoice, RunComparison, conclude
-from ait_cmp.engine.pair import Wanted, measure_sources
-from ait_cmp.engine.source import Source
-from ait_cmp.engine.source.npy import from_array
-from ait_cmp.errors import UsageError
-from ait_cmp.executor import EXECUTORS, Limits
-from ait_cmp.journal import Journal
+from ait_cmp.commands.compare import MappingChoice, Settings, judge_pairs, measure, select_pairs
+from ait_cmp.engine.measure import Wanted, measure_sources
+from ait_cmp.judging import Limit, Tolerance
+from ait_cmp.judging.comparison import Comparison, MetricChoice, RunComparison, conclude
+from ait_cmp.judging.metrics import DEFINITIONS, METRICS
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
-from ait_cmp.metrics import DEFINITIONS, METRICS
-from ait_cmp.run import MappingChoice, Settings, judge_pairs, measure, select_pairs
+from ait_cmp.measuring.executor import EXECUTORS, Limits
+from ait_cmp.measuring.store import Journal
+from ait_cmp.settings.tolerances import load_tolerance, one_of
+from ait_cmp.source import Source
+from ait_cmp.source.npy import from_array
 from ait_cmp.tensors import as_array
-from ait_cmp.tokens import parse_tokens
-from ait_cmp.tolerances import load_tolerance, one_of
-from ait_cmp.verdict import Limit, Tolerance
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.tokens import parse_tokens
 
 __all__ = ["compare", "compare_dumps"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ait_cmp.errors import PairError, Reason
-from ait_cmp.files import RegularFile
+from ait_cmp.files.regular import RegularFile
+from ait_cmp.values.errors import PairError, Reason
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from ait_cmp.dtypes import DTYPES, DType
-from ait_cmp.errors import PairError, Reason
+from ait_cmp.values.dtypes import DTYPES, DType
+from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["as_array", "compact", "dtype_of", "raw_bytes"]
 

@@ -27,10 +27,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ait_cmp import dump_data, write_bin
-from ait_cmp.engine.pair import Request, Wanted
-from ait_cmp.engine.plan import make_plan
-from ait_cmp.executor import EXECUTORS, Limits
-from ait_cmp.location import Location
+from ait_cmp.engine.measure import Request, Wanted
+from ait_cmp.measuring.executor import EXECUTORS, Limits
+from ait_cmp.measuring.plan import make_plan
+from ait_cmp.values.location import Location
 
 MIB = 1 << 20
 

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from naive_compare import naive_metrics
 
-from ait_cmp.dtypes import DTYPES, tolerances
 from ait_cmp.engine import Options, range_stats
-from ait_cmp.engine.source import Source
+from ait_cmp.source import Source
+from ait_cmp.values.dtypes import DTYPES, tolerances
 
 __all__ = ["Row", "kernel_rows"]
 

@@ -20,9 +20,9 @@ import atheris
 
 with atheris.instrument_imports(include=["ait_cmp"]):
     # The readers of the formats are else imported on first use, and not instrumented.
-    from ait_cmp.engine.source import atb, npy, open_source, pth, safetensors  # noqa: F401
-    from ait_cmp.errors import PairError, UsageError
     from ait_cmp.mapping import MAPPINGS, Wish
+    from ait_cmp.source import atb, npy, open_source, pth, safetensors  # noqa: F401
+    from ait_cmp.values.errors import PairError, UsageError
 
 import numpy as np
 import torch

@@ -53,12 +53,12 @@ from verdict.models import (
 )
 from verdict.models import Subject as Model
 
-from ait_cmp.dtypes import DTYPES, DType, coarser
-from ait_cmp.engine.pair import Wanted, measure_sources
-from ait_cmp.engine.source import Source
+from ait_cmp.engine.measure import Wanted, measure_sources
+from ait_cmp.judging import Case, Growth, Status, Subject, Tolerance, judge
+from ait_cmp.settings.tolerances import load_tolerance
+from ait_cmp.source import Source
 from ait_cmp.tensors import as_array
-from ait_cmp.tolerances import load_tolerance
-from ait_cmp.verdict import Case, Growth, Status, Subject, Tolerance, judge
+from ait_cmp.values.dtypes import DTYPES, DType, coarser
 
 HALVES = {"train": TRAIN, "held-out": HELD_OUT}
 RHO, SNR = 3.0, 20.0

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ait_cmp.engine.source import open_source
-from ait_cmp.errors import PairError
+from ait_cmp.source import open_source
+from ait_cmp.values.errors import PairError
 
 __all__ = ["MEMORY", "Answer", "answer_all"]
 

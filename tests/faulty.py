@@ -26,8 +26,8 @@ import torch
 
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main as compare
-from ait_cmp.engine.source import open_source
-from ait_cmp.executor import worker  # noqa: F401  what compiles or loads the kernels
+from ait_cmp.measuring.executor import worker  # noqa: F401  what compiles or loads the kernels
+from ait_cmp.source import open_source
 
 Figures = dict[str, int]
 JOURNAL = ".cmp_report.journal"

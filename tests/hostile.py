@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ait_cmp.errors import Reason
+from ait_cmp.values.errors import Reason
 from tests.answering import answer_all
 
 __all__ = ["CORPUS", "Case", "make_corpus"]

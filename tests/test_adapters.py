@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from ait_cmp import write_bin
 from ait_cmp.engine.adapters import JOINERS, VIEWS, adapt, open_files, open_location
-from ait_cmp.engine.pair import Request, Wanted, measure
-from ait_cmp.engine.source import Array, Source, open_source
-from ait_cmp.engine.source.npy import from_array
-from ait_cmp.errors import PairError, Reason
-from ait_cmp.location import NAMES, Location, parse_steps
+from ait_cmp.engine.measure import Request, Wanted, measure
+from ait_cmp.source import Array, Source, open_source
+from ait_cmp.source.npy import from_array
+from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.location import NAMES, Location, parse_steps
 from tests.test_atb import nz_file
 
 Whole = npt.NDArray[Any]

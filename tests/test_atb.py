@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from ait_cmp import write_bin
 from ait_cmp.atb import DTYPE_CODES
-from ait_cmp.dtypes import DTYPES
 from ait_cmp.engine import align
-from ait_cmp.engine.source import open_source
-from ait_cmp.engine.source.view import Source
-from ait_cmp.errors import PairError, Reason
+from ait_cmp.source import open_source
+from ait_cmp.source.view import Source
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import PairError, Reason
 
 SHAPES: list[tuple[int, ...]] = [(), (0,), (0, 3), (1,), (2, 3, 4)]
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "samples" / "atb"

@@ -10,8 +10,8 @@ import yaml
 
 from ait_cmp import compare_dumps, write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.calibrate import main as calibrate
-from ait_cmp.tolerances import load_tolerance
+from ait_cmp.commands.calibrate import main as calibrate
+from ait_cmp.settings.tolerances import load_tolerance
 from tests.conftest import Dump
 
 CALIBRATED = "report/tolerance/calibrated.yaml"

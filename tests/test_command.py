@@ -318,16 +318,16 @@ def test_a_job_that_raises_hides_no_other(
     make_dump: Dump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bug of ours in one job: its status counts, the others' rows are merged."""
-    import ait_cmp.run
+    import ait_cmp.commands.compare
 
-    working = ait_cmp.run.run
+    working = ait_cmp.commands.compare.run
 
-    def run(settings: ait_cmp.run.Settings) -> int:
+    def run(settings: ait_cmp.commands.compare.Settings) -> int:
         if settings.output.name == "0":
             raise RuntimeError("bug")
         return working(settings)
 
-    monkeypatch.setattr(ait_cmp.run, "run", run)
+    monkeypatch.setattr(ait_cmp.commands.compare, "run", run)
     assert main(["-m", f"golden_path={make_dump()}", "output=out", "tokens=0,1"]) == 4
     assert _report(tmp_path / "out")["token_id"].to_list() == [1, 1, 1]
 

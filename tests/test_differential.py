@@ -17,8 +17,8 @@ import safetensors.torch
 import torch
 
 from ait_cmp.atb import DTYPE_CODES
-from ait_cmp.dtypes import DTYPES
-from ait_cmp.engine.source import open_source
+from ait_cmp.source import open_source
+from ait_cmp.values.dtypes import DTYPES
 from tests.test_atb import foreign_reader
 from tests.test_sources import HOLDS, SAVERS, flat_bits, random_tensor
 

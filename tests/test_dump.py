@@ -22,11 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ait_cmp import dump_data
-from ait_cmp.dtypes import DTYPES
 from ait_cmp.dump import data as data_module
-from ait_cmp.dump.metadata import MetadataFile
-from ait_cmp.errors import Reason
+from ait_cmp.dump.metadata_file import MetadataFile
 from ait_cmp.mapping import MAPPINGS, Wish
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import Reason
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

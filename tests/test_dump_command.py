@@ -17,7 +17,7 @@ import pytest
 from ait_cmp.ait import main
 from ait_cmp.dump.elf import dynamic_symbols
 from ait_cmp.dump.request import DumpRequest, range_list
-from ait_cmp.errors import UsageError
+from ait_cmp.values.errors import UsageError
 from tests.dumps import ait_llm_dump
 
 PYTHON = shlex.quote(sys.executable)

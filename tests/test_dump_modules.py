@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import ait_cmp
 from ait_cmp import dump_modules
-from ait_cmp.errors import UsageError
+from ait_cmp.values.errors import UsageError
 from tests.dumps import calls, names, only_run, read_bin, run_folders
 
 

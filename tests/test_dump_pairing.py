@@ -17,11 +17,11 @@ import yaml
 
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.errors import Reason, UsageError
-from ait_cmp.journal import Journal
 from ait_cmp.mapping import MAPPINGS, PathMap, Wish
-from ait_cmp.mapping.rule import make_rule
-from ait_cmp.pair import Pair
+from ait_cmp.mapping.name_rule import make_rule
+from ait_cmp.measuring.store import Journal
+from ait_cmp.values.errors import Reason, UsageError
+from ait_cmp.values.pair import Pair
 from tests.test_mapping import keys, reasons, touch
 
 ONE = torch.ones(2, 3)

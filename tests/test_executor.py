@@ -18,11 +18,11 @@ import torch
 
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.engine.pair import Request, Wanted
-from ait_cmp.engine.plan import TASK_BYTES, TASK_PAIRS, make_plan
-from ait_cmp.executor import EXECUTORS, Limits
-from ait_cmp.executor.processes import worth_starting
-from ait_cmp.location import Location
+from ait_cmp.engine.measure import Request, Wanted
+from ait_cmp.measuring.executor import EXECUTORS, Limits
+from ait_cmp.measuring.executor.processes import worth_starting
+from ait_cmp.measuring.plan import TASK_BYTES, TASK_PAIRS, make_plan
+from ait_cmp.values.location import Location
 
 VICTIMS = (37, 101, 160)
 ROWS = 200

@@ -22,12 +22,12 @@ import torch
 
 from ait_cmp import write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.comparison import Row
-from ait_cmp.engine.pair import Request, Wanted, measure
-from ait_cmp.engine.source import open_source
-from ait_cmp.errors import Reason
-from ait_cmp.location import Location
+from ait_cmp.engine.measure import Request, Wanted, measure
+from ait_cmp.judging.comparison import Row
 from ait_cmp.report.columns import frame
+from ait_cmp.source import open_source
+from ait_cmp.values.errors import Reason
+from ait_cmp.values.location import Location
 from tests.conftest import Dump
 from tests.faulty import Figures
 
@@ -117,7 +117,7 @@ def test_an_output_that_vanishes_is_made_again(
         shutil.rmtree(tmp_path / "out")
         return frame(rows)
 
-    monkeypatch.setattr("ait_cmp.run.frame", vanish)
+    monkeypatch.setattr("ait_cmp.commands.compare.frame", vanish)
     assert main([f"golden_path={make_dump()}", "output=out"]) == 0
     assert len(pl.read_parquet(tmp_path / "out" / "cmp_report.parquet")) == 6
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ait_cmp.comparison import MetricChoice, conclude_run
-from ait_cmp.engine.pair import Wanted, measure_sources
-from ait_cmp.engine.source import Source
-from ait_cmp.location import Location
-from ait_cmp.pair import Pair
+from ait_cmp.engine.measure import Wanted, measure_sources
+from ait_cmp.judging import Growth, Limit, Rule, Status, Tolerance, Verdict
+from ait_cmp.judging.comparison import MetricChoice, conclude_run
+from ait_cmp.settings.tolerances import load_tolerance
+from ait_cmp.source import Source
 from ait_cmp.tensors import as_array
-from ait_cmp.tolerances import load_tolerance
-from ait_cmp.verdict import Growth, Limit, Rule, Status, Tolerance, Verdict
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
 
 LAYERS, TOKENS = 40, 2
 FAULTY = 57  # a row amid the second token

@@ -14,7 +14,7 @@ import torch
 
 from ait_cmp import write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.text import for_spreadsheet, printable
+from ait_cmp.values.text import for_spreadsheet, printable
 from tests.answering import MEMORY, answer_all
 from tests.hostile import make_corpus
 

@@ -16,10 +16,10 @@ import torch
 
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.engine.pair import Request, Wanted, measure
-from ait_cmp.errors import UsageError
-from ait_cmp.journal import Journal
-from ait_cmp.location import Location
+from ait_cmp.engine.measure import Request, Wanted, measure
+from ait_cmp.measuring.store import Journal
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.location import Location
 
 WANTED = Wanted(2.0**-23)
 
@@ -144,5 +144,6 @@ def test_a_failed_report_keeps_the_journal(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "out" / "cmp_report.csv").mkdir(parents=True)
     assert main([f"golden_path={dump}", "output=out"]) == 4
     (tmp_path / "out" / "cmp_report.csv").rmdir()
-    monkeypatch.setattr("ait_cmp.executor.serial.answer", lambda task: pytest.fail(str(task)))
+    stand_in = "ait_cmp.measuring.executor.serial.answer"
+    monkeypatch.setattr(stand_in, lambda task: pytest.fail(str(task)))
     assert main([f"golden_path={dump}", "output=out"]) == 0

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from ait_cmp.dtypes import DTYPES
 from ait_cmp.engine import Options, Stats
 from ait_cmp.engine.kernel import Accumulator
 from ait_cmp.engine.kernel.flags import BLOCK
 from ait_cmp.engine.slices import Layout
 from ait_cmp.engine.stats import Softmax
+from ait_cmp.values.dtypes import DTYPES
 
 OPTIONS = Options(epsilon=2.0**-23, rtol=1e-3, atol=1e-5)
 

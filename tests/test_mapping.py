@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ait_cmp import dump_data
-from ait_cmp.errors import Reason, UsageError
-from ait_cmp.location import Location
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
-from ait_cmp.pair import Pair
-from ait_cmp.tokens import parse_tokens
+from ait_cmp.values.errors import Reason, UsageError
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
+from ait_cmp.values.tokens import parse_tokens
 
 Metadata = dict[str, Any]
 

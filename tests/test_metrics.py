@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ait_cmp import compare
-from ait_cmp.dtypes import DTYPES, tolerances
+from ait_cmp.values.dtypes import DTYPES, tolerances
 from tests.reference import reference_metrics
 
 Pair = tuple[torch.Tensor, torch.Tensor]

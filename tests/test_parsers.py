@@ -11,9 +11,9 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ait_cmp.engine.source import open_source
-from ait_cmp.errors import PairError, UsageError
 from ait_cmp.mapping import MAPPINGS, Wish
+from ait_cmp.source import open_source
+from ait_cmp.values.errors import PairError, UsageError
 from tests.hostile import (
     REBUILD,
     STORAGE,

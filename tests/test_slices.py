@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ait_cmp.dtypes import DTYPES
 from ait_cmp.engine import Options, Stats, range_stats
 from ait_cmp.engine.slices import Slices, Table
-from ait_cmp.engine.source.npy import from_array
-from ait_cmp.engine.source.view import Source
+from ait_cmp.source.npy import from_array
+from ait_cmp.source.view import Source
+from ait_cmp.values.dtypes import DTYPES
 from tests.reference import reference_slices
 
 OPTIONS = Options(epsilon=2.0**-23, rtol=1e-3, atol=1e-5)

@@ -25,12 +25,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ait_cmp import write_bin
-from ait_cmp.dtypes import DTYPES
-from ait_cmp.engine.source import SOURCES, Source, is_tensor_path, open_source, split_name
-from ait_cmp.engine.source.npy import from_array
-from ait_cmp.engine.source.view import flat_range
-from ait_cmp.errors import PairError, Reason
+from ait_cmp.source import SOURCES, Source, is_tensor_path, open_source, split_name
+from ait_cmp.source.npy import from_array
+from ait_cmp.source.view import flat_range
 from ait_cmp.tensors import as_array
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import PairError, Reason
 
 NUMPY_TYPES = {name for name in DTYPES if hasattr(np, name) or name == "bool"}
 SHAPES: list[tuple[int, ...]] = [(), (0,), (0, 3), (1,), (2, 3, 4), (7, 1, 5)]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ait_cmp.errors import UsageError
-from ait_cmp.tokens import parse_tokens
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.tokens import parse_tokens
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from ait_cmp import Growth, Limit, Rule, Tolerance, UsageError, compare
-from ait_cmp.dtypes import DTYPES
-from ait_cmp.errors import Reason
-from ait_cmp.tokens import parse_tokens
-from ait_cmp.tolerances import load_tolerance, write_tolerance
-from ait_cmp.verdict import NonFinite, Status, Subject
+from ait_cmp.judging import NonFinite, Status, Subject
+from ait_cmp.settings.tolerances import load_tolerance, write_tolerance
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import Reason
+from ait_cmp.values.tokens import parse_tokens
 
 F32, BF16, I64 = DTYPES["float32"], DTYPES["bfloat16"], DTYPES["int64"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ait_cmp.dump.command import main
+from ait_cmp.commands.dump import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -9,7 +9,7 @@ from pathlib import Path
 from ait_cmp.dump.elf import dynamic_symbols
 from ait_cmp.dump.injection import REQUEST, python_path
 from ait_cmp.dump.request import LOG_LEVELS, DumpRequest
-from ait_cmp.errors import UsageError
+from ait_cmp.values.errors import UsageError
 
 __all__ = ["TYPES", "is_here", "variables"]
 

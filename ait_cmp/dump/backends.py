@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ait_cmp.dump import atb_backend, torch_backend
 from ait_cmp.dump.request import DumpRequest
-from ait_cmp.errors import UsageError
+from ait_cmp.values.errors import UsageError
 
 __all__ = ["BACKENDS", "Backend", "choose", "environment"]
 

@@ -17,9 +17,9 @@ from typing import SupportsIndex
 import torch
 
 from ait_cmp.dump.folder import claim
-from ait_cmp.dump.metadata import MetadataFile
+from ait_cmp.dump.metadata_file import MetadataFile
 from ait_cmp.tensors import compact
-from ait_cmp.text import printable
+from ait_cmp.values.text import printable
 
 __all__ = ["dump_data"]
 

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from ait_cmp.errors import UsageError, os_reason
+from ait_cmp.values.errors import UsageError, os_reason
 
 __all__ = ["dynamic_symbols"]
 

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from ait_cmp.errors import UsageError, os_reason
+from ait_cmp.values.errors import UsageError, os_reason
 
 __all__ = ["run_command", "split_command"]
 

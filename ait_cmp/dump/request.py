@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ait_cmp.errors import UsageError
+from ait_cmp.values.errors import UsageError
 
 __all__ = ["LOG_LEVELS", "TYPES", "DumpRequest", "id_list", "name_list", "range_list"]
 

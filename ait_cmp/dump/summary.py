@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ait_cmp.overrides import override
+from ait_cmp.values.overrides import override
 
 __all__ = ["Files", "Summary", "dumped_files", "summarize"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ait_cmp.dump.injection import REQUEST, python_path
 from ait_cmp.dump.request import DumpRequest
-from ait_cmp.errors import UsageError
+from ait_cmp.values.errors import UsageError
 
 __all__ = ["TYPES", "variables"]
 

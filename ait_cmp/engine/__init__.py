@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ait_cmp.dtypes import tolerances
 from ait_cmp.engine.kernel import Accumulator, Options
 from ait_cmp.engine.slices import Layout
-from ait_cmp.engine.source import Source
 from ait_cmp.engine.stats import Stats
-from ait_cmp.errors import PairError, Reason
+from ait_cmp.source import Source
+from ait_cmp.values.dtypes import tolerances
+from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["Options", "Stats", "align", "pair_options", "range_stats", "ranges"]
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from ait_cmp.dtypes import DTYPES, DType
 from ait_cmp.engine.kernel import widen
-from ait_cmp.engine.source import Array, Source, open_source
-from ait_cmp.errors import PairError, Reason
-from ait_cmp.location import Location, Step
+from ait_cmp.source import Array, Source, open_source
+from ait_cmp.values.dtypes import DTYPES, DType
+from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.location import Location, Step
 
 __all__ = ["JOINERS", "VIEWS", "adapt", "open_files", "open_location"]
 

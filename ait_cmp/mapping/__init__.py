@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from ait_cmp.engine.source import is_tensor_path
-from ait_cmp.mapping.files import file_pair
+from ait_cmp.mapping.golden_metadata import has_metadata, metadata_pairs
+from ait_cmp.mapping.listed import listed_pairs
 from ait_cmp.mapping.matching import rule_pairs, tree_pairs
-from ait_cmp.mapping.metadata import has_metadata, metadata_pairs
-from ait_cmp.mapping.pairs import listed_pairs
 from ait_cmp.mapping.selection import PathMap, Selection, Wish
-from ait_cmp.pair import Pair
+from ait_cmp.mapping.two_files import file_pair
+from ait_cmp.source import is_tensor_path
+from ait_cmp.values.pair import Pair
 
 __all__ = ["MAPPINGS", "PathMap", "Selection", "Wish"]
 

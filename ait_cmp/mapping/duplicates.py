@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from ait_cmp.errors import PairError, Reason
+from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["duplicate", "superseded"]
 

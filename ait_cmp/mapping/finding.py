@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ait_cmp.engine.source import split_name
-from ait_cmp.errors import PairError, Reason, UsageError
-from ait_cmp.files import RegularFile
+from ait_cmp.files.regular import RegularFile
+from ait_cmp.source import split_name
+from ait_cmp.values.errors import PairError, Reason, UsageError
 
 __all__ = ["first_existing", "missing", "natural", "read_mapping"]
 

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ait_cmp.errors import PairError, Reason, UsageError
-from ait_cmp.location import Location
 from ait_cmp.mapping.layouts import list_dump
-from ait_cmp.mapping.listing import Listed, Run, pair_runs
-from ait_cmp.mapping.rule import SAME_NAME, Rule
+from ait_cmp.mapping.layouts.listing import Listed, Run, pair_runs
+from ait_cmp.mapping.name_rule import SAME_NAME, Rule
 from ait_cmp.mapping.selection import Wish
-from ait_cmp.pair import Pair
+from ait_cmp.values.errors import PairError, Reason, UsageError
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
 
 __all__ = ["rule_pairs", "tree_pairs"]
 

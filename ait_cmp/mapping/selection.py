@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from ait_cmp.errors import UsageError
-from ait_cmp.mapping.rule import Rule
-from ait_cmp.pair import Pair
-from ait_cmp.tokens import Tokens
+from ait_cmp.mapping.name_rule import Rule
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.pair import Pair
+from ait_cmp.values.tokens import Tokens
 
 __all__ = ["PathMap", "Selection", "Wish"]
 

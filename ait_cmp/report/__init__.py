@@ -13,9 +13,9 @@ from pathlib import Path
 
 import polars as pl
 
-from ait_cmp.errors import ReportError, os_reason
 from ait_cmp.report.columns import frame
 from ait_cmp.report.table import write_csv, write_parquet
+from ait_cmp.values.errors import ReportError, os_reason
 
 __all__ = ["REPORTS", "merge_reports", "write_reports"]
 

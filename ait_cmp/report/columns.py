@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from ait_cmp.comparison import Row
 from ait_cmp.engine.evidence import Evidence
-from ait_cmp.engine.pair import TensorInfo
+from ait_cmp.engine.measure import TensorInfo
 from ait_cmp.engine.stats import Side, Stats
-from ait_cmp.verdict import Finding
+from ait_cmp.judging import Finding
+from ait_cmp.judging.comparison import Row
 
 __all__ = ["COLUMNS", "frame"]
 

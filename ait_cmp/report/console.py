@@ -16,10 +16,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ait_cmp.errors import os_reason
-from ait_cmp.text import printable
-from ait_cmp.tokens import row_name
-from ait_cmp.verdict import Status
+from ait_cmp.judging import Status
+from ait_cmp.values.errors import os_reason
+from ait_cmp.values.text import printable
+from ait_cmp.values.tokens import row_name
 
 __all__ = ["show_summary", "track"]
 

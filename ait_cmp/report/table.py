@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ait_cmp.text import for_spreadsheet
+from ait_cmp.values.text import for_spreadsheet
 
 __all__ = ["write_csv", "write_parquet"]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ait_cmp.dtypes import DType
 from ait_cmp.engine.kernel import slots, tables
 from ait_cmp.engine.kernel.arguments import Results, Storage, limits, room
 from ait_cmp.engine.kernel.flags import Bytes
 from ait_cmp.engine.kernel.kinds import EXACT_DIFFERENCES, KINDS
 from ait_cmp.engine.kernel.options import Options
 from ait_cmp.engine.slices import Layout
-from ait_cmp.engine.source import Array
 from ait_cmp.engine.stats import Stats
+from ait_cmp.source import Array
+from ait_cmp.values.dtypes import DType
 
 __all__ = ["Accumulator"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ait_cmp.dtypes import DType
 from ait_cmp.engine.kernel.arguments import (
     COARSE,
     GOLDEN_BITS,
@@ -17,6 +16,7 @@ from ait_cmp.engine.kernel.arguments import (
     Tables,
 )
 from ait_cmp.engine.slices import TOP, Layout, Slices, Table, Top
+from ait_cmp.values.dtypes import DType
 
 __all__ = ["empty", "grid", "slices"]
 

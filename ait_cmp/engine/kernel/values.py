@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ait_cmp.dtypes import DType
-from ait_cmp.engine.source import Array
+from ait_cmp.source import Array
+from ait_cmp.values.dtypes import DType
 
 __all__ = ["widen"]
 

@@ -1,0 +1,183 @@
+"""`ait llm dump`, also `python -m ait_cmp.dump`: run a command so that its tensors are dumped."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ait_cmp.dump.backends import BACKENDS, choose, environment
+from ait_cmp.dump.launch import run_command, split_command
+from ait_cmp.dump.request import LOG_LEVELS, TYPES, DumpRequest, id_list, name_list, range_list
+from ait_cmp.dump.summary import Summary, dumped_files, summarize
+from ait_cmp.values.errors import UsageError, os_reason
+from ait_cmp.values.text import printable
+
+__all__ = ["add_arguments", "dump", "main"]
+
+_USAGE = 2
+_SWITCH = {
+    **dict.fromkeys(("yes", "true", "t", "y", "1"), True),
+    **dict.fromkeys(("no", "false", "f", "n", "0"), False),
+}
+_SHELL_WORDS = {"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1", "&>"}
+_WHY_NOTHING = {
+    "torch": (
+        "is a torch.nn.Module called in one of the rounds of --execute-range, does the filter "
+        "match, does the command start Python with PYTHONPATH (not with -I, -E or -S), and is "
+        "the model not all inside torch.compile, where no module is seen?"
+    ),
+    "atb": (
+        "does the command use ATB, in one of the rounds of --execute-range, does the filter "
+        "match, and does it keep LD_PRELOAD and the ATB_ variables?"
+    ),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with the arguments `argv` (default: the process's); its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m ait_cmp.dump", description=__doc__)
+    add_arguments(parser)
+    return dump(parser.parse_args(argv))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options, by the original's names."""
+    add = parser.add_argument
+    add("--exec", required=True, metavar="COMMAND", help="what to run, without a shell")
+    add(
+        "--type",
+        nargs="+",
+        default=["tensor"],
+        choices=TYPES,
+        help="what to dump (default: tensor)",
+    )
+    add("--only-save-desc", "-sd", action="store_true", help="type and shape of tensors, no data")
+    add(
+        "--save-operation-ids",
+        "-ids",
+        default="",
+        metavar="2,3_1",
+        help="only these operations (default: all)",
+    )
+    add(
+        "--execute-range",
+        "-er",
+        default="0,0",
+        metavar="FIRST,LAST",
+        help="token rounds, as closed ranges: 3,5,7,7 (default: 0,0)",
+    )
+    add(
+        "--save-operation-child",
+        "-child",
+        type=_switch,
+        default=True,
+        metavar="BOOL",
+        help="with --save-operation-ids: also what these call (default: true)",
+    )
+    add(
+        "--save-time",
+        "-time",
+        type=int,
+        choices=(0, 1, 2),
+        default=1,
+        help="0: before an operation runs, 1: after, 2: both (default: 1)",
+    )
+    add(
+        "--operation-name",
+        "-opname",
+        default="",
+        metavar="NAMES",
+        help="only operations whose name begins so: self,linear (default: all)",
+    )
+    add("--save-tiling", "-tiling", action="store_true", help="tiling data too (atb)")
+    add(
+        "--save-tensor-part",
+        "-stp",
+        type=int,
+        choices=(0, 1, 2),
+        default=2,
+        help="0: inputs, 1: outputs, 2: both (default: 2)",
+    )
+    add("--output", "-o", default="./", help="the folder that gets ait_dump/ (default: this one)")
+    add("--device-id", "-device", type=_device, help="only tensors of this device (default: all)")
+    add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
+    add(
+        "--backend",
+        choices=tuple(BACKENDS),
+        help="who dumps: ATB's probe or hooks on torch modules (default: atb where ATB is)",
+    )
+
+
+def dump(arguments: argparse.Namespace) -> int:
+    """Run what `add_arguments` parsed; the exit status is the command's, 2 for bad usage."""
+    try:
+        backend = arguments.backend or choose(os.environ)
+        request = _request(arguments)
+        command = split_command(arguments.exec)
+        environ = environment(backend, request, os.environ)
+        output = _output_folder(request.output)
+        if words := _SHELL_WORDS.intersection(command):
+            _say(f"{' '.join(sorted(words))} is passed on as it is; a shell takes bash -c '…'")
+        before = dumped_files(output)
+        status = run_command(command, environ)
+    except UsageError as exc:
+        _say(f"error: {exc}")
+        return _USAGE
+    _report(summarize(output, before), backend, status)
+    return status
+
+
+def _request(arguments: argparse.Namespace) -> DumpRequest:
+    return DumpRequest(
+        # Absolute, since the command may change folders.
+        output=os.path.abspath(arguments.output),
+        types=tuple(dict.fromkeys(arguments.type)),
+        only_save_desc=arguments.only_save_desc,
+        save_operation_ids=id_list(arguments.save_operation_ids),
+        execute_range=range_list(arguments.execute_range),
+        save_operation_child=arguments.save_operation_child,
+        save_time=arguments.save_time,
+        operation_name=name_list(arguments.operation_name),
+        save_tiling=arguments.save_tiling,
+        save_tensor_part=arguments.save_tensor_part,
+        device_id=arguments.device_id,
+        log_level=arguments.log_level,
+    )
+
+
+def _output_folder(path: str) -> Path:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"--output {path} cannot be made a folder: {os_reason(exc)}") from exc
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"--output {path} may not be written to; choose another folder")
+    return Path(path)
+
+
+def _report(summary: Summary, backend: str, status: int) -> None:
+    for sentence in summary.sentences():
+        _say(sentence)
+    if not summary.tensors and not summary.others:
+        _say(_WHY_NOTHING[backend])
+    if status:
+        _say(f"the command ended with status {status}, so the dump may be incomplete")
+
+
+def _say(sentence: str) -> None:
+    print(f"ait llm dump: {printable(sentence)}", file=sys.stderr)
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _SWITCH:
+        raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
+    return _SWITCH[text.lower()]
+
+
+def _device(text: str) -> int:
+    if not text.removeprefix("-").isdecimal() or int(text) < -1:
+        raise argparse.ArgumentTypeError(f"must be the number of a device, not {text!r}")
+    return int(text)

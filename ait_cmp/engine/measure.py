@@ -1,0 +1,338 @@
+"""One pair, or a range of one, measured. Nothing escapes as an exception."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ait_cmp.engine import align, pair_options, range_stats, ranges
+from ait_cmp.engine.adapters import adapt, open_files, open_location
+from ait_cmp.engine.evidence import Evidence, make_evidence
+from ait_cmp.engine.kernel import widen
+from ait_cmp.engine.stats import Stats
+from ait_cmp.files.regular import confined_to
+from ait_cmp.source import Source, split_name
+from ait_cmp.values.dtypes import DType
+from ait_cmp.values.errors import PairError, Reason, os_reason
+from ait_cmp.values.location import Location
+
+__all__ = [
+    "FileState",
+    "Measured",
+    "Request",
+    "TensorInfo",
+    "Wanted",
+    "as_pair_error",
+    "file_bytes",
+    "file_state",
+    "measure",
+    "measure_sources",
+    "merged",
+    "spans",
+]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which optional stats are wanted, and the epsilon of the relative errors."""
+
+    epsilon: float
+    relative: bool = True
+    softmax: bool = True
+    slices: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Two locations to compare, or the elements [start, stop) of them; plain data, so that it
+    can go to another process. `mapped` says whether files are mapped or read, `size` how many
+    bytes the files had when the work was planned, `roots` where files may be opened (None:
+    anywhere)."""
+
+    golden: Location
+    my: Location
+    wanted: Wanted
+    size: int = 0
+    span: tuple[int, int] | None = None
+    mapped: bool = True
+    roots: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """What the report says of one side besides its values."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """Which file was read, and in which state: another size, time or inode is another file."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What comparing a pair gave: stats, or the error that prevented them.
+
+    `worst` is the flat index of the element that tells most (the first non-finite one that
+    disagrees, else the largest difference), -1 where the sides are equal; `worst_golden` and
+    `worst_my` are its exact values as text. `files` are all that the stats depend on. A range
+    has slices among its stats, a whole pair the evidence that was made of them.
+    """
+
+    golden: TensorInfo | None = None
+    my: TensorInfo | None = None
+    stats: Stats | None = None
+    worst: int = -1
+    worst_golden: str | None = None
+    worst_my: str | None = None
+    files: tuple[FileState, ...] = ()
+    error: PairError | None = None
+    evidence: Evidence | None = None
+
+
+def measure(request: Request) -> Measured:
+    """Compare the pair, or the range, of `request`."""
+    with confined_to(request.roots):
+        measured = _measure(request)
+    if measured.error is None:
+        return measured
+    if _has_shrunk(request):
+        sentence = f"{request.golden} or {request.my} was truncated after the compare began"
+        return replace(measured, error=PairError(Reason.IN_TRUNCATED, f"{sentence}; dump it again"))
+    return replace(measured, error=_dated(measured.error, request))
+
+
+def _dated(error: PairError, request: Request) -> PairError:
+    """`error`, saying so where its file is so new that it may still be written."""
+    if not str(error.reason).endswith(_UNFINISHED):
+        return error
+    for path in _paths(request):
+        try:
+            age = time.time() - os.stat(path).st_mtime
+        except (OSError, ValueError):
+            continue
+        if 0 <= age < _RECENT and path in error.sentence:
+            return PairError(
+                error.reason,
+                f"{error.sentence} ({path} was written {age:.0f} s ago: if the dump still runs, "
+                "wait for its end)",
+            )
+    return error
+
+
+def _measure(request: Request) -> Measured:
+    before = _location_states(request)
+    golden, golden_error = _open(request.golden, request.mapped, "golden", Reason.GOLDEN_MISSING)
+    my, my_error = _open(request.my, request.mapped, "my", Reason.MY_MISSING)
+    if not golden or not my:
+        return Measured(_first_info(golden), _first_info(my), error=golden_error or my_error)
+    try:
+        files = _states(*golden, *my)
+        if not before <= set(files):
+            raise PairError(Reason.IN_CHANGED, _CHANGED.format(request.golden, request.my))
+        measured = measure_sources(
+            golden=_adapted(golden, request.golden, golden=golden, my=my),
+            my=_adapted(my, request.my, golden=golden, my=my),
+            wanted=request.wanted,
+            span=request.span,
+        )
+        if measured.error is None and files != _states(*golden, *my):
+            raise PairError(Reason.IN_CHANGED, _CHANGED.format(request.golden, request.my))
+    except Exception as exc:
+        error = as_pair_error(exc, "this pair")
+        return Measured(_first_info(golden), _first_info(my), error=error)
+    return replace(measured, files=files)
+
+
+def _adapted(
+    files: Sequence[Source], location: Location, *, golden: Sequence[Source], my: Sequence[Source]
+) -> Source:
+    try:
+        return adapt(files, location.steps)
+    except PairError as exc:
+        shapes = (" and ".join(str(list(one.shape)) for one in side) for side in (golden, my))
+        sentence = "{}; golden is stored as {}, my as {}".format(exc, *shapes)
+        raise PairError(exc.reason, sentence) from exc
+
+
+# What a file that is half written is taken for, and for how many seconds one may be.
+_UNFINISHED = ("_TRUNCATED", "_MALFORMED", "_INCONSISTENT", "_TRAILING", "_CHANGED")
+_RECENT = 60
+_CHANGED = "{} or {} changed while it was read; wait until the dump is complete and compare again"
+
+
+def measure_sources(
+    *, golden: Source, my: Source, wanted: Wanted, span: tuple[int, int] | None = None
+) -> Measured:
+    """Compare two open sources, or the elements [start, stop) of them."""
+    try:
+        golden, my = align(golden=golden, my=my)
+        parts = [
+            _measure_range(golden, my, wanted, start, stop)
+            for start, stop in ([span] if span else ranges(golden.elements))
+        ]
+    except Exception as exc:
+        return Measured(_info(golden), _info(my), error=as_pair_error(exc, "this pair"))
+    return parts[0] if span else merged(parts)
+
+
+def file_bytes(request: Request) -> int | None:
+    """The bytes of all files of `request`; None where one is not there."""
+    try:
+        return sum(os.stat(path).st_size for path in _paths(request))
+    except (OSError, ValueError):
+        return None
+
+
+def _location_states(request: Request) -> set[FileState]:
+    """The files of `request` as they are before they are opened; those that are not there apart."""
+    states = set()
+    for path in _paths(request):
+        with contextlib.suppress(OSError, ValueError):
+            states.add(file_state(path))
+    return states
+
+
+def _paths(request: Request) -> list[str]:
+    return [str(split_name(file)[0]) for file in (*request.golden.files, *request.my.files)]
+
+
+def _has_shrunk(request: Request) -> bool:
+    size = file_bytes(request)
+    return size is not None and size < request.size
+
+
+def spans(request: Request) -> list[tuple[int, int]]:
+    """The ranges of the pair of `request`, from its headers alone. Raises as opening does."""
+    with confined_to(request.roots):
+        golden, _ = align(golden=open_location(request.golden), my=open_location(request.my))
+    return list(ranges(golden.elements))
+
+
+def merged(parts: Sequence[Measured]) -> Measured:
+    """All ranges of one pair, in order, as one; the first error, if there is one."""
+    return _with_evidence(functools.reduce(_merge, parts))
+
+
+def _with_evidence(measured: Measured) -> Measured:
+    """The slices of a whole pair reduced to evidence, which is far smaller."""
+    stats = measured.stats
+    if stats is None or stats.slices is None or measured.golden is None:
+        return measured
+    evidence = make_evidence(stats, stats.slices, measured.golden.shape)
+    return replace(measured, stats=replace(stats, slices=None), evidence=evidence)
+
+
+def _merge(one: Measured, two: Measured) -> Measured:
+    if one.error or two.error:
+        return one if one.error else two
+    if one.files != two.files:
+        sentence = _CHANGED.format(one.files[0].path, one.files[-1].path)
+        return replace(one, stats=None, error=PairError(Reason.IN_CHANGED, sentence))
+    assert one.stats is not None
+    assert two.stats is not None
+    stats = one.stats + two.stats
+    worst = _worst(stats)
+    holder = one if one.worst == worst else two
+    return replace(
+        one,
+        stats=stats,
+        worst=worst,
+        worst_golden=holder.worst_golden,
+        worst_my=holder.worst_my,
+    )
+
+
+def _measure_range(golden: Source, my: Source, wanted: Wanted, start: int, stop: int) -> Measured:
+    options = pair_options(
+        golden=golden,
+        my=my,
+        epsilon=wanted.epsilon,
+        relative=wanted.relative,
+        softmax=wanted.softmax,
+        slices=wanted.slices,
+    )
+    stats = range_stats(golden=golden, my=my, start=start, stop=stop, options=options)
+    worst = _worst(stats)
+    return Measured(
+        _info(golden), _info(my), stats, worst, _element(golden, worst), _element(my, worst)
+    )
+
+
+def _open(
+    location: Location, mapped: bool, side: str, missing: Reason
+) -> tuple[list[Source], PairError | None]:
+    try:
+        return open_files(location, mapped), None
+    except FileNotFoundError as exc:
+        return [], PairError(
+            missing, f"the {side} tensor {exc.filename or location} does not exist"
+        )
+    except Exception as exc:
+        return [], as_pair_error(exc, str(location))
+
+
+def as_pair_error(error: Exception, where: str) -> PairError:
+    """Whatever went wrong as the reason of one row."""
+    if isinstance(error, PairError):
+        return error
+    if isinstance(error, OSError):
+        return PairError(Reason.FILE_UNREADABLE, f"{where} cannot be read: {os_reason(error)}")
+    if isinstance(error, MemoryError):
+        return PairError(
+            Reason.ROW_MEMORY,
+            f"{where} needs more memory than there is, or than executor.memory_limit allows",
+        )
+    _LOGGER.debug("unexpected error at %s", where, exc_info=error)
+    return PairError(
+        Reason.INTERNAL,
+        f"ait_cmp failed on {where} ({type(error).__name__}: {error}); please report this",
+    )
+
+
+def file_state(path: str) -> FileState:
+    """The state in which `path` is now. Raises OSError."""
+    status = os.stat(path)
+    return FileState(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def _states(*sources: Source) -> tuple[FileState, ...]:
+    return tuple(file_state(path) for source in sources for path in source.files)
+
+
+def _info(source: Source | None) -> TensorInfo | None:
+    return TensorInfo(source.dtype, source.shape) if source is not None else None
+
+
+def _first_info(files: Sequence[Source]) -> TensorInfo | None:
+    return _info(files[0]) if files else None
+
+
+def _worst(stats: Stats) -> int:
+    if stats.nonfinite_index >= 0:
+        return stats.nonfinite_index
+    return stats.worst_index if stats.difference_max > 0 else -1
+
+
+def _element(source: Source, index: int) -> str | None:
+    """One element as text: exact for integers, the shortest that reads back for floats."""
+    if index < 0:
+        return None
+    bits = source.read(index, index + 1)
+    if source.dtype.is_floating:
+        return repr(float(widen(bits, source.dtype)[0]))
+    return str(int(bits[0]))

@@ -1,0 +1,171 @@
+"""One comparison, judged: what `ait_cmp.compare` returns and what a report row shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ait_cmp.engine.measure import Measured
+from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge
+from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
+from ait_cmp.values.errors import PairError
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
+
+__all__ = ["Comparison", "MetricChoice", "Row", "RunComparison", "conclude", "conclude_run"]
+
+_SHOWN = ("cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "kl_divergence")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricChoice:
+    """Which metrics are shown, by which definition (`standard` or `ait`)."""
+
+    definition: str = "standard"
+    names: tuple[str, ...] = tuple(METRICS)
+
+    def needs(self, tolerance: Tolerance) -> tuple[bool, bool]:
+        """Whether (relative, softmax) stats are needed to show these and judge by `tolerance`."""
+        wanted = [DEFINITIONS[self.definition][name] for name in self.names]
+        wanted += [METRICS[name] for name in tolerance.metrics()]
+        return any(one.needs_relative for one in wanted), any(one.needs_softmax for one in wanted)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison:
+    """Stats, metrics and verdict of one pair.
+
+    `metrics` maps names to numbers (None where a metric has no value); it is empty when the
+    pair could not be compared.
+    """
+
+    measured: Measured
+    metrics: Mapping[str, float | None]
+    verdict: Verdict
+
+    @property
+    def passed(self) -> bool:
+        """Whether the verdict is `pass`."""
+        return self.verdict.status is Status.PASS
+
+    def __bool__(self) -> bool:
+        """As `passed`, so that `assert compare(...)` says what it seems to."""
+        return self.passed
+
+    @property
+    def worst_index(self) -> tuple[int, ...] | None:
+        """The index of the element that tells most; None where the sides are equal."""
+        measured = self.measured
+        if measured.worst < 0 or measured.golden is None:
+            return None
+        shape = measured.golden.shape
+        return tuple(int(axis) for axis in np.unravel_index(measured.worst, shape))
+
+    def __repr__(self) -> str:
+        verdict = self.verdict
+        lines = [" ".join(filter(None, (verdict.status.upper(), verdict.reason)))]
+        for side, info in (("golden", self.measured.golden), ("my", self.measured.my)):
+            if info is not None:
+                lines.append(f"  {side}: {info.dtype} {list(info.shape)}")
+        lines += [f"  {name}: {self.metrics[name]}" for name in _SHOWN if name in self.metrics]
+        if self.worst_index is not None:
+            lines.append(
+                f"  worst element {list(self.worst_index)}: golden {self.measured.worst_golden}, "
+                f"my {self.measured.worst_my}"
+            )
+        if verdict.sentence:
+            lines.append(f"  {verdict.sentence}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the report says of one pair."""
+
+    pair: Pair
+    comparison: Comparison
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of the comparison."""
+        return self.comparison.verdict
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RunComparison:
+    """The rows of one compare, in the order of the report: what `ait_cmp.compare_dumps` returns."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are rows, and all of them pass."""
+        return bool(self.rows) and all(row.comparison.passed for row in self.rows)
+
+    def __bool__(self) -> bool:
+        """As `passed`."""
+        return self.passed
+
+    @property
+    def divergences(self) -> list[Row]:
+        """Where it went wrong: of each run and each token the first row, and every later row
+        whose error is not explained by those; `row.verdict.divergence` says it in a sentence."""
+        return sorted(
+            (row for row in self.rows if row.verdict.divergence),
+            key=lambda row: (row.pair.token_id is None, row.pair.token_id, row.pair.order),
+        )
+
+    @property
+    def first_divergence(self) -> Row | None:
+        """The earliest of `divergences`."""
+        return next(iter(self.divergences), None)
+
+    def __repr__(self) -> str:
+        counts = Counter(row.verdict.status for row in self.rows)
+        lines = [f"{len(self.rows)} rows: {', '.join(f'{counts[one]} {one}' for one in Status)}"]
+        first = self.first_divergence
+        if first:
+            lines.append(f"  it goes wrong {first.verdict.divergence}")
+        return "\n".join(lines)
+
+
+def conclude_run(
+    measured: Sequence[tuple[Pair, Measured]], tolerance: Tolerance, choice: MetricChoice
+) -> list[Comparison]:
+    """Metrics and verdicts of the pairs of one dump, in its order: each is read against the
+    pairs before it."""
+    whole = [(pair, one) for pair, one in measured if one.error is None]
+    verdicts = iter(judge([_case(pair, one) for pair, one in whole], tolerance))
+    return [
+        failed(one.error, one) if one.error else _comparison(one, next(verdicts), choice)
+        for _, one in measured
+    ]
+
+
+def conclude(measured: Measured, tolerance: Tolerance, choice: MetricChoice) -> Comparison:
+    """Metrics and verdict of a pair that stands alone."""
+    alone = Pair(data_id="", token_id=None, golden=Location(()), my=Location(()))
+    return conclude_run([(alone, measured)], tolerance, choice)[0]
+
+
+def failed(error: PairError, measured: Measured | None = None) -> Comparison:
+    """The comparison that `error` prevented."""
+    verdict = Verdict(Status.ERROR, error.reason, error.sentence)
+    return Comparison(measured or Measured(error=error), {}, verdict)
+
+
+def _case(pair: Pair, measured: Measured) -> Case:
+    assert measured.stats is not None
+    assert measured.golden is not None
+    assert measured.my is not None
+    subject = Subject(pair.data_id, pair.token_id, measured.golden.dtype, measured.my.dtype)
+    return Case(subject, measured.golden.shape, measured.stats, measured.evidence)
+
+
+def _comparison(measured: Measured, verdict: Verdict, choice: MetricChoice) -> Comparison:
+    assert measured.stats is not None
+    metrics = compute(measured.stats, choice.names, definition=choice.definition)
+    return Comparison(measured, metrics, verdict)

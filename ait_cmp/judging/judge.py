@@ -1,0 +1,209 @@
+"""The verdicts of a run: which rows fail, which of them only follow, and where it began."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ait_cmp.engine.evidence import Evidence
+from ait_cmp.judging.checks import (
+    Case,
+    Finding,
+    exact_finding,
+    growth_findings,
+    limit_findings,
+    nonfinite_finding,
+    place,
+)
+from ait_cmp.judging.growth import Background, Expectation, noise
+from ait_cmp.judging.tolerance import Growth, Subject, Tolerance
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import Reason
+
+__all__ = ["Status", "Verdict", "judge"]
+
+_SUDDEN = ("nonfinite", "exact")  # checks that have no size to grow from
+_LOCAL_CHECKS = ("channel", "line", "element")  # of which the first says enough
+_TOLD = 2.0  # from so many times the expected error on, the level is said to jump
+_LOCAL = 0.5  # an error is concentrated where fewer slices than this hold more of it than this
+
+
+class Status(StrEnum):
+    """What the report says of a row."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of one row; `sentence` says why, for anything but a pass.
+
+    `expected` is E, the relative error that the rows before explain, and `noise` what a
+    calibration takes as E of this row; None for exact types. `follows` names the row
+    that this one is a consequence of. `divergence` tells, in a sentence, where the run or the
+    token went wrong, on the row where it did.
+    """
+
+    status: Status
+    reason: Reason | None = None
+    sentence: str = ""
+    findings: tuple[Finding, ...] = ()
+    expected: float | None = None
+    noise: float | None = None
+    follows: str = ""
+    divergence: str = ""
+
+
+def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
+    """The verdicts of one run, each row read against those before it, in dump order."""
+    growth = tolerance.growth or Growth()
+    sparse = len({case.subject.data_id for case in cases}) < growth.few
+    background = Background(growth, sparse=sparse)
+    divergences = _Divergences(growth.jump)
+    digits = _coarsest_digits(cases, sparse)
+    verdicts = []
+    for case in cases:
+        evidence = case.evidence
+        expected = background.expect(case.subject, evidence) if evidence else None
+        findings = _findings(case, tolerance, expected, digits)
+        if evidence and not findings:
+            background.learn(case.subject, evidence)
+        follows, divergence = divergences.place(case, findings, expected) if findings else ("", "")
+        if divergence and expected:
+            background.hold(case.subject, expected)
+        verdicts.append(
+            Verdict(
+                Status.FAIL if findings else Status.PASS,
+                _reason(findings),
+                _sentence(findings, tolerance, case.subject, expected),
+                findings,
+                expected.error if expected else None,
+                noise(evidence, growth) if evidence else None,
+                follows,
+                divergence,
+            )
+        )
+    return verdicts
+
+
+def _coarsest_digits(cases: Sequence[Case], sparse: bool) -> int:
+    """The precision of the coarsest grid that any row may honestly be on: of the run's types,
+    and of the operations between them, where few of these were dumped."""
+    digits = (case.subject.my.digits for case in cases if case.subject.my.is_floating)
+    unseen = DTYPES["bfloat16"].digits if sparse else DTYPES["float64"].digits
+    return min([*digits, unseen])
+
+
+def _findings(
+    case: Case, tolerance: Tolerance, expected: Expectation | None, digits: int
+) -> tuple[Finding, ...]:
+    """The checks that fail; where elements are not finite, nothing else tells as much."""
+    growth = tolerance.growth_for(case.subject)
+    nonfinite = nonfinite_finding(case, tolerance.nonfinite, saturated=growth is not None)
+    if nonfinite:
+        return (nonfinite,)
+    grown: Sequence[Finding | None] = ()
+    if growth and case.evidence and expected:
+        grown = growth_findings(case, case.evidence, growth, expected, digits)
+    elif growth:
+        grown = (exact_finding(case),)
+    limited = limit_findings(case.stats, tolerance.limits(case.subject))
+    return (*filter(None, grown), *limited)
+
+
+def _reason(findings: Sequence[Finding]) -> Reason | None:
+    if not findings:
+        return None
+    return Reason.NONFINITE if findings[0].check == "nonfinite" else Reason.TOLERANCE
+
+
+def _sentence(
+    findings: Sequence[Finding],
+    tolerance: Tolerance,
+    subject: Subject,
+    expected: Expectation | None,
+) -> str:
+    if not findings:
+        return ""
+    behind = f"tolerance {tolerance.name}, {subject.coarser.name}"
+    if tolerance.growth_for(subject) and expected:
+        behind = f"expected error {expected.error:.2%} of golden, {behind}"
+    told = [one for one in findings if one is findings[0] or one.check not in _LOCAL_CHECKS]
+    return f"{'; '.join(one.meaning for one in told)} ({behind})"
+
+
+class _Divergences:
+    """Which failing rows are where something went wrong, and which only come after one."""
+
+    def __init__(self, jump: float) -> None:
+        self._jump = jump
+        self._root: Subject | None = None  # of the run, or of this token once it has one
+        self._token: int | None = None
+        self._largest = 0.0
+
+    def place(
+        self, case: Case, findings: Sequence[Finding], expected: Expectation | None
+    ) -> tuple[str, str]:
+        """(the row that a failing row follows, the sentence if a divergence begins here)."""
+        subject, evidence = case.subject, case.evidence
+        size = math.inf if findings[0].check in _SUDDEN else _size(evidence)
+        new = self._root is None or size > self._jump * self._largest > 0
+        first_of_token = self._root is None or subject.token_id != self._token
+        follows = "" if new else str(self._root)
+        self._largest = max(self._largest, size)
+        if not (new or first_of_token):
+            return follows, ""
+        self._root, self._token = subject, subject.token_id
+        return follows, _describe(case, findings, expected)
+
+
+def _size(evidence: Evidence | None) -> float:
+    """The largest error, local or of the whole, in golden's own size; 0.0 where it is not told."""
+    if evidence is None:
+        return 0.0
+    errors = (evidence.level, evidence.channel.error, evidence.line.error, evidence.peak.error)
+    return max(errors, default=0.0)
+
+
+def _describe(case: Case, findings: Sequence[Finding], expected: Expectation | None) -> str:
+    """Where it began, as a person would say it."""
+    evidence = case.evidence
+    said = [f"from {case.subject} on" if case.subject.data_id else ""]
+    local = _local(evidence, case.shape) if evidence else ""
+    if evidence and expected:
+        said.append(_jump(evidence, expected.error))
+    if local:
+        said.append(local)
+    plain = findings[0]
+    if plain.check not in ("channel", "line", "level"):  # which are said already
+        said.append(plain.meaning)
+    return "; ".join(filter(None, said))
+
+
+def _jump(evidence: Evidence, expected: float) -> str:
+    times = evidence.level / expected
+    if math.isinf(evidence.level):
+        return "golden is zero throughout, and my is not"
+    if times < _TOLD:
+        return ""
+    return (
+        f"the error jumps {times:.3g} times over what the rows before explain, "
+        f"to {evidence.level:.2%} of golden"
+    )
+
+
+def _local(evidence: Evidence, shape: tuple[int, ...]) -> str:
+    """Where most of the error is, if that is a small part of the tensor."""
+    places = [
+        f"{place(kind, span, axes)} ({span.share:.0%} of it)"
+        for kind, span, axes in (
+            ("channel", evidence.channel, ()),
+            ("line", evidence.line, shape[:-1]),
+        )
+        if 0 < span.count < _LOCAL * span.total and span.share > _LOCAL
+    ]
+    return f"concentrated in {' and '.join(places)}" if places else ""

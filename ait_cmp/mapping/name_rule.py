@@ -1,0 +1,94 @@
+"""A rule: which golden names it is for, and how the my tensor of each is called."""
+
+from __future__ import annotations
+
+import re
+import string
+from dataclasses import dataclass
+
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.location import Step, parse_steps
+
+__all__ = ["SAME_NAME", "Rule", "make_rule", "steps_of"]
+
+_WILD = {"*": ".*", "?": "."}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Golden names that fit `golden` belong to the my names that `my` makes of their groups."""
+
+    golden: re.Pattern[str]
+    my: str
+    golden_steps: tuple[Step, ...] = ()
+    my_steps: tuple[Step, ...] = ()
+
+    @property
+    def joins_golden(self) -> bool:
+        """Whether several golden tensors become one."""
+        return any(step.joins for step in self.golden_steps)
+
+    @property
+    def joins_my(self) -> bool:
+        """Whether several my tensors become one."""
+        return any(step.joins for step in self.my_steps)
+
+    def my_name(self, golden_name: str) -> str | re.Pattern[str] | None:
+        """How the my tensor of a golden name is called: a name, or a pattern where the template
+        has * or ?. None where the rule is not for that name."""
+        match = self.golden.fullmatch(golden_name)
+        if match is None:
+            return None
+        parts = [
+            (literal, match[group] or "" if group else "")
+            for literal, group, _, _ in string.Formatter().parse(self.my)
+        ]
+        if not any(char in literal for literal, _ in parts for char in _WILD):
+            return "".join(literal + value for literal, value in parts)
+        pattern = [
+            "".join(_WILD.get(char) or re.escape(char) for char in literal) + re.escape(value)
+            for literal, value in parts
+        ]
+        return re.compile("".join(pattern), re.DOTALL)
+
+
+SAME_NAME = Rule(re.compile(r"(?P<name>.*)", re.DOTALL), "{name}")
+
+
+def make_rule(
+    place: str, *, golden: str, my: str, golden_adapters: str = "", my_adapters: str = ""
+) -> Rule:
+    """The rule that a config writes at `place`. Raises UsageError, naming it."""
+    try:
+        pattern = re.compile(golden)
+    except re.error as exc:
+        raise UsageError(f"{place}: golden={golden!r} is no regular expression: {exc}") from exc
+    _check_template(place, my, pattern)
+    return Rule(
+        pattern,
+        my,
+        steps_of(f"{place}: golden_adapters", golden_adapters),
+        steps_of(f"{place}: my_adapters", my_adapters),
+    )
+
+
+def steps_of(place: str, text: str) -> tuple[Step, ...]:
+    """The adapters that a config writes at `place`. Raises UsageError, naming it."""
+    try:
+        return parse_steps(text)
+    except ValueError as exc:
+        raise UsageError(f"{place}: {exc}") from exc
+
+
+def _check_template(place: str, template: str, pattern: re.Pattern[str]) -> None:
+    try:
+        fields = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
+    except ValueError as exc:
+        raise UsageError(f"{place}: my={template!r} is no template: {exc}") from exc
+    known = ", ".join(pattern.groupindex) or "none"
+    for group, spec, conversion in fields:
+        if group not in pattern.groupindex or spec or conversion:
+            raise UsageError(
+                f"{place}: my={template!r} uses {{{group}}}, which golden={pattern.pattern!r} "
+                f"does not name; its groups are {known}, written {{NAME}}"
+            )

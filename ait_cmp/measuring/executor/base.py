@@ -1,0 +1,40 @@
+"""What every executor takes and yields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ait_cmp.engine.measure import Measured, measure
+from ait_cmp.measuring.plan import Task
+
+__all__ = ["Answer", "Limits", "Run", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a task may take: seconds and bytes; None is no limit. `workers` None: all cores."""
+
+    workers: int | None = None
+    row_timeout: float | None = None
+    memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a task gave: one Measured for each of its requests."""
+
+    task: Task
+    measured: tuple[Measured, ...]
+
+
+class Run(Protocol):
+    """Answers to tasks, as they come: each request is answered once, whatever happens."""
+
+    def __call__(self, tasks: Sequence[Task], /) -> Iterator[Answer]: ...
+
+
+def answer(task: Task) -> Answer:
+    """Measure what `task` asks for, in this process."""
+    return Answer(task, tuple(measure(request) for request in task.requests))

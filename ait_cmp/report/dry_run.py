@@ -1,0 +1,52 @@
+"""What a dry run shows: the pairs that would be compared, and what is left unpaired."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
+from ait_cmp.values.text import printable
+
+__all__ = ["show_pairs"]
+
+
+def show_pairs(pairs: Sequence[Pair]) -> None:
+    """Print every pair in three lines or, unpaired, with the reason; then the counts."""
+    roots = {
+        side: _root([getattr(pair, side) for pair in pairs if getattr(pair, side).files])
+        for side in ("golden", "my")
+    }
+    for side, root in roots.items():
+        if root:
+            print(printable(f"{side} is in {root}"))
+    several = len({pair.dump for pair in pairs}) > 1
+    for pair in pairs:
+        _show(pair, roots, several)
+    unpaired = sum(pair.error is not None for pair in pairs)
+    print(f"pairs that would be compared: {len(pairs) - unpaired}; left unpaired: {unpaired}")
+
+
+def _show(pair: Pair, roots: dict[str, str], several: bool) -> None:
+    token = "" if pair.token_id is None else f"token {pair.token_id} "
+    dump = f" ({pair.dump})" if several else ""
+    print(printable(f"{token}{pair.data_id}{dump}"))
+    for side, root in roots.items():
+        location: Location = getattr(pair, side)
+        if location.files:
+            print(printable(f"  {side:6} {_below(location, root)}"))
+    if pair.error:
+        print(printable(f"  {pair.error.reason}: {pair.error}"))
+
+
+def _root(locations: Sequence[Location]) -> str:
+    """The folder above all files, where that shortens them."""
+    folders = {os.path.dirname(os.path.abspath(file)) for one in locations for file in one.files}
+    root = os.path.commonpath(folders) if folders else ""
+    return "" if root == os.sep else root
+
+
+def _below(location: Location, root: str) -> str:
+    files = [os.path.relpath(file, root) if root else file for file in location.files]
+    return str(Location(tuple(files), location.steps))

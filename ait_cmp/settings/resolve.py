@@ -1,0 +1,165 @@
+"""How a config becomes the plain settings of one compare, checked once, at the edge."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from ait_cmp.commands.compare import MappingChoice, Settings
+from ait_cmp.judging.comparison import MetricChoice
+from ait_cmp.judging.metrics import DEFINITIONS
+from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
+from ait_cmp.mapping.name_rule import Rule as MappingRule
+from ait_cmp.mapping.name_rule import make_rule, steps_of
+from ait_cmp.measuring.executor import EXECUTORS
+from ait_cmp.measuring.executor import Limits as ExecutionLimits
+from ait_cmp.report import REPORTS
+from ait_cmp.settings.schema import (
+    GROUPS,
+    Config,
+    ExecutorConfig,
+    FailOn,
+    MappingConfig,
+    MappingRuleConfig,
+    MetricsConfig,
+    setting_names,
+    unknown_setting,
+)
+from ait_cmp.settings.tolerances import make_tolerance, one_of
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.tokens import parse_tokens
+
+__all__ = ["resolve"]
+
+
+def resolve(config: DictConfig) -> Settings:
+    """The settings that `config` writes. Raises UsageError for values that make no sense."""
+    try:
+        values = OmegaConf.to_object(config)
+    except MissingMandatoryValue as exc:
+        raise UsageError(f"{exc.full_key} is missing; pass {exc.full_key}=…") from exc
+    except OmegaConfBaseException as exc:
+        raise UsageError(f"{exc.full_key}: {str(exc).splitlines()[0]}") from exc
+    assert isinstance(values, Config)
+    given = {str(key) for key in config}
+    given |= {f"{group}.{key}" for group in GROUPS for key in config[group]}
+    unknown = sorted(given - set(setting_names()))
+    if unknown:
+        raise UsageError(unknown_setting(unknown[0]))
+    if not values.golden_path:
+        raise UsageError("golden_path is empty; pass golden_path=FOLDER")
+    return Settings(
+        wish=Wish(
+            golden_path=values.golden_path,
+            my_path=values.my_path or None,
+            path_map=_path_map(values.path_map),
+            rules=tuple(
+                _mapping_rule(number, rule)
+                for number, rule in enumerate(values.mapping.rules, start=1)
+            ),
+        ),
+        selection=_selection(values),
+        mapping=_mapping(values.mapping),
+        metrics=_metrics(values.metrics),
+        epsilon=_epsilon(values.metrics.epsilon),
+        tolerance=make_tolerance(values.tolerance),
+        executor=one_of("executor.kind", values.executor.kind, EXECUTORS),
+        limits=_execution_limits(values.executor),
+        formats=tuple(one_of("report.formats", one, REPORTS) for one in values.report.formats),
+        worst=max(0, values.report.worst),
+        output=Path(values.output),
+        dry_run=values.dry_run,
+        roots=_roots(values.allowed_roots),
+        ignore_verdicts=values.fail_on is FailOn.never,
+    )
+
+
+def _metrics(values: MetricsConfig) -> MetricChoice:
+    table = DEFINITIONS[one_of("metrics.definition", values.definition, DEFINITIONS)]
+    names = list(table) if values.names is None else values.names
+    return MetricChoice(
+        values.definition, tuple(one_of("metrics.names", name, table) for name in names)
+    )
+
+
+def _mapping(values: MappingConfig) -> MappingChoice:
+    adapters = [
+        steps_of(f"mapping.{side}_adapters", text)
+        for side, text in (("golden", values.golden_adapters), ("my", values.my_adapters))
+    ]
+    for step in (*adapters[0], *adapters[1]):
+        if step.joins:
+            raise UsageError(
+                f"the adapters of a mapping are for each tensor, and {step} joins several; "
+                "write it in a rule or in a list of pairs"
+            )
+    return MappingChoice(one_of("mapping.kind", values.kind, MAPPINGS), *adapters)
+
+
+def _mapping_rule(number: int, rule: MappingRuleConfig) -> MappingRule:
+    return make_rule(
+        f"mapping.rules, rule {number}",
+        golden=rule.golden,
+        my=rule.my,
+        golden_adapters=rule.golden_adapters,
+        my_adapters=rule.my_adapters,
+    )
+
+
+def _execution_limits(values: ExecutorConfig) -> ExecutionLimits:
+    for name in ("workers", "row_timeout", "memory_limit"):
+        number = getattr(values, name)
+        if number is not None and not number > 0:
+            raise UsageError(f"executor.{name}={number} must be above 0, or null for no limit")
+    memory = values.memory_limit
+    return ExecutionLimits(
+        workers=values.workers,
+        row_timeout=values.row_timeout,
+        memory=None if memory is None else int(memory * 2**30),
+    )
+
+
+def _epsilon(epsilon: float) -> float:
+    if not 0 <= epsilon < float("inf"):
+        raise UsageError(f"metrics.epsilon={epsilon} must be 0 or a positive number")
+    return epsilon
+
+
+def _selection(values: Config) -> Selection:
+    data_ids = values.data_ids
+    if isinstance(data_ids, (str, int)):
+        data_ids = [data_ids]
+    if data_ids is not None and not isinstance(data_ids, list):
+        raise UsageError(f"data_ids={data_ids!r} must be a list of globs, like data_ids=[layer0.*]")
+    return Selection(
+        tokens=parse_tokens(values.tokens) if values.tokens is not None else None,
+        data_ids=None if data_ids is None else [str(glob) for glob in data_ids],
+    )
+
+
+def _roots(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    roots = [value] if isinstance(value, str) else value
+    if not isinstance(roots, list) or not all(isinstance(one, str) and one for one in roots):
+        raise UsageError(
+            f"allowed_roots={value!r} must be a list of folders: allowed_roots=[/dumps]"
+        )
+    for root in roots:
+        if not Path(root).is_dir():
+            raise UsageError(f"allowed_roots: {root} is no folder")
+    return tuple(map(os.path.abspath, roots))
+
+
+def _path_map(value: Any) -> PathMap:
+    if value is None:
+        return PathMap()
+    if not isinstance(value, dict) or not all(isinstance(new, str) for new in value.values()):
+        raise UsageError(
+            f"path_map={value!r} must map prefixes: path_map={{/old/place:/new/place}}"
+        )
+    return PathMap({str(old): new for old, new in value.items()})

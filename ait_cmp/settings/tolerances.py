@@ -1,0 +1,145 @@
+"""Tolerances as YAML writes them: read, checked, written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from ait_cmp.judging import Growth, Limit, NonFinite, Rule, Tolerance
+from ait_cmp.judging.metrics import METRICS
+from ait_cmp.settings.schema import RuleConfig, ToleranceConfig, config_folder
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import ReportError, UsageError, os_reason
+from ait_cmp.values.tokens import parse_tokens
+
+__all__ = ["load_tolerance", "make_tolerance", "one_of", "write_tolerance"]
+
+
+def load_tolerance(name: str) -> Tolerance:
+    """The shipped tolerance `name`, or that of a YAML file. Raises UsageError if there is none."""
+    path = Path(name)
+    if path.suffix != ".yaml":
+        folder = config_folder() / "tolerance"
+        shipped = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+        path = shipped[one_of("tolerance", name, shipped)]
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(ToleranceConfig), OmegaConf.load(path))
+        values = OmegaConf.to_object(merged)
+        assert isinstance(values, ToleranceConfig)
+        return make_tolerance(values)
+    except OSError as exc:
+        raise UsageError(f"the tolerance {path} cannot be read: {os_reason(exc)}") from exc
+    except (OmegaConfBaseException, YAMLError, UsageError) as exc:
+        raise UsageError(f"the tolerance {path}: {str(exc).splitlines()[0]}") from exc
+
+
+def write_tolerance(tolerance: Tolerance, path: Path, *, made: dict[str, Any]) -> None:
+    """Write `tolerance` as `load_tolerance` reads it, with how it was made. Raises ReportError."""
+    values = asdict(tolerance) | {"nonfinite": tolerance.nonfinite.value, "made": made}
+    values["rules"] = [_plain_rule(rule) for rule in tolerance.rules]
+    values["default"] = _plain_limits(tolerance.default)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(values), path)
+    except OSError as exc:
+        raise ReportError(
+            f"the tolerance cannot be written to {path}: {os_reason(exc)}; "
+            "free the place or choose another with output=…"
+        ) from exc
+
+
+def _plain_rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "limits": _plain_limits(rule.limits),
+        "data_ids": list(rule.data_ids),
+        "tokens": None if rule.tokens is None else str(rule.tokens),
+        "dtypes": list(rule.dtypes),
+        "growth": rule.growth,
+    }
+
+
+def _plain_limits(limits: Mapping[str, Limit]) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            side: bound
+            for side, bound in (("min", limit.min), ("max", limit.max))
+            if math.isfinite(bound)
+        }
+        for name, limit in limits.items()
+    }
+
+
+def make_tolerance(values: ToleranceConfig) -> Tolerance:
+    """The tolerance that a config writes. Raises UsageError for unknown names."""
+    return Tolerance(
+        name=values.name,
+        rules=tuple(_rule(rule) for rule in values.rules),
+        default=_limits(values.default),
+        nonfinite=NonFinite(values.nonfinite.value),
+        growth=None if values.growth is None else _growth(values.growth),
+    )
+
+
+def _growth(values: Any) -> Growth:
+    if not isinstance(values, dict):
+        raise UsageError(f"tolerance.growth must map its limits to numbers, not {values!r}")
+    names = [one.name for one in fields(Growth)]
+    for name, value in values.items():
+        one_of("tolerance.growth", name, names)
+        numbers = value if name == "noise" else {name: value}
+        if not isinstance(numbers, dict) or not all(map(_is_amount, numbers.values())):
+            raise UsageError(
+                f"tolerance.growth.{name} must be a number of at least 0, not {value!r}"
+            )
+    noise = {str(data_id): float(value) for data_id, value in values.get("noise", {}).items()}
+    return Growth(**{**values, "noise": noise})
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _rule(rule: RuleConfig) -> Rule:
+    return Rule(
+        limits=_limits(rule.limits),
+        data_ids=tuple(rule.data_ids),
+        tokens=parse_tokens(rule.tokens) if rule.tokens is not None else None,
+        dtypes=tuple(
+            one_of("tolerance.rules.dtypes", name.removeprefix("torch."), DTYPES)
+            for name in rule.dtypes
+        ),
+        growth=rule.growth,
+    )
+
+
+def _limits(limits: Any) -> dict[str, Limit]:
+    if not isinstance(limits, dict):
+        raise UsageError(f"limits of tolerance must map metrics to min and max, not {limits!r}")
+    return {
+        one_of("a limit of tolerance", name, METRICS): _limit(name, bounds)
+        for name, bounds in limits.items()
+    }
+
+
+def _limit(name: str, bounds: Any) -> Limit:
+    numbers = bounds if isinstance(bounds, dict) else {"": bounds}
+    for side, bound in numbers.items():
+        number = isinstance(bound, (int, float)) and not isinstance(bound, bool)
+        if side not in ("min", "max") or not (number or bound is None):
+            raise UsageError(
+                f"the limit of {name} must be {{min: NUMBER, max: NUMBER}}, not {bounds}"
+            )
+    return Limit(**{side: float(bound) for side, bound in numbers.items() if bound is not None})
+
+
+def one_of(what: str, name: str, known: Any) -> str:
+    if name not in known:
+        raise UsageError(f"{what}: there is no {name!r}; choose from {', '.join(known)}")
+    return name

@@ -1,0 +1,64 @@
+"""ATB `.bin` files as sources."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from ait_cmp import atb
+from ait_cmp.files.regular import RegularFile
+from ait_cmp.source.view import FractalNz, Source, map_bytes
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import PairError, Reason
+
+__all__ = ["open_atb"]
+
+_ALIAS_DEPTH = 8
+
+
+def open_atb(path: Path, name: str | None) -> Source:
+    """The newest record of `path`, aliases followed."""
+    if name is not None:
+        raise PairError(
+            Reason.NOT_A_TENSOR, f"{path} holds one tensor without a name; leave ::{name} out"
+        )
+    files: tuple[str, ...] = ()
+    target = path
+    for _ in range(_ALIAS_DEPTH):
+        files += (str(target),)
+        file = RegularFile(target)
+        record = atb.newest_record(file)
+        if record.alias is None:
+            return _view(file, record, files)
+        target = atb.find_alias(target, record.alias)
+    raise PairError(Reason.BIN_ALIAS, f"{path} points to files that point to each other")
+
+
+def _view(file: RegularFile, record: atb.Record, files: tuple[str, ...]) -> Source:
+    path = file.path
+    dtype = DTYPES.get(record.dtype_name)
+    if dtype is None:
+        hint = "; compare real and imaginary part" if "complex" in record.dtype_name else ""
+        raise PairError(
+            Reason.DTYPE_UNSUPPORTED,
+            f"{path} holds {record.dtype_name}, which cannot be compared{hint}",
+        )
+    needed = math.prod(record.shape) * dtype.itemsize
+    if needed != record.length:
+        raise PairError(
+            Reason.BIN_INCONSISTENT,
+            f"{path} says dims {list(record.shape)} of {dtype.name}, which takes {needed} bytes, "
+            f"but holds {record.length} (of a file of {file.size}); dump it again",
+        )
+    data = map_bytes(file)[record.start : record.start + needed]
+    try:
+        array = data.view(dtype.storage).reshape(record.shape)
+    except ValueError as exc:  # more dimensions, or larger ones, than an array can have
+        raise PairError(
+            Reason.BIN_MALFORMED, f"{path} says dims that no tensor has ({exc}); dump it again"
+        ) from exc
+    source = Source(
+        dtype, array, files=files, file=file, offset=record.start, layout=record.format_name
+    )
+    fractal = record.format_code == atb.FRACTAL_NZ and array.ndim >= 4
+    return FractalNz.stored(source) if fractal else source

@@ -1,0 +1,228 @@
+"""`.pth` and `.pt` files as sources, mapped: zip files, and the legacy ones before them.
+
+Nothing of the file is ever run, neither by Python's unpickler nor by torch's: see
+`torch_pickle`. What is read is at most what `torch.load(weights_only=True)` would read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ait_cmp.files.regular import RegularFile
+from ait_cmp.source.torch_pickle import (
+    Foreign,
+    Pickle,
+    Storage,
+    StoredTensor,
+    UnsafePickleError,
+    read_pickles,
+)
+from ait_cmp.source.view import Source, map_bytes, reach
+from ait_cmp.source.zip_directory import ZIP_MAGIC, ZipEntry, read_directory
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import PairError, Reason
+
+__all__ = ["open_pth"]
+
+_LEGACY_MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
+_LEGACY_PICKLES = 5  # magic number, version, system, the value, the keys of the storages
+_PICKLE_LIMIT = 1 << 20  # bytes
+_COMPLEX_BYTES = {"complex32": 4, "complex64": 8, "complex128": 16}
+# A tensor may show more elements than its storage holds (stride 0); so many are compared in
+# seconds, while a few bytes could claim enough for years.
+_EXPANDED_LIMIT = 1 << 32  # elements
+_DIMS_LIMIT = 64  # as many as an array can have
+_PARTS_LIMIT = 16  # of a name that leads into nested dicts
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The value in a file, whether its numbers are big-endian, and where the bytes of a storage
+    begin and how many there are."""
+
+    value: object
+    big: bool
+    locate: Callable[[Storage], tuple[int, int]]
+
+
+def open_pth(path: Path, name: str | None) -> Source:
+    """The tensor in `path`, or the one under `name` in a dict or list of tensors.
+
+    `name` leads into nested ones as `outer.inner` or `outer.0`. Without it, a value that was
+    saved with its meta (`{value, meta}`, as dumpers do) is that value.
+    Raises PairError: PTH_MALFORMED for a file that does not hold together, UNSAFE_PICKLE for
+    one that asks for code, NOT_A_TENSOR for other values, PTH_EXPANDED for a tensor of little
+    data and endless elements.
+    """
+    file = RegularFile(path)
+    read = _read_zip if file.read(0, min(4, file.size)) == ZIP_MAGIC else _read_legacy
+    try:
+        content = read(file)
+        return _view(file, _tensor(content.value, name, path), content)
+    except UnsafePickleError as exc:
+        raise PairError(
+            Reason.UNSAFE_PICKLE,
+            f"{path} asks for {exc}, which only full unpickling could give, and that may run code; "
+            "save just the tensor with torch.save(tensor.detach().cpu(), path)",
+        ) from exc
+    except ValueError as exc:
+        raise PairError(
+            Reason.PTH_MALFORMED, f"{path} is no whole torch file: {exc}; save it again"
+        ) from exc
+
+
+def _read_zip(file: RegularFile) -> _Content:
+    entries = read_directory(file)
+    pickles = [entry for name, entry in entries.items() if name.partition("/")[2] == "data.pkl"]
+    if len(pickles) != 1:
+        raise ValueError("no data.pkl in it")
+    folder = pickles[0].name.partition("/")[0]
+
+    def locate(storage: Storage) -> tuple[int, int]:
+        entry = entries.get(f"{folder}/data/{storage.key}")
+        if entry is None:
+            raise ValueError(f"no storage {storage.key[:80]!r} in it")
+        return entry.start, entry.size
+
+    order = entries.get(f"{folder}/byteorder")
+    big = order is not None and _read_entry(file, order) == b"big"
+    (pickle,) = read_pickles(_read_entry(file, pickles[0]))
+    return _Content(pickle.value, big, locate)
+
+
+def _read_entry(file: RegularFile, entry: ZipEntry) -> bytes:
+    if entry.size > _PICKLE_LIMIT:
+        raise ValueError(f"{entry.name[:80]!r} has more than {_PICKLE_LIMIT} bytes")
+    content = file.read(entry.start, entry.size)
+    if entry.crc and zlib.crc32(content) != entry.crc:
+        raise ValueError(f"the checksum of {entry.name[:80]!r} is wrong")
+    return content
+
+
+def _read_legacy(file: RegularFile) -> _Content:
+    """Of a file from before torch 1.6: pickles, then each storage behind its length."""
+    content = file.read(0, min(file.size, _PICKLE_LIMIT))
+    # The first alone, so that another pickle is told by what it asks for.
+    if read_pickles(content)[0].value != _LEGACY_MAGIC:
+        raise ValueError("it does not start as one")
+    _, version, system, pickle, keys = read_pickles(content, _LEGACY_PICKLES)
+    if version.value != _LEGACY_VERSION or not isinstance(system.value, dict):
+        raise ValueError("its parts are not those of a torch file")
+
+    def locate(storage: Storage) -> tuple[int, int]:
+        return _legacy_places(file, pickle, keys)[storage.key]
+
+    big = system.value.get("little_endian") is False
+    return _Content(pickle.value, big, locate)
+
+
+def _legacy_places(file: RegularFile, pickle: Pickle, keys: Pickle) -> dict[str, tuple[int, int]]:
+    """Where the bytes of every storage begin, and how many there are."""
+    end = keys.end
+    if not isinstance(keys.value, list) or sorted(keys.value) != sorted(pickle.storages):
+        raise ValueError("its list of storages is not that of its tensors")
+    places: dict[str, tuple[int, int]] = {}
+    for key in keys.value:
+        storage, start = pickle.storages[key], end + 8
+        if start > file.size or int.from_bytes(file.read(end, 8), "little") != storage.count:
+            raise ValueError("a storage has another length than its tensor says")
+        end = start + _bytes(storage)
+        places[key] = start, end - start
+    if end != file.size:
+        raise ValueError("its storages are not as long as the file")
+    return places
+
+
+def _bytes(storage: Storage) -> int:
+    if not storage.dtype:
+        return storage.count
+    if storage.dtype in DTYPES:
+        return storage.count * DTYPES[storage.dtype].itemsize
+    if storage.dtype in _COMPLEX_BYTES:
+        return storage.count * _COMPLEX_BYTES[storage.dtype]
+    raise ValueError(f"a storage of the unknown kind {storage.dtype[:80]!r}")
+
+
+def _tensor(value: object, name: str | None, path: Path) -> StoredTensor:
+    if name is not None:
+        value = _member(value, name, path)
+    elif isinstance(value, dict) and value.keys() == {"value", "meta"}:
+        value = value["value"]
+    if not isinstance(value, StoredTensor):
+        raise PairError(Reason.NOT_A_TENSOR, f"{path} holds {_describe(value)}, not one tensor")
+    return value
+
+
+def _member(value: object, name: str, path: Path) -> object:
+    for member, rest in _candidates(value, name):
+        with contextlib.suppress(PairError):
+            return _member(member, rest, path) if rest else member
+    raise PairError(
+        Reason.NOT_A_TENSOR, f"{path} holds {_describe(value)}, which has nothing named {name!r}"
+    )
+
+
+def _candidates(value: object, name: str) -> Iterator[tuple[object, str]]:
+    """What `name` may mean in a dict or list, longest key first, and the rest of the name."""
+    # Each part more may double what there is to try.
+    parts = name.split(".") if name.count(".") < _PARTS_LIMIT else [name]
+    for count in range(len(parts), 0, -1):
+        key, rest = ".".join(parts[:count]), ".".join(parts[count:])
+        if isinstance(value, dict) and key in value:
+            yield value[key], rest
+        elif isinstance(value, (list, tuple)) and key.isdecimal() and int(key) < len(value):
+            yield value[int(key)], rest
+
+
+def _view(file: RegularFile, tensor: StoredTensor, content: _Content) -> Source:
+    path, shape = file.path, tensor.shape
+    dtype = DTYPES.get(tensor.dtype)
+    if dtype is None:
+        hint = "compare real and imaginary part" if "complex" in tensor.dtype else "convert it"
+        raise PairError(
+            Reason.DTYPE_UNSUPPORTED,
+            f"{path} holds torch.{tensor.dtype}, which cannot be compared; {hint}",
+        )
+    start, size = content.locate(tensor.storage)
+    # torch gives an empty view any offset.
+    offset = 0 if 0 in shape else tensor.offset
+    elements = offset + reach(shape, tensor.strides)
+    if (
+        size != _bytes(tensor.storage)
+        or elements * dtype.itemsize > size
+        or len(shape) > _DIMS_LIMIT
+    ):
+        raise ValueError("a tensor that is larger than its storage")
+    if math.prod(shape) > max(size // dtype.itemsize, _EXPANDED_LIMIT):
+        raise PairError(
+            Reason.PTH_EXPANDED,
+            f"{path} expands {size} bytes to the shape {list(shape)}, which is too much to "
+            "compare; save it without expand()",
+        )
+    stored = np.dtype(dtype.storage).newbyteorder(">" if content.big else "<")
+    strides = [step * dtype.itemsize for step in tensor.strides]
+    offset = start + offset * dtype.itemsize
+    if tensor.negated:
+        data = file.read(offset, reach(shape, strides, dtype.itemsize))
+        negative = np.negative(np.frombuffer(data, stored)).astype(stored, copy=False)
+        return Source(dtype, np.ndarray(shape, stored, negative, 0, strides), files=(str(path),))
+    array = np.ndarray(shape, stored, map_bytes(file), offset, strides)
+    return Source(dtype, array, files=(str(path),), file=file, offset=offset)
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, dict):
+        names = ", ".join(map(str, list(value)[:5]))
+        return f"a dict of {len(value)} ({names}{', …' if len(value) > 5 else ''})"
+    if isinstance(value, (list, tuple)):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, Foreign):
+        return f"what only {value.name} could build"
+    return f"a value of type {type(value).__name__}"

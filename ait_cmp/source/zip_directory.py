@@ -1,0 +1,138 @@
+"""The directory of the zip file that `torch.save` writes, checked as a whole.
+
+Entries are stored one behind the other, uncompressed, and the directory follows them to the
+end of the file. Anything else is refused, so that no two readers can see different contents.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ait_cmp.files.regular import RegularFile
+
+__all__ = ["ZIP_MAGIC", "ZipEntry", "read_directory"]
+
+ZIP_MAGIC = b"PK\x03\x04"
+_LOCAL = struct.Struct("<4s5H3I2H")
+_CENTRAL = struct.Struct("<4s6H3I5H2I")
+_END = struct.Struct("<4s4H2IH")
+_END64 = struct.Struct("<4sQ2H2I4Q")
+_LOCATOR = struct.Struct("<4sIQI")
+_ENTRY_LIMIT = 1 << 16
+_DIRECTORY_LIMIT = 16 << 20  # bytes
+_FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF  # "the number is in the zip64 part"
+_ENCRYPTED, _SIZES_FOLLOW = 1, 8  # flags
+
+
+@dataclass(frozen=True, slots=True)
+class ZipEntry:
+    """One entry; its data lie at [start, start + size) of the file. `crc` 0: not computed."""
+
+    name: str
+    header: int
+    start: int
+    size: int
+    crc: int
+
+
+def read_directory(file: RegularFile) -> dict[str, ZipEntry]:
+    """The entries of `file` by name. Raises ValueError, saying why, for any other layout."""
+    count, start, end = _extent(file)
+    entries: dict[str, ZipEntry] = {}
+    for entry in _located(file, _central(file.read(start, end - start), count)):
+        if entry.name in entries:
+            raise ValueError(f"two entries named {entry.name[:80]!r}")
+        entries[entry.name] = entry
+    ordered = sorted(entries.values(), key=lambda entry: entry.header)
+    bounds = [*(entry.header for entry in ordered[1:]), start]
+    for entry, bound in zip(ordered, bounds, strict=True):
+        if entry.start + entry.size > bound:
+            raise ValueError(f"the entry {entry.name[:80]!r} reaches into what follows it")
+    return entries
+
+
+def _extent(file: RegularFile) -> tuple[int, int, int]:
+    """How many entries there are, and where the directory begins and ends."""
+    end = file.size - _END.size
+    if end < 0:
+        raise ValueError("no directory at its end")
+    magic, disk, first, here, count, size, start, comment = _END.unpack(file.read(end, _END.size))
+    if magic != b"PK\x05\x06" or comment or disk or first or here != count:
+        raise ValueError("no directory at its end")
+    big = end - _LOCATOR.size - _END64.size
+    if big >= 0 and file.read(end - _LOCATOR.size, 4) == b"PK\x06\x07":
+        _, _, at, _ = _LOCATOR.unpack(file.read(end - _LOCATOR.size, _LOCATOR.size))
+        record = _END64.unpack(file.read(big, _END64.size))
+        if at != big or record[0] != b"PK\x06\x06":
+            raise ValueError("a zip64 record that is not where it should be")
+        # A number that does not need the zip64 part stands in both.
+        short, long = (count, size, start), record[-3:]
+        for one, two, full in zip(short, long, (_FULL16, _FULL32, _FULL32), strict=True):
+            if one not in (two, full):
+                raise ValueError("two directories that differ")
+        (count, size, start), end = long, big
+    if count > _ENTRY_LIMIT or size > _DIRECTORY_LIMIT or start + size != end:
+        raise ValueError("a directory whose size is not that of its entries")
+    return count, start, end
+
+
+def _central(directory: bytes, count: int) -> Iterator[tuple[str, int, int, int]]:
+    """(name, place of the local header, size, checksum) of every entry."""
+    position = 0
+    for _ in range(count):
+        if position + _CENTRAL.size > len(directory):
+            raise ValueError("a directory that ends early")
+        fields = _CENTRAL.unpack_from(directory, position)
+        magic, _, _, flags, method, _, _, crc, packed, size, names, extras, comments = fields[:13]
+        header = fields[-1]
+        position += _CENTRAL.size
+        name = _name(directory[position : position + names])
+        extra = directory[position + names : position + names + extras]
+        position += names + extras + comments
+        if magic != b"PK\x01\x02" or position > len(directory):
+            raise ValueError("a directory that is damaged")
+        if method or flags & _ENCRYPTED:
+            # Read through a map, its packed bytes would be taken for values.
+            raise ValueError(f"the compressed entry {name!r}; torch.save stores them uncompressed")
+        if _FULL32 in (packed, size, header):
+            size, packed, header = _zip64(extra, size, packed, header)
+        if packed != size:
+            raise ValueError(f"two sizes of the entry {name[:80]!r}")
+        yield name, header, size, crc
+    if position != len(directory):
+        raise ValueError("a directory that is longer than its entries")
+
+
+def _zip64(extra: bytes, *numbers: int) -> list[int]:
+    """`numbers` with those that did not fit, in order, from the zip64 field of `extra`."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<2H", extra)
+        if kind == 1 and length <= len(extra) - 4:
+            wide = iter(struct.unpack_from(f"<{length // 8}Q", extra, 4))
+            return [next(wide, number) if number == _FULL32 else number for number in numbers]
+        extra = extra[4 + length :]
+    raise ValueError("sizes that its directory does not hold")
+
+
+def _located(file: RegularFile, entries: Iterator[tuple[str, int, int, int]]) -> Iterator[ZipEntry]:
+    """The entries with the place of their data, which only the local headers tell."""
+    for name, header, size, crc in entries:
+        if header + _LOCAL.size > file.size:
+            raise ValueError(f"no header of the entry {name[:80]!r}")
+        fields = _LOCAL.unpack(file.read(header, _LOCAL.size))
+        magic, _, flags, method, _, _, _, packed, local_size, names, extras = fields
+        start = header + _LOCAL.size + names + extras
+        if start + size > file.size:
+            raise ValueError(f"an entry {name[:80]!r} that ends behind the file")
+        same = magic == ZIP_MAGIC and not method and not flags & _ENCRYPTED
+        same = same and _name(file.read(header + _LOCAL.size, names)) == name
+        known = () if flags & _SIZES_FOLLOW else (packed, local_size)
+        if not same or any(number not in (size, _FULL32) for number in known):
+            raise ValueError(f"two descriptions of the entry {name[:80]!r}")
+        yield ZipEntry(name, header, start, size, crc)
+
+
+def _name(text: bytes) -> str:
+    return text.decode("utf-8", "backslashreplace")

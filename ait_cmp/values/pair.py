@@ -1,0 +1,33 @@
+"""One mapping entry, also of those that cannot be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ait_cmp.values.errors import PairError
+from ait_cmp.values.location import Location
+from ait_cmp.values.tokens import row_name
+
+__all__ = ["Pair"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One mapping entry: where its two tensors are, or why they cannot be compared.
+
+    `golden` and `my` are resolved where a file was found, as recorded where none was, and without
+    a file on a side where the mapping knows of none. `order` is the entry's place in its dump.
+    """
+
+    data_id: str
+    token_id: int | None
+    golden: Location
+    my: Location
+    dump: str = ""
+    order: int = 0
+    error: PairError | None = None
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return row_name(self.data_id, self.token_id)
