@@ -1,0 +1,108 @@
+"""What keeps the rooms apart and the code readable, beyond the layers of pyproject.toml."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "ait_cmp"
+
+# Each of these libraries is known in one room: elsewhere nobody depends on what it calls things.
+ROOMS = {
+    "hydra": "settings",
+    "omegaconf": "settings",
+    "polars": "report",
+    "rich": "report",
+    "numba": "engine/kernel",
+    "llvmlite": "engine/kernel",
+    "pebble": "measuring/executor",
+}
+
+# The only functions of more than 50 lines, each with the reason why it is not split.
+LONG = {
+    "engine/kernel/narrow.py add_narrow": "the loop over blocks: its arrays would cross each call",
+    "engine/kernel/narrow.py _add_pairs": "one block's sums, which share a dozen locals",
+    "engine/kernel/wide.py add_wide": "the loop over blocks: its arrays would cross each call",
+}
+
+# What a change under way still owes, to be gone with its end.
+OWED_IMPORTS = {"commands/command_line.py"}
+OWED_LENGTHS = {
+    "commands/dump.py add_arguments",
+    "engine/kernel/slots.py stats",
+    "tests/hostile.py bin_files",
+    "tests/hostile.py pth_files",
+}
+OWED_NAMES = {"ait_cmp/judging judge"}
+
+
+def sources(*folders: str) -> list[Path]:
+    """All Python files of these folders of the checkout."""
+    return [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """A file's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The outermost package of every import of a file, also of those inside functions."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+@pytest.mark.parametrize("library", ROOMS)
+def test_a_library_is_imported_in_its_room_alone(library: str) -> None:
+    users = [path for path in sources("ait_cmp") if library in set(imported(path))]
+    assert users, f"nothing imports {library}: take it out of ROOMS"
+    outside = {path for path in users if PACKAGE / ROOMS[library] not in path.parents}
+    assert {str(path.relative_to(PACKAGE)) for path in outside} <= OWED_IMPORTS
+
+
+@pytest.mark.parametrize("statement", ["import ait_cmp", "from ait_cmp import dump_data"])
+def test_a_model_script_imports_no_library_of_ours(statement: str) -> None:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    run = [sys.executable, "-c", code]
+    modules = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert not {*ROOMS, "jinja2"} & set(modules.split())
+
+
+def test_functions_are_short() -> None:
+    long = {
+        f"{path.relative_to(PACKAGE if PACKAGE in path.parents else ROOT)} {node.name}"
+        for path in sources("ait_cmp", "scripts", "tests")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 50
+    }
+    assert set(LONG) <= long <= {*LONG, *OWED_LENGTHS}
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    """`from package import name` would give one or the other, by what was imported before."""
+    both = {
+        f"{init.parent.relative_to(ROOT)} {name}"
+        for init in PACKAGE.rglob("__init__.py")
+        for name in public(init)
+        if (init.parent / name).is_dir() or init.with_name(f"{name}.py").exists()
+    }
+    assert both <= OWED_NAMES
+
+
+def public(path: Path) -> list[str]:
+    """What a file's `__all__` lists."""
+    for node in parsed(path).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
