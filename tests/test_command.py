@@ -17,7 +17,7 @@ import torch
 
 from ait_cmp import ait
 from ait_cmp.__main__ import main
-from ait_cmp.report import REPORTS
+from ait_cmp.report import REPORTS, Report
 from ait_cmp.report.columns import COLUMNS
 from tests.conftest import Dump
 
@@ -198,7 +198,7 @@ def test_an_old_report_stays_when_the_new_one_fails(
     assert main([f"golden_path={dump}"]) == 0
     old = {path: path.read_bytes() for path in tmp_path.glob("cmp_report.*")}
 
-    def full(frame: pl.DataFrame, path: Path) -> None:
+    def full(report: Report, path: Path) -> None:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 

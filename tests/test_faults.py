@@ -24,7 +24,7 @@ from ait_cmp import write_bin
 from ait_cmp.__main__ import main
 from ait_cmp.engine.measure import Request, Wanted, measure
 from ait_cmp.judging.comparison import Row
-from ait_cmp.report.columns import frame
+from ait_cmp.report import Facts, Report, make_report
 from ait_cmp.source import open_source
 from ait_cmp.values.errors import Reason
 from ait_cmp.values.location import Location
@@ -113,11 +113,11 @@ def test_an_output_that_is_full_of_nothing(make_dump: Dump) -> None:
 def test_an_output_that_vanishes_is_made_again(
     make_dump: Dump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def vanish(rows: Sequence[Row]) -> pl.DataFrame:
+    def vanish(rows: Sequence[Row], facts: Facts) -> Report:
         shutil.rmtree(tmp_path / "out")
-        return frame(rows)
+        return make_report(rows, facts)
 
-    monkeypatch.setattr("ait_cmp.commands.compare.frame", vanish)
+    monkeypatch.setattr("ait_cmp.commands.compare.make_report", vanish)
     assert main([f"golden_path={make_dump()}", "output=out"]) == 0
     assert len(pl.read_parquet(tmp_path / "out" / "cmp_report.parquet")) == 6
 

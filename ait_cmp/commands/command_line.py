@@ -144,7 +144,7 @@ def _finish_sweep() -> list[int]:
     ran = sweep.take_current()
     if ran is None:
         return []
-    from ait_cmp.report import STEM, merge_reports
+    from ait_cmp.report import STEM, Facts, merge_reports, write_report
     from ait_cmp.report.console import show_summary
 
     jobs = ran.jobs()
@@ -158,7 +158,8 @@ def _finish_sweep() -> list[int]:
     if not reports:
         return statuses  # nothing to merge: an old report stays
     try:
-        merged, paths = merge_reports(reports, ran.output, ran.formats)
+        merged = merge_reports(reports, Facts())
+        paths = write_report(merged, ran.output, ran.formats)
         print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")
         show_summary(merged, paths, ran.worst)
     except ReportError as exc:

@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 
@@ -17,8 +18,7 @@ from ait_cmp.mapping import MAPPINGS, Selection, Wish
 from ait_cmp.measuring.executor import Limits
 from ait_cmp.measuring.measure import measure_pairs
 from ait_cmp.measuring.store import Journal
-from ait_cmp.report import write_reports
-from ait_cmp.report.columns import frame
+from ait_cmp.report import facts_since, make_report, write_report
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
 from ait_cmp.values.location import Step
@@ -90,17 +90,20 @@ def run(settings: Settings) -> ExitStatus:
     Raises UsageError for a mapping that cannot be read, ReportError when the report cannot be
     written.
     """
+    started = datetime.now(UTC)
     pairs = select_pairs(settings)
     if settings.dry_run:
         show_pairs(pairs)
         statuses = [Status.ERROR if pair.error else Status.PASS for pair in pairs]
         return exit_status(statuses, settings.ignore_verdicts)
     with Journal(settings.output, settings.wanted) as journal:
-        rows = frame(judge_pairs(pairs, measure(pairs, settings, journal), settings))
-        paths = write_reports(rows, settings.output, settings.formats)
+        rows = judge_pairs(pairs, measure(pairs, settings, journal), settings)
+        report = make_report(rows, facts_since(started, {}))
+        paths = write_report(report, settings.output, settings.formats)
         journal.remove()
-    show_summary(rows, paths, settings.worst)
-    return exit_status(rows["status"].to_list(), settings.ignore_verdicts)
+    show_summary(report, paths, settings.worst)
+    statuses = [row.verdict.status for row in report.rows]
+    return exit_status(statuses, settings.ignore_verdicts)
 
 
 def measure(pairs: Sequence[Pair], settings: Settings, journal: Journal) -> dict[int, Measured]:

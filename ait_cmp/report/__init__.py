@@ -1,4 +1,4 @@
-"""One module per output, behind one function (frame, path).
+"""One module an output, behind one function (report, path), which decides nothing.
 
 To add a report: one module with a writer, one row in `REPORTS`, its name in the `formats` of a
 file in `conf/report/`.
@@ -13,23 +13,33 @@ from pathlib import Path
 
 import polars as pl
 
-from ait_cmp.report.columns import frame
+from ait_cmp.report.facts import Facts, facts_since
+from ait_cmp.report.report import Report, make_report, merge_reports
 from ait_cmp.report.table import write_csv, write_parquet
 from ait_cmp.values.errors import ReportError, os_reason
 
-__all__ = ["REPORTS", "merge_reports", "write_reports"]
+__all__ = [
+    "REPORTS",
+    "STEM",
+    "Facts",
+    "Report",
+    "facts_since",
+    "make_report",
+    "merge_reports",
+    "write_report",
+]
 
 STEM = "cmp_report"
 
 # Format, which is also the suffix -> writer.
-REPORTS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
+REPORTS: dict[str, Callable[[Report, Path], None]] = {
     "csv": write_csv,
     "parquet": write_parquet,
 }
 
 
-def write_reports(rows: pl.DataFrame, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write `rows` to `folder` in every format; the paths written.
+def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Write `report` to `folder` in every format; the paths written.
 
     All are written beside their places first and renamed together, so that an old report stays
     whole until the new one is. Raises ReportError.
@@ -41,7 +51,7 @@ def write_reports(rows: pl.DataFrame, folder: Path, formats: Sequence[str]) -> l
             temporaries = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
             for name, temporary in zip(formats, temporaries, strict=True):
                 clean_up.callback(temporary.unlink, missing_ok=True)
-                REPORTS[name](rows, temporary)
+                REPORTS[name](report, temporary)
                 _sync(temporary)
             for temporary, path in zip(temporaries, paths, strict=True):
                 os.replace(temporary, path)
@@ -53,18 +63,6 @@ def write_reports(rows: pl.DataFrame, folder: Path, formats: Sequence[str]) -> l
     except pl.exceptions.PolarsError as exc:
         raise ReportError(f"the report cannot be written to {folder}: {exc}") from exc
     return paths
-
-
-def merge_reports(
-    reports: Sequence[tuple[str, Path]], folder: Path, formats: Sequence[str]
-) -> tuple[pl.DataFrame, list[Path]]:
-    """One report of several jobs' parquet reports (job name, path), a `job` column in front."""
-    frames = [
-        pl.read_parquet(path).select(pl.lit(job, pl.String).alias("job"), pl.all())
-        for job, path in reports
-    ]
-    merged = pl.concat(frames) if frames else frame([])
-    return merged, write_reports(merged, folder, formats)
 
 
 def _sync(path: Path) -> None:

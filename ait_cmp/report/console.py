@@ -6,17 +6,17 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import polars as pl
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ait_cmp.judging import Status
+from ait_cmp.report.report import Report
 from ait_cmp.values.errors import os_reason
 from ait_cmp.values.text import printable
 from ait_cmp.values.tokens import row_name
@@ -61,13 +61,13 @@ def _track_plainly(console: Console, items: Iterable[T], total: int) -> Iterator
             console.print(f"compared {done} of {total}", highlight=False)
 
 
-def show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
+def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     """Counts, where it went wrong first, the `worst` rows, where the report is.
 
     Where nobody can be shown anything (a closed pipe, a full disk), a warning says so.
     """
     try:
-        _show_summary(rows, paths, worst)
+        _show_summary(report, paths, worst)
         sys.stdout.flush()
     except (OSError, SystemExit) as exc:  # SystemExit is how rich takes a closed pipe
         # What is left in the buffer would fail again when Python ends.
@@ -76,70 +76,54 @@ def show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
         _LOGGER.warning("the summary cannot be shown (%s); the report is written", why)
 
 
-def _show_summary(rows: pl.DataFrame, paths: Sequence[Path], worst: int) -> None:
+def _show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _FILE_WIDTH
-    counts = {status: int((rows["status"] == status).sum()) for status in Status}
-    console.print(
-        f"{len(rows)} rows: "
-        + ", ".join(f"[{_STYLES[one]}]{counts[one]} {one}[/]" for one in Status)
-    )
-    dumps = rows["dump"].unique(maintain_order=True).to_list()
+    counts = (f"[{_STYLES[one]}]{count} {one}[/]" for one, count in report.counts.items())
+    console.print(f"{len(report.table)} rows: {', '.join(counts)}")
+    dumps = report.table["dump"].unique(maintain_order=True).to_list()
     if len(dumps) > 1:
         console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")
-    bad = rows.filter(pl.col("status") != Status.PASS)
-    _show_divergences(console, rows)
-    _show_first_error(console, rows)
-    if len(bad) and worst:
-        _show_worst(console, bad, worst)
+    _show_divergences(console, report)
+    _show_first_error(console, report)
+    if report.ranked and worst:
+        _show_worst(console, report, worst)
     for path in paths:
         console.print(f"report: {_plain(str(path))}")
 
 
-def _show_divergences(console: Console, rows: pl.DataFrame) -> None:
+def _show_divergences(console: Console, report: Report) -> None:
     """Where it went wrong first, where again, and how many rows only follow."""
-    diverging = _in_order(rows.filter(pl.col("first_divergence").is_not_null()))
-    if not len(diverging):
+    if not report.divergences:
         return
-    first, *others = diverging.iter_rows(named=True)
-    job = f"in job {_plain(first['job'])} " if first.get("job") else ""
-    console.print(f"[bold]it goes wrong {job}{_plain(first['first_divergence'])}[/]")
-    if first["worst_index"]:
+    first, *others = report.divergences
+    line = report.line(first)
+    job = f"in job {_plain(line['job'])} " if line.get("job") else ""
+    console.print(f"[bold]it goes wrong {job}{_plain(line['first_divergence'])}[/]")
+    if line["worst_index"]:
         console.print(
-            f"  worst element {_plain(first['worst_index'])}: "
-            f"golden {_plain(first['worst_golden'])}, my {_plain(first['worst_my'])}"
+            f"  worst element {_plain(line['worst_index'])}: "
+            f"golden {_plain(line['worst_golden'])}, my {_plain(line['worst_my'])}"
         )
     if others:
-        names = [_plain(row_name(row["data_id"], row["token_id"])) for row in others[:_NAMED]]
+        names = [_name(report.line(other)) for other in others[:_NAMED]]
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         console.print(f"  then in {', '.join(names)}{more}")
-    following = (rows["follows"].is_not_null() & rows["first_divergence"].is_null()).sum()
-    if following:
-        console.print(f"  {following} more failing rows only follow")
+    if report.following:
+        console.print(f"  {report.following} more failing rows only follow")
 
 
-def _show_first_error(console: Console, rows: pl.DataFrame) -> None:
-    errors = _in_order(rows.filter(pl.col("status") == Status.ERROR))
-    if len(errors):
-        row = errors.row(0, named=True)
-        name = row_name(row["data_id"], row["token_id"])
-        console.print(f"first not compared: {_plain(name)}: {_plain(row['cmp_fail_reason'])}")
+def _show_first_error(console: Console, report: Report) -> None:
+    if report.errors:
+        line = report.line(report.errors[0])
+        console.print(f"first not compared: {_name(line)}: {_plain(line['cmp_fail_reason'])}")
 
 
-def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.sort("token_id", "order", nulls_last=True, maintain_order=True)
-
-
-def _show_worst(console: Console, bad: pl.DataFrame, worst: int) -> None:
-    ranked = bad.sort(
-        pl.col("follows").is_not_null(),  # what is only a consequence comes last
-        pl.col("relative_euclidean_distance").fill_null(float("inf")),
-        descending=[False, True],
-        maintain_order=True,
-    ).head(worst)
-    table = Table(title=f"worst {len(ranked)} of {len(bad)} rows that do not pass")
-    jobs = ["job"] if "job" in ranked.columns else []
+def _show_worst(console: Console, report: Report, worst: int) -> None:
+    lines = [report.line(number) for number in report.ranked[:worst]]
+    table = Table(title=f"worst {len(lines)} of {len(report.ranked)} rows that do not pass")
+    jobs = ["job"] if "job" in report.table.columns else []
     for heading in (
         *jobs,
         "token",
@@ -150,17 +134,21 @@ def _show_worst(console: Console, bad: pl.DataFrame, worst: int) -> None:
         "worst element",
     ):
         table.add_column(heading, overflow="fold", no_wrap=heading not in ("data_id", "job"))
-    for row in ranked.iter_rows(named=True):
+    for line in lines:
         table.add_row(
-            *(_plain(row[job]) for job in jobs),
-            "" if row["token_id"] is None else str(row["token_id"]),
-            _plain(row["data_id"]),
-            f"[{_STYLES[row['status']]}]{row['status']}[/]",
-            row["reason"],
-            *("" if row[name] is None else f"{row[name]:.6g}" for name in _SHOWN),
-            _plain(row["worst_index"] or ""),
+            *(_plain(line[job]) for job in jobs),
+            "" if line["token_id"] is None else str(line["token_id"]),
+            _plain(line["data_id"]),
+            f"[{_STYLES[line['status']]}]{line['status']}[/]",
+            line["reason"],
+            *("" if line[name] is None else f"{line[name]:.6g}" for name in _SHOWN),
+            _plain(line["worst_index"] or ""),
         )
     console.print(table)
+
+
+def _name(line: Mapping[str, Any]) -> str:
+    return _plain(row_name(line["data_id"], line["token_id"]))
 
 
 def _plain(text: str) -> str:

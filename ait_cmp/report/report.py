@@ -1,0 +1,119 @@
+"""The finished report: what every output reads, and none adds to.
+
+What is worth saying first is decided here, once, so that the console, a page and a spreadsheet
+cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ait_cmp.judging import Finding, Status
+from ait_cmp.judging.comparison import Row
+from ait_cmp.report.columns import frame
+from ait_cmp.report.facts import Facts
+from ait_cmp.values.errors import ReportError, os_reason
+
+__all__ = ["Report", "make_report", "merge_reports"]
+
+Findings = tuple[tuple[Finding, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """One compare, or a sweep of them, judged.
+
+    `table` has a line for each row, in order, with the columns of the report and, in a sweep, a
+    `job` in front; lines are named by their number in it, from 0. `findings` has those of each
+    line: of a sweep the plainest alone, which is what the tables of its jobs keep. `rows` is all
+    that was measured of each line; a sweep has none.
+
+    `counts` has every status. `divergences` are the lines where it went wrong, the first first,
+    and `following` so many lines only follow from these; `errors` could not be compared, in the
+    same order; `ranked` are those that do not pass, what matters most first.
+    """
+
+    table: pl.DataFrame
+    findings: Findings
+    rows: tuple[Row, ...]
+    facts: Facts
+    counts: Mapping[Status, int]
+    divergences: tuple[int, ...]
+    following: int
+    errors: tuple[int, ...]
+    ranked: tuple[int, ...]
+
+    def line(self, number: int) -> dict[str, Any]:
+        """The cells of a line, by the names of their columns."""
+        return self.table.row(number, named=True)
+
+
+def make_report(rows: Sequence[Row], facts: Facts) -> Report:
+    """The report of one compare."""
+    return _decide(frame(rows), tuple(row.verdict.findings for row in rows), tuple(rows), facts)
+
+
+def merge_reports(jobs: Sequence[tuple[str, Path]], facts: Facts) -> Report:
+    """The report of a sweep, of its jobs' names and parquet reports. Raises ReportError."""
+    tables = [_job_table(name, path) for name, path in jobs]
+    try:
+        table = pl.concat(tables) if tables else frame([])
+    except pl.exceptions.PolarsError as exc:
+        raise ReportError(
+            f"the reports of the jobs have different columns ({exc}); run all of them again"
+        ) from exc
+    return _decide(table, tuple(map(_kept_findings, table.iter_rows(named=True))), (), facts)
+
+
+def _job_table(name: str, path: Path) -> pl.DataFrame:
+    try:
+        table = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as exc:
+        why = os_reason(exc) if isinstance(exc, OSError) else str(exc)
+        raise ReportError(
+            f"the report of the job {name} cannot be read from {path}: {why}; run it again"
+        ) from exc
+    return table.select(pl.lit(name, pl.String).alias("job"), pl.all())
+
+
+def _kept_findings(line: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """What a table keeps of a row's findings."""
+    if line["check"] is None:
+        return ()
+    return (
+        Finding(line["check"], line["check_value"], line["check_limit"], line["cmp_fail_reason"]),
+    )
+
+
+def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], facts: Facts) -> Report:
+    status, diverges = pl.col("status"), pl.col("first_divergence").is_not_null()
+    follows = pl.col("follows").is_not_null()
+    found = table["status"].to_list()
+    numbered = table.with_row_index("line")
+    in_order = numbered.sort("token_id", "order", nulls_last=True, maintain_order=True)
+    ranked = numbered.filter(status != Status.PASS).sort(
+        follows,  # what is only a consequence comes last
+        pl.col("relative_euclidean_distance").fill_null(float("inf")),
+        descending=[False, True],
+        maintain_order=True,
+    )
+    return Report(
+        table=table,
+        findings=findings,
+        rows=rows,
+        facts=facts,
+        counts={one: found.count(one) for one in Status},
+        divergences=_lines(in_order.filter(diverges)),
+        following=len(table.filter(follows & ~diverges)),
+        errors=_lines(in_order.filter(status == Status.ERROR)),
+        ranked=_lines(ranked),
+    )
+
+
+def _lines(table: pl.DataFrame) -> tuple[int, ...]:
+    return tuple(table["line"].to_list())

@@ -1,0 +1,177 @@
+"""Every output keeps the same promises: one suite, run for each row of `REPORTS`."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from ait_cmp import ReportError, compare
+from ait_cmp.engine.measure import Measured
+from ait_cmp.judging import Status
+from ait_cmp.judging.comparison import Row, failed
+from ait_cmp.report import REPORTS, STEM, Facts, Report, make_report, merge_reports, write_report
+from ait_cmp.report.columns import COLUMNS
+from ait_cmp.report.table import write_parquet
+from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
+
+NAN, INF = float("nan"), float("inf")
+NAMES = (
+    "第0层.注意力",
+    "=1+1",
+    'a,"b"\n\x1b[31m',
+    "-1_14740",
+    "",
+    "半\udcff",
+    "10.q",
+    "[bold]no[/]",
+)
+
+
+def _row(number: int, golden: object = None, my: object = None) -> Row:
+    """A row of awkward names; one that could not be compared where `golden` is None."""
+    error = PairError(Reason.MY_MISSING, "没有 my: 缺少; dump it again")
+    here = Location.of(f"/数据/{number}.bin")
+    pair = Pair(
+        data_id=NAMES[number % len(NAMES)],
+        token_id=None if number % 3 == 2 else number % 3,
+        golden=here,
+        my=here if number % 2 else Location(()),
+        dump="7_0",
+        order=number,
+        error=None if golden is not None else error,
+    )
+    if golden is None:
+        return Row(pair, failed(error, Measured(error=error)))
+    return Row(pair, compare(golden=torch.as_tensor(golden), my=torch.as_tensor(my)))
+
+
+def _every_row() -> list[Row]:
+    """Every status, and values that are missing, NaN, infinite or beyond float64's integers."""
+    return [
+        _row(0, [1.0, 2.0], [1.0, 2.0]),
+        _row(1),
+        _row(2, [1.0, NAN, 3.0], [1.0, INF, NAN]),
+        _row(3, [0.0, 0.0], [1.0, 1.0]),
+        _row(4, [NAN, NAN], [NAN, NAN]),
+        _row(5, [2**63 - 1, 0], [2**63 - 2, 0]),
+        _row(6, [1e300, -1e-300], [-1e300, 1e308]),
+        _row(7, torch.ones(0, 3), torch.ones(0, 3)),
+    ]
+
+
+REPORT = make_report(_every_row(), Facts())
+EMPTY = make_report([], Facts())
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    return pl.read_csv(path, infer_schema=False)
+
+
+READERS: dict[str, Callable[[Path], pl.DataFrame]] = {"csv": _read_csv, "parquet": pl.read_parquet}
+each = pytest.mark.parametrize("name", REPORTS)
+
+
+def _written(name: str, report: Report, folder: Path) -> Path:
+    (path,) = write_report(report, folder, [name])
+    assert path == folder / f"{STEM}.{name}"
+    assert [one.name for one in folder.iterdir()] == [path.name]
+    return path
+
+
+@each
+def test_every_row_is_there_in_order(name: str, tmp_path: Path) -> None:
+    table = READERS[name](_written(name, REPORT, tmp_path / "out"))
+    assert table.columns == list(COLUMNS)
+    assert table["order"].cast(pl.Int64).to_list() == list(range(8))
+    assert table["status"].to_list() == REPORT.table["status"].to_list()
+    assert table["reason"].null_count() == REPORT.counts[Status.PASS]
+    assert "第0层.注意力" in table["data_id"].to_list()
+
+
+@each
+def test_no_rows_are_a_report_with_all_its_columns(name: str, tmp_path: Path) -> None:
+    table = READERS[name](_written(name, EMPTY, tmp_path / "out"))
+    assert (table.columns, len(table)) == (list(COLUMNS), 0)
+
+
+@each
+def test_numbers_come_back_as_they_were(name: str, tmp_path: Path) -> None:
+    numbers = [column for column, (dtype, _) in COLUMNS.items() if dtype.is_numeric()]
+    table = READERS[name](_written(name, REPORT, tmp_path / "out"))
+    exact = REPORT.table.select(numbers)
+    assert table.select(numbers).cast(exact.schema).equals(exact)
+
+
+@each
+def test_the_same_report_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
+    one, two = (_written(name, REPORT, tmp_path / place) for place in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+@each
+def test_a_sweep_has_its_jobs_in_front(name: str, tmp_path: Path) -> None:
+    table = READERS[name](_written(name, _merged(tmp_path), tmp_path / "out"))
+    assert table.columns == ["job", *COLUMNS]
+    assert [job.lstrip("'") for job in table["job"]] == ["tokens=0"] * 8 + ["=job"] * 8
+
+
+@each
+def test_a_write_that_fails_leaves_the_old_report_and_no_half(name: str, tmp_path: Path) -> None:
+    old = _written(name, EMPTY, tmp_path / "out")
+    before = old.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(ReportError, match="cannot be written to"):
+            write_report(REPORT, tmp_path / "out", [name])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert old.read_bytes() == before
+    assert list(old.parent.iterdir()) == [old]
+
+
+# -- what every output reads
+
+
+def _merged(folder: Path) -> Report:
+    for job in ("0", "1"):
+        (folder / "jobs" / job).mkdir(parents=True)
+        write_parquet(REPORT, folder / "jobs" / job / "cmp_report.parquet")
+    jobs = [("tokens=0", folder / "jobs" / "0"), ("=job", folder / "jobs" / "1")]
+    return merge_reports([(job, path / "cmp_report.parquet") for job, path in jobs], Facts())
+
+
+def test_a_report_has_all_findings_and_says_what_matters_first() -> None:
+    assert REPORT.counts == {Status.PASS: 3, Status.FAIL: 4, Status.ERROR: 1}
+    assert [len(one) > 0 for one in REPORT.findings] == [
+        row.verdict.status is Status.FAIL for row in REPORT.rows
+    ]
+    assert REPORT.errors == (1,)
+    assert set(REPORT.ranked) == {1, 2, 3, 5, 6}
+    # By token, those without one last.
+    assert REPORT.divergences == (3, 6, 2, 5)
+    assert REPORT.line(3)["first_divergence"] == REPORT.rows[3].verdict.divergence
+
+
+def test_a_sweep_keeps_the_plainest_finding_of_each_row(tmp_path: Path) -> None:
+    merged = _merged(tmp_path)
+    assert [[one.check for one in each] for each in merged.findings] == 2 * [
+        [one.check for one in each[:1]] for each in REPORT.findings
+    ]
+    assert merged.counts == {status: 2 * count for status, count in REPORT.counts.items()}
+
+
+def test_a_report_of_a_job_that_is_damaged_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cmp_report.parquet"
+    for content in (None, b"PAR1", b"nothing"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ReportError, match=r"of the job tokens=0 cannot be read from .*parquet"):
+            merge_reports([("tokens=0", path)], Facts())
