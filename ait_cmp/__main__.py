@@ -15,8 +15,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return command(argv)
     except KeyboardInterrupt:
+        from ait_cmp.commands.status import ExitStatus
+
         print("ait_cmp: interrupted", file=sys.stderr)
-        return 130
+        return ExitStatus.INTERRUPTED
 
 
 if __name__ == "__main__":

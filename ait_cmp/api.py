@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ait_cmp.commands.compare import MappingChoice, Settings, judge_pairs, measure, select_pairs
+from ait_cmp.commands.compare import judge_pairs, measure, select_pairs
 from ait_cmp.engine.measure import Wanted, measure_sources
 from ait_cmp.judging import Limit, Tolerance
 from ait_cmp.judging.comparison import Comparison, MetricChoice, RunComparison, conclude
@@ -20,6 +20,7 @@ from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
 from ait_cmp.measuring.executor import EXECUTORS, Limits
 from ait_cmp.measuring.store import Journal
 from ait_cmp.settings.tolerances import load_tolerance, one_of
+from ait_cmp.settings.values import MappingChoice, Settings
 from ait_cmp.source import Source
 from ait_cmp.source.npy import from_array
 from ait_cmp.tensors import as_array

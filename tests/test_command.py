@@ -319,10 +319,11 @@ def test_a_job_that_raises_hides_no_other(
 ) -> None:
     """A bug of ours in one job: its status counts, the others' rows are merged."""
     import ait_cmp.commands.compare
+    from ait_cmp.settings.values import Settings
 
     working = ait_cmp.commands.compare.run
 
-    def run(settings: ait_cmp.commands.compare.Settings) -> int:
+    def run(settings: Settings) -> int:
         if settings.output.name == "0":
             raise RuntimeError("bug")
         return working(settings)

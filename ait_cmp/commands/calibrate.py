@@ -16,11 +16,13 @@ from typing import Any
 
 import ait_cmp
 from ait_cmp.commands.command_line import main as command
-from ait_cmp.commands.compare import ExitStatus, Settings, judge_pairs, measure, select_pairs
+from ait_cmp.commands.compare import judge_pairs, measure, select_pairs
+from ait_cmp.commands.status import ExitStatus
 from ait_cmp.judging import Status, Tolerance
 from ait_cmp.judging.comparison import Row
 from ait_cmp.measuring.store import Journal
 from ait_cmp.settings.tolerances import write_tolerance
+from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.text import printable
 

@@ -18,21 +18,20 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from ait_cmp.commands.status import WITHOUT_REPORT, ExitStatus, status_of
 from ait_cmp.settings import sweep
 from ait_cmp.settings.schema import Config, config_folder, unknown_setting
 from ait_cmp.values.errors import AitCmpError, ReportError, UsageError
 from ait_cmp.values.text import printable
 
 if TYPE_CHECKING:
-    from ait_cmp.commands.compare import Settings
+    from ait_cmp.settings.values import Settings
 
 __all__ = ["main"]
 
 Work = Callable[["Settings"], int]
 
 _LOGGER = logging.getLogger("ait_cmp")
-_USAGE, _NO_REPORT, _INTERRUPTED = 2, 4, 130
-_WITHOUT_REPORT = (_USAGE, _NO_REPORT, _INTERRUPTED)
 # Hydra's options that take a value, which may look like an override.
 _BAD_SYNTAX = re.compile(
     "mismatched input|Unknown function|token recognition|no viable|extraneous input|missing EQUAL"
@@ -80,14 +79,16 @@ def main(argv: Sequence[str] | None = None, work: Work | None = None) -> int:
             command()
     except KeyboardInterrupt:
         _fail("interrupted")
-        statuses.append(_INTERRUPTED)
+        statuses.append(ExitStatus.INTERRUPTED)
     except SystemExit as exc:
-        statuses.append(exc.code if isinstance(exc.code, int) else _USAGE if exc.code else 0)
+        statuses.append(
+            exc.code if isinstance(exc.code, int) else ExitStatus.USAGE if exc.code else 0
+        )
     except Exception as exc:  # of the config: jobs answer for their own
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         _fail(_explain(exc))
-        statuses.append(_USAGE)
+        statuses.append(ExitStatus.USAGE)
     return max([0, *statuses, *_finish_sweep()])
 
 
@@ -97,7 +98,7 @@ def _job(config: DictConfig, work: Work | None) -> int:
     if job.mode != RunMode.MULTIRUN:
         return _compare(config, work, None)
     folder = Path(job.runtime.output_dir)
-    status = _INTERRUPTED
+    status: int = ExitStatus.INTERRUPTED
     print(f"\njob {job.job.num}: {printable(' '.join(job.overrides.task))}", flush=True)
     try:
         status = _compare(config, work, folder)
@@ -129,14 +130,14 @@ def _compare(config: DictConfig, work: Work | None, folder: Path | None) -> int:
         return (work or run)(settings)
     except AitCmpError as exc:
         _fail(str(exc))
-        return _NO_REPORT if isinstance(exc, ReportError) else _USAGE
+        return status_of(exc)
     except Exception as exc:
         _LOGGER.debug("unexpected error", exc_info=exc)
         _fail(
             f"ait_cmp itself failed ({type(exc).__name__}: {exc}); run with log_level=debug and "
             "report it"
         )
-        return _NO_REPORT
+        return ExitStatus.NO_REPORT
 
 
 def _finish_sweep() -> list[int]:
@@ -152,7 +153,7 @@ def _finish_sweep() -> list[int]:
     reports = [
         (job.name, job.folder / f"{STEM}.parquet")
         for job in jobs
-        if job.status not in _WITHOUT_REPORT
+        if job.status not in WITHOUT_REPORT
     ]
     statuses = [job.status for job in jobs]
     if not reports:
@@ -164,7 +165,7 @@ def _finish_sweep() -> list[int]:
         show_summary(merged, paths, ran.worst)
     except ReportError as exc:
         _fail(str(exc))
-        statuses.append(_NO_REPORT)
+        statuses.append(ExitStatus.NO_REPORT)
     return statuses
 
 

@@ -5,30 +5,24 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from enum import IntEnum
-from pathlib import Path
 
-from ait_cmp.engine.measure import Measured, Wanted
+from ait_cmp.commands.status import ExitStatus, exit_status
+from ait_cmp.engine.measure import Measured
 from ait_cmp.files.regular import confined_to
-from ait_cmp.judging import Status, Tolerance
-from ait_cmp.judging.comparison import MetricChoice, Row, conclude_run
-from ait_cmp.mapping import MAPPINGS, Selection, Wish
-from ait_cmp.measuring.executor import Limits
+from ait_cmp.judging import Status
+from ait_cmp.judging.comparison import Row, conclude_run
+from ait_cmp.mapping import MAPPINGS
 from ait_cmp.measuring.measure import measure_pairs
 from ait_cmp.measuring.store import Journal
 from ait_cmp.report import facts_since, make_report, write_report
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
-from ait_cmp.values.location import Step
+from ait_cmp.settings.values import Settings
 from ait_cmp.values.pair import Pair
 
 __all__ = [
-    "ExitStatus",
-    "MappingChoice",
-    "Settings",
-    "exit_status",
     "judge_pairs",
     "measure",
     "run",
@@ -36,52 +30,6 @@ __all__ = [
 ]
 
 _LOGGER = logging.getLogger(__name__)
-
-
-class ExitStatus(IntEnum):
-    """The exit status of the command; of several, the highest."""
-
-    PASS = 0
-    FAIL = 1
-    USAGE = 2
-    INCOMPLETE = 3  # some row could not be compared, or nothing was
-    NO_REPORT = 4
-    INTERRUPTED = 130
-
-
-@dataclass(frozen=True, slots=True)
-class MappingChoice:
-    """Which mapping, and the adapters that apply to every pair of it."""
-
-    kind: str
-    golden_steps: tuple[Step, ...] = ()
-    my_steps: tuple[Step, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """One compare, resolved: plain values only."""
-
-    wish: Wish
-    selection: Selection
-    mapping: MappingChoice
-    metrics: MetricChoice
-    epsilon: float
-    tolerance: Tolerance
-    executor: str
-    limits: Limits
-    formats: tuple[str, ...]
-    worst: int
-    output: Path
-    dry_run: bool = False
-    roots: tuple[str, ...] | None = None
-    ignore_verdicts: bool = False
-
-    @property
-    def wanted(self) -> Wanted:
-        """What must be measured to show and to judge this."""
-        relative, softmax = self.metrics.needs(self.tolerance)
-        return Wanted(self.epsilon, relative, softmax)
 
 
 def run(settings: Settings) -> ExitStatus:
@@ -95,7 +43,7 @@ def run(settings: Settings) -> ExitStatus:
     if settings.dry_run:
         show_pairs(pairs)
         statuses = [Status.ERROR if pair.error else Status.PASS for pair in pairs]
-        return exit_status(statuses, settings.ignore_verdicts)
+        return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
     with Journal(settings.output, settings.wanted) as journal:
         rows = judge_pairs(pairs, measure(pairs, settings, journal), settings)
         report = make_report(rows, facts_since(started, {}))
@@ -103,7 +51,7 @@ def run(settings: Settings) -> ExitStatus:
         journal.remove()
     show_summary(report, paths, settings.worst)
     statuses = [row.verdict.status for row in report.rows]
-    return exit_status(statuses, settings.ignore_verdicts)
+    return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
 
 
 def measure(pairs: Sequence[Pair], settings: Settings, journal: Journal) -> dict[int, Measured]:
@@ -116,15 +64,6 @@ def measure(pairs: Sequence[Pair], settings: Settings, journal: Journal) -> dict
         limits=settings.limits,
         journal=journal,
     )
-
-
-def exit_status(statuses: Sequence[str], ignore_verdicts: bool) -> ExitStatus:
-    """The exit status of rows of these statuses."""
-    if ignore_verdicts:
-        return ExitStatus.PASS
-    if not statuses or Status.ERROR in statuses:
-        return ExitStatus.INCOMPLETE
-    return ExitStatus.FAIL if Status.FAIL in statuses else ExitStatus.PASS
 
 
 def select_pairs(settings: Settings) -> list[Pair]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ait_cmp.commands.status import ExitStatus
 from ait_cmp.dump.backends import BACKENDS, choose, environment
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.dump.request import LOG_LEVELS, TYPES, DumpRequest, id_list, name_list, range_list
@@ -17,7 +18,6 @@ from ait_cmp.values.text import printable
 
 __all__ = ["add_arguments", "dump", "main"]
 
-_USAGE = 2
 _SWITCH = {
     **dict.fromkeys(("yes", "true", "t", "y", "1"), True),
     **dict.fromkeys(("no", "false", "f", "n", "0"), False),
@@ -125,7 +125,7 @@ def dump(arguments: argparse.Namespace) -> int:
         status = run_command(command, environ)
     except UsageError as exc:
         _say(f"error: {exc}")
-        return _USAGE
+        return ExitStatus.USAGE
     _report(summarize(output, before), backend, status)
     return status
 

@@ -9,7 +9,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from ait_cmp.commands.compare import MappingChoice, Settings
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.judging.metrics import DEFINITIONS
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
@@ -30,6 +29,7 @@ from ait_cmp.settings.schema import (
     unknown_setting,
 )
 from ait_cmp.settings.tolerances import make_tolerance, one_of
+from ait_cmp.settings.values import MappingChoice, Settings
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.tokens import parse_tokens
 

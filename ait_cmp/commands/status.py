@@ -1,0 +1,41 @@
+"""What every command's exit status says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from enum import IntEnum
+
+from ait_cmp.values.errors import AitCmpError, ReportError
+
+__all__ = ["WITHOUT_REPORT", "ExitStatus", "exit_status", "status_of"]
+
+
+class ExitStatus(IntEnum):
+    """The exit status of the command; of several, the highest."""
+
+    PASS = 0
+    FAIL = 1
+    USAGE = 2
+    INCOMPLETE = 3  # some row could not be compared, or nothing was
+    NO_REPORT = 4
+    INTERRUPTED = 130
+
+
+# With these no report was written.
+WITHOUT_REPORT = (ExitStatus.USAGE, ExitStatus.NO_REPORT, ExitStatus.INTERRUPTED)
+
+
+def exit_status(statuses: Collection[str], *, ignore_verdicts: bool = False) -> ExitStatus:
+    """The exit status of rows of these statuses."""
+    from ait_cmp.judging import Status  # heavy, and every entry imports this module
+
+    if ignore_verdicts:
+        return ExitStatus.PASS
+    if not statuses or Status.ERROR in statuses:
+        return ExitStatus.INCOMPLETE
+    return ExitStatus.FAIL if Status.FAIL in statuses else ExitStatus.PASS
+
+
+def status_of(error: AitCmpError) -> ExitStatus:
+    """The exit status of a command that ended with `error`."""
+    return ExitStatus.NO_REPORT if isinstance(error, ReportError) else ExitStatus.USAGE

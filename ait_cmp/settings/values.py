@@ -1,0 +1,50 @@
+"""The settings of one compare, resolved: frozen, plain values, whoever asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ait_cmp.engine.measure import Wanted
+from ait_cmp.judging import Tolerance
+from ait_cmp.judging.comparison import MetricChoice
+from ait_cmp.mapping import Selection, Wish
+from ait_cmp.measuring.executor import Limits
+from ait_cmp.values.location import Step
+
+__all__ = ["MappingChoice", "Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class MappingChoice:
+    """Which mapping, and the adapters that apply to every pair of it."""
+
+    kind: str
+    golden_steps: tuple[Step, ...] = ()
+    my_steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One compare, resolved: plain values only."""
+
+    wish: Wish
+    selection: Selection
+    mapping: MappingChoice
+    metrics: MetricChoice
+    epsilon: float
+    tolerance: Tolerance
+    executor: str
+    limits: Limits
+    formats: tuple[str, ...]
+    worst: int
+    output: Path
+    dry_run: bool = False
+    roots: tuple[str, ...] | None = None
+    ignore_verdicts: bool = False
+
+    @property
+    def wanted(self) -> Wanted:
+        """What must be measured to show and to judge this."""
+        relative, softmax = self.metrics.needs(self.tolerance)
+        return Wanted(self.epsilon, relative, softmax)
