@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from ait_cmp.commands.compare import judge_pairs, measure, select_pairs
-from ait_cmp.engine.measure import Wanted, measure_sources
+from ait_cmp.engine.pairwise import measure_sources
+from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Limit, Tolerance
 from ait_cmp.judging.comparison import Comparison, MetricChoice, RunComparison, conclude
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
-from ait_cmp.measuring.executor import EXECUTORS, Limits
+from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.measuring.store import Journal
 from ait_cmp.settings.tolerances import load_tolerance, one_of
 from ait_cmp.settings.values import MappingChoice, Settings
@@ -90,7 +91,7 @@ def compare_dumps(
             epsilon=epsilon,
             tolerance=_tolerance(tolerance),
             executor=one_of("executor", executor, EXECUTORS),
-            limits=Limits(),
+            limits=WorkerLimits(),
             formats=(),
             worst=0,
             output=Path(folder),

@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ait_cmp import dump_data, write_bin
-from ait_cmp.engine.measure import Request, Wanted
-from ait_cmp.measuring.executor import EXECUTORS, Limits
+from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.measuring.plan import make_plan
 from ait_cmp.values.location import Location
 
@@ -165,8 +165,8 @@ def workers(folder: Path) -> Iterator[Row]:
     plan = make_plan(requests)
     start = EXECUTORS["processes"]
     with (
-        start(Limits(workers=1), 0, 0) as one,
-        start(Limits(workers=2), 0, 0) as two,
+        start(WorkerLimits(workers=1), 0, 0) as one,
+        start(WorkerLimits(workers=2), 0, 0) as two,
     ):
 
         def run(execute: Callable[..., object]) -> float:

@@ -53,7 +53,8 @@ from verdict.models import (
 )
 from verdict.models import Subject as Model
 
-from ait_cmp.engine.measure import Wanted, measure_sources
+from ait_cmp.engine.pairwise import measure_sources
+from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Case, Growth, Status, Subject, Tolerance, judge
 from ait_cmp.settings.tolerances import load_tolerance
 from ait_cmp.source import Source

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from ait_cmp import write_bin
 from ait_cmp.engine.adapters import JOINERS, VIEWS, adapt, open_files, open_location
-from ait_cmp.engine.measure import Request, Wanted, measure
+from ait_cmp.engine.pairwise import measure_request
+from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.source import Array, Source, open_source
 from ait_cmp.source.npy import from_array
 from ait_cmp.values.errors import PairError, Reason
@@ -206,7 +207,7 @@ def test_what_does_not_fit_is_an_error_row_with_both_shapes(
     np.save(tmp_path / "g.npy", np.zeros((6, 4)))
     np.save(tmp_path / "m.npy", np.zeros((4, 6)))
     my = Location.of(str(tmp_path / "m.npy")).then(parse_steps(steps))
-    measured = measure(Request(Location.of(str(tmp_path / "g.npy")), my, Wanted(2.0**-23)))
+    measured = measure_request(Request(Location.of(str(tmp_path / "g.npy")), my, Wanted(2.0**-23)))
     assert measured.error is not None
     assert measured.error.reason is Reason.ADAPTER_MISMATCH
     assert str(my.steps[0]) in str(measured.error)
@@ -301,13 +302,13 @@ def test_a_joined_pair_depends_on_all_of_its_files(tmp_path: Path) -> None:
         write_bin(tmp_path / f"{number}.bin", whole[2 * number : 2 * number + 2])
     files = tuple(str(tmp_path / f"{number}.bin") for number in range(2))
     my = Location(files, parse_steps("concat(0)"))
-    measured = measure(Request(Location.of(str(tmp_path / "g.pth")), my, Wanted(2.0**-23)))
+    measured = measure_request(Request(Location.of(str(tmp_path / "g.pth")), my, Wanted(2.0**-23)))
     assert measured.error is None
     assert measured.stats is not None
     assert measured.stats.difference_max == 0
     assert [Path(state.path).name for state in measured.files] == ["g.pth", "0.bin", "1.bin"]
     (tmp_path / "1.bin").unlink()
-    gone = measure(Request(Location.of(str(tmp_path / "g.pth")), my, Wanted(2.0**-23)))
+    gone = measure_request(Request(Location.of(str(tmp_path / "g.pth")), my, Wanted(2.0**-23)))
     assert gone.error is not None
     assert gone.error.reason is Reason.MY_MISSING
     assert "1.bin does not exist" in str(gone.error)

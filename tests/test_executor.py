@@ -18,8 +18,8 @@ import torch
 
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.engine.measure import Request, Wanted
-from ait_cmp.measuring.executor import EXECUTORS, Limits
+from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.measuring.executor.processes import worth_starting
 from ait_cmp.measuring.plan import TASK_BYTES, TASK_PAIRS, make_plan
 from ait_cmp.values.location import Location
@@ -184,8 +184,8 @@ def test_the_plan_cuts_large_pairs_and_gathers_small_ones(tmp_path: Path) -> Non
 
 
 def test_workers_are_started_only_where_that_pays() -> None:
-    two = Limits(workers=2)
+    two = WorkerLimits(workers=2)
     assert not worth_starting(two, 1 << 20, 10)
     assert worth_starting(two, 1 << 40, 10)
     assert worth_starting(two, 1 << 20, 10**6)
-    assert not worth_starting(Limits(workers=1), 1 << 40, 10**6)
+    assert not worth_starting(WorkerLimits(workers=1), 1 << 40, 10**6)

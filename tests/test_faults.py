@@ -22,7 +22,8 @@ import torch
 
 from ait_cmp import write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.engine.measure import Request, Wanted, measure
+from ait_cmp.engine.pairwise import measure_request
+from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.judging.comparison import Row
 from ait_cmp.report import Facts, Report, make_report
 from ait_cmp.source import open_source
@@ -140,7 +141,7 @@ def test_a_summary_that_nobody_can_read_costs_no_report(make_dump: Dump, tmp_pat
 
 def _measured(golden: Path, my: Path) -> tuple[Reason, str]:
     sides = Location.of(str(golden)), Location.of(str(my))
-    error = measure(Request(*sides, Wanted(2.0**-23), mapped=False)).error
+    error = measure_request(Request(*sides, Wanted(2.0**-23), mapped=False)).error
     assert error is not None
     return error.reason, error.sentence
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from ait_cmp.engine.measure import Wanted, measure_sources
+from ait_cmp.engine.pairwise import measure_sources
+from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Growth, Limit, Rule, Status, Tolerance, Verdict
 from ait_cmp.judging.comparison import MetricChoice, conclude_run
 from ait_cmp.settings.tolerances import load_tolerance

@@ -16,7 +16,8 @@ import torch
 
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.engine.measure import Request, Wanted, measure
+from ait_cmp.engine.pairwise import measure_request
+from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.measuring.store import Journal
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.location import Location
@@ -68,7 +69,7 @@ def test_interrupted_runs_end_with_the_same_report(tmp_path: Path, executor: str
 def test_answers_come_back_as_they_were(tmp_path: Path) -> None:
     dump = _dump(tmp_path, rows=1, size=5000)
     request = _request(dump)
-    measured = measure(request)
+    measured = measure_request(request)
     with Journal(tmp_path / "out", WANTED) as journal:
         assert journal.known(request) is None
         journal.add([(request, measured)])
@@ -86,7 +87,7 @@ def test_nonfinite_stats_come_back_as_they_were(tmp_path: Path) -> None:
     path = tmp_path / "nan.npy"
     np.save(path, np.array([np.nan, np.inf]))
     request = Request(Location.of(str(path)), Location.of(str(path)), WANTED)
-    measured = measure(request)
+    measured = measure_request(request)
     with Journal(tmp_path / "out", WANTED) as journal:
         journal.add([(request, measured)])
     with Journal(tmp_path / "out", WANTED) as journal:
@@ -97,7 +98,7 @@ def test_a_changed_file_is_measured_again(tmp_path: Path) -> None:
     dump = _dump(tmp_path, rows=1, size=100)
     request = _request(dump)
     with Journal(tmp_path / "out", WANTED) as journal:
-        journal.add([(request, measure(request))])
+        journal.add([(request, measure_request(request))])
     write_bin(request.my.files[0], torch.zeros(100, dtype=torch.float16))
     with Journal(tmp_path / "out", WANTED) as journal:
         assert journal.known(request) is None
@@ -107,7 +108,7 @@ def test_other_stats_are_not_taken_for_these(tmp_path: Path) -> None:
     dump = _dump(tmp_path, rows=1, size=100)
     request = _request(dump)
     with Journal(tmp_path / "out", WANTED) as journal:
-        journal.add([(request, measure(request))])
+        journal.add([(request, measure_request(request))])
     with Journal(tmp_path / "out", Wanted(1e-3)) as journal:
         assert journal.known(request) is None
 
@@ -118,13 +119,13 @@ def test_a_torn_journal_loses_only_its_last_line(tmp_path: Path, cut: int) -> No
     requests = [_request(dump, number) for number in (0, 1)]
     with Journal(tmp_path / "out", WANTED) as journal:
         for request in requests:
-            journal.add([(request, measure(request))])
+            journal.add([(request, measure_request(request))])
     content = journal.path.read_bytes()
     journal.path.write_bytes(content[:-cut])
     with Journal(tmp_path / "out", WANTED) as journal:
         assert journal.known(requests[0]) is not None
         assert journal.known(requests[1]) is None
-        journal.add([(requests[1], measure(requests[1]))])
+        journal.add([(requests[1], measure_request(requests[1]))])
     with Journal(tmp_path / "out", WANTED) as journal:
         assert all(journal.known(request) is not None for request in requests)
 

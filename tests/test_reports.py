@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ait_cmp import ReportError, compare
-from ait_cmp.engine.measure import Measured
+from ait_cmp.engine.measured import Measured
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, failed
 from ait_cmp.report import REPORTS, STEM, Facts, Report, make_report, merge_reports, write_report

@@ -9,15 +9,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from ait_cmp.commands.status import ExitStatus, exit_status
-from ait_cmp.engine.measure import Measured
+from ait_cmp.engine.measured import Measured
 from ait_cmp.files.regular import confined_to
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, conclude_run
 from ait_cmp.mapping import MAPPINGS
-from ait_cmp.measuring.measure import measure_pairs
+from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.store import Journal
 from ait_cmp.report import facts_since, make_report, write_report
-from ait_cmp.report.console import show_summary
+from ait_cmp.report.console import painted_progress, show_summary
 from ait_cmp.report.dry_run import show_pairs
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.pair import Pair
@@ -56,14 +56,16 @@ def run(settings: Settings) -> ExitStatus:
 
 def measure(pairs: Sequence[Pair], settings: Settings, journal: Journal) -> dict[int, Measured]:
     """What was measured, by the number of the pair; nothing for pairs that have an error."""
-    return measure_pairs(
-        pairs,
-        settings.wanted,
-        roots=settings.roots,
-        executor=settings.executor,
-        limits=settings.limits,
-        journal=journal,
-    )
+    with painted_progress() as progress:
+        return measure_pairs(
+            pairs,
+            settings.wanted,
+            roots=settings.roots,
+            executor=settings.executor,
+            limits=settings.limits,
+            journal=journal,
+            progress=progress,
+        )
 
 
 def select_pairs(settings: Settings) -> list[Pair]:

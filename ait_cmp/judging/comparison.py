@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ait_cmp.engine.measure import Measured
+from ait_cmp.engine.measured import Measured
 from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.values.errors import PairError

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ait_cmp.engine.measure import Request, file_bytes, spans
+from ait_cmp.engine.pairwise import file_bytes, spans
+from ait_cmp.engine.request import Request
 
 __all__ = ["Plan", "Task", "make_plan"]
 

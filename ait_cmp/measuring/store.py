@@ -22,7 +22,8 @@ import numpy as np
 
 import ait_cmp
 from ait_cmp.engine.evidence import Evidence, Peak, Span
-from ait_cmp.engine.measure import FileState, Measured, Request, TensorInfo, Wanted, file_state
+from ait_cmp.engine.measured import FileState, Measured, TensorInfo, file_state
+from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.engine.slices import Slices, Table, Top
 from ait_cmp.engine.stats import Side, Softmax, Stats
 from ait_cmp.values.dtypes import DTYPES

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from ait_cmp.engine.evidence import Evidence
-from ait_cmp.engine.measure import TensorInfo
+from ait_cmp.engine.measured import TensorInfo
 from ait_cmp.engine.stats import Side, Stats
 from ait_cmp.judging import Finding
 from ait_cmp.judging.comparison import Row

@@ -14,8 +14,7 @@ from ait_cmp.judging.metrics import DEFINITIONS
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
 from ait_cmp.mapping.name_rule import Rule as MappingRule
 from ait_cmp.mapping.name_rule import make_rule, steps_of
-from ait_cmp.measuring.executor import EXECUTORS
-from ait_cmp.measuring.executor import Limits as ExecutionLimits
+from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.report import REPORTS
 from ait_cmp.settings.schema import (
     GROUPS,
@@ -110,13 +109,13 @@ def _mapping_rule(number: int, rule: MappingRuleConfig) -> MappingRule:
     )
 
 
-def _execution_limits(values: ExecutorConfig) -> ExecutionLimits:
+def _execution_limits(values: ExecutorConfig) -> WorkerLimits:
     for name in ("workers", "row_timeout", "memory_limit"):
         number = getattr(values, name)
         if number is not None and not number > 0:
             raise UsageError(f"executor.{name}={number} must be above 0, or null for no limit")
     memory = values.memory_limit
-    return ExecutionLimits(
+    return WorkerLimits(
         workers=values.workers,
         row_timeout=values.row_timeout,
         memory=None if memory is None else int(memory * 2**30),

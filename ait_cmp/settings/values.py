@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ait_cmp.engine.measure import Wanted
+from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.mapping import Selection, Wish
-from ait_cmp.measuring.executor import Limits
+from ait_cmp.measuring.executor import WorkerLimits
 from ait_cmp.values.location import Step
 
 __all__ = ["MappingChoice", "Settings"]
@@ -35,7 +35,7 @@ class Settings:
     epsilon: float
     tolerance: Tolerance
     executor: str
-    limits: Limits
+    limits: WorkerLimits
     formats: tuple[str, ...]
     worst: int
     output: Path

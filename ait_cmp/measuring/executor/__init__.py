@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ait_cmp.measuring.executor.base import Answer, Limits, Run
+from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits
 from ait_cmp.measuring.executor.processes import run_in_processes, worth_starting
 from ait_cmp.measuring.executor.serial import run_serially
 
-__all__ = ["EXECUTORS", "Answer", "Limits", "Run"]
+__all__ = ["EXECUTORS", "Answer", "Execute", "WorkerLimits"]
 
-Executor = Callable[[Limits, int, int], AbstractContextManager[Run]]
+Executor = Callable[[WorkerLimits, int, int], AbstractContextManager[Execute]]
 
 
-def _auto(limits: Limits, size: int, count: int) -> AbstractContextManager[Run]:
+def _auto(limits: WorkerLimits, size: int, count: int) -> AbstractContextManager[Execute]:
     """Worker processes where they save more than their start costs, else this process."""
     chosen = run_in_processes if worth_starting(limits, size, count) else run_serially
     return chosen(limits, size, count)

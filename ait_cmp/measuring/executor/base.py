@@ -6,14 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ait_cmp.engine.measure import Measured, measure
+from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.pairwise import measure_request
 from ait_cmp.measuring.plan import Task
 
-__all__ = ["Answer", "Limits", "Run", "answer"]
+__all__ = ["Answer", "Execute", "WorkerLimits", "answer"]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class WorkerLimits:
     """What a task may take: seconds and bytes; None is no limit. `workers` None: all cores."""
 
     workers: int | None = None
@@ -29,7 +30,7 @@ class Answer:
     measured: tuple[Measured, ...]
 
 
-class Run(Protocol):
+class Execute(Protocol):
     """Answers to tasks, as they come: each request is answered once, whatever happens."""
 
     def __call__(self, tasks: Sequence[Task], /) -> Iterator[Answer]: ...
@@ -37,4 +38,4 @@ class Run(Protocol):
 
 def answer(task: Task) -> Answer:
     """Measure what `task` asks for, in this process."""
-    return Answer(task, tuple(measure(request) for request in task.requests))
+    return Answer(task, tuple(measure_request(request) for request in task.requests))

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 
 from pebble import ProcessExpired, ProcessPool
 
-from ait_cmp.engine.measure import Measured, as_pair_error
-from ait_cmp.measuring.executor.base import Answer, Limits, Run, answer
+from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.row_errors import as_pair_error
+from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, answer
 from ait_cmp.measuring.plan import Task
 from ait_cmp.values.errors import PairError, Reason
 
@@ -26,7 +27,7 @@ _START_SECONDS = 1.5
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def worth_starting(limits: Limits, size: int, count: int) -> bool:
+def worth_starting(limits: WorkerLimits, size: int, count: int) -> bool:
     """Whether workers save more time on `size` bytes in `count` pairs than they cost."""
     workers = _workers(limits)
     seconds = size / _BYTES_PER_SECOND + count / _PAIRS_PER_SECOND
@@ -34,7 +35,7 @@ def worth_starting(limits: Limits, size: int, count: int) -> bool:
 
 
 @contextmanager
-def run_in_processes(limits: Limits, size: int, count: int) -> Iterator[Run]:
+def run_in_processes(limits: WorkerLimits, size: int, count: int) -> Iterator[Execute]:
     """A pool of workers, each with one thread, forked from a server that has imported all."""
     del size, count
     context = multiprocessing.get_context("forkserver")
@@ -55,7 +56,7 @@ def run_in_processes(limits: Limits, size: int, count: int) -> Iterator[Run]:
             pool.join()
 
 
-def _supervise(pool: ProcessPool, tasks: Sequence[Task], limits: Limits) -> Iterator[Answer]:
+def _supervise(pool: ProcessPool, tasks: Sequence[Task], limits: WorkerLimits) -> Iterator[Answer]:
     """Answers as they come; what a dead worker had is asked again, alone, and then given up."""
     waiting = list(reversed(tasks))
     running: dict[Future[Answer], Task] = {}
@@ -79,7 +80,7 @@ def _is_second_try(task: Task) -> bool:
     return not task.requests[0].mapped
 
 
-def _reason(error: BaseException, task: Task, limits: Limits) -> PairError:
+def _reason(error: BaseException, task: Task, limits: WorkerLimits) -> PairError:
     request = task.requests[0]
     where = f"comparing {request.golden} with {request.my}"
     if isinstance(error, TimeoutError):
@@ -113,7 +114,7 @@ def _begin(memory: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
-def _workers(limits: Limits) -> int:
+def _workers(limits: WorkerLimits) -> int:
     return limits.workers or len(os.sched_getaffinity(0))
 
 

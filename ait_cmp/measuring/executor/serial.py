@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from ait_cmp.measuring.executor.base import Answer, Limits, Run, answer
+from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, answer
 from ait_cmp.measuring.plan import Task
 
 __all__ = ["run_serially"]
 
 
 @contextmanager
-def run_serially(limits: Limits, size: int, count: int) -> Iterator[Run]:
+def run_serially(limits: WorkerLimits, size: int, count: int) -> Iterator[Execute]:
     """One request after the other, so that debugging needs no pool."""
     del limits, size, count
     yield _run

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ait_cmp.engine import measure
+from ait_cmp.engine import pairwise
 from ait_cmp.engine.kernel.compiled import narrow, wide
 from ait_cmp.source import npy, pth
 
-__all__ = ["measure", "npy", "pth"]
+__all__ = ["npy", "pairwise", "pth"]
 
 # Loaded, or compiled, once and here, so that no row's time is spent on it.
 narrow()

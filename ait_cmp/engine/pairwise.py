@@ -4,107 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import os
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ait_cmp.engine import align, pair_options, range_stats, ranges
 from ait_cmp.engine.adapters import adapt, open_files, open_location
-from ait_cmp.engine.evidence import Evidence, make_evidence
+from ait_cmp.engine.evidence import make_evidence
 from ait_cmp.engine.kernel import widen
+from ait_cmp.engine.measured import FileState, Measured, TensorInfo, file_state
+from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.engine.row_errors import as_pair_error, changed, dated
 from ait_cmp.engine.stats import Stats
 from ait_cmp.files.regular import confined_to
 from ait_cmp.source import Source, split_name
-from ait_cmp.values.dtypes import DType
-from ait_cmp.values.errors import PairError, Reason, os_reason
+from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 
-__all__ = [
-    "FileState",
-    "Measured",
-    "Request",
-    "TensorInfo",
-    "Wanted",
-    "as_pair_error",
-    "file_bytes",
-    "file_state",
-    "measure",
-    "measure_sources",
-    "merged",
-    "spans",
-]
-
-_LOGGER = logging.getLogger(__name__)
+__all__ = ["file_bytes", "measure_request", "measure_sources", "merged", "spans"]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which optional stats are wanted, and the epsilon of the relative errors."""
-
-    epsilon: float
-    relative: bool = True
-    softmax: bool = True
-    slices: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Two locations to compare, or the elements [start, stop) of them; plain data, so that it
-    can go to another process. `mapped` says whether files are mapped or read, `size` how many
-    bytes the files had when the work was planned, `roots` where files may be opened (None:
-    anywhere)."""
-
-    golden: Location
-    my: Location
-    wanted: Wanted
-    size: int = 0
-    span: tuple[int, int] | None = None
-    mapped: bool = True
-    roots: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """What the report says of one side besides its values."""
-
-    dtype: DType
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """Which file was read, and in which state: another size, time or inode is another file."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    inode: int
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What comparing a pair gave: stats, or the error that prevented them.
-
-    `worst` is the flat index of the element that tells most (the first non-finite one that
-    disagrees, else the largest difference), -1 where the sides are equal; `worst_golden` and
-    `worst_my` are its exact values as text. `files` are all that the stats depend on. A range
-    has slices among its stats, a whole pair the evidence that was made of them.
-    """
-
-    golden: TensorInfo | None = None
-    my: TensorInfo | None = None
-    stats: Stats | None = None
-    worst: int = -1
-    worst_golden: str | None = None
-    worst_my: str | None = None
-    files: tuple[FileState, ...] = ()
-    error: PairError | None = None
-    evidence: Evidence | None = None
-
-
-def measure(request: Request) -> Measured:
+def measure_request(request: Request) -> Measured:
     """Compare the pair, or the range, of `request`."""
     with confined_to(request.roots):
         measured = _measure(request)
@@ -113,25 +33,7 @@ def measure(request: Request) -> Measured:
     if _has_shrunk(request):
         sentence = f"{request.golden} or {request.my} was truncated after the compare began"
         return replace(measured, error=PairError(Reason.IN_TRUNCATED, f"{sentence}; dump it again"))
-    return replace(measured, error=_dated(measured.error, request))
-
-
-def _dated(error: PairError, request: Request) -> PairError:
-    """`error`, saying so where its file is so new that it may still be written."""
-    if not str(error.reason).endswith(_UNFINISHED):
-        return error
-    for path in _paths(request):
-        try:
-            age = time.time() - os.stat(path).st_mtime
-        except (OSError, ValueError):
-            continue
-        if 0 <= age < _RECENT and path in error.sentence:
-            return PairError(
-                error.reason,
-                f"{error.sentence} ({path} was written {age:.0f} s ago: if the dump still runs, "
-                "wait for its end)",
-            )
-    return error
+    return replace(measured, error=dated(measured.error, _paths(request)))
 
 
 def _measure(request: Request) -> Measured:
@@ -143,7 +45,7 @@ def _measure(request: Request) -> Measured:
     try:
         files = _states(*golden, *my)
         if not before <= set(files):
-            raise PairError(Reason.IN_CHANGED, _CHANGED.format(request.golden, request.my))
+            raise changed(request.golden, request.my)
         measured = measure_sources(
             golden=_adapted(golden, request.golden, golden=golden, my=my),
             my=_adapted(my, request.my, golden=golden, my=my),
@@ -151,7 +53,7 @@ def _measure(request: Request) -> Measured:
             span=request.span,
         )
         if measured.error is None and files != _states(*golden, *my):
-            raise PairError(Reason.IN_CHANGED, _CHANGED.format(request.golden, request.my))
+            raise changed(request.golden, request.my)
     except Exception as exc:
         error = as_pair_error(exc, "this pair")
         return Measured(_first_info(golden), _first_info(my), error=error)
@@ -167,12 +69,6 @@ def _adapted(
         shapes = (" and ".join(str(list(one.shape)) for one in side) for side in (golden, my))
         sentence = "{}; golden is stored as {}, my as {}".format(exc, *shapes)
         raise PairError(exc.reason, sentence) from exc
-
-
-# What a file that is half written is taken for, and for how many seconds one may be.
-_UNFINISHED = ("_TRUNCATED", "_MALFORMED", "_INCONSISTENT", "_TRAILING", "_CHANGED")
-_RECENT = 60
-_CHANGED = "{} or {} changed while it was read; wait until the dump is complete and compare again"
 
 
 def measure_sources(
@@ -241,8 +137,7 @@ def _merge(one: Measured, two: Measured) -> Measured:
     if one.error or two.error:
         return one if one.error else two
     if one.files != two.files:
-        sentence = _CHANGED.format(one.files[0].path, one.files[-1].path)
-        return replace(one, stats=None, error=PairError(Reason.IN_CHANGED, sentence))
+        return replace(one, stats=None, error=changed(one.files[0].path, one.files[-1].path))
     assert one.stats is not None
     assert two.stats is not None
     stats = one.stats + two.stats
@@ -284,30 +179,6 @@ def _open(
         )
     except Exception as exc:
         return [], as_pair_error(exc, str(location))
-
-
-def as_pair_error(error: Exception, where: str) -> PairError:
-    """Whatever went wrong as the reason of one row."""
-    if isinstance(error, PairError):
-        return error
-    if isinstance(error, OSError):
-        return PairError(Reason.FILE_UNREADABLE, f"{where} cannot be read: {os_reason(error)}")
-    if isinstance(error, MemoryError):
-        return PairError(
-            Reason.ROW_MEMORY,
-            f"{where} needs more memory than there is, or than executor.memory_limit allows",
-        )
-    _LOGGER.debug("unexpected error at %s", where, exc_info=error)
-    return PairError(
-        Reason.INTERNAL,
-        f"ait_cmp failed on {where} ({type(error).__name__}: {error}); please report this",
-    )
-
-
-def file_state(path: str) -> FileState:
-    """The state in which `path` is now. Raises OSError."""
-    status = os.stat(path)
-    return FileState(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def _states(*sources: Source) -> tuple[FileState, ...]:

@@ -1,0 +1,35 @@
+"""What is asked of the engine: two locations, or a range of them, and which stats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ait_cmp.values.location import Location
+
+__all__ = ["Request", "Wanted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which optional stats are wanted, and the epsilon of the relative errors."""
+
+    epsilon: float
+    relative: bool = True
+    softmax: bool = True
+    slices: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Two locations to compare, or the elements [start, stop) of them; plain data, so that it
+    can go to another process. `mapped` says whether files are mapped or read, `size` how many
+    bytes the files had when the work was planned, `roots` where files may be opened (None:
+    anywhere)."""
+
+    golden: Location
+    my: Location
+    wanted: Wanted
+    size: int = 0
+    span: tuple[int, int] | None = None
+    mapped: bool = True
+    roots: tuple[str, ...] | None = None
