@@ -29,7 +29,7 @@ needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--type", "onnx"], "--type onnx is not offered by backend torch"),
+        (["--type", "onnx"], "there is no type 'onnx'; choose from model, layer, op, kernel"),
         (["--type", "kernel"], "--type kernel is not offered by backend torch"),
         (["-tiling"], "--save-tiling asks for the library's tiling data"),
         (["-time", "0", "-stp", "1"], "asks for outputs before there are any"),
@@ -298,7 +298,7 @@ def test_what_is_missing_is_named(
         assert main(["llm", "dump", "--exec", "true", *options]) == 2
         return capsys.readouterr().err
 
-    assert "--type onnx is not offered by backend atb" in error("--type", "onnx", "model")
+    assert "there is no type 'onnx'" in error("--type", "onnx", "model")
     monkeypatch.setenv("ASCEND_TOOLKIT_HOME", "/nowhere")
     assert "the CANN toolkit is not at /nowhere" in error()
     (atb / "atb/lib/libatb.so").write_bytes(b"text")

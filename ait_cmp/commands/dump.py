@@ -51,8 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--type",
         nargs="+",
         default=["tensor"],
-        choices=TYPES,
-        help="what to dump (default: tensor)",
+        metavar="TYPE",
+        help=f"what to dump: {', '.join(TYPES)} (default: tensor)",
     )
     add("--only-save-desc", "-sd", action="store_true", help="type and shape of tensors, no data")
     add(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
 import itertools
 import operator
 import os
@@ -18,14 +18,11 @@ import torch
 
 from ait_cmp.dump.folder import claim
 from ait_cmp.dump.metadata_file import MetadataFile
+from ait_cmp.dump_tree import METADATA, golden_file, golden_tensor, tensor_name
 from ait_cmp.tensors import compact
 from ait_cmp.values.text import printable
 
 __all__ = ["dump_data"]
-
-_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+,@-]{0,99}")
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_LOOKS_HASHED = re.compile(r".*-[0-9a-f]{16}")
 
 
 def dump_data(
@@ -79,9 +76,9 @@ def dump_data(
 class _DumpFolder:
     """One golden_tensor folder, which this process alone writes to."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
-        self._metadata = MetadataFile(path / "metadata.json")
+        self._metadata = MetadataFile(Path(path, METADATA))
         self._lock = threading.Lock()
         self._tokens: set[int] = set()
         self._targets: set[int] = set()
@@ -89,11 +86,11 @@ class _DumpFolder:
 
     def save(self, token: int, data_id: str, dense: torch.Tensor, my_path: str) -> bool:
         """Save and record; whether this key came before."""
-        folder = f"{self._path}/{token}"
+        target = golden_file(self._path, token, tensor_name(data_id))
+        folder = os.path.dirname(target)
         if token not in self._tokens:
             os.makedirs(folder, exist_ok=True)
             self._tokens.add(token)
-        target = f"{folder}/{_file_name(data_id)}"
         try:
             again = self._write(dense, folder, target)
         except (OSError, RuntimeError):
@@ -153,13 +150,11 @@ def _folder(root: str, device: int) -> _DumpFolder:
     found = _folders.get(key)
     if found is None:
         with _folders_lock:
-            found = _folders.get(key) or _DumpFolder(_golden_tensor(root, device))
+            found = _folders.get(key) or _DumpFolder(
+                claim(functools.partial(golden_tensor, root), device)
+            )
             _folders[key] = found
     return found
-
-
-def _golden_tensor(root: str, device: int) -> Path:
-    return claim(Path(root, "ait_dump", f"{os.getpid()}_{device}"), "golden_tensor")
 
 
 def _forget_parent() -> None:
@@ -205,12 +200,3 @@ def _path(path: str | os.PathLike[str], argument: str) -> str:
     if not text or "\0" in text:
         raise ValueError(f"{argument} must be a path, not {text!r}")
     return os.path.abspath(text)
-
-
-def _file_name(data_id: str) -> str:
-    """{data_id}_tensor.pth; where that is no plain name, a readable one with a hash."""
-    plain = _SAFE_NAME.fullmatch(data_id) and not _LOOKS_HASHED.fullmatch(data_id)
-    if not plain:
-        digest = hashlib.sha256(data_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        data_id = f"{_UNSAFE.sub('_', data_id)[:60].lstrip('.-')}-{digest}"
-    return f"{data_id}_tensor.pth"

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+from ait_cmp.dump_tree import RankName
 
 __all__ = ["claim"]
 
 
-def claim(stem: Path, inner: str = "") -> Path:
-    """A new folder `stem`/`inner` that no other process has or had.
+def claim(place: Callable[[RankName], str], device: int) -> str:
+    """A new folder of this process at `place`, which no other has or had.
 
     A PID comes again, and containers on one shared folder have the same; the first to make
-    the folder owns it, the next takes `stem`_1.
+    the folder owns it, the next takes the name with _1 behind it.
     """
-    for attempt in itertools.count():
-        folder = Path(f"{stem}_{attempt}" if attempt else stem, inner)
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    rank = RankName(device, os.getpid())
+    for again in itertools.count():
+        folder = place(replace(rank, again=again))
+        os.makedirs(os.path.dirname(folder), exist_ok=True)
         try:
-            folder.mkdir()
+            os.mkdir(folder)
         except FileExistsError:
             continue
         return folder

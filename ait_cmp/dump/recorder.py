@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 import weakref
 from dataclasses import dataclass, field
@@ -16,11 +15,11 @@ import torch
 from ait_cmp.dump.request import DumpRequest
 from ait_cmp.dump.tensor_folders import TensorFolders, tensors_in
 from ait_cmp.dump.topology import Node, Topology
+from ait_cmp.dump_tree import Direction, Moment, operand, operation
 
 __all__ = ["Recorder"]
 
 _LOGGER = logging.getLogger("ait_cmp")
-_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 _WARNINGS = 100
 # The frames in which torch runs a module: `_call_impl`, and in newer versions its `inner`.
 _CALLS_MODULES = torch.nn.Module._call_impl.__code__.co_filename
@@ -108,7 +107,7 @@ class Recorder:
             if call.round.topology:
                 self._draw(call.round.topology, call, inputs)
             if call.selected and self._request.before and self._request.inputs:
-                self._save(f"{call.path}/before/intensor", inputs)
+                self._save(call, "before", "in", inputs)
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
 
@@ -120,9 +119,9 @@ class Recorder:
                 return
             if call.selected and self._request.after:
                 if self._request.inputs:
-                    self._save(f"{call.path}/after/intensor", inputs)
+                    self._save(call, "after", "in", inputs)
                 if self._request.outputs:
-                    self._save(f"{call.path}/after/outtensor", output)
+                    self._save(call, "after", "out", output)
             if call.round.topology and call.node:
                 call.round.topology.end(call.node, output)
                 if len(call.ids) == 1:
@@ -167,7 +166,7 @@ class Recorder:
         current = _Round(token_id, root, names, Topology() if describes else None, saves)
         call = _Call(module, current, depth, (root.number,))
         if names is not None:
-            self._identify(call, root.kind, f"{token_id}/{root.number}_{_safe(root.kind)}")
+            self._identify(call, root.kind, f"{token_id}/{operation(root.number, root.kind)}")
         return call
 
     def _child(self, module: torch.nn.Module, parent: _Call, depth: int) -> _Call:
@@ -178,7 +177,7 @@ class Recorder:
             name = names.get(id(module)) or _kind(module)
             above = names.get(id(parent.module), "")
             own = name.removeprefix(f"{above}.") if above else name
-            self._identify(call, name, f"{parent.path}/{call.ids[-1]}_{_safe(own)}")
+            self._identify(call, name, f"{parent.path}/{operation(call.ids[-1], own)}")
         return call
 
     def _identify(self, call: _Call, name: str, path: str) -> None:
@@ -201,11 +200,11 @@ class Recorder:
             root.rounds += 1
             return root, root.rounds - 1
 
-    def _save(self, stem: str, values: Any) -> None:
+    def _save(self, call: _Call, moment: Moment, direction: Direction, values: Any) -> None:
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return  # what we do to a tensor would be traced too
         for number, tensor in enumerate(tensors_in(values)):
-            name = f"{stem}{number}.bin"
+            name = f"{call.path}/{operand(moment, direction, number)}"
             try:
                 with torch.no_grad():
                     self._process.folders.save(name, tensor)
@@ -261,7 +260,3 @@ def _kind(module: torch.nn.Module) -> str:
 def _plain(name: str) -> str:
     """A qualified name without what torch.compile adds."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
-
-
-def _safe(name: str) -> str:
-    return _UNSAFE.sub("_", name)[:100]

@@ -12,7 +12,7 @@ from ait_cmp.values.errors import UsageError
 
 __all__ = ["LOG_LEVELS", "TYPES", "DumpRequest", "id_list", "name_list", "range_list"]
 
-TYPES = ("model", "layer", "op", "kernel", "tensor", "cpu_profiling", "onnx")
+TYPES = ("model", "layer", "op", "kernel", "tensor", "cpu_profiling")
 LOG_LEVELS = {
     "debug": 0,
     "info": 1,

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ait_cmp.dump_tree import DUMP, is_dump, library_file
 from ait_cmp.values.overrides import override
 
 __all__ = ["Files", "Summary", "dumped_files", "summarize"]
 
 Files = Mapping[str, tuple[int, int]]  # path below the output folder -> size, time of change
-
-_DUMPS = ("ait_dump", "atb_dump_data")
-# tensors/{DEVICE_ID}_{PID}/{TOKEN_ID}/…, and the newer library's data/{DEVICE_ID}_{PID}/{ROUND}/…
-_TENSOR = re.compile(r"((?:ait_dump/tensors|atb_dump_data/data)/([^/]+))/([0-9]+)/.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,51 +30,65 @@ class Summary:
     def sentences(self) -> Iterator[str]:
         """What was dumped, where, and how to compare it."""
         if not self.tensors and not self.others:
-            yield f"nothing was dumped to {self.output / 'ait_dump'}"
+            yield f"nothing was dumped to {self.output / DUMP}"
             return
         yield (
             f"{_count(self.tensors, 'tensor')} of {_count(self.rounds, 'token round')} and "
             f"{_count(self.others, 'other file')}, {self.bytes} bytes, in {self._where()}"
         )
         if self.tensors:
-            yield f"compare it with another such dump: {self._command('mapping=tree')}"
-            yield f"or with what dump_data saved: {self._command()}"
+            where = str(self._where())
+            here, there = override("my_path", where), override("golden_path", where)
+            like, other = "golden_path=GOLDEN", "my_path=MY"
+            yield f"as my dump, beside a golden one like it: {_compare(like, here, 'mapping=tree')}"
+            yield f"as the golden dump, beside my one: {_compare(there, other, 'mapping=tree')}"
+            yield f"as my dump, beside what dump_data saved: {_compare(like, here)}"
 
     def _where(self) -> Path:
         """The folder that holds all tensors, and nothing else if they are in one."""
         if len(self.folders) == 1:
             return self.output / self.folders[0]
-        return self.output / (os.path.dirname(self.folders[0]) if self.folders else "ait_dump")
-
-    def _command(self, *settings: str) -> str:
-        words = ("golden_path=GOLDEN", override("my_path", str(self._where())), *settings)
-        return f"python -m ait_cmp {' '.join(map(shlex.quote, words))} output=report"
+        return self.output / (os.path.dirname(self.folders[0]) if self.folders else DUMP)
 
 
 def dumped_files(output: Path) -> Files:
     """All files of the dumps in `output`, old and new."""
     found = {}
-    for name in _DUMPS:
+    for name in filter(is_dump, _names(output)):
         for folder, _, files in os.walk(output / name):
+            below = os.path.relpath(folder, output)
             for file in files:
-                path = os.path.join(folder, file)
-                status = os.lstat(path)
-                found[os.path.relpath(path, output)] = (status.st_size, status.st_mtime_ns)
+                try:
+                    status = os.lstat(os.path.join(folder, file))
+                except OSError:  # another dump's temporary file, which it has renamed by now
+                    continue
+                found[f"{below}/{file}"] = status.st_size, status.st_mtime_ns
     return found
 
 
 def summarize(output: Path, before: Files) -> Summary:
     """What is in `output` now and was not, or was otherwise, `before`."""
     new = {path: state for path, state in dumped_files(output).items() if before.get(path) != state}
-    tensors = [match for path in new if (match := _TENSOR.fullmatch(path))]
+    tensors = [file for path in new if (file := library_file(path))]
     return Summary(
         output=output,
         tensors=len(tensors),
         others=len(new) - len(tensors),
         bytes=sum(size for size, _ in new.values()),
-        rounds=len({match[3] for match in tensors}),
-        folders=tuple(sorted({match[1] for match in tensors})),
+        rounds=len({file.round for file in tensors}),
+        folders=tuple(sorted({file.rank for file in tensors})),
     )
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # the command may have deleted it
+        return []
+
+
+def _compare(*settings: str) -> str:
+    return f"python -m ait_cmp {' '.join(map(shlex.quote, settings))} output=report"
 
 
 def _count(number: int, what: str) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import functools
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ import torch
 from ait_cmp.atb import write_bin, write_description
 from ait_cmp.dump.folder import claim
 from ait_cmp.dump.request import DumpRequest
+from ait_cmp.dump_tree import library_tensors
 
 __all__ = ["TensorFolders", "tensors_in"]
 
@@ -45,7 +45,7 @@ class TensorFolders:
 
     def __init__(self, request: DumpRequest) -> None:
         self._request = request
-        self._folders: dict[int, Path] = {}
+        self._folders: dict[int, str] = {}
         self._lock = threading.Lock()
 
     def save(self, name: str, tensor: torch.Tensor) -> None:
@@ -61,11 +61,11 @@ class TensorFolders:
         if self._request.device_id not in (None, device):
             return
         write = write_description if self._request.only_save_desc else write_bin
-        write(self._folder(device) / name, tensor)
+        write(f"{self._folder(device)}/{name}", tensor)
 
-    def _folder(self, device: int) -> Path:
+    def _folder(self, device: int) -> str:
         with self._lock:
             if device not in self._folders:
-                stem = Path(self._request.output, "ait_dump", "tensors", f"{device}_{os.getpid()}")
-                self._folders[device] = claim(stem)
+                place = functools.partial(library_tensors, self._request.output)
+                self._folders[device] = claim(place, device)
             return self._folders[device]

@@ -20,6 +20,7 @@ import torch
 
 from ait_cmp.dump.request import DumpRequest
 from ait_cmp.dump.tensor_folders import tensors_in
+from ait_cmp.dump_tree import topology_file
 
 __all__ = ["Node", "Topology"]
 
@@ -71,11 +72,10 @@ class Topology:
         if self._root is None:
             return
         if "model" in request.types:
-            model = {"modelName": kind, **self._root}
-            _write(_folder(request, "model") / f"{number}_{kind}.json", model)
+            _write(request, "model", number, kind, {"modelName": kind, **self._root})
         if "layer" in request.types:
             for layer in _layers(self._root):
-                _write(_folder(request, "layer") / f"{number}_{layer['opName']}.json", layer)
+                _write(request, "layer", number, layer["opName"], layer)
 
     def _named(self, values: Any, stem: str) -> Iterator[str]:
         for number, tensor in enumerate(tensors_in(values)):
@@ -96,10 +96,7 @@ def _layers(node: Node) -> Iterator[Node]:
         yield from _layers(child)
 
 
-def _folder(request: DumpRequest, kind: str) -> Path:
-    return Path(request.output, "ait_dump", kind, str(os.getpid()))
-
-
-def _write(path: Path, content: Node) -> None:
+def _write(request: DumpRequest, kind: str, number: int, name: str, content: Node) -> None:
+    path = Path(topology_file(request.output, kind, os.getpid(), number, name))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))

@@ -1,0 +1,253 @@
+"""The names of the files and folders that dumps consist of: built and parsed here, nowhere else.
+
+dump_data and the library, whose successor puts either below `msit_dump_{TIME}/`:
+
+    ait_dump/{PID}_{DEVICE}/golden_tensor/metadata.json
+                                          {TOKEN}/{DATA_ID}_tensor.pth
+    ait_dump/tensors/{DEVICE}_{PID}/{ROUND}/{N}_{Operation}/…/{before,after}/{in,out}tensor{K}.bin
+    ait_dump/{model,layer}/{PID}/{N}_{Name}.json
+    atb_dump_data/data/{DEVICE}_{PID}/{ROUND}/…
+
+msprobe and SGLang:
+
+    step{N}/{rank{N},proc{PID}}/{dump.json,construct.json,dump_tensor_data/…}
+    {key}={value}___{key}={value}.pt
+
+A folder of a process that finds its name taken gets `_1`, `_2` … behind it. The device of a CPU
+is -1. Paths are plain text with slashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = [
+    "DUMP",
+    "GOLDEN_PLACES",
+    "LIBRARY_PLACES",
+    "METADATA",
+    "MSPROBE_FILE",
+    "MSPROBE_PARENTS",
+    "MSPROBE_TENSORS",
+    "Direction",
+    "LibraryFile",
+    "Moment",
+    "RankName",
+    "golden_file",
+    "golden_rank",
+    "golden_tensor",
+    "is_below_rank",
+    "is_dump",
+    "is_successor",
+    "library_file",
+    "library_rank",
+    "library_tensors",
+    "msprobe_rank",
+    "msprobe_step",
+    "operand",
+    "operand_alias",
+    "operand_direction",
+    "operation",
+    "operation_number",
+    "round_number",
+    "sglang_tags",
+    "tensor_name",
+    "topology_file",
+]
+
+Moment = Literal["before", "after"]
+Direction = Literal["in", "out"]
+
+DUMP = "ait_dump"
+METADATA = "metadata.json"
+MSPROBE_FILE = "dump.json"
+MSPROBE_PARENTS = "construct.json"
+MSPROBE_TENSORS = "dump_tensor_data"
+
+_GOLDEN = "golden_tensor"
+_TENSORS = "tensors"
+_NEWER = "atb_dump_data"
+_LIBRARY = (f"{DUMP}/{_TENSORS}", f"{_NEWER}/data")
+# Where {PID}_{DEVICE} of dump_data, or {DEVICE}_{PID} of the library, stands below what a user may
+# call "the dump". Older documents name `tensors` for both. dump_data's come level by level.
+GOLDEN_PLACES = (("", _TENSORS), (DUMP, f"{DUMP}/{_TENSORS}"))
+LIBRARY_PLACES = ("", _TENSORS, _LIBRARY[0], "data", _LIBRARY[1])
+
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+_GOLDEN_RANK = re.compile(r"(\d{1,18})_(-?\d{1,18})(?:_([1-9]\d{0,8}))?", re.ASCII)
+_LIBRARY_RANK = re.compile(r"(-?\d{1,18})_(\d{1,18})(?:_([1-9]\d{0,8}))?", re.ASCII)
+_SUCCESSOR = re.compile(r"msit_dump_.+", re.DOTALL)
+_LIBRARY_FILE = re.compile(
+    rf"((?:msit_dump_[^/]+/)?(?:{'|'.join(_LIBRARY)})/[^/]+)/(\d{{1,18}})/.+\.bin",
+    re.ASCII | re.DOTALL,
+)
+_OPERAND = re.compile(r"(in|out)tensor\d")
+_ALIAS = re.compile(r"(\d{1,9}(?:_\d{1,9}){0,15})_((?:in|out)tensor\d{1,9}\.bin)", re.ASCII)
+_BELOW_RANK = re.compile(r"before|after|\d.*", re.ASCII | re.DOTALL)
+_STEP = re.compile(r"step(\d{1,18})", re.ASCII)
+_MSPROBE_RANK = re.compile(r"rank(\d{0,18})|proc(\d{1,18})", re.ASCII)
+
+_TENSOR_SUFFIX = "_tensor.pth"
+_SAFE_DATA_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+,@-]{0,99}")
+_HASHED = re.compile(r".*-[0-9a-f]{16}")
+_UNSAFE_IN_DATA_ID = re.compile(r"[^A-Za-z0-9._-]+")
+_UNSAFE_IN_OPERATION = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RankName:
+    """One process of a run; `again` tells those apart that had the same device and PID."""
+
+    device: int
+    process: int
+    again: int = 0
+
+    @property
+    def golden(self) -> str:
+        """How dump_data calls its folder."""
+        return f"{self.process}_{self.device}{self._suffix}"
+
+    @property
+    def library(self) -> str:
+        """How the library calls its folder."""
+        return f"{self.device}_{self.process}{self._suffix}"
+
+    @property
+    def _suffix(self) -> str:
+        return f"_{self.again}" if self.again else ""
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryFile:
+    """A tensor in the library's tree: the folder of its process, and its round."""
+
+    rank: str
+    round: int
+
+
+# -- dump_data
+
+
+def golden_tensor(root: str, rank: RankName) -> str:
+    """The folder that dump_data writes to."""
+    return os.path.join(root, DUMP, rank.golden, _GOLDEN)
+
+
+def golden_rank(name: str) -> RankName | None:
+    """The process whose folder dump_data called `name`."""
+    match = _GOLDEN_RANK.fullmatch(name)
+    return RankName(int(match[2]), int(match[1]), int(match[3] or 0)) if match else None
+
+
+def golden_file(folder: str, token_id: int, name: str) -> str:
+    """The tensor `name` of a token, in a `golden_tensor` folder."""
+    return f"{folder}/{token_id}/{name}"
+
+
+def tensor_name(data_id: str) -> str:
+    """The file of a data_id; where that is no plain name, a readable one with a hash."""
+    plain = _SAFE_DATA_ID.fullmatch(data_id) and not _HASHED.fullmatch(data_id)
+    if not plain:
+        digest = hashlib.sha256(data_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        data_id = f"{_UNSAFE_IN_DATA_ID.sub('_', data_id)[:60].lstrip('.-')}-{digest}"
+    return f"{data_id}{_TENSOR_SUFFIX}"
+
+
+# -- the library
+
+
+def library_tensors(root: str, rank: RankName) -> str:
+    """The folder in which the rounds of a process are."""
+    return os.path.join(root, _LIBRARY[0], rank.library)
+
+
+def library_rank(name: str) -> RankName | None:
+    """The process whose folder the library called `name`."""
+    match = _LIBRARY_RANK.fullmatch(name)
+    return RankName(int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
+
+
+def is_successor(name: str) -> bool:
+    """Whether `name` is a folder in which the library's successor put a whole dump."""
+    return _SUCCESSOR.fullmatch(name) is not None
+
+
+def is_dump(name: str) -> bool:
+    """Whether `name` is one of the folders that dumping makes in the output folder."""
+    return name in (DUMP, _NEWER) or is_successor(name)
+
+
+def round_number(name: str) -> int | None:
+    """The round whose folder is called `name`."""
+    return int(name) if _NUMBER.fullmatch(name) else None
+
+
+def operation(number: int, name: str) -> str:
+    """The folder of an operation, the `number`-th of the one around it."""
+    return f"{number}_{_UNSAFE_IN_OPERATION.sub('_', name)[:100]}"
+
+
+def operation_number(name: str) -> int | None:
+    """The number of the operation whose folder is called `name`."""
+    number, underscore, _ = name.partition("_")
+    return int(number) if underscore and _NUMBER.fullmatch(number) else None
+
+
+def operand(moment: Moment, direction: Direction, number: int) -> str:
+    """A tensor of an operation, below its folder."""
+    return f"{moment}/{direction}tensor{number}.bin"
+
+
+def operand_direction(name: str) -> str | None:
+    """Whether the file `name` is what an operation was given (`in`) or gave back (`out`)."""
+    match = _OPERAND.match(name)
+    return match[1] if match else None
+
+
+def operand_alias(name: str) -> tuple[tuple[int, ...], str] | None:
+    """`2_3_outtensor0.bin` as the operation (2, 3), counted from the round down, and its file."""
+    match = _ALIAS.fullmatch(name)
+    return (tuple(map(int, match[1].split("_"))), match[2]) if match else None
+
+
+def is_below_rank(name: str) -> bool:
+    """Whether a folder called `name` can stand between {DEVICE}_{PID} and a tensor."""
+    return _BELOW_RANK.fullmatch(name) is not None
+
+
+def library_file(path: str) -> LibraryFile | None:
+    """What the path of a tensor, below the output folder, says; None for any other file."""
+    match = _LIBRARY_FILE.fullmatch(path)
+    return LibraryFile(match[1], int(match[2])) if match else None
+
+
+def topology_file(root: str, kind: str, process: int, number: int, name: str) -> str:
+    """The `number`-th model of a process, or a layer `name` of it, as JSON."""
+    file = f"{number}_{name.replace('/', '_')}.json"
+    return os.path.join(root, DUMP, kind, str(process), file)
+
+
+# -- others
+
+
+def msprobe_step(name: str) -> int | None:
+    """The step whose folder msprobe called `name`."""
+    match = _STEP.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def msprobe_rank(name: str) -> RankName | None:
+    """The process whose folder msprobe called `name`; of a single one, the device is -1."""
+    match = _MSPROBE_RANK.fullmatch(name)
+    return RankName(int(match[1] or -1), int(match[2] or 0)) if match else None
+
+
+def sglang_tags(stem: str) -> dict[str, str]:
+    """The keys and values that the name of a file of SGLang's says; none where it is no such."""
+    parts = [part.partition("=") for part in stem.split("___")]
+    tags = {key: value for key, equals, value in parts if equals}
+    return tags if len(tags) == len(parts) else {}
