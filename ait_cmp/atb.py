@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ait_cmp.files.regular import RegularFile
+from ait_cmp.files import OpenFile
 from ait_cmp.values.errors import PairError, Reason
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def encode_header(dtype_name: str, shape: tuple[int, ...], length: int | None) -
     return "".join(f"{line}\n" for line in lines).encode() + _END
 
 
-def newest_record(file: RegularFile) -> Record:
+def newest_record(file: OpenFile) -> Record:
     """The last whole record of `file`.
 
     Raises PairError: BIN_MALFORMED for a header that cannot be read, BIN_INCONSISTENT for one
@@ -152,7 +152,7 @@ def newest_record(file: RegularFile) -> Record:
     return newest
 
 
-def _records(file: RegularFile) -> Iterator[Record]:
+def _records(file: OpenFile) -> Iterator[Record]:
     position = 0
     for _ in range(_RECORD_LIMIT):
         record = _decode(_read_header(file, position), file.path)
@@ -175,7 +175,7 @@ class _Header:
     end: int
 
 
-def _read_header(file: RegularFile, position: int) -> _Header:
+def _read_header(file: OpenFile, position: int) -> _Header:
     where = f"{file.path} at byte {position}" if position else f"{file.path}"
     for limit in (_MOST_HEADERS, _HEADER_LIMIT):
         head = file.read(position, min(limit, file.size - position))
@@ -214,7 +214,7 @@ def _attributes(head: bytes, where: str) -> dict[str, str]:
     return attributes
 
 
-def _decode(header: _Header, path: Path) -> Record:
+def _decode(header: _Header, path: str) -> Record:
     attributes = header.attributes
     dims = attributes.get("dims", "")
     shape = _numbers(dims, "dims", path) if dims and attributes.get("rank") != "0" else ()
@@ -233,7 +233,7 @@ def _decode(header: _Header, path: Path) -> Record:
     )
 
 
-def _extent(attributes: Mapping[str, str], total: int, path: Path) -> tuple[int, int]:
+def _extent(attributes: Mapping[str, str], total: int, path: str) -> tuple[int, int]:
     extent = _numbers(attributes.get("$Object.data", ""), "$Object.data", path)
     if len(extent) != 2:
         raise _malformed(f"{path} has no $Object.data=OFFSET,LENGTH in its header")
@@ -246,13 +246,13 @@ def _extent(attributes: Mapping[str, str], total: int, path: Path) -> tuple[int,
     return extent[0], extent[1]
 
 
-def _number(attributes: Mapping[str, str], name: str, path: Path) -> int:
+def _number(attributes: Mapping[str, str], name: str, path: str) -> int:
     if name not in attributes:
         raise _malformed(f"{path} has no {name}= line in its header")
     return _numbers(attributes[name], name, path)[0]
 
 
-def _numbers(text: str, name: str, path: Path) -> tuple[int, ...]:
+def _numbers(text: str, name: str, path: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):
         raise _malformed(f"{path} has {name}={text[:80]!r} where plain numbers are expected")
@@ -263,7 +263,7 @@ def _malformed(sentence: str) -> PairError:
     return PairError(Reason.BIN_MALFORMED, f"{sentence}; dump it again")
 
 
-def find_alias(path: Path, name: str) -> Path:
+def find_alias(path: str, name: str) -> str:
     """The file that `data=name` in `path` points to.
 
     It is a sibling, or `<opId>_{in|out}tensorN.bin` of another operation of the dump.
@@ -271,11 +271,11 @@ def find_alias(path: Path, name: str) -> Path:
     """
     if Path(name).name != name or name in ("", ".", ".."):
         raise PairError(Reason.BIN_ALIAS, f"{path} points to {name!r}, which is no plain file name")
-    folders = list(_dump_folders(path))
-    for candidate in _candidates(path, name, folders):
+    folders = list(_dump_folders(Path(path)))
+    for candidate in _candidates(Path(path), name, folders):
         # A link that leads out of the dump is not in it.
         if Path(os.path.realpath(candidate)).is_relative_to(os.path.realpath(folders[0])):
-            return candidate
+            return str(candidate)
     raise PairError(
         Reason.BIN_ALIAS,
         f"{path} says that its data were saved as {name}, which is not in its dump; "

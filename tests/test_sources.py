@@ -181,7 +181,7 @@ def test_pth_with_the_negative_bit_is_read_negated(format_name: str, tmp_path: P
 def test_a_file_that_is_cut_while_it_is_read_is_an_error(format_name: str, tmp_path: Path) -> None:
     # Through a mapping this would be the end of the process.
     source = saved(format_name, tmp_path, torch.arange(100_000)).unmapped()
-    os.truncate(source.files[-1], 4096)
+    os.truncate(source.states[-1].path, 4096)
     with pytest.raises(PairError, match="truncated while it was read"):
         source.read(90_000, 100_000)
 
@@ -240,7 +240,7 @@ def test_flat_range_of_any_strides(data: st.DataObject, shape: list[int]) -> Non
     ],
 )
 def test_split_name(location: str, path: str, name: str | None) -> None:
-    assert split_name(location) == (Path(path), name)
+    assert split_name(location) == (path, name)
 
 
 def test_suffixes_in_any_case(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
-from ait_cmp.files.regular import confined_to
+from ait_cmp.files import confined_to
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, conclude_run
 from ait_cmp.mapping import MAPPINGS

@@ -80,7 +80,7 @@ def _viewed(source: Source, step: Step) -> Source:
     return _Rearranged(
         source.dtype,
         _hollow(source.dtype, seen.shape),
-        files=source.files,
+        states=source.states,
         layout=source.layout,
         inner=source,
         strides=seen.strides,
@@ -98,7 +98,7 @@ def _reshaped(source: Source, step: Step) -> Source:
     if type(source) is Source and source.array.flags.c_contiguous:
         return replace(source, array=source.array.reshape(shape))
     hollow = _hollow(source.dtype, tuple(shape))
-    return _Reshaped(source.dtype, hollow, files=source.files, layout=source.layout, inner=source)
+    return _Reshaped(source.dtype, hollow, states=source.states, layout=source.layout, inner=source)
 
 
 def _hollow(dtype: DType, shape: tuple[int, ...]) -> Array:
@@ -256,7 +256,7 @@ def _concat(parts: Sequence[Source], step: Step) -> Source:
     return _Joined(
         first.dtype,
         _hollow(first.dtype, shape),
-        files=tuple(file for part in parts for file in part.files),
+        states=tuple(state for part in parts for state in part.states),
         layout=first.layout,
         parts=tuple(parts),
         widths=tuple(math.prod(part.shape[axis:]) for part in parts),
@@ -275,7 +275,7 @@ def _sum(parts: Sequence[Source], step: Step) -> Source:
     return _Summed(
         dtype,
         _hollow(dtype, first.shape),
-        files=tuple(file for part in parts for file in part.files),
+        states=tuple(state for part in parts for state in part.states),
         layout=first.layout,
         parts=tuple(parts),
     )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.stats import Stats
+from ait_cmp.files import FileState
 from ait_cmp.values.dtypes import DType
 from ait_cmp.values.errors import PairError
 
-__all__ = ["FileState", "Measured", "TensorInfo", "file_state"]
+__all__ = ["Measured", "TensorInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +19,6 @@ class TensorInfo:
 
     dtype: DType
     shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """Which file was read, and in which state: another size, time or inode is another file."""
-
-    path: str
-    size: int
-    mtime_ns: int
-    inode: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +40,3 @@ class Measured:
     files: tuple[FileState, ...] = ()
     error: PairError | None = None
     evidence: Evidence | None = None
-
-
-def file_state(path: str) -> FileState:
-    """The state in which `path` is now. Raises OSError."""
-    status = os.stat(path)
-    return FileState(path, status.st_size, status.st_mtime_ns, status.st_ino)

@@ -12,11 +12,11 @@ from ait_cmp.engine import align, pair_options, range_stats, ranges
 from ait_cmp.engine.adapters import adapt, open_files, open_location
 from ait_cmp.engine.evidence import make_evidence
 from ait_cmp.engine.kernel import widen
-from ait_cmp.engine.measured import FileState, Measured, TensorInfo, file_state
+from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.engine.row_errors import as_pair_error, changed, dated
 from ait_cmp.engine.stats import Stats
-from ait_cmp.files.regular import confined_to
+from ait_cmp.files import FileState, confined_to, state_of
 from ait_cmp.source import Source, split_name
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
@@ -99,12 +99,12 @@ def _location_states(request: Request) -> set[FileState]:
     states = set()
     for path in _paths(request):
         with contextlib.suppress(OSError, ValueError):
-            states.add(file_state(path))
+            states.add(state_of(path))
     return states
 
 
 def _paths(request: Request) -> list[str]:
-    return [str(split_name(file)[0]) for file in (*request.golden.files, *request.my.files)]
+    return [split_name(file)[0] for file in (*request.golden.files, *request.my.files)]
 
 
 def _has_shrunk(request: Request) -> bool:
@@ -182,7 +182,7 @@ def _open(
 
 
 def _states(*sources: Source) -> tuple[FileState, ...]:
-    return tuple(file_state(path) for source in sources for path in source.files)
+    return tuple(state_of(state.path) for source in sources for state in source.states)
 
 
 def _info(source: Source | None) -> TensorInfo | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Sequence
 
+from ait_cmp.files import look_at
 from ait_cmp.values.errors import PairError, Reason, os_reason
 
 __all__ = ["as_pair_error", "changed", "dated"]
@@ -50,9 +50,10 @@ def dated(error: PairError, paths: Sequence[str]) -> PairError:
         return error
     for path in paths:
         try:
-            age = time.time() - os.stat(path).st_mtime
-        except (OSError, ValueError):
+            found = look_at(path)
+        except PairError:
             continue
+        age = time.time() - found.modified if found else -1
         if 0 <= age < _RECENT and path in error.sentence:
             return PairError(
                 error.reason,

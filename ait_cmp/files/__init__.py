@@ -1,1 +1,166 @@
-"""The one place where a file is opened."""
+"""The one place that opens, stats, lists and reads what users give: tensors, mappings, dumps.
+
+To add a scheme of paths: one module with the functions of `Scheme`, and a row in `SCHEMES`.
+Nothing here raises but what it names and PairError, whose sentence says path and reason.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ait_cmp.files import local
+from ait_cmp.files.roots import confined_to
+from ait_cmp.files.scheme import Entry, FileState, OpenFile, Scheme
+from ait_cmp.values.errors import PairError, Reason
+
+__all__ = [
+    "SCHEMES",
+    "Entry",
+    "FileState",
+    "OpenFile",
+    "Scheme",
+    "confined_to",
+    "exists",
+    "find",
+    "is_file",
+    "is_folder",
+    "list_folder",
+    "look_at",
+    "open_file",
+    "real_path",
+    "same_file",
+    "state_of",
+    "walk",
+]
+
+# What stands before :// in a path -> what reads such paths; a plain path has nothing there.
+SCHEMES: dict[str, Scheme] = {"": local}
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_WILD = re.compile(r"[*?[]")
+
+
+def _scheme(path: str) -> Scheme:
+    url = _URL.match(path) if "://" in path else None
+    name = url[1].lower() if url else ""
+    if name not in SCHEMES:
+        raise PairError(
+            Reason.SCHEME_UNKNOWN,
+            f"{path} is not supported: {name}:// paths are not read; mount or copy it, and pass "
+            "that path",
+        )
+    return SCHEMES[name]
+
+
+def open_file(path: str) -> OpenFile:
+    """`path`, open for reading.
+
+    Raises FileNotFoundError where it is not there; PairError SCHEME_UNKNOWN, NOT_A_FILE,
+    OUTSIDE_ROOTS, or FILE_UNREADABLE for any other failure.
+    """
+    return _scheme(path).open_file(path)
+
+
+def state_of(path: str) -> FileState:
+    """The state in which `path` is now. Raises OSError, PairError SCHEME_UNKNOWN."""
+    return _scheme(path).state_of(path)
+
+
+def look_at(path: str) -> Entry | None:
+    """What is at `path`, links followed; None where nothing is. Raises PairError."""
+    return _scheme(path).look_at(path)
+
+
+def exists(path: str) -> bool:
+    """Whether anything is at `path`, links followed. Raises PairError."""
+    return look_at(path) is not None
+
+
+def is_folder(path: str) -> bool:
+    """Whether a folder is at `path`, links followed. Raises PairError."""
+    found = look_at(path)
+    return found is not None and found.is_folder
+
+
+def is_file(path: str) -> bool:
+    """Whether something else than a folder is at `path`, links followed. Raises PairError."""
+    found = look_at(path)
+    return found is not None and not found.is_folder
+
+
+def same_file(one: str, two: str) -> bool:
+    """Whether both paths lead to one file or folder that is there. Raises PairError."""
+    first, second = look_at(one), look_at(two)
+    return first is not None and second is not None and first.identity == second.identity
+
+
+def real_path(path: str) -> str:
+    """The absolute path that `path` leads to, links followed; of what is not there, too."""
+    return _scheme(path).real_path(path)
+
+
+def list_folder(path: str) -> Sequence[Entry]:
+    """What is in a folder, links followed, by name. Raises FileNotFoundError, PairError."""
+    return _scheme(path).list_folder(path)
+
+
+def walk(folder: str) -> Iterator[Entry]:
+    """Every file below `folder`, by name; links are followed, those back up left out.
+
+    A folder below that cannot be listed is an entry with its error. Raises as `list_folder` does.
+    """
+    top = look_at(folder)
+    return _walk(list_folder(folder), {top.identity} if top else set())
+
+
+def _walk(entries: Sequence[Entry], above: set[str]) -> Iterator[Entry]:
+    for entry in entries:
+        if not entry.is_folder:
+            yield entry
+        elif entry.identity not in above:
+            inside = _list_below(entry)
+            if isinstance(inside, Entry):
+                yield inside
+            else:
+                yield from _walk(inside, above | {entry.identity})
+
+
+def find(folder: str, pattern: str) -> Iterator[Entry]:
+    """Files and folders below `folder` at a relative path like `rank*/dump.json`, by name.
+
+    A folder on the way that cannot be listed is an entry with its error. Raises as `list_folder`
+    does.
+    """
+    part, _, rest = pattern.partition("/")
+    path = folder.rstrip("/") + "/" if folder else ""
+    if _WILD.search(part):
+        entries = list_folder(folder)
+        matching = [one for one in entries if fnmatch.fnmatchcase(one.name, part)]
+    else:
+        found = look_at(path + part)
+        matching = [found] if found else []
+    for entry in matching:
+        if not rest:
+            yield entry
+        elif entry.is_folder:
+            try:
+                yield from find(entry.path, rest)
+            except (PairError, FileNotFoundError) as exc:
+                yield _failed(entry, exc)
+
+
+def _list_below(entry: Entry) -> Sequence[Entry] | Entry:
+    try:
+        return list_folder(entry.path)
+    except (PairError, FileNotFoundError) as exc:
+        return _failed(entry, exc)
+
+
+def _failed(entry: Entry, error: PairError | FileNotFoundError) -> Entry:
+    if not isinstance(error, PairError):
+        sentence = f"{entry.path} went away while it was listed; wait until the dump is complete"
+        error = PairError(Reason.FILE_UNREADABLE, sentence)
+    return replace(entry, error=error)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ait_cmp.files.regular import RegularFile
+from ait_cmp.files import exists, open_file
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
 
@@ -22,7 +21,7 @@ def read_mapping(path: Path) -> bytes:
     Raises UsageError for one that is too large or no regular file, OSError where there is none.
     """
     try:
-        file = RegularFile(path)
+        file = open_file(str(path))
         if file.size > _FILE_LIMIT:
             raise UsageError(f"{path} has {file.size} bytes; at most {_FILE_LIMIT} are read")
         return file.read(0, file.size)
@@ -34,7 +33,7 @@ def first_existing(candidates: Iterable[str | None]) -> tuple[str | None, list[s
     """The first candidate that is there, and all that were tried."""
     tried: list[str] = []
     for candidate in dict.fromkeys(filter(None, candidates)):
-        if os.path.exists(split_name(candidate)[0]):
+        if exists(split_name(candidate)[0]):
             return candidate, tried
         tried.append(candidate)
     return None, tried

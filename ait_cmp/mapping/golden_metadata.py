@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ait_cmp.files import exists, is_file, same_file
 from ait_cmp.mapping.duplicates import duplicate, superseded
 from ait_cmp.mapping.finding import first_existing, missing, natural, read_mapping
 from ait_cmp.mapping.selection import PathMap, Wish
@@ -66,7 +67,7 @@ def metadata_pairs(wish: Wish) -> list[Pair]:
             for order, entry in enumerate(_in_dump_order(_entries(metadata)))
             if only(entry)
         ]
-    if my_path is not None and not pairs and split_name(my_path)[0].is_file():
+    if my_path is not None and not pairs and is_file(split_name(my_path)[0]):
         raise UsageError(f"my_path={my_path} is not mapped by any entry of {golden_path}")
     return pairs
 
@@ -253,7 +254,7 @@ def _my_finder(my_path: str | None, path_map: PathMap) -> tuple[Finder, Callable
     root = my_path
     if Path(my_path).is_dir():
         return below, lambda entry: True
-    if not os.path.exists(split_name(my_path)[0]):
+    if not exists(split_name(my_path)[0]):
         raise UsageError(f"my_path={my_path} does not exist")
     return (
         lambda path, metadata: (root, [root])
@@ -266,9 +267,9 @@ def _maps_to(recorded: str, my_path: str, path_map: PathMap) -> bool:
     file, name = split_name(recorded)
     if name != wanted_name:
         return False
-    for path in (str(file), path_map.apply(str(file))):
-        if path and os.path.exists(path):
-            return os.path.samefile(path, wanted)
+    for path in (file, path_map.apply(file)):
+        if path and exists(path):
+            return same_file(path, wanted)
     # The dump was moved: its folder of operation, its before/after and its name stay.
     tail = Path(os.path.normpath(file)).parts[-3:]
     return Path(os.path.abspath(wanted)).parts[-len(tail) :] == tail

@@ -22,17 +22,18 @@ import numpy as np
 
 import ait_cmp
 from ait_cmp.engine.evidence import Evidence, Peak, Span
-from ait_cmp.engine.measured import FileState, Measured, TensorInfo, file_state
+from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.engine.slices import Slices, Table, Top
 from ait_cmp.engine.stats import Side, Softmax, Stats
+from ait_cmp.files import FileState, state_of
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import ReportError, UsageError, os_reason
 
 __all__ = ["Journal"]
 
 _NAME = ".cmp_report.journal"
-_FORMAT = 3  # of a line: another one is not read
+_FORMAT = 4  # of a line: another one is not read
 _RECORDS = ("golden", "my", "softmax", "slices")
 _PLAIN = tuple(one.name for one in fields(Stats) if one.name not in _RECORDS)
 
@@ -84,7 +85,7 @@ class Journal:
         if measured is None or not measured.files:
             return None
         try:
-            unchanged = all(file_state(state.path) == state for state in measured.files)
+            unchanged = all(state_of(state.path) == state for state in measured.files)
         except OSError:
             return None
         return measured if unchanged else None

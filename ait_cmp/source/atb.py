@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from ait_cmp import atb
-from ait_cmp.files.regular import RegularFile
+from ait_cmp.files import FileState, OpenFile, open_file
 from ait_cmp.source.view import FractalNz, Source, map_bytes
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason
@@ -16,25 +15,25 @@ __all__ = ["open_atb"]
 _ALIAS_DEPTH = 8
 
 
-def open_atb(path: Path, name: str | None) -> Source:
+def open_atb(path: str, name: str | None) -> Source:
     """The newest record of `path`, aliases followed."""
     if name is not None:
         raise PairError(
             Reason.NOT_A_TENSOR, f"{path} holds one tensor without a name; leave ::{name} out"
         )
-    files: tuple[str, ...] = ()
+    states: tuple[FileState, ...] = ()
     target = path
     for _ in range(_ALIAS_DEPTH):
-        files += (str(target),)
-        file = RegularFile(target)
+        file = open_file(target)
+        states += (file.state,)
         record = atb.newest_record(file)
         if record.alias is None:
-            return _view(file, record, files)
+            return _view(file, record, states)
         target = atb.find_alias(target, record.alias)
     raise PairError(Reason.BIN_ALIAS, f"{path} points to files that point to each other")
 
 
-def _view(file: RegularFile, record: atb.Record, files: tuple[str, ...]) -> Source:
+def _view(file: OpenFile, record: atb.Record, states: tuple[FileState, ...]) -> Source:
     path = file.path
     dtype = DTYPES.get(record.dtype_name)
     if dtype is None:
@@ -58,7 +57,7 @@ def _view(file: RegularFile, record: atb.Record, files: tuple[str, ...]) -> Sour
             Reason.BIN_MALFORMED, f"{path} says dims that no tensor has ({exc}); dump it again"
         ) from exc
     source = Source(
-        dtype, array, files=files, file=file, offset=record.start, layout=record.format_name
+        dtype, array, states=states, file=file, offset=record.start, layout=record.format_name
     )
     fractal = record.format_code == atb.FRACTAL_NZ and array.ndim >= 4
     return FractalNz.stored(source) if fractal else source

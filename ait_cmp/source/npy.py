@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ait_cmp.files.regular import RegularFile
+from ait_cmp.files import open_file
 from ait_cmp.source.view import Array, Source, map_bytes
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason
@@ -22,13 +21,13 @@ _HEADER_LIMIT = 10_000  # bytes, as NumPy has it: longer text could exhaust the 
 _DESCR_LIMIT = 16  # characters of a plain type's name
 
 
-def open_npy(path: Path, name: str | None) -> Source:
+def open_npy(path: str, name: str | None) -> Source:
     """The array in `path`, mapped."""
     if name is not None:
         raise PairError(
             Reason.NOT_A_TENSOR, f"{path} holds one array without a name; leave ::{name} out"
         )
-    file = RegularFile(path)
+    file = open_file(path)
     head = file.read(0, min(12, file.size))
     if head.startswith(b"PK\x03\x04"):
         raise PairError(Reason.NOT_A_TENSOR, f"{path} holds an archive of arrays, not one array")
@@ -40,7 +39,7 @@ def open_npy(path: Path, name: str | None) -> Source:
     if length > min(_HEADER_LIMIT, file.size - start):
         raise _malformed(path, f"its header is longer than the file, or than {_HEADER_LIMIT} bytes")
     dtype, fortran, shape = _header(path, file.read(start, length))
-    from_array(np.empty(0, dtype), str(path))  # of a type that is none of ours, say just that
+    from_array(np.empty(0, dtype), path)  # of a type that is none of ours, say just that
     offset = start + length
     if offset + math.prod(shape) * dtype.itemsize != file.size:
         raise _malformed(path, f"shape {list(shape)} of {dtype} is not the size of its data")
@@ -48,11 +47,11 @@ def open_npy(path: Path, name: str | None) -> Source:
         array = map_bytes(file)[offset:].view(dtype).reshape(shape, order="F" if fortran else "C")
     except ValueError as exc:  # more dimensions, or larger ones, than an array can have
         raise _malformed(path, f"it says a shape that no array has ({exc})") from exc
-    found = from_array(array, str(path))
-    return Source(found.dtype, found.array, files=(str(path),), file=file, offset=offset)
+    found = from_array(array, path)
+    return Source(found.dtype, found.array, states=(file.state,), file=file, offset=offset)
 
 
-def _header(path: Path, text: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+def _header(path: str, text: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
     """The type, whether the first index runs fastest, and the shape."""
     try:
         match ast.literal_eval(text.decode().strip()):
@@ -69,7 +68,7 @@ def _header(path: Path, text: bytes) -> tuple[np.dtype[Any], bool, tuple[int, ..
     raise _malformed(path, "its header describes no array of plain numbers")
 
 
-def _malformed(path: Path, why: str) -> PairError:
+def _malformed(path: str, why: str) -> PairError:
     return PairError(Reason.NPY_MALFORMED, f"{path} is no whole .npy file: {why}; save it again")
 
 

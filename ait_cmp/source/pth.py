@@ -11,11 +11,10 @@ import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ait_cmp.files.regular import RegularFile
+from ait_cmp.files import OpenFile, open_file
 from ait_cmp.source.torch_pickle import (
     Foreign,
     Pickle,
@@ -52,7 +51,7 @@ class _Content:
     locate: Callable[[Storage], tuple[int, int]]
 
 
-def open_pth(path: Path, name: str | None) -> Source:
+def open_pth(path: str, name: str | None) -> Source:
     """The tensor in `path`, or the one under `name` in a dict or list of tensors.
 
     `name` leads into nested ones as `outer.inner` or `outer.0`. Without it, a value that was
@@ -61,7 +60,7 @@ def open_pth(path: Path, name: str | None) -> Source:
     one that asks for code, NOT_A_TENSOR for other values, PTH_EXPANDED for a tensor of little
     data and endless elements.
     """
-    file = RegularFile(path)
+    file = open_file(path)
     read = _read_zip if file.read(0, min(4, file.size)) == ZIP_MAGIC else _read_legacy
     try:
         content = read(file)
@@ -78,7 +77,7 @@ def open_pth(path: Path, name: str | None) -> Source:
         ) from exc
 
 
-def _read_zip(file: RegularFile) -> _Content:
+def _read_zip(file: OpenFile) -> _Content:
     entries = read_directory(file)
     pickles = [entry for name, entry in entries.items() if name.partition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
@@ -97,7 +96,7 @@ def _read_zip(file: RegularFile) -> _Content:
     return _Content(pickle.value, big, locate)
 
 
-def _read_entry(file: RegularFile, entry: ZipEntry) -> bytes:
+def _read_entry(file: OpenFile, entry: ZipEntry) -> bytes:
     if entry.size > _PICKLE_LIMIT:
         raise ValueError(f"{entry.name[:80]!r} has more than {_PICKLE_LIMIT} bytes")
     content = file.read(entry.start, entry.size)
@@ -106,7 +105,7 @@ def _read_entry(file: RegularFile, entry: ZipEntry) -> bytes:
     return content
 
 
-def _read_legacy(file: RegularFile) -> _Content:
+def _read_legacy(file: OpenFile) -> _Content:
     """Of a file from before torch 1.6: pickles, then each storage behind its length."""
     content = file.read(0, min(file.size, _PICKLE_LIMIT))
     # The first alone, so that another pickle is told by what it asks for.
@@ -123,7 +122,7 @@ def _read_legacy(file: RegularFile) -> _Content:
     return _Content(pickle.value, big, locate)
 
 
-def _legacy_places(file: RegularFile, pickle: Pickle, keys: Pickle) -> dict[str, tuple[int, int]]:
+def _legacy_places(file: OpenFile, pickle: Pickle, keys: Pickle) -> dict[str, tuple[int, int]]:
     """Where the bytes of every storage begin, and how many there are."""
     end = keys.end
     if not isinstance(keys.value, list) or sorted(keys.value) != sorted(pickle.storages):
@@ -150,7 +149,7 @@ def _bytes(storage: Storage) -> int:
     raise ValueError(f"a storage of the unknown kind {storage.dtype[:80]!r}")
 
 
-def _tensor(value: object, name: str | None, path: Path) -> StoredTensor:
+def _tensor(value: object, name: str | None, path: str) -> StoredTensor:
     if name is not None:
         value = _member(value, name, path)
     elif isinstance(value, dict) and value.keys() == {"value", "meta"}:
@@ -160,7 +159,7 @@ def _tensor(value: object, name: str | None, path: Path) -> StoredTensor:
     return value
 
 
-def _member(value: object, name: str, path: Path) -> object:
+def _member(value: object, name: str, path: str) -> object:
     for member, rest in _candidates(value, name):
         with contextlib.suppress(PairError):
             return _member(member, rest, path) if rest else member
@@ -181,7 +180,7 @@ def _candidates(value: object, name: str) -> Iterator[tuple[object, str]]:
             yield value[int(key)], rest
 
 
-def _view(file: RegularFile, tensor: StoredTensor, content: _Content) -> Source:
+def _view(file: OpenFile, tensor: StoredTensor, content: _Content) -> Source:
     path, shape = file.path, tensor.shape
     dtype = DTYPES.get(tensor.dtype)
     if dtype is None:
@@ -212,9 +211,9 @@ def _view(file: RegularFile, tensor: StoredTensor, content: _Content) -> Source:
     if tensor.negated:
         data = file.read(offset, reach(shape, strides, dtype.itemsize))
         negative = np.negative(np.frombuffer(data, stored)).astype(stored, copy=False)
-        return Source(dtype, np.ndarray(shape, stored, negative, 0, strides), files=(str(path),))
+        return Source(dtype, np.ndarray(shape, stored, negative, 0, strides), states=(file.state,))
     array = np.ndarray(shape, stored, map_bytes(file), offset, strides)
-    return Source(dtype, array, files=(str(path),), file=file, offset=offset)
+    return Source(dtype, array, states=(file.state,), file=file, offset=offset)
 
 
 def _describe(value: object) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+import os
 from typing import Any, TypeGuard
 
-from ait_cmp.files.regular import RegularFile
+from ait_cmp.files import OpenFile, open_file
 from ait_cmp.source.view import Source, map_bytes
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason
@@ -42,19 +42,19 @@ _NAMES = {
 }
 
 
-def open_safetensors(path: Path, name: str | None) -> Source:
+def open_safetensors(path: str, name: str | None) -> Source:
     """The tensor `name` of `path`; without a name, the only one."""
-    file = RegularFile(path)
+    file = open_file(path)
     tensors, begin = _tensors(file)
     return _view(file, _entry(tensors, name, path), begin)
 
 
-def tensor_names(path: Path) -> list[str]:
+def tensor_names(path: str) -> list[str]:
     """The names of all tensors in `path`, in its order."""
-    return list(_tensors(RegularFile(path))[0])
+    return list(_tensors(open_file(path))[0])
 
 
-def _tensors(file: RegularFile) -> tuple[dict[str, dict[str, Any]], int]:
+def _tensors(file: OpenFile) -> tuple[dict[str, dict[str, Any]], int]:
     """The entries by name, and where the data begin."""
     path = file.path
     length = int.from_bytes(file.read(0, min(8, file.size)), "little")
@@ -66,7 +66,7 @@ def _tensors(file: RegularFile) -> tuple[dict[str, dict[str, Any]], int]:
     return tensors, begin
 
 
-def _view(file: RegularFile, entry: dict[str, Any], begin: int) -> Source:
+def _view(file: OpenFile, entry: dict[str, Any], begin: int) -> Source:
     path, code, shape = file.path, entry.get("dtype"), entry.get("shape")
     dtype = DTYPES.get(_NAMES.get(code, "")) if isinstance(code, str) else None
     if isinstance(code, str) and dtype is None:
@@ -80,10 +80,10 @@ def _view(file: RegularFile, entry: dict[str, Any], begin: int) -> Source:
         array = map_bytes(file)[start:stop].view(dtype.storage).reshape(shape)
     except ValueError as exc:  # dimensions larger than an array can have
         raise _malformed(path, f"it says a shape that no tensor has ({exc})") from exc
-    return Source(dtype, array, files=(str(path),), file=file, offset=start)
+    return Source(dtype, array, states=(file.state,), file=file, offset=start)
 
 
-def _header(path: Path, text: bytes) -> dict[str, dict[str, Any]]:
+def _header(path: str, text: bytes) -> dict[str, dict[str, Any]]:
     try:
         header = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as exc:
@@ -101,7 +101,7 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_gaps(path: Path, tensors: dict[str, dict[str, Any]], size: int) -> None:
+def _refuse_gaps(path: str, tensors: dict[str, dict[str, Any]], size: int) -> None:
     """The tensors must follow each other from the first byte of the data to the last."""
     for entry in tensors.values():
         offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
@@ -117,7 +117,7 @@ def _are_sizes(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(one) is int and one >= 0 for one in values)
 
 
-def _entry(header: dict[str, dict[str, Any]], name: str | None, path: Path) -> dict[str, Any]:
+def _entry(header: dict[str, dict[str, Any]], name: str | None, path: str) -> dict[str, Any]:
     if name is None and len(header) == 1:
         return next(iter(header.values()))
     if name in header:
@@ -126,11 +126,12 @@ def _entry(header: dict[str, dict[str, Any]], name: str | None, path: Path) -> d
     asked = f"has nothing named {name!r}" if name else "is asked for without a name"
     raise PairError(
         Reason.NOT_A_TENSOR,
-        f"{path} holds {len(header)} tensors ({listed}) and {asked}; write {path.name}::NAME",
+        f"{path} holds {len(header)} tensors ({listed}) and {asked}; "
+        f"write {os.path.basename(path)}::NAME",
     )
 
 
-def _malformed(path: Path, why: str) -> PairError:
+def _malformed(path: str, why: str) -> PairError:
     return PairError(
         Reason.SAFETENSORS_MALFORMED, f"{path} is no whole safetensors file: {why}; save it again"
     )

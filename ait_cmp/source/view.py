@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ait_cmp.files.regular import RegularFile
+from ait_cmp.files import FileState, OpenFile
 from ait_cmp.values.dtypes import DType
 
 __all__ = ["Array", "FractalNz", "Source", "flat_range", "map_bytes", "reach"]
@@ -25,14 +25,14 @@ class Source:
     """A tensor as an array of any strides over mapped or given memory.
 
     `array` holds the stored bits: types that NumPy lacks stand as integers of their size.
-    `files` are all that its content depends on, the last of them the one that holds the data:
-    `file`, from byte `offset` on.
+    `states` are those of all files that its content depends on, as they were opened; `file` holds
+    the data, from byte `offset` on.
     """
 
     dtype: DType
     array: Array
-    files: tuple[str, ...] = field(default=(), kw_only=True)
-    file: RegularFile | None = field(default=None, kw_only=True, repr=False, compare=False)
+    states: tuple[FileState, ...] = field(default=(), kw_only=True)
+    file: OpenFile | None = field(default=None, kw_only=True, repr=False, compare=False)
     offset: int = field(default=0, kw_only=True)
     layout: str = field(default="ND", kw_only=True)  # the memory format, for sentences
 
@@ -62,7 +62,7 @@ class Source:
             return self
         if self.array.flags.c_contiguous and type(self) is Source:
             return _FileSource(
-                self.dtype, self.array, files=self.files, file=self.file, offset=self.offset
+                self.dtype, self.array, states=self.states, file=self.file, offset=self.offset
             )
         extent = reach(self.array.shape, self.array.strides, self.array.itemsize)
         if extent > _COPY_LIMIT:
@@ -114,7 +114,7 @@ class FractalNz(Source):
             source.array,
             rows=n1 * n0,
             columns=c1 * c0,
-            files=source.files,
+            states=source.states,
             file=source.file,
             offset=source.offset,
             layout="FRACTAL_NZ",
@@ -171,7 +171,7 @@ def flat_range(array: Array, start: int, stop: int) -> Array:
     return np.concatenate(parts)
 
 
-def map_bytes(file: RegularFile) -> npt.NDArray[np.uint8]:
+def map_bytes(file: OpenFile) -> npt.NDArray[np.uint8]:
     """The bytes of `file`, mapped read-only."""
     return np.frombuffer(file.map(), np.uint8) if file.size else np.empty(0, np.uint8)
 

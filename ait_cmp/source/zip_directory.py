@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ait_cmp.files.regular import RegularFile
+from ait_cmp.files import OpenFile
 
 __all__ = ["ZIP_MAGIC", "ZipEntry", "read_directory"]
 
@@ -37,7 +37,7 @@ class ZipEntry:
     crc: int
 
 
-def read_directory(file: RegularFile) -> dict[str, ZipEntry]:
+def read_directory(file: OpenFile) -> dict[str, ZipEntry]:
     """The entries of `file` by name. Raises ValueError, saying why, for any other layout."""
     count, start, end = _extent(file)
     entries: dict[str, ZipEntry] = {}
@@ -53,7 +53,7 @@ def read_directory(file: RegularFile) -> dict[str, ZipEntry]:
     return entries
 
 
-def _extent(file: RegularFile) -> tuple[int, int, int]:
+def _extent(file: OpenFile) -> tuple[int, int, int]:
     """How many entries there are, and where the directory begins and ends."""
     end = file.size - _END.size
     if end < 0:
@@ -116,7 +116,7 @@ def _zip64(extra: bytes, *numbers: int) -> list[int]:
     raise ValueError("sizes that its directory does not hold")
 
 
-def _located(file: RegularFile, entries: Iterator[tuple[str, int, int, int]]) -> Iterator[ZipEntry]:
+def _located(file: OpenFile, entries: Iterator[tuple[str, int, int, int]]) -> Iterator[ZipEntry]:
     """The entries with the place of their data, which only the local headers tell."""
     for name, header, size, crc in entries:
         if header + _LOCAL.size > file.size:

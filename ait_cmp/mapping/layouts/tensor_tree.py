@@ -74,7 +74,7 @@ def _tensors(folder: Path, path: Path) -> Iterator[Listed]:
         yield Listed(name, token, file)
         return
     try:
-        for inside in tensor_names(folder / path):
+        for inside in tensor_names(file):
             yield Listed(f"{name}::{inside}", token, f"{file}::{inside}")
     except PairError as exc:
         yield Listed(name, token, file, exc)

@@ -1,0 +1,205 @@
+"""Files of this machine, and of what is mounted on it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+import stat
+import time
+
+from ait_cmp.files.roots import allowed_roots
+from ait_cmp.files.scheme import Entry, FileState
+from ait_cmp.values.errors import PairError, Reason, os_reason
+
+__all__ = ["LocalFile", "list_folder", "look_at", "open_file", "real_path", "state_of"]
+
+# Opening a FIFO would wait for a writer, and a terminal could become ours.
+_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+# What open() says of a socket, and of a device that is not there.
+_NO_FILE = {errno.ENXIO, errno.ENODEV, errno.EOPNOTSUPP}
+# What stat() says of a path that leads to nothing.
+_NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+# A file up to this size is read whole at once: that is one system call, and a mapping is more.
+_READ_WHOLE = 64 << 10  # bytes
+# File systems date changes by a clock that ticks this often, or more: network and FAT ones.
+_CLOCK_TICK = 2 * 10**9  # nanoseconds
+
+
+class LocalFile:
+    """A regular file, open for reading until its last user is gone.
+
+    Header and data come from one descriptor, so a file that is replaced meanwhile is not
+    mixed with its successor. Raises FileNotFoundError when there is no such file; PairError
+    NOT_A_FILE, at once, for a folder, FIFO, device or socket; OUTSIDE_ROOTS for a file that
+    `confined_to` forbids; FILE_UNREADABLE for any other failure.
+    """
+
+    __slots__ = ("_changed_ns", "_content", "_descriptor", "path", "size", "state")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor = -1
+        self._content: bytes | mmap.mmap | None = None
+        try:
+            self._descriptor = os.open(path, _FLAGS)
+            status = os.fstat(self._descriptor)
+        except FileNotFoundError:
+            raise
+        except OSError as exc:
+            reason = Reason.NOT_A_FILE if exc.errno in _NO_FILE else Reason.FILE_UNREADABLE
+            raise PairError(reason, f"{path} cannot be read: {os_reason(exc)}") from exc
+        except ValueError as exc:  # NUL, or a lone surrogate
+            raise PairError(Reason.FILE_UNREADABLE, f"{path} cannot be a path: {exc}") from exc
+        if not stat.S_ISREG(status.st_mode):
+            raise PairError(
+                Reason.NOT_A_FILE, f"{path} is {_kind(status.st_mode)}, not a regular file"
+            )
+        roots = allowed_roots()
+        if roots is not None:
+            self._refuse_outside(roots)
+        self.size = status.st_size
+        self.state = _state(path, status)
+        self._changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
+        if self.size <= _READ_WHOLE:
+            self._content = self.read(0, self.size)
+            self._close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether another content would surely have another state."""
+        return time.time_ns() - self._changed_ns > _CLOCK_TICK
+
+    def read(self, start: int, length: int) -> bytes:
+        """The bytes [start, start + length). Raises PairError: IN_TRUNCATED where they end early,
+        FILE_UNREADABLE for any other failure."""
+        if self._descriptor < 0 and isinstance(self._content, bytes):
+            data = self._content[start : start + length]
+        else:
+            data = self._pread(start, length)
+        if len(data) < length:
+            raise PairError(
+                Reason.IN_TRUNCATED, f"{self.path} was truncated while it was read; dump it again"
+            )
+        return data
+
+    def map(self) -> bytes | mmap.mmap:
+        """All bytes, not read before they are used. Raises PairError FILE_UNREADABLE."""
+        if self._content is None:
+            try:
+                self._content = mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as exc:  # ValueError: it has become shorter
+                why = os_reason(exc) if isinstance(exc, OSError) else "it was truncated"
+                raise PairError(
+                    Reason.FILE_UNREADABLE, f"{self.path} cannot be mapped: {why}"
+                ) from exc
+        return self._content
+
+    def _pread(self, start: int, length: int) -> bytes:
+        """As many of these bytes as there are."""
+        try:
+            data = os.pread(self._descriptor, length, start)
+            # A signal, and 2 GiB, end a read early.
+            while len(data) < length:
+                more = os.pread(self._descriptor, length - len(data), start + len(data))
+                if not more:
+                    break
+                data += more
+        except OSError as exc:
+            raise _unreadable(self.path, "read", exc) from exc
+        return data
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _refuse_outside(self, roots: tuple[str, ...]) -> None:
+        # Where the descriptor leads, not the path: that could lead elsewhere by now.
+        real = os.readlink(f"/proc/self/fd/{self._descriptor}")
+        if not any(os.path.commonpath((root, real)) == root for root in roots):
+            raise PairError(
+                Reason.OUTSIDE_ROOTS,
+                f"{self.path} leads to {real}, which is in none of allowed_roots",
+            )
+
+
+open_file = LocalFile
+
+
+def state_of(path: str) -> FileState:
+    """The state in which `path` is now. Raises OSError for every failure."""
+    try:
+        return _state(path, os.stat(path))
+    except ValueError as exc:
+        raise OSError(errno.EINVAL, f"it cannot be a path: {exc}", path) from exc
+
+
+def look_at(path: str) -> Entry | None:
+    """What is at `path`, links followed; None where nothing is."""
+    try:
+        return _entry(path, os.path.basename(path), os.stat(path))
+    except ValueError:  # NUL, or a lone surrogate
+        return None
+    except OSError as exc:
+        if exc.errno in _NOTHING_THERE:
+            return None
+        raise _unreadable(path, "read", exc) from exc
+
+
+def list_folder(path: str) -> list[Entry]:
+    """What is in a folder, links followed, by name. Raises FileNotFoundError, PairError
+    FILE_UNREADABLE for any other failure."""
+    try:
+        with os.scandir(path) as found:
+            return [_listed(one) for one in sorted(found, key=lambda one: one.name)]
+    except FileNotFoundError:
+        raise
+    except OSError as exc:
+        raise _unreadable(path, "listed", exc) from exc
+    except ValueError as exc:
+        raise PairError(Reason.FILE_UNREADABLE, f"{path} cannot be a path: {exc}") from exc
+
+
+def real_path(path: str) -> str:
+    """The absolute path that `path` leads to, links followed; of what is not there, too."""
+    with contextlib.suppress(ValueError, OSError):
+        return os.path.realpath(path)
+    return path
+
+
+def _state(path: str, status: os.stat_result) -> FileState:
+    version = f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
+    return FileState(path, status.st_size, version)
+
+
+def _listed(found: os.DirEntry[str]) -> Entry:
+    try:
+        return _entry(found.path, found.name, found.stat())
+    except OSError:  # a link that leads nowhere: opening it says why
+        return Entry(found.path, found.name, is_folder=False)
+
+
+def _entry(path: str, name: str, status: os.stat_result) -> Entry:
+    identity = f"{status.st_dev}-{status.st_ino}"
+    is_folder = stat.S_ISDIR(status.st_mode)
+    return Entry(path, name, is_folder, status.st_size, identity, status.st_mtime)
+
+
+def _unreadable(path: str, done: str, error: OSError) -> PairError:
+    return PairError(Reason.FILE_UNREADABLE, f"{path} cannot be {done}: {os_reason(error)}")
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFSOCK: "a socket",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")

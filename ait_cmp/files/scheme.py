@@ -1,0 +1,92 @@
+"""What every scheme of paths offers, and the values that it deals in."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ait_cmp.values.errors import PairError
+
+__all__ = ["Entry", "FileState", "OpenFile", "Scheme"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """Which file, in which state: equal means the same file with the same content.
+
+    `version` is opaque: each scheme has its own way to tell one content from the next.
+    """
+
+    path: str
+    size: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name in a folder; `error` says why a folder among them could not be listed.
+
+    `identity` is the same for two paths that lead to one file or folder; `modified` is when its
+    content changed last, in seconds since the epoch.
+    """
+
+    path: str
+    name: str
+    is_folder: bool
+    size: int = 0
+    identity: str = ""
+    modified: float = 0.0
+    error: PairError | None = None
+
+
+class OpenFile(Protocol):
+    """A file, open for reading until its last user is gone; all of it is of one state."""
+
+    @property
+    def path(self) -> str:
+        """The path that was opened."""
+
+    @property
+    def size(self) -> int:
+        """Bytes at opening."""
+
+    @property
+    def state(self) -> FileState:
+        """The state at opening."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether another content would surely have another state: a file that was written just
+        now may be written again without a change of its times."""
+
+    def read(self, start: int, length: int) -> bytes:
+        """The bytes [start, start + length). Raises PairError: IN_TRUNCATED where they end early,
+        FILE_UNREADABLE for any other failure."""
+
+    def map(self) -> bytes | mmap.mmap:
+        """All bytes, not read before they are used. Raises PairError FILE_UNREADABLE."""
+
+
+class Scheme(Protocol):
+    """What reads the paths of one scheme.
+
+    Paths are text, as users write them. Each function raises what it names and PairError
+    FILE_UNREADABLE for any other failure.
+    """
+
+    def open_file(self, path: str, /) -> OpenFile:
+        """`path`, open. Raises FileNotFoundError, PairError NOT_A_FILE and OUTSIDE_ROOTS."""
+
+    def state_of(self, path: str, /) -> FileState:
+        """The state in which `path` is now. Raises OSError for every failure."""
+
+    def look_at(self, path: str, /) -> Entry | None:
+        """What is at `path`, links followed; None where nothing is."""
+
+    def list_folder(self, path: str, /) -> Sequence[Entry]:
+        """What is in a folder, links followed, by name. Raises FileNotFoundError."""
+
+    def real_path(self, path: str, /) -> str:
+        """The absolute path that `path` leads to, links followed; of what is not there, too."""
