@@ -137,6 +137,13 @@ def test_a_write_that_fails_leaves_the_old_report_and_no_half(name: str, tmp_pat
     assert list(old.parent.iterdir()) == [old]
 
 
+def test_no_older_report_stays_beside_in_another_format(tmp_path: Path) -> None:
+    write_report(EMPTY, tmp_path, list(REPORTS))
+    (tmp_path / f"{STEM}.txt").touch()  # which is none of ours
+    write_report(REPORT, tmp_path, ["csv"])
+    assert {path.name for path in tmp_path.iterdir()} == {f"{STEM}.csv", f"{STEM}.txt"}
+
+
 # -- what every output reads
 
 

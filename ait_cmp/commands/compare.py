@@ -17,8 +17,9 @@ from ait_cmp.mapping import MAPPINGS
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.store import Journal
 from ait_cmp.report import facts_since, make_report, write_report
-from ait_cmp.report.console import painted_progress, show_summary
+from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
+from ait_cmp.report.progress import painted_progress
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.pair import Pair
 

@@ -1,33 +1,27 @@
-"""What a person sees: progress on stderr, the summary on stdout."""
+"""The summary that a person sees in the end."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from ait_cmp.judging import Status
-from ait_cmp.measuring.progress import Progress, ShowProgress
 from ait_cmp.report.report import Report
 from ait_cmp.values.errors import os_reason
 from ait_cmp.values.text import printable
 from ait_cmp.values.tokens import row_name
 
-__all__ = ["painted_progress", "show_summary"]
+__all__ = ["show_summary"]
 
 _LOGGER = logging.getLogger(__name__)
-_PLAIN_INTERVAL = 10.0  # seconds between progress lines where no bar can be drawn
 _SHOWN = {
     "cosine_similarity": "cosine",
     "relative_euclidean_distance": "rel dist",
@@ -36,31 +30,6 @@ _SHOWN = {
 _FILE_WIDTH = 160
 _NAMED = 5  # further divergences that are named
 _STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.ERROR: "yellow"}
-
-
-@contextmanager
-def painted_progress() -> Iterator[ShowProgress]:
-    """What paints progress on stderr: a bar on a terminal, plain lines elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _PlainLines(console)
-        return
-    columns = (TextColumn("comparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("comparing")
-        yield lambda done: bar.update(task, completed=done.rows_done, total=done.rows)
-
-
-class _PlainLines:
-    """A line now and then."""
-
-    def __init__(self, console: Console) -> None:
-        self._console, self._last = console, time.monotonic()
-
-    def __call__(self, done: Progress) -> None:
-        if time.monotonic() - self._last > _PLAIN_INTERVAL:
-            self._last = time.monotonic()
-            self._console.print(f"compared {done.rows_done} of {done.rows}", highlight=False)
 
 
 def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
