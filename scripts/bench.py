@@ -1,120 +1,51 @@
 """The benchmark: every speed and memory figure that the docs claim, each as a ratio of one run.
 
     python scripts/bench.py [--json FILE] [--folder FOLDER] [ROW ...]
+    python scripts/bench.py --against CHECKOUT [ROW ...]
 
 ROW is one of kernel, large, small, workers, dump, memory; default: all. The two sides of a ratio
 are measured in turn, several times, and their medians are divided, so that what else the machine
 does falls on both alike. FOLDER (default: a temporary one) needs 2 GiB.
+
+With --against, the package of another checkout does the same work in turn, on the same files, and
+a figure says how many times better this one is; ROW is one of kernel, small, start, memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import IO
 
 import torch
-from bench_kernel import Row, kernel_rows
 from rich.console import Console
 from rich.table import Table
+from speed.against import AGAINST, Ratio
+from speed.command import MIB, make_pairs, run_compare, sparse_npy, usage_of
+from speed.kernel import kernel_rows
+from speed.rows import Row, at_least, at_most, in_turn
 
-from ait_cmp import dump_data, write_bin
+from ait_cmp import dump_data
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.measuring.plan import make_plan
 from ait_cmp.values.location import Location
-
-MIB = 1 << 20
-
-
-def at_least(name: str, figure: float, bound: float, detail: str) -> Row:
-    """A figure that is good when it is large."""
-    return Row(name, figure, f">= {bound:g}", figure >= bound, detail)
-
-
-def at_most(name: str, figure: float, bound: float, detail: str) -> Row:
-    """A figure that is good when it is small."""
-    return Row(name, figure, f"<= {bound:g}", figure <= bound, detail)
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a command took: seconds, and MiB of anonymous memory, all its processes together."""
-
-    seconds: float
-    anonymous: float
-
-
-def measured(command: Sequence[object]) -> Usage:
-    """Run `command` to its end. Raises when it fails for another reason than a failing row."""
-    begun, peak = time.perf_counter(), 0
-    process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
-    while process.poll() is None:
-        peak = max(peak, sum(map(_anonymous, _family(process.pid))))
-        time.sleep(0.02)
-    if process.returncode not in (0, 1):
-        raise RuntimeError(f"{command} ended with {process.returncode}")
-    return Usage(time.perf_counter() - begun, peak / MIB)
-
-
-def _family(pid: int) -> Iterator[int]:
-    yield pid
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return
-    for child in children:
-        yield from _family(int(child))
-
-
-def _anonymous(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    lines = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
-    # What processes share after a fork counts once, in shares.
-    return int(lines.get("Pss_Anon", "0 kB").split()[0]) * 1024
-
-
-def in_turn(times: int, *sides: Callable[[], float]) -> list[float]:
-    """The median of what each side returns, called one after the other, `times` times."""
-    rounds = [[side() for side in sides] for _ in range(times)]
-    return [median(side) for side in zip(*rounds, strict=True)]
-
-
-def compare(folder: Path, *settings: object) -> list[object]:
-    """The command that compares the dump in `folder`."""
-    command = [sys.executable, "-m", "ait_cmp", f"golden_path={folder}"]
-    return [*command, f"output={folder}/report", "fail_on=never", *settings]
-
-
-def make_pairs(folder: Path, count: int, elements: int) -> Path:
-    """A dump of `count` pairs of so many float16 elements each."""
-    (folder / "my").mkdir(parents=True)
-    generator = torch.Generator().manual_seed(0)
-    golden = torch.randn(elements, generator=generator).half()
-    my = (golden * 1.0005).half()
-    for number in range(count):
-        write_bin(folder / "my" / f"{number}.bin", my)
-        dump_data(0, number, golden, folder / "my" / f"{number}.bin", folder)
-    return folder
 
 
 def large(folder: Path) -> Iterator[Row]:
     """2: a pair of 512 MiB, from a cold process to the report."""
     dump = make_pairs(folder / "large", 1, 256 * MIB)
     golden, my = next(dump.rglob("*_tensor.pth")), dump / "my" / "0.bin"
-    naive = [sys.executable, Path(__file__).with_name("naive_compare.py"), golden, my]
-    rounds = [(measured(compare(dump)), measured(naive)) for _ in range(3)]
+    naive = [sys.executable, Path(__file__).parent / "speed" / "naive.py", golden, my]
+    ours_is = partial(run_compare, folder / "report", f"golden_path={dump}")
+    rounds = [(ours_is(), usage_of(naive)) for _ in range(3)]
     ours, theirs = ([one[side] for one in rounds] for side in (0, 1))
     seconds = [median(usage.seconds for usage in side) for side in (ours, theirs)]
     anonymous = [median(usage.anonymous for usage in side) for side in (ours, theirs)]
@@ -136,7 +67,11 @@ def small(folder: Path) -> Iterator[Row]:
     """3: many pairs of 4 KiB."""
     sizes = (1, 10_000, 20_000)
     dumps = [make_pairs(folder / f"small{count}", count, 2048) for count in sizes]
-    sides = [lambda dump=dump: measured(compare(dump)).seconds for dump in dumps]
+
+    def seconds(dump: Path) -> float:
+        return run_compare(folder / "report", f"golden_path={dump}").seconds
+
+    sides = [partial(seconds, dump) for dump in dumps]
     start, ten, twenty = in_turn(3, *sides)
     yield at_least(
         "3 10,000 pairs of 4 KiB: rows a second after start-up",
@@ -213,28 +148,16 @@ def dump(folder: Path) -> Iterator[Row]:
 def memory(folder: Path) -> Iterator[Row]:
     """6: anonymous memory does not grow with the tensor."""
     peaks = []
-    for name, elements in (("16 MiB", 8 * MIB), ("4 GiB", 2048 * MIB)):
-        paths = [folder / f"{name.replace(' ', '')}_{side}.npy" for side in ("golden", "my")]
-        for path in paths:
-            _sparse_npy(path, elements)
-        files = [f"golden_path={paths[0]}", f"my_path={paths[1]}", f"output={folder}/memory"]
-        command = [sys.executable, "-m", "ait_cmp", *files]
-        peaks.append(median(measured(command).anonymous for _ in range(3)))
+    for name, elements in (("small", 8 * MIB), ("large", 2048 * MIB)):
+        paths = [sparse_npy(folder / f"{name}_{side}.npy", elements) for side in ("golden", "my")]
+        files = [f"{side}_path={path}" for side, path in zip(("golden", "my"), paths, strict=True)]
+        peaks.append(median(run_compare(folder / "memory", *files).anonymous for _ in range(3)))
     yield at_most(
         "6 anonymous MiB of a 4 GiB pair over a 16 MiB pair",
         peaks[1] - peaks[0],
         100,
         f"{peaks[1]:.0f} MiB, {peaks[0]:.0f} MiB",
     )
-
-
-def _sparse_npy(path: Path, elements: int) -> None:
-    import numpy as np
-
-    with open(path, "wb") as file:
-        header = {"descr": "<f2", "fortran_order": False, "shape": (elements,)}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + 2 * elements)
 
 
 def kernel(folder: Path) -> Iterator[Row]:
@@ -253,29 +176,65 @@ ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
 }
 
 
-def show(rows: Sequence[Row], file: IO[str] = sys.stdout) -> None:
+def show(rows: Sequence[Row]) -> None:
     """The table."""
     table = Table("measured", "figure", "bound", "met", "from")
     for row in rows:
         met = "yes" if row.met else "NO"
         table.add_row(row.name, f"{row.figure:.3g}", row.bound, met, row.detail)
-    Console(file=file, width=150).print(table)
+    Console(width=150).print(table)
+
+
+def show_ratios(ratios: Sequence[Ratio], other: Path) -> None:
+    """The table of `--against`."""
+    table = Table("measured", f"times better than {other}", "this, that; ratios of single rounds")
+    for ratio in ratios:
+        table.add_row(ratio.name, f"{ratio.figure:.3g}", ratio.detail)
+    Console(width=150).print(table)
+
+
+def parse() -> argparse.Namespace:
+    """The command line; `rows` is never empty."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--json", type=Path, help="write the rows to this file, too")
+    parser.add_argument("--folder", type=Path, help="where the files to compare are made")
+    parser.add_argument(
+        "--against",
+        metavar="CHECKOUT",
+        type=lambda path: Path(path).resolve(),
+        help=f"another checkout to measure in turn: {', '.join(AGAINST)}",
+    )
+    parsed = parser.parse_args()
+    known = AGAINST if parsed.against else ROWS
+    unknown = [name for name in parsed.rows if name not in known]
+    if unknown:
+        parser.error(f"there is no row {unknown[0]!r}; choose from {', '.join(known)}")
+    if parsed.against and not (parsed.against / "ait_cmp").is_dir():
+        parser.error(f"{parsed.against} has no folder ait_cmp; name a checkout")
+    parsed.rows = parsed.rows or list(known)
+    return parsed
 
 
 def main() -> None:
-    """Measure what the command line asks for, print it and write it as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(ROWS))
-    parser.add_argument("--json", type=Path, default=Path("bench.json"))
-    parser.add_argument("--folder", type=Path)
-    arguments = parser.parse_args()
+    """Measure what the command line asks for and print it."""
+    arguments = parse()
     rows: list[Row] = []
-    for name in arguments.rows or ROWS:
+    ratios: list[Ratio] = []
+    for name in arguments.rows:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            rows += ROWS[name](Path(folder))
-    show(rows)
-    arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+            if arguments.against:
+                ratios += AGAINST[name](arguments.against, Path(folder))
+            else:
+                rows += ROWS[name](Path(folder))
+    if arguments.against:
+        show_ratios(ratios, arguments.against)
+    else:
+        show(rows)
+    if arguments.json:
+        values = [asdict(row) for row in (rows or ratios)]
+        arguments.json.write_text(json.dumps(values, indent=1) + "\n")
 
 
 if __name__ == "__main__":

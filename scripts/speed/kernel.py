@@ -1,7 +1,5 @@
 """The kernel in memory, against plain torch expressions and against a loop in C++.
 
-    python scripts/bench_kernel.py [ELEMENTS]
-
 Every side has one core, and what counts is processor time, which other programs disturb least. A
 row's figure is the ratio of two medians, of runs taken in turn.
 """
@@ -11,12 +9,10 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -24,13 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from naive_compare import naive_metrics
 
 from ait_cmp.engine import Options, range_stats
 from ait_cmp.source import Source
 from ait_cmp.values.dtypes import DTYPES, tolerances
+from speed.naive import naive_metrics
+from speed.rows import Row
 
-__all__ = ["Row", "kernel_rows"]
+__all__ = ["fused", "kernel_rows", "pairs"]
 
 _EPSILON = 2.0**-23
 _FLAGS = (
@@ -41,36 +38,26 @@ _FLAGS = (
 Seconds = dict[str, float]
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a figure, its bound, and what it was computed from."""
-
-    name: str
-    figure: float
-    bound: str
-    met: bool
-    detail: str
-
-
 def kernel_rows(elements: int = 1 << 26) -> list[Row]:
     """The rows of the table, for pairs of so many elements (float64: a quarter)."""
-    pairs = _pairs(elements)
+    made = pairs(elements)
     sides: dict[str, Callable[[], object]] = {
-        name: partial(_fused, name, pair) for name, pair in pairs.items()
+        name: partial(fused, name, pair) for name, pair in made.items()
     }
-    sides["no KL"] = partial(_fused, "float32", pairs["float32"], softmax=False)
+    sides["no KL"] = partial(fused, "float32", made["float32"], softmax=False)
     with tempfile.TemporaryDirectory() as folder:
         loop = _cpp_loop(Path(folder))
         if loop is not None:
-            sides["C++"] = partial(_cpp, loop, *pairs["float32"])
+            sides["C++"] = partial(_cpp, loop, *made["float32"])
         seconds = _in_turn(sides, 9)
-    naive = partial(naive_metrics, *map(torch.from_numpy, pairs["float32"]))
+    naive = partial(naive_metrics, *map(torch.from_numpy, made["float32"]))
     with _one_thread():
         alone = _in_turn({"torch": naive, "float32": sides["float32"]}, 3)
-    return [*_bounded_rows(elements, seconds, alone), *_type_rows(pairs, seconds)]
+    return [*_bounded_rows(elements, seconds, alone), *_type_rows(made, seconds)]
 
 
-def _pairs(elements: int) -> dict[str, tuple[Any, Any]]:
+def pairs(elements: int) -> dict[str, tuple[Any, Any]]:
+    """A pair of each type, of so many elements (float64: a quarter)."""
     generator = np.random.default_rng(0)
     golden = generator.standard_normal(elements, np.float32)
     my = golden * (1 + np.float32(1e-3) * generator.standard_normal(elements, np.float32))
@@ -88,18 +75,19 @@ def _bfloat16(values: Any) -> Any:
     return torch.from_numpy(values).bfloat16().view(torch.uint16).numpy()
 
 
-def _fused(name: str, pair: tuple[Any, Any], *, softmax: bool = True) -> None:
+def fused(name: str, pair: Sequence[Any], *, softmax: bool = True) -> None:
+    """Take all stats of a pair of arrays of one type, by the kernel alone."""
     golden, my = (Source(DTYPES[name], side) for side in pair)
     options = Options(_EPSILON, *tolerances(golden.dtype, my.dtype), softmax=softmax)
     range_stats(golden=golden, my=my, start=0, stop=golden.elements, options=options)
 
 
 def _cpp_loop(folder: Path) -> Any:
-    """The function in bench_reference.cpp; None where there is no compiler."""
+    """The function in reference.cpp; None where there is no compiler."""
     compiler = shutil.which("g++")
     if compiler is None:
         return None
-    source, library = Path(__file__).with_name("bench_reference.cpp"), folder / "reference.so"
+    source, library = Path(__file__).with_name("reference.cpp"), folder / "reference.so"
     subprocess.run([compiler, *_FLAGS.split(), source, "-o", library], check=True)
     return ctypes.CDLL(str(library)).compare
 
@@ -159,9 +147,3 @@ def _type_rows(pairs: dict[str, tuple[Any, Any]], seconds: Seconds) -> list[Row]
         )
         for name, time in each.items()
     ]
-
-
-if __name__ == "__main__":
-    for line in kernel_rows(*map(int, sys.argv[1:])):
-        mark = "ok" if line.met else "MISSED"
-        print(f"{line.name:36} {line.figure:6.2f} {line.bound:7} {mark:7} {line.detail}")

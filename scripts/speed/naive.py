@@ -1,6 +1,6 @@
 """What users do today: both tensors read whole, each metric a torch expression over all of it.
 
-python scripts/naive_compare.py GOLDEN.pth MY.bin
+python scripts/speed/naive.py GOLDEN.pth MY.bin
 """
 
 from __future__ import annotations

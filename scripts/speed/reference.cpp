@@ -1,9 +1,9 @@
-// The yardstick of bench_kernel.py: the statistics of two float32 tensors as one writes them by
+// The yardstick of kernel.py: the statistics of two float32 tensors as one writes them by
 // hand in C++, block by block, with the vectors left to the compiler and a std::thread a core.
 // Blocks with inf or nan are left out; nothing else is.
 //
 // g++ -O3 -march=native -fno-math-errno -fno-trapping-math -fassociative-math -fno-signed-zeros
-//     -ffinite-math-only -shared -fPIC -pthread bench_reference.cpp
+//     -ffinite-math-only -shared -fPIC -pthread reference.cpp
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
