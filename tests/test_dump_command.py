@@ -17,6 +17,7 @@ import pytest
 from ait_cmp.ait import main
 from ait_cmp.dump.elf import dynamic_symbols
 from ait_cmp.dump.request import DumpRequest, range_list
+from ait_cmp.dump.summary import dumped_files, summarize
 from ait_cmp.values.errors import UsageError
 from tests.dumps import ait_llm_dump
 
@@ -316,6 +317,35 @@ def test_a_damaged_library_is_said_to_be(atb: Path) -> None:
         library.write_bytes(content[:length])
         with pytest.raises(UsageError, match=r"libatb\.so is (empty|damaged|no 64-bit)"):
             dynamic_symbols(library)
+
+
+def test_files_of_others_that_come_and_go_are_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "ait_dump/tensors/3_1/0/1_Linear/after"
+    folder.mkdir(parents=True)
+    for name in ("outtensor0.bin", ".7-7.bin.tmp"):
+        (folder / name).write_bytes(b"data")
+    lstat = os.lstat
+
+    def renamed_meanwhile(path: str) -> os.stat_result:
+        return lstat(path + ("gone" if path.endswith(".tmp") else ""))
+
+    monkeypatch.setattr(os, "lstat", renamed_meanwhile)
+    summary = summarize(tmp_path, {})
+    assert (summary.tensors, summary.others, summary.bytes) == (1, 0, 4)
+    assert dumped_files(tmp_path / "deleted") == {}
+
+
+def test_the_closing_words_say_both_ways(tmp_path: Path) -> None:
+    path = tmp_path / "ait_dump/tensors/-1_7/0/1_Linear/after/outtensor0.bin"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    where = tmp_path / "ait_dump/tensors/-1_7"
+    _, mine, golden, recorded = summarize(tmp_path, {}).sentences()
+    assert f"golden_path=GOLDEN my_path={where} mapping=tree" in mine
+    assert f"golden_path={where} my_path=MY mapping=tree" in golden
+    assert recorded.endswith(f"golden_path=GOLDEN my_path={where} output=report")
 
 
 @needs_compiler
