@@ -156,7 +156,8 @@ def list_folder(path: str) -> list[Entry]:
     FILE_UNREADABLE for any other failure."""
     try:
         with os.scandir(path) as found:
-            return [_listed(one) for one in sorted(found, key=lambda one: one.name)]
+            device = os.stat(path).st_dev
+            return [_listed(one, device) for one in sorted(found, key=lambda one: one.name)]
     except FileNotFoundError:
         raise
     except OSError as exc:
@@ -177,7 +178,9 @@ def _state(path: str, status: os.stat_result) -> FileState:
     return FileState(path, status.st_size, version)
 
 
-def _listed(found: os.DirEntry[str]) -> Entry:
+def _listed(found: os.DirEntry[str], device: int) -> Entry:
+    if found.is_file(follow_symlinks=False):  # the listing says so, and needs no stat()
+        return Entry(found.path, found.name, False, f"{device}-{found.inode()}")
     try:
         return _entry(found.path, found.name, found.stat())
     except OSError:  # a link that leads nowhere: opening it says why
@@ -186,8 +189,7 @@ def _listed(found: os.DirEntry[str]) -> Entry:
 
 def _entry(path: str, name: str, status: os.stat_result) -> Entry:
     identity = f"{status.st_dev}-{status.st_ino}"
-    is_folder = stat.S_ISDIR(status.st_mode)
-    return Entry(path, name, is_folder, status.st_size, identity, status.st_mtime)
+    return Entry(path, name, stat.S_ISDIR(status.st_mode), identity, status.st_mtime)
 
 
 def _unreadable(path: str, done: str, error: OSError) -> PairError:

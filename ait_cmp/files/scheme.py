@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ait_cmp.values.errors import PairError
@@ -28,16 +28,16 @@ class FileState:
 class Entry:
     """One name in a folder; `error` says why a folder among them could not be listed.
 
-    `identity` is the same for two paths that lead to one file or folder; `modified` is when its
-    content changed last, in seconds since the epoch.
+    `identity` is the same for two paths that lead to one file or folder, and empty for a link that
+    leads nowhere; `modified`, which only `look_at` tells, is when its content changed last, in
+    seconds since the epoch.
     """
 
     path: str
     name: str
     is_folder: bool
-    size: int = 0
     identity: str = ""
-    modified: float = 0.0
+    modified: float = field(default=0.0, compare=False)
     error: PairError | None = None
 
 
