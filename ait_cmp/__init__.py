@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,6 +56,18 @@ __all__ = [
     "dump_modules",
     "write_bin",
 ]
+
+
+def _refuse(system: str) -> None:
+    sentence = f"ait_cmp runs on Linux, not on {system!r}: use a Linux machine or container"
+    if os.path.splitext(os.path.basename(sys.argv[0]))[0] in {"-m", "ait", "ait-cmp"}:
+        print(sentence, file=sys.stderr)  # a command ends with a sentence, not with a traceback
+        raise SystemExit(2)
+    raise ImportError(sentence, name=__name__)
+
+
+if (_system := sys.platform) != "linux":  # named, since mypy takes what follows as unreachable
+    _refuse(_system)
 
 
 def __getattr__(name: str) -> Any:

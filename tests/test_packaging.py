@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -84,3 +85,28 @@ def test_mypy_sees_the_types_of_an_installed_package(wheel: Path, tmp_path: Path
     printed = run(*command, folder=tmp_path, status=1)
     assert 'has type "RunComparison", variable has type "str"' in printed
     assert 'Missing positional arguments "golden_data", "my_path"' in printed
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+@pytest.mark.parametrize("command", [["-m", "ait_cmp"], ["-m", "ait_cmp.calibrate"], ["ait-cmp"]])
+def test_on_another_system_a_command_ends_with_a_sentence(
+    system: str, command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nsys.platform = {system!r}\n")
+    (tmp_path / "ait-cmp").write_text("from ait_cmp.__main__ import main\n")
+    done = subprocess.run(
+        [sys.executable, *command],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    sentence = f"ait_cmp runs on Linux, not on '{system}': use a Linux machine or container\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+
+
+def test_on_another_system_the_import_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(ImportError, match=r"ait_cmp runs on Linux, not on 'darwin'"):
+        importlib.reload(ait_cmp)
