@@ -50,11 +50,10 @@ def compare(
     names, PairError for a type that cannot be compared.
     """
     chosen, choice = _tolerance(tolerance), _metrics(metrics)
-    relative, softmax = choice.needs(chosen)
     measured = measure_sources(
         golden=_source(golden, "golden"),
         my=_source(my, "my"),
-        wanted=Wanted(epsilon, relative, softmax),
+        wanted=Wanted(epsilon, choice.needs(chosen)),
     )
     return conclude(measured, chosen, choice)
 

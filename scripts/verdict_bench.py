@@ -53,6 +53,7 @@ from verdict.models import (
 )
 from verdict.models import Subject as Model
 
+from ait_cmp.engine import Parts
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Case, Growth, Status, Subject, Tolerance, judge
@@ -160,7 +161,7 @@ CHANGES: dict[str, dict[str, float]] = {
     "every limit × 0.8": times(0.8),
     "every limit × 1.3": times(1.3),
 }
-WANTED = Wanted(EPSILON, relative=False, softmax=False)
+WANTED = Wanted(EPSILON, Parts(slices=True))
 
 
 def dtype_of(tensor: Tensor) -> DType:

@@ -36,7 +36,6 @@ LONG = {
 OWED_IMPORTS = {"commands/command_line.py"}
 OWED_LENGTHS = {
     "commands/dump.py add_arguments",
-    "engine/kernel/slots.py stats",
     "tests/hostile.py bin_files",
     "tests/hostile.py pth_files",
 }

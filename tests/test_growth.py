@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ait_cmp.engine import Parts
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Growth, Limit, Rule, Status, Tolerance, Verdict
@@ -23,7 +24,7 @@ from ait_cmp.values.pair import Pair
 LAYERS, TOKENS = 40, 2
 FAULTY = 57  # a row amid the second token
 DTYPE, INT8 = load_tolerance("dtype"), load_tolerance("int8")
-WANTED = Wanted(2.0**-23, relative=False, softmax=False)
+WANTED = Wanted(2.0**-23, Parts(slices=True))
 Change = Callable[[Tensor], Tensor]
 Tensors = tuple[Tensor, Tensor]  # golden, my
 

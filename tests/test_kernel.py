@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from ait_cmp.engine import Options, Stats
+from ait_cmp.engine import Options, Parts, Stats
 from ait_cmp.engine.kernel import Accumulator
 from ait_cmp.engine.kernel.flags import BLOCK
-from ait_cmp.engine.slices import Layout
+from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Softmax
 from ait_cmp.values.dtypes import DTYPES
 
@@ -27,7 +27,7 @@ def _stats(golden: Any, my: Any, name: str = "float32", options: Options = OPTIO
 
 def _added(runs: list[tuple[Any, Any]], name: str, options: Options = OPTIONS) -> Stats:
     accumulator = Accumulator(
-        DTYPES[name], DTYPES[name], options, Layout.of((sum(golden.size for golden, _ in runs),))
+        DTYPES[name], DTYPES[name], options, Bins.of((sum(golden.size for golden, _ in runs),))
     )
     start = 0
     for golden, my in runs:
@@ -48,7 +48,7 @@ def test_every_pattern_widens_as_torch_does(name: str) -> None:
     bits = np.arange(1 << (8 * size), dtype=f"u{size}").view(DTYPES[name].storage)
     raw = np.array(bits != 0) if name == "bool" else bits
     values = torch.from_numpy(raw).view(getattr(torch, name)).double().numpy()
-    accumulator = Accumulator(DTYPES[name], DTYPES["float64"], OPTIONS, Layout.of((bits.size,)))
+    accumulator = Accumulator(DTYPES[name], DTYPES["float64"], OPTIONS, Bins.of((bits.size,)))
     accumulator.add(bits, values, 0)
     stats = accumulator.stats()
     finite = values[np.isfinite(values)]
@@ -146,7 +146,7 @@ def test_an_overflowing_kl_divergence_is_infinite() -> None:
 def test_what_is_left_out_stays_empty_and_changes_nothing_else() -> None:
     golden, my = _pair(5000)
     whole = _stats(golden, my)
-    some = _stats(golden, my, options=Options(2.0**-23, 1e-3, 1e-5, relative=False, softmax=False))
+    some = _stats(golden, my, options=Options(2.0**-23, 1e-3, 1e-5, Parts(slices=True)))
     assert some.softmax == Softmax()
     assert (some.relative_count, some.relative_max, some.above_max) == (0, 0.0, 0.0)
     for name in ("golden", "my", "products", "difference_squares", "worst_index", "mismatched"):

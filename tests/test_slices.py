@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ait_cmp.engine import Options, Stats, range_stats
+from ait_cmp.engine import Options, Parts, Stats, range_stats
 from ait_cmp.engine.slices import Slices, Table
 from ait_cmp.source.npy import from_array
 from ait_cmp.source.view import Source
@@ -181,7 +181,7 @@ def test_bits_count_whatever_the_other_side_is() -> None:
 def test_exact_types_and_those_not_wanted_have_none() -> None:
     whole = from_array(np.arange(10), "array")
     real = from_array(np.ones(10), "array")
-    without = Options(2.0**-23, 1e-3, 1e-5, slices=False)
+    without = Options(2.0**-23, 1e-3, 1e-5, Parts(relative=True, softmax=True))
     for golden, my, options in (
         (whole, whole, OPTIONS),
         (whole, real, OPTIONS),
@@ -215,3 +215,40 @@ def test_any_split_merges_to_the_whole(data: st.DataObject, name: str) -> None:
     assert np.array_equal(whole.top.differences, merged.top.differences)
     assert np.array_equal(whole.top.indices, merged.top.indices)
     assert (whole.golden_bits, whole.my_bits) == (merged.golden_bits, merged.my_bits)
+
+
+def test_slices_come_back_from_their_bytes() -> None:
+    golden, my = _pair((300, 1100))
+    my[3, 5] = math.inf
+    for found in (_slices(_source(golden), _source(my)), _slices(_source(golden), _source(golden))):
+        for one in (found, found.compact()):
+            again = Slices.unpack(one.pack())
+            assert again.pack() == one.pack()
+            assert np.array_equal(again.lines.sums, one.lines.sums)
+            assert np.array_equal(again.channels.sums, one.channels.sums)
+            assert np.array_equal(again.top.indices, one.top.indices)
+            assert again.my_bits == one.my_bits
+    with pytest.raises(ValueError, match="size"):
+        Slices.unpack(found.pack()[:-1])
+
+
+@pytest.mark.parametrize("shape", [(0, 4), (64, 256), (65, 257), (100_000, 3), (2, 70_001)])
+def test_compact_slices_are_small_and_say_the_same(shape: tuple[int, ...]) -> None:
+    golden, my = _pair(shape)
+    whole = _slices(_source(golden), _source(my))
+    few = whole.compact()
+    assert few.lines.sums.shape[1] <= 64
+    assert few.channels.sums.shape[1] <= 256
+    assert len(few.pack()) <= 7000
+    for one, two in ((whole.lines, few.lines), (whole.channels, few.channels)):
+        for row in (0, 1, 2):
+            assert two.sums[row].sum() == pytest.approx(one.sums[row].sum(), rel=2**-20)
+
+
+def test_compact_slices_hold_what_float32_cannot() -> None:
+    golden, my = _pair((4, 6), "float64")
+    golden *= 1e100
+    golden[1, 2] = 1e200
+    whole = _slices(_source(golden), _source(my))
+    few = Slices.unpack(whole.compact().pack())
+    assert np.allclose(few.lines.sums, whole.lines.sums, rtol=2**-20, equal_nan=True)

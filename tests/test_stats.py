@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ait_cmp.engine import Options, Stats, range_stats
+from ait_cmp.engine import Options, Parts, Stats, range_stats
+from ait_cmp.engine.stats import EMPTY, FIELDS, SLOTS, UNITS
 from ait_cmp.source import Source
 from ait_cmp.source.npy import from_array
 
@@ -85,3 +86,29 @@ def test_exponents_of_far_apart_ranges_merge() -> None:
     stats = _whole(source, source, [10])
     assert math.isclose(stats.golden_squares, stats.products)
     assert stats.golden.exponent > 0
+
+
+def test_stats_come_back_from_their_bytes() -> None:
+    generator = np.random.default_rng(0)
+    golden, my = generator.standard_normal((2, 5000))
+    golden[7] = math.inf
+    stats = _whole(from_array(golden, "array"), from_array(my, "array"), [])
+    assert Stats.unpack(stats.pack()) == replace(stats, slices=None)
+    assert Stats.unpack(EMPTY) == Stats()
+
+
+def test_the_table_names_every_number_once() -> None:
+    """What `FIELDS` says is what the bytes hold, in order, with parts and units that there are."""
+    names = [one.name for one in FIELDS]
+    assert [name.replace(".", "_") for name in names] == list(SLOTS._fields)
+    assert names == list(_flat(Stats()))
+    assert {one.part for one in FIELDS} <= {"", *Parts._fields}
+    assert {unit for one in FIELDS for unit in one.units} == set(UNITS)
+
+
+def test_parts_that_are_not_wanted_stay_empty() -> None:
+    source = from_array(np.arange(1.0, 100.0), "array")
+    options = Options(2.0**-23, 1e-3, 1e-5, Parts())
+    flat = _flat(range_stats(golden=source, my=source, start=0, stop=99, options=options))
+    for one in FIELDS:
+        assert (flat[one.name] == one.empty) or not one.part

@@ -8,14 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ait_cmp.engine.identity import digest
 from ait_cmp.engine.kernel import Accumulator, Options
-from ait_cmp.engine.slices import Layout
+from ait_cmp.engine.parts import EVERYTHING, Parts
+from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Stats
 from ait_cmp.source import Source
 from ait_cmp.values.dtypes import tolerances
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["Options", "Stats", "align", "pair_options", "range_stats", "ranges"]
+__all__ = [
+    "EVERYTHING",
+    "Options",
+    "Parts",
+    "Stats",
+    "align",
+    "digest",
+    "pair_options",
+    "range_stats",
+    "ranges",
+]
 
 RANGE = 1 << 24  # elements of one task: long enough to hide its start, short enough to spread
 # Elements read at once. A fixed number, so that sums come in the same order however it is read.
@@ -30,7 +42,7 @@ def ranges(elements: int) -> Iterator[tuple[int, int]]:
 
 def range_stats(*, golden: Source, my: Source, start: int, stop: int, options: Options) -> Stats:
     """Stats of the elements [start, stop) of two sources of equal shape."""
-    accumulator = Accumulator(golden.dtype, my.dtype, options, Layout.of(golden.shape))
+    accumulator = Accumulator(golden.dtype, my.dtype, options, Bins.of(golden.shape))
     for begin in range(start, stop, BLOCK):
         end = min(begin + BLOCK, stop)
         accumulator.add(golden.read(begin, end), my.read(begin, end), begin)
@@ -38,17 +50,11 @@ def range_stats(*, golden: Source, my: Source, start: int, stop: int, options: O
 
 
 def pair_options(
-    *,
-    golden: Source,
-    my: Source,
-    epsilon: float,
-    relative: bool = True,
-    softmax: bool = True,
-    slices: bool = True,
+    *, golden: Source, my: Source, epsilon: float, parts: Parts = EVERYTHING
 ) -> Options:
     """Options of one pair: the mismatch tolerances are those of its coarser type."""
     rtol, atol = tolerances(golden.dtype, my.dtype)
-    return Options(epsilon, rtol, atol, relative, softmax, slices)
+    return Options(epsilon, rtol, atol, parts)
 
 
 def align(*, golden: Source, my: Source) -> tuple[Source, Source]:

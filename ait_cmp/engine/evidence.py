@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ait_cmp.engine.slices import Layout, Slices, Table, Top
+from ait_cmp.engine.records import Record
+from ait_cmp.engine.slices import Bins, Slices, Table, Top
 from ait_cmp.engine.stats import Stats
 
 __all__ = ["Evidence", "Peak", "Span", "make_evidence"]
@@ -74,6 +76,18 @@ class Evidence:
     gridded: int
     nonfinite_saturated: int
 
+    def pack(self) -> bytes:
+        """All of it, exactly."""
+        return _RECORD.pack(self)
+
+    @staticmethod
+    def unpack(packed: Any) -> Evidence:
+        """The evidence of these bytes, or of any buffer of them. Raises struct.error if damaged."""
+        return _RECORD.unpack(packed)
+
+
+_RECORD = Record(Evidence)
+
 
 def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evidence:
     """The evidence of a whole pair of `shape`: its stats, and the slices among them.
@@ -85,16 +99,16 @@ def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evide
     squares, golden_squares = float(lines.squares.sum()), float(lines.golden_squares.sum())
     told = math.isfinite(squares) and 0.0 < golden_squares < math.inf
     rms = math.sqrt(golden_squares / count) if told else 0.0
-    layout = Layout.of(shape)
+    bins = Bins.of(shape)
     return Evidence(
         count=int(count),
         level=_ratio(squares, golden_squares) if 0 < count < stats.pairs else _level(stats),
         rms=rms,
         scale=_consensus(*(_slopes(table) for table in (channels, lines))) if told else 0.0,
         offset=_consensus(*(_shifts(table, rms) for table in (channels, lines))) if told else 0.0,
-        channel=_span(channels, rms, layout.channel_width, layout.channels) if told else Span(),
-        line=_span(lines, rms, layout.line_width, layout.lines) if told else Span(),
-        peak=_peak(slices, layout, rms) if told else Peak(),
+        channel=_span(channels, rms, bins.channel_width, bins.channels) if told else Span(),
+        line=_span(lines, rms, bins.line_width, bins.lines) if told else Span(),
+        peak=_peak(slices, bins, rms) if told else Peak(),
         golden_bits=_bits_in_use(slices.golden_bits),
         my_bits=_bits_in_use(slices.my_bits),
         gridded=slices.gridded,
@@ -159,11 +173,11 @@ def _span(table: Table, rms: float, width: int, total: int) -> Span:
     )
 
 
-def _peak(slices: Slices, layout: Layout, rms: float) -> Peak:
+def _peak(slices: Slices, bins: Bins, rms: float) -> Peak:
     top = slices.top
     if not len(top.indices) or not top.differences[0]:
         return Peak()
-    power = np.maximum(_around(slices, layout, top), rms * rms)
+    power = np.maximum(_around(slices, bins, top), rms * rms)
     errors = np.abs(top.differences) / np.sqrt(top.golden * top.golden + power)
     *others, worst = errors.argsort().tolist()
     return Peak(
@@ -175,15 +189,15 @@ def _peak(slices: Slices, layout: Layout, rms: float) -> Peak:
     )
 
 
-def _around(slices: Slices, layout: Layout, top: Top) -> Values:
+def _around(slices: Slices, bins: Bins, top: Top) -> Values:
     """Of each kept element the mean square of its channel or its line, whichever is larger."""
     around = []
     for table, places, width in (
-        (slices.channels, top.indices % layout.channels, layout.channel_width),
-        (slices.lines, top.indices // layout.channels, layout.line_width),
+        (slices.channels, top.indices % bins.channels, bins.channel_width),
+        (slices.lines, top.indices // bins.channels, bins.line_width),
     ):
-        bins = places // width
-        around.append(table.golden_squares[bins] / np.maximum(table.count[bins], 1))
+        rows = places // width
+        around.append(table.golden_squares[rows] / np.maximum(table.count[rows], 1))
     larger: Values = np.maximum(*around)
     return larger
 

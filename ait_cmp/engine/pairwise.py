@@ -153,14 +153,7 @@ def _merge(one: Measured, two: Measured) -> Measured:
 
 
 def _measure_range(golden: Source, my: Source, wanted: Wanted, start: int, stop: int) -> Measured:
-    options = pair_options(
-        golden=golden,
-        my=my,
-        epsilon=wanted.epsilon,
-        relative=wanted.relative,
-        softmax=wanted.softmax,
-        slices=wanted.slices,
-    )
+    options = pair_options(golden=golden, my=my, epsilon=wanted.epsilon, parts=wanted.parts)
     stats = range_stats(golden=golden, my=my, start=start, stop=stop, options=options)
     worst = _worst(stats)
     return Measured(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ait_cmp.engine.parts import EVERYTHING, Parts
 from ait_cmp.values.location import Location
 
 __all__ = ["Request", "Wanted"]
@@ -14,9 +15,7 @@ class Wanted:
     """Which optional stats are wanted, and the epsilon of the relative errors."""
 
     epsilon: float
-    relative: bool = True
-    softmax: bool = True
-    slices: bool = True
+    parts: Parts = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)

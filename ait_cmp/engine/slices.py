@@ -7,30 +7,36 @@ one line. Neighbours share a bin where there are many, so that tables stay small
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TOP", "Layout", "Slices", "Table", "Top"]
+__all__ = ["TOP", "Bins", "Slices", "Table", "Top"]
 
 TOP = 8  # elements that are kept, those of the largest error
 _LINES, _CHANNELS, _LANES = 256, 1024, 16
+_FEW_LINES, _FEW_CHANNELS = 64, 256  # bins of what is kept for good
+_HALF = 0x80000000
+
+# Bins of lines and of channels, kept elements, bytes a number; what `Slices` says from golden_bits.
+_HEADER = struct.Struct("<IIHHqqqq")
 
 Values = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Bins:
     """How a tensor of `lines` × `channels` elements falls into bins of so many neighbours."""
 
     lines: int
     channels: int
 
     @classmethod
-    def of(cls, shape: tuple[int, ...]) -> Layout:
-        """The layout of a tensor of `shape`."""
+    def of(cls, shape: tuple[int, ...]) -> Bins:
+        """The bins of a tensor of `shape`."""
         channels = shape[-1] if shape else 1
         return cls(math.prod(shape[:-1]), channels)
 
@@ -100,6 +106,15 @@ class Table:
     def __add__(self, other: Table) -> Table:
         return Table(self.sums + other.sums)
 
+    def compact(self, most: int) -> Table:
+        """At most so many bins, each of twice, four times, … as many neighbours, to 20 bits."""
+        width = _power_of_two(-(-self.sums.shape[1] // most))
+        sums = self.sums
+        if width > 1:
+            sums = np.add.reduceat(sums, np.arange(0, sums.shape[1], width), axis=1)
+        bits = np.ascontiguousarray(sums).view(np.uint64) + np.uint64(_HALF)
+        return Table((bits >> np.uint64(32) << np.uint64(32)).view(np.float64))
+
     def _row(self, which: int) -> Values:
         row: Values = self.sums[which]
         return row
@@ -154,6 +169,55 @@ class Slices:
             self.my_bits | other.my_bits,
             self.gridded + other.gridded,
             self.nonfinite_saturated + other.nonfinite_saturated,
+        )
+
+    def compact(self) -> Slices:
+        """The same of at most 64 bins of lines and 256 of channels, which packs into 7,000 bytes.
+
+        Sums are rounded to 20 bits: the upper half of a float64, which has its whole range.
+        """
+        return replace(
+            self,
+            lines=self.lines.compact(_FEW_LINES),
+            channels=self.channels.compact(_FEW_CHANNELS),
+        )
+
+    def pack(self) -> bytes:
+        """Exactly, in 4 bytes a sum where that is enough."""
+        lines, channels, top = self.lines.sums, self.channels.sums, self.top
+        halves = np.concatenate((lines, channels), axis=None).view(np.uint32)
+        size = 8 if halves[::2].any() else 4
+        header = _HEADER.pack(
+            lines.shape[1], channels.shape[1], len(top.indices), size,
+            self.golden_bits, self.my_bits, self.gridded, self.nonfinite_saturated,
+        )  # fmt: skip
+        sums = (halves if size == 8 else halves[1::2]).tobytes()
+        kept = (top.differences.tobytes(), top.golden.tobytes(), top.indices.tobytes())
+        return b"".join((header, sums, *kept))
+
+    @staticmethod
+    def unpack(packed: bytes) -> Slices:
+        """The slices that were packed. Raises struct.error or ValueError if damaged."""
+        lines, channels, kept, size, *marks = _HEADER.unpack_from(packed)
+        count, start = 5 * (lines + channels), _HEADER.size
+        end = start + size * count
+        if len(packed) != end + 24 * kept:
+            raise ValueError("the packed slices are not of the size that their header says")
+        if size == 8:
+            sums = np.frombuffer(packed, np.float64, count, start)
+        else:
+            halves = np.zeros(2 * count, np.uint32)
+            halves[1::2] = np.frombuffer(packed, np.uint32, count, start)
+            sums = halves.view(np.float64)
+        return Slices(
+            Table(sums[: 5 * lines].reshape(5, lines)),
+            Table(sums[5 * lines :].reshape(5, channels)),
+            Top(
+                np.frombuffer(packed, np.float64, kept, end),
+                np.frombuffer(packed, np.float64, kept, end + 8 * kept),
+                np.frombuffer(packed, np.int64, kept, end + 16 * kept),
+            ),
+            *marks,
         )
 
 

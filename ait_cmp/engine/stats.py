@@ -2,27 +2,65 @@
 
 Stats of `[0, n)` equal the merge of the stats of its ranges, in any split (floating sums up
 to rounding). Metrics are computed from them, last.
+
+The classes below are the table of fields: what each declares says how it is merged and scaled and
+which part asks for it. All else follows it (`FIELDS`): the layout in bytes, the merge, the
+slots that the compiled loops add to. The loops alone name a sum once more.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from enum import Enum, auto
+from typing import Any
 
+from ait_cmp.engine.records import Record
 from ait_cmp.engine.slices import Slices
 
-__all__ = ["Side", "Softmax", "Stats"]
+__all__ = ["EMPTY", "FIELDS", "SLOTS", "UNITS", "Field", "Merge", "Side", "Softmax", "Stats"]
+
+
+class Merge(Enum):
+    """How two ranges' numbers become one."""
+
+    SUM = auto()
+    LEAST = auto()
+    MOST = auto()
+    FIRST = auto()  # the lower index; -1 is none
+    EXPONENT = auto()  # of a unit: the sums are brought to a common one
+    SAME = auto()
+    TOGETHER = auto()  # with others of its class, by the class itself
+
+
+def _declare(empty: float, merge: Merge, part: str = "", units: tuple[str, ...] = ()) -> Any:
+    return field(default=empty, metadata={"merge": merge, "part": part, "units": units})
+
+
+def _count(part: str = "") -> Any:
+    return _declare(0, Merge.SUM, part)
+
+
+def _total(*units: str, part: str = "") -> Any:
+    """A sum of products of so many quantities, each in units of two to its exponent."""
+    return _declare(0.0, Merge.SUM, part, units)
+
+
+def _most(empty: float = 0.0, part: str = "") -> Any:
+    return _declare(empty, Merge.MOST, part)
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
     """One tensor over its own finite elements; `total` is in units of 2**exponent."""
 
-    finite: int = 0
-    minimum: float = math.inf
-    maximum: float = -math.inf
-    total: float = 0.0
-    exponent: int = 0
+    finite: int = _count()
+    minimum: float = _declare(math.inf, Merge.LEAST)
+    maximum: float = _most(-math.inf)
+    total: float = _total("")
+    exponent: int = _declare(0, Merge.EXPONENT)
 
     @property
     def has_nonzero(self) -> bool:
@@ -34,17 +72,6 @@ class Side:
         """The mean of the finite elements; None where there is none."""
         return math.ldexp(self.total / self.finite, self.exponent) if self.finite else None
 
-    def merged(self, other: Side, exponent: int) -> Side:
-        """Both ranges together, sums in units of 2**exponent."""
-        return Side(
-            self.finite + other.finite,
-            min(self.minimum, other.minimum),
-            max(self.maximum, other.maximum),
-            _rescale(self.total, self.exponent, exponent)
-            + _rescale(other.total, other.exponent, exponent),
-            exponent,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
@@ -54,11 +81,11 @@ class Softmax:
     Σ exp(g - golden_peak) ((g - golden_peak) - (m - my_peak)).
     """
 
-    golden_peak: float = -math.inf
-    golden_weight: float = 0.0
-    my_peak: float = -math.inf
-    my_weight: float = 0.0
-    cross: float = 0.0
+    golden_peak: float = _declare(-math.inf, Merge.TOGETHER, "softmax")
+    golden_weight: float = _declare(0.0, Merge.TOGETHER, "softmax")
+    my_peak: float = _declare(-math.inf, Merge.TOGETHER, "softmax")
+    my_weight: float = _declare(0.0, Merge.TOGETHER, "softmax")
+    cross: float = _declare(0.0, Merge.TOGETHER, "softmax")
 
     def __add__(self, other: Softmax) -> Softmax:
         golden_peak = max(self.golden_peak, other.golden_peak)
@@ -98,103 +125,56 @@ class Stats:
     0 but for such data. Indices are flat, -1 where there is none.
     """
 
-    elements: int = 0
-    nonfinite_golden: int = 0
-    nonfinite_my: int = 0
-    nonfinite_alike: int = 0
-    nonfinite_different: int = 0
-    nonfinite_index: int = -1
+    elements: int = _count()
+    nonfinite_golden: int = _count()
+    nonfinite_my: int = _count()
+    nonfinite_alike: int = _count()
+    nonfinite_different: int = _count()
+    nonfinite_index: int = _declare(-1, Merge.FIRST)
     golden: Side = field(default_factory=Side)
     my: Side = field(default_factory=Side)
 
-    pairs: int = 0
-    equal: int = 0
-    golden_squares: float = 0.0
-    my_squares: float = 0.0
-    products: float = 0.0
-    difference_squares: float = 0.0
-    difference_total: float = 0.0  # Σ|d|
-    difference_exponent: int = 0
-    difference_max: float = 0.0
-    worst_index: int = -1
-    mismatched: int = 0  # |d| > atol + rtol |g|
+    pairs: int = _count()
+    equal: int = _count()
+    golden_squares: float = _total("golden", "golden")
+    my_squares: float = _total("my", "my")
+    products: float = _total("golden", "my")
+    difference_squares: float = _total("difference", "difference")
+    difference_total: float = _total("difference")  # Σ|d|
+    difference_exponent: int = _declare(0, Merge.EXPONENT)
+    difference_max: float = _most()
+    worst_index: int = _declare(-1, Merge.TOGETHER)  # of difference_max
+    mismatched: int = _count()  # |d| > atol + rtol |g|
 
     # Over the pairs with |g| > epsilon.
-    epsilon: float = 2.0**-23
-    relative_count: int = 0
-    relative_total: float = 0.0
-    relative_max: float = 0.0
-    within_thousandth: int = 0
-    within_five_thousandths: int = 0
-    above_total: float = 0.0  # Σ|d|, in units of 2**difference_exponent
-    above_max: float = 0.0
+    epsilon: float = _declare(2.0**-23, Merge.SAME)
+    relative_count: int = _count("relative")
+    relative_total: float = _total(part="relative")
+    relative_max: float = _most(part="relative")
+    within_thousandth: int = _count("relative")
+    within_five_thousandths: int = _count("relative")
+    above_total: float = _total("difference", part="relative")  # Σ|d|
+    above_max: float = _most(part="relative")
 
     softmax: Softmax = field(default_factory=Softmax)
     # None where they are not wanted or a side is of an exact type; stats are equal without them.
     slices: Slices | None = field(default=None, compare=False)
 
     def __add__(self, other: Stats) -> Stats:
-        golden = _side_exponent(self.golden, other.golden)
-        my = _side_exponent(self.my, other.my)
-        difference = _common_exponent(
-            self.difference_exponent,
-            self.difference_max > 0,
-            other.difference_exponent,
-            other.difference_max > 0,
-        )
-        one, two = (
-            each._in_units(golden=golden, my=my, difference=difference) for each in (self, other)
-        )
-        worst = max(
-            one, two, key=lambda each: (each.difference_max, each.pairs > 0, -each.worst_index)
-        )
-        return Stats(
-            elements=one.elements + two.elements,
-            nonfinite_golden=one.nonfinite_golden + two.nonfinite_golden,
-            nonfinite_my=one.nonfinite_my + two.nonfinite_my,
-            nonfinite_alike=one.nonfinite_alike + two.nonfinite_alike,
-            nonfinite_different=one.nonfinite_different + two.nonfinite_different,
-            nonfinite_index=_first(one.nonfinite_index, two.nonfinite_index),
-            golden=self.golden.merged(other.golden, golden),
-            my=self.my.merged(other.my, my),
-            pairs=one.pairs + two.pairs,
-            equal=one.equal + two.equal,
-            golden_squares=one.golden_squares + two.golden_squares,
-            my_squares=one.my_squares + two.my_squares,
-            products=one.products + two.products,
-            difference_squares=one.difference_squares + two.difference_squares,
-            difference_total=one.difference_total + two.difference_total,
-            difference_exponent=difference,
-            difference_max=worst.difference_max,
-            worst_index=worst.worst_index,
-            mismatched=one.mismatched + two.mismatched,
-            epsilon=one.epsilon,
-            relative_count=one.relative_count + two.relative_count,
-            relative_total=one.relative_total + two.relative_total,
-            relative_max=max(one.relative_max, two.relative_max),
-            within_thousandth=one.within_thousandth + two.within_thousandth,
-            within_five_thousandths=one.within_five_thousandths + two.within_five_thousandths,
-            above_total=one.above_total + two.above_total,
-            above_max=max(one.above_max, two.above_max),
-            softmax=one.softmax + two.softmax,
-            slices=one.slices + two.slices
-            if one.slices and two.slices
-            else one.slices or two.slices,
-        )
-
-    def _in_units(self, *, golden: int, my: int, difference: int) -> Stats:
-        here = (self.golden.exponent, self.my.exponent, self.difference_exponent)
-        if here == (golden, my, difference):
-            return self
-        g, m, d = here
+        exponents = {unit: _common_exponent(self, other, unit) for unit in UNITS}
+        numbers = [
+            _RULES[one.merge](*pair)
+            for one, *pair in zip(
+                FIELDS, _in_units(self, exponents), _in_units(other, exponents), strict=True
+            )
+        ]
         return replace(
-            self,
-            golden_squares=_rescale(self.golden_squares, 2 * g, 2 * golden),
-            my_squares=_rescale(self.my_squares, 2 * m, 2 * my),
-            products=_rescale(self.products, g + m, golden + my),
-            difference_squares=_rescale(self.difference_squares, 2 * d, 2 * difference),
-            difference_total=_rescale(self.difference_total, d, difference),
-            above_total=_rescale(self.above_total, d, difference),
+            _RECORD.made(numbers),
+            worst_index=max(self, other, key=_badness).worst_index,
+            softmax=self.softmax + other.softmax,
+            slices=self.slices + other.slices
+            if self.slices and other.slices
+            else self.slices or other.slices,
         )
 
     @property
@@ -202,21 +182,100 @@ class Stats:
         """Elements non-finite on one side only, or differently on both."""
         return self.nonfinite_golden + self.nonfinite_my + self.nonfinite_different
 
+    def pack(self) -> bytes:
+        """All but the slices, exactly."""
+        return _RECORD.pack(self)
 
-def _side_exponent(one: Side, two: Side) -> int:
-    return _common_exponent(one.exponent, one.has_nonzero, two.exponent, two.has_nonzero)
-
-
-def _common_exponent(one: int, one_counts: bool, two: int, two_counts: bool) -> int:
-    """The larger exponent; that of sums of zeros does not count."""
-    if one_counts and two_counts:
-        return max(one, two)
-    return two if two_counts else one
+    @staticmethod
+    def unpack(packed: Any) -> Stats:
+        """The stats of these bytes, or of any buffer of them. Raises struct.error if damaged."""
+        return _RECORD.unpack(packed)
 
 
-def _rescale(value: float, old: int, new: int) -> float:
-    return value if old == new or not value else math.ldexp(value, old - new)
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One number of the stats: its dotted name, what it is of no elements, how two become one,
+    the units it is a product of, and the part that asks for it ("": always there)."""
+
+    name: str
+    empty: float
+    merge: Merge
+    units: tuple[str, ...]
+    part: str
+
+    @property
+    def of(self) -> str:
+        """The unit whose exponent this is, or the side that it belongs to."""
+        return self.name.partition(".")[0].removesuffix("_exponent")
+
+
+def _table() -> Iterator[Field]:
+    for one in fields(Stats):
+        if one.metadata:
+            yield Field(one.name, one.default, **one.metadata)  # type: ignore[arg-type]
+        elif is_dataclass(one.default_factory):
+            for inner in fields(one.default_factory):
+                units = tuple(unit or one.name for unit in inner.metadata["units"])
+                told: dict[str, Any] = {**inner.metadata, "empty": inner.default, "units": units}
+                yield Field(f"{one.name}.{inner.name}", **told)
+
+
+_RECORD = Record(Stats)
+FIELDS = tuple(_table())
+SLOTS = _RECORD.slots
+UNITS = tuple(one.of for one in FIELDS if one.merge is Merge.EXPONENT)
 
 
 def _first(one: int, two: int) -> int:
     return max(one, two) if min(one, two) < 0 else min(one, two)
+
+
+def _mine(one: Any, _: Any) -> Any:
+    return one
+
+
+_RULES: dict[Merge, Callable[[Any, Any], Any]] = {
+    Merge.SUM: operator.add,
+    Merge.LEAST: min,
+    Merge.MOST: max,
+    Merge.FIRST: _first,
+    Merge.EXPONENT: _mine,
+    Merge.SAME: _mine,
+    Merge.TOGETHER: _mine,
+}
+
+
+def _badness(stats: Stats) -> tuple[float, bool, int]:
+    return stats.difference_max, stats.pairs > 0, -stats.worst_index
+
+
+def _exponent(stats: Stats, unit: str) -> tuple[int, bool]:
+    """The exponent of a unit, and whether there is a sum in it that is not zero."""
+    if unit == "difference":
+        return stats.difference_exponent, stats.difference_max > 0
+    side: Side = getattr(stats, unit)
+    return side.exponent, side.has_nonzero
+
+
+def _common_exponent(one: Stats, two: Stats, unit: str) -> int:
+    """The larger exponent; that of sums of zeros does not count."""
+    first, first_counts = _exponent(one, unit)
+    second, second_counts = _exponent(two, unit)
+    if first_counts and second_counts:
+        return max(first, second)
+    return second if second_counts else first
+
+
+def _in_units(stats: Stats, exponents: dict[str, int]) -> Iterator[Any]:
+    """The numbers, with sums in units of two to these exponents."""
+    moves = {unit: _exponent(stats, unit)[0] - new for unit, new in exponents.items()}
+    for one, value in zip(FIELDS, _RECORD.values(stats), strict=True):
+        if one.merge is Merge.EXPONENT:
+            yield exponents[one.of]
+        else:
+            move = sum(moves[unit] for unit in one.units)
+            yield math.ldexp(value, move) if move and value else value
+
+
+# The bytes of the stats of no elements, which the compiled loops begin with.
+EMPTY = Stats().pack()

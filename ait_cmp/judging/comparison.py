@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.parts import Parts
 from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.values.errors import PairError
@@ -27,11 +30,11 @@ class MetricChoice:
     definition: str = "standard"
     names: tuple[str, ...] = tuple(METRICS)
 
-    def needs(self, tolerance: Tolerance) -> tuple[bool, bool]:
-        """Whether (relative, softmax) stats are needed to show these and judge by `tolerance`."""
+    def needs(self, tolerance: Tolerance) -> Parts:
+        """The parts of the stats that are needed to show these and judge by `tolerance`."""
         wanted = [DEFINITIONS[self.definition][name] for name in self.names]
         wanted += [METRICS[name] for name in tolerance.metrics()]
-        return any(one.needs_relative for one in wanted), any(one.needs_softmax for one in wanted)
+        return functools.reduce(operator.or_, (one.needs for one in wanted), Parts(slices=True))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

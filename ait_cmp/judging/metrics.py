@@ -10,20 +10,22 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from ait_cmp.engine.parts import Parts
 from ait_cmp.engine.stats import Stats
 
 __all__ = ["AIT", "DEFINITIONS", "METRICS", "Metric", "compute"]
+
+_NOTHING, _RELATIVE, _SOFTMAX = Parts(), Parts(relative=True), Parts(softmax=True)
 
 Formula = Callable[[Stats], float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A formula, and the optional stats that it needs."""
+    """A formula, and the optional parts of the stats that it needs."""
 
     formula: Formula
-    needs_relative: bool = False
-    needs_softmax: bool = False
+    needs: Parts = _NOTHING
 
 
 def _cosine_similarity(stats: Stats) -> float | None:
@@ -135,25 +137,25 @@ def _scaled(value: float, exponent: int) -> float:
 
 METRICS: dict[str, Metric] = {
     "cosine_similarity": Metric(_cosine_similarity),
-    "max_relative_error": Metric(_max_relative_error, needs_relative=True),
-    "mean_relative_error": Metric(_mean_relative_error, needs_relative=True),
+    "max_relative_error": Metric(_max_relative_error, _RELATIVE),
+    "mean_relative_error": Metric(_mean_relative_error, _RELATIVE),
     "max_absolute_error": Metric(_max_absolute_error),
     "mean_absolute_error": Metric(_mean_absolute_error),
-    "kl_divergence": Metric(_kl_divergence, needs_softmax=True),
+    "kl_divergence": Metric(_kl_divergence, _SOFTMAX),
     "relative_euclidean_distance": Metric(_relative_euclidean_distance),
     "rmse": Metric(_rmse),
     "mismatch_ratio": Metric(_mismatch_ratio),
-    "one_thousandth_ratio": Metric(_one_thousandth_ratio, needs_relative=True),
-    "five_thousandths_ratio": Metric(_five_thousandths_ratio, needs_relative=True),
+    "one_thousandth_ratio": Metric(_one_thousandth_ratio, _RELATIVE),
+    "five_thousandths_ratio": Metric(_five_thousandths_ratio, _RELATIVE),
     "exact_match": Metric(_exact_match),
 }
 
 AIT: dict[str, Metric] = {
     name: METRICS[name] for name in ("cosine_similarity", "max_relative_error", "kl_divergence")
 } | {
-    "max_absolute_error": Metric(_ait_max_absolute_error, needs_relative=True),
-    "mean_absolute_error": Metric(_ait_mean_absolute_error, needs_relative=True),
-    "mean_relative_error": Metric(_ait_mean_relative_error, needs_relative=True),
+    "max_absolute_error": Metric(_ait_max_absolute_error, _RELATIVE),
+    "mean_absolute_error": Metric(_ait_mean_absolute_error, _RELATIVE),
+    "mean_relative_error": Metric(_ait_mean_relative_error, _RELATIVE),
     "relative_euclidean_distance": Metric(_ait_relative_euclidean_distance),
 }
 

@@ -46,5 +46,4 @@ class Settings:
     @property
     def wanted(self) -> Wanted:
         """What must be measured to show and to judge this."""
-        relative, softmax = self.metrics.needs(self.tolerance)
-        return Wanted(self.epsilon, relative, softmax)
+        return Wanted(self.epsilon, self.metrics.needs(self.tolerance))

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from ait_cmp.engine.kernel.flags import ROW, Counts, Doubles, Singles
 from ait_cmp.engine.kernel.options import Options
+from ait_cmp.engine.parts import Parts
+from ait_cmp.engine.stats import EMPTY, SLOTS
 
 __all__ = [
     "COARSE",
@@ -21,13 +23,13 @@ __all__ = [
     "PENDING",
     "SATURATED",
     "Grid",
-    "Limits",
     "Results",
     "Room",
-    "Storage",
+    "Stored",
     "Tables",
-    "limits",
+    "Thresholds",
     "room",
+    "thresholds",
 ]
 
 LANES = 8  # float32 in a vector
@@ -35,14 +37,14 @@ COARSE = 8  # the shift of bins so wide that runs of them are summed one by one
 GOLDEN_BITS, MY_BITS, GRIDDED, SATURATED, PENDING, MARKS = range(6)  # of `Tables.marks`
 
 
-class Storage(NamedTuple):
+class Stored(NamedTuple):
     """How the bytes of one side are to be read."""
 
     kind: int
     itemsize: int
 
 
-class Limits(NamedTuple):
+class Thresholds(NamedTuple):
     """What elements are compared with, and what is wanted of them."""
 
     epsilon: float
@@ -56,8 +58,7 @@ class Limits(NamedTuple):
     atol_high: np.float32
     rtol_high: np.float32
     exact: bool  # whether float32 differences are
-    relative: bool
-    softmax: bool
+    parts: Parts
 
 
 class Room(NamedTuple):
@@ -69,14 +70,23 @@ class Room(NamedTuple):
 
 
 class Results(NamedTuple):
-    """The arrays that `slots` describes."""
+    """The numbers of `Stats` in its order, at `SLOTS`: the same memory as whole numbers and as
+    floats, each slot being read as one of them alone."""
 
     counts: Counts
     sums: Doubles
 
+    @classmethod
+    def of(cls, epsilon: float) -> Results:
+        """Those of no elements."""
+        counts = np.frombuffer(bytearray(EMPTY), np.int64)
+        sums = counts.view(np.float64)
+        sums[SLOTS.epsilon] = epsilon
+        return cls(counts, sums)
+
 
 class Grid(NamedTuple):
-    """How flat indices fall into the bins of `engine.slices.Layout`; no channels: not wanted."""
+    """How flat indices fall into the bins of `engine.slices.Bins`; no channels: not wanted."""
 
     channels: int
     line: int  # elements of a bin of lines
@@ -102,8 +112,8 @@ class Tables(NamedTuple):
 _MARGIN = 2.0**-20  # comparisons in float32 closer than this are decided again in float64
 
 
-def limits(options: Options, *, exact: bool) -> Limits:
-    """Limits for tolerances of any size."""
+def thresholds(options: Options, *, exact: bool) -> Thresholds:
+    """Thresholds for tolerances of any size."""
     atol, rtol = options.atol, options.rtol
     small, large = 2.0**-100, 2.0**20
     in_range = small <= atol <= large and (rtol == 0.0 or small <= rtol <= large)
@@ -115,7 +125,7 @@ def limits(options: Options, *, exact: bool) -> Limits:
         # in float32.
         bracket = (-1.0, 0.0, math.inf, 0.0)
     atol_low, rtol_low, atol_high, rtol_high = map(np.float32, bracket)
-    return Limits(
+    return Thresholds(
         epsilon=options.epsilon,
         atol=atol,
         rtol=rtol,
@@ -125,8 +135,7 @@ def limits(options: Options, *, exact: bool) -> Limits:
         atol_high=atol_high,
         rtol_high=rtol_high,
         exact=exact,
-        relative=options.relative,
-        softmax=options.softmax,
+        parts=options.parts,
     )
 
 

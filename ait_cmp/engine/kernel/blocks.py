@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ait_cmp.engine.kernel import slots
 from ait_cmp.engine.kernel.arguments import Results
 from ait_cmp.engine.kernel.flags import EXACT, INLINE, Counts, Doubles
+from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["add_sums", "add_worst", "count_nonfinite", "gather", "span", "split"]
 
@@ -50,14 +50,14 @@ def split(golden: Any, my: Any, positions: Positions, lone_golden: Any, lone_my:
 def count_nonfinite(found: Any, first: int, counts: Counts) -> None:
     """Add what `split` found in a block that starts at index `first`."""
     _, golden_lones, my_lones, alike, different, disagreeing = found
-    counts[slots.NONFINITE_MY] += golden_lones
-    counts[slots.NONFINITE_GOLDEN] += my_lones
-    counts[slots.NONFINITE_ALIKE] += alike
-    counts[slots.NONFINITE_DIFFERENT] += different
-    counts[slots.GOLDEN_FINITE] += golden_lones
-    counts[slots.MY_FINITE] += my_lones
-    if disagreeing >= 0 and counts[slots.NONFINITE_INDEX] < 0:
-        counts[slots.NONFINITE_INDEX] = first + disagreeing
+    counts[SLOTS.nonfinite_my] += golden_lones
+    counts[SLOTS.nonfinite_golden] += my_lones
+    counts[SLOTS.nonfinite_alike] += alike
+    counts[SLOTS.nonfinite_different] += different
+    counts[SLOTS.golden_finite] += golden_lones
+    counts[SLOTS.my_finite] += my_lones
+    if disagreeing >= 0 and counts[SLOTS.nonfinite_index] < 0:
+        counts[SLOTS.nonfinite_index] = first + disagreeing
 
 
 @njit(**INLINE)
@@ -79,22 +79,22 @@ def span(minimum: int, low: float, high: float, sums: Doubles) -> None:
 def add_sums(pairs: int, found: Any, results: Results) -> None:
     """Add the counts and sums over so many finite pairs."""
     counts, sums = results.counts, results.sums
-    counts[slots.PAIRS] += pairs
-    counts[slots.GOLDEN_FINITE] += pairs
-    counts[slots.MY_FINITE] += pairs
+    counts[SLOTS.pairs] += pairs
+    counts[SLOTS.golden_finite] += pairs
+    counts[SLOTS.my_finite] += pairs
     golden_squares, my_squares, products, squares, golden_total, my_total, total = found
-    sums[slots.GOLDEN_SQUARES] += golden_squares
-    sums[slots.MY_SQUARES] += my_squares
-    sums[slots.PRODUCTS] += products
-    sums[slots.DIFFERENCE_SQUARES] += squares
-    sums[slots.GOLDEN_TOTAL] += golden_total
-    sums[slots.MY_TOTAL] += my_total
-    sums[slots.DIFFERENCE_TOTAL] += total
+    sums[SLOTS.golden_squares] += golden_squares
+    sums[SLOTS.my_squares] += my_squares
+    sums[SLOTS.products] += products
+    sums[SLOTS.difference_squares] += squares
+    sums[SLOTS.golden_total] += golden_total
+    sums[SLOTS.my_total] += my_total
+    sums[SLOTS.difference_total] += total
 
 
 @njit(**EXACT)
 def add_worst(largest: float, index: int, results: Results) -> None:
     """Blocks come in the order of their indices, so only a larger difference is news."""
-    if results.counts[slots.WORST_INDEX] < 0 or largest > results.sums[slots.DIFFERENCE_MAX]:
-        results.sums[slots.DIFFERENCE_MAX] = largest
-        results.counts[slots.WORST_INDEX] = index
+    if results.counts[SLOTS.worst_index] < 0 or largest > results.sums[SLOTS.difference_max]:
+        results.sums[SLOTS.difference_max] = largest
+        results.counts[SLOTS.worst_index] = index

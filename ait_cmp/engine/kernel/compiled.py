@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import logging
 import os
 import tempfile
@@ -16,10 +15,12 @@ import numba
 from numba import njit, types
 from numba.core import event
 
-from ait_cmp.engine.kernel.arguments import Grid, Limits, Results, Room, Storage, Tables
+from ait_cmp.engine.identity import digest_of
+from ait_cmp.engine.kernel.arguments import Grid, Results, Room, Stored, Tables, Thresholds
 from ait_cmp.engine.kernel.flags import EXACT, Bytes
 from ait_cmp.engine.kernel.narrow import add_narrow
 from ait_cmp.engine.kernel.wide import add_wide
+from ait_cmp.engine.parts import Parts
 
 __all__ = ["narrow", "wide"]
 
@@ -27,13 +28,14 @@ _CONFIG: Any = numba.config
 _LOGGER = logging.getLogger("ait_cmp")
 
 # What `add_narrow` and `add_wide` take and return.
-Loop = Callable[[Bytes, Storage, Bytes, Storage, int, Limits, Room, Results, Grid, Tables], int]
+Loop = Callable[[Bytes, Stored, Bytes, Stored, int, Thresholds, Room, Results, Grid, Tables], int]
 
 # Arrays that may be written, or are aligned, are accepted for one that may not or is not.
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True, aligned=False)
-_STORAGE = types.NamedUniTuple(types.int64, 2, Storage)
-_LIMITS = types.NamedTuple(
-    (types.float64,) * 3 + (types.float32,) * 5 + (types.boolean,) * 3, Limits
+_STORED = types.NamedUniTuple(types.int64, 2, Stored)
+_PARTS = types.NamedUniTuple(types.boolean, 3, Parts)
+_THRESHOLDS = types.NamedTuple(
+    (types.float64,) * 3 + (types.float32,) * 5 + (types.boolean, _PARTS), Thresholds
 )
 _ROOM = types.NamedTuple((types.float32[:, ::1], types.float64[:, ::1], types.int32[::1]), Room)
 _RESULTS = types.NamedTuple((types.int64[::1], types.float64[::1]), Results)
@@ -43,8 +45,8 @@ _TABLES = types.NamedTuple(
     + (types.float32[:, ::1], types.float64[:, ::1], types.int64[::1], types.int64[::1]),
     Tables,
 )
-_SIDE = (_BYTES, _STORAGE)
-_SIGNATURE = types.int64(*_SIDE, *_SIDE, types.int64, _LIMITS, _ROOM, _RESULTS, _GRID, _TABLES)
+_SIDE = (_BYTES, _STORED)
+_SIGNATURE = types.int64(*_SIDE, *_SIDE, types.int64, _THRESHOLDS, _ROOM, _RESULTS, _GRID, _TABLES)
 
 
 @functools.cache
@@ -97,10 +99,9 @@ def _cached() -> Iterator[None]:
 
 
 def _digest() -> str:
-    digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    room = Path(__file__).parent
+    tables = [room.with_name(f"{name}.py") for name in ("parts", "records", "slices", "stats")]
+    return f"{digest_of([*room.rglob('*.py'), *tables])}-{numba.__version__}"
 
 
 def _folder() -> Path:

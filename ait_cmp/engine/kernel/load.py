@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from ait_cmp.engine.kernel import kinds
-from ait_cmp.engine.kernel.arguments import Storage
+from ait_cmp.engine.kernel.arguments import Stored
 from ait_cmp.engine.kernel.flags import EXACT, INLINE, Bytes, Doubles, Singles
 
 __all__ = ["convert", "load32", "load64"]
@@ -20,19 +20,19 @@ _BIAS_120 = np.float32(2.0**120)  # and less that of 4-bit exponents
 
 
 @njit(**INLINE)
-def load32(stored: Bytes, storage: Storage, start: int, stop: int, row: Singles) -> Singles:
+def load32(data: Bytes, stored: Stored, start: int, stop: int, row: Singles) -> Singles:
     """Elements [start, stop) of a narrow type; float32 is not copied."""
-    part = stored[start * storage.itemsize : stop * storage.itemsize]
-    if storage.kind == kinds.FLOAT32:
+    part = data[start * stored.itemsize : stop * stored.itemsize]
+    if stored.kind == kinds.FLOAT32:
         return part.view(np.float32)
-    _widen32(part, storage.kind, row[: stop - start])
+    _widen32(part, stored.kind, row[: stop - start])
     return row[: stop - start]
 
 
 @njit(**INLINE)
 def load64(
-    stored: Bytes,
-    storage: Storage,
+    data: Bytes,
+    stored: Stored,
     start: int,
     stop: int,
     row: Doubles,
@@ -43,10 +43,10 @@ def load64(
 
     64-bit integers do not fit: row gets their upper halves and low, else left alone, the others.
     """
-    part = stored[start * storage.itemsize : stop * storage.itemsize]
-    if storage.kind == kinds.FLOAT64:
+    part = data[start * stored.itemsize : stop * stored.itemsize]
+    if stored.kind == kinds.FLOAT64:
         return part.view(np.float64)
-    _widen64(part, storage.kind, row[: stop - start], low[: stop - start], singles[: stop - start])
+    _widen64(part, stored.kind, row[: stop - start], low[: stop - start], singles[: stop - start])
     return row[: stop - start]
 
 

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel import slots
-from ait_cmp.engine.kernel.arguments import COARSE, Grid, Limits, Results, Room, Storage, Tables
+from ait_cmp.engine.kernel.arguments import COARSE, Grid, Results, Room, Stored, Tables, Thresholds
 from ait_cmp.engine.kernel.blocks import (
     add_sums,
     add_worst,
@@ -42,6 +41,7 @@ from ait_cmp.engine.kernel.slicing import (
     sum_runs,
 )
 from ait_cmp.engine.kernel.softmax import add_deep, add_shallow, is_shallow
+from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["add_narrow"]
 
@@ -50,11 +50,11 @@ _SAFE = 2.0**100  # beyond it differences, ratios or tolerances could overflow i
 
 def add_narrow(
     golden_bytes: Bytes,
-    golden_storage: Storage,
+    golden_stored: Stored,
     my_bytes: Bytes,
-    my_storage: Storage,
+    my_stored: Stored,
     first: int,
-    limits: Limits,
+    thresholds: Thresholds,
     room: Room,
     results: Results,
     grid: Grid,
@@ -64,13 +64,13 @@ def add_narrow(
 
     Stops before a block that is out of reach of float32, for `add_wide` to go on.
     """
-    elements = golden_bytes.shape[0] // golden_storage.itemsize
+    elements = golden_bytes.shape[0] // golden_stored.itemsize
     singles, runs = room.singles, room.doubles[2:6]
     sliced = grid.channels > 0
     for start in range(0, elements, BLOCK):
         stop = min(start + BLOCK, elements)
-        golden_block = load32(golden_bytes, golden_storage, start, stop, singles[0])
-        my_block = load32(my_bytes, my_storage, start, stop, singles[1])
+        golden_block = load32(golden_bytes, golden_stored, start, stop, singles[0])
+        my_block = load32(my_bytes, my_stored, start, stop, singles[1])
         golden, my = golden_block, my_block
         positions = room.positions[:0]
         # A long pass goes first, since memory is read meanwhile. It is done again where some
@@ -89,8 +89,8 @@ def add_narrow(
         plain = sliced and finite
         if found[0] > 0:
             golden_range, my_range = range32(golden, golden_scan), range32(my, my_scan)
-            if not _fits(golden_range, my_range, golden_least, limits):
-                results.counts[slots.ELEMENTS] += start
+            if not _fits(golden_range, my_range, golden_least, thresholds):
+                results.counts[SLOTS.elements] += start
                 add_counts(first, first + start, grid, tables)
                 fold_columns(grid, tables)
                 return start
@@ -98,7 +98,7 @@ def add_narrow(
             plain = plain and is_plain(reach, golden_range, my_range, grid)
             largest = _add_pairs(
                 golden, golden_range, golden_least, my, my_range, summed,
-                positions, first + start, limits, room, results,
+                positions, first + start, thresholds, room, results,
             )  # fmt: skip
             if plain and reach > 0.0:
                 add_runs(stop - start, first + start, grid, runs, tables)
@@ -113,20 +113,20 @@ def add_narrow(
                 add_each(golden_block, my_block, first + start, grid, tables)
         if not finite:
             count_nonfinite(found, first + start, results.counts)
-            _add_lone(singles[2][: found[1]], slots.GOLDEN_MINIMUM, results.sums)
-            _add_lone(singles[3][: found[2]], slots.MY_MINIMUM, results.sums)
-    results.counts[slots.ELEMENTS] += elements
+            _add_lone(singles[2][: found[1]], SLOTS.golden_minimum, results.sums)
+            _add_lone(singles[3][: found[2]], SLOTS.my_minimum, results.sums)
+    results.counts[SLOTS.elements] += elements
     add_counts(first, first + elements, grid, tables)
     fold_columns(grid, tables)
     return elements
 
 
 @njit(**EXACT)
-def _fits(golden_range: Any, my_range: Any, least: float, limits: Limits) -> bool:
+def _fits(golden_range: Any, my_range: Any, least: float, thresholds: Thresholds) -> bool:
     """Whether no difference or ratio of a block can overflow in float32."""
     reach = _magnitude(golden_range) + _magnitude(my_range)
-    divisor = max(limits.epsilon, least)
-    return reach < _SAFE and (not limits.relative or reach < divisor * _SAFE)
+    divisor = max(thresholds.epsilon, least)
+    return reach < _SAFE and (not thresholds.parts.relative or reach < divisor * _SAFE)
 
 
 @njit(**EXACT)
@@ -154,7 +154,7 @@ def _add_pairs(
     summed: Any,
     positions: Any,
     first: int,
-    limits: Limits,
+    thresholds: Thresholds,
     room: Room,
     results: Results,
 ) -> np.float32:
@@ -165,31 +165,30 @@ def _add_pairs(
     counts, sums = results.counts, results.sums
     golden_low, golden_high = golden_range
     my_low, my_high = my_range
-    span(slots.GOLDEN_MINIMUM, golden_low, golden_high, sums)
-    span(slots.MY_MINIMUM, my_low, my_high, sums)
-    clear = limits.relative and golden_least > limits.epsilon
+    span(SLOTS.golden_minimum, golden_low, golden_high, sums)
+    span(SLOTS.my_minimum, my_low, my_high, sums)
+    clear = thresholds.parts.relative and golden_least > thresholds.epsilon
     counted = (np.int32(0), np.int32(0), np.int32(0), np.int32(0), np.float32(0))
     if clear:
-        compared, counted = ratios32(golden, my, limits, room.singles[4])
+        compared, counted = ratios32(golden, my, thresholds, room.singles[4])
     else:
-        compared = differences32(golden, my, limits)
+        compared = differences32(golden, my, thresholds)
     equal, least, most, largest = compared
-    counts[slots.EQUAL] += equal
+    counts[SLOTS.equal] += equal
     if least != most:
-        least = count_mismatched(golden, my, limits.atol, limits.rtol)
-    counts[slots.MISMATCHED] += least
+        least = count_mismatched(golden, my, thresholds.atol, thresholds.rtol)
+    counts[SLOTS.mismatched] += least
     # A tie in float32 may hide a larger difference.
-    known = np.float32(sums[slots.DIFFERENCE_MAX])
-    if counts[slots.WORST_INDEX] < 0 or largest > known or (largest == known and not limits.exact):
+    known = np.float32(sums[SLOTS.difference_max])
+    tied = largest == known and not thresholds.exact
+    if counts[SLOTS.worst_index] < 0 or largest > known or tied:
         worst, place = worst32(golden, my, largest)
         add_worst(worst, first + (positions[place] if positions.shape[0] else place), results)
     add_sums(golden.shape[0], summed, results)
-    if limits.relative:
-        _add_ratios(golden, my, clear, counted, summed[6], largest, limits, room, results)
-    if limits.softmax:
-        shallow = is_shallow(golden_low, golden_high, max(golden_high, sums[slots.GOLDEN_PEAK]))
-        shallow &= is_shallow(my_low, my_high, max(my_high, sums[slots.MY_PEAK]))
-        if shallow:
+    if thresholds.parts.relative:
+        _add_ratios(golden, my, clear, counted, summed[6], largest, thresholds, room, results)
+    if thresholds.parts.softmax:
+        if is_shallow(golden_range, my_range, sums):
             add_shallow(golden, my, golden_high, my_high, sums)
         else:
             n = golden.shape[0]
@@ -207,7 +206,7 @@ def _add_ratios(
     counted: Any,
     difference_total: float,
     difference_max: np.float32,
-    limits: Limits,
+    thresholds: Thresholds,
     room: Room,
     results: Results,
 ) -> None:
@@ -219,20 +218,20 @@ def _add_ratios(
     else:
         aboves = room.singles[5][:n]
         counted, above_count, above_max = masked_ratios32(
-            golden, my, limits.epsilon32, ratios, aboves
+            golden, my, thresholds.epsilon32, ratios, aboves
         )
         count, above_total = np.int64(above_count), total(aboves)
     one, one_most, five, five_most, largest = counted
     if one == one_most and five == five_most:
         # The ratios of the others are 0, and were counted as small.
-        counts[slots.WITHIN_THOUSANDTH] += one - (n - count)
-        counts[slots.WITHIN_FIVE_THOUSANDTHS] += five - (n - count)
+        counts[SLOTS.within_thousandth] += one - (n - count)
+        counts[SLOTS.within_five_thousandths] += five - (n - count)
     else:
-        exact_one, exact_five = count_within(golden, my, limits.epsilon)
-        counts[slots.WITHIN_THOUSANDTH] += exact_one
-        counts[slots.WITHIN_FIVE_THOUSANDTHS] += exact_five
-    counts[slots.RELATIVE_COUNT] += count
-    sums[slots.RELATIVE_TOTAL] += total(ratios)
-    sums[slots.RELATIVE_MAX] = max(sums[slots.RELATIVE_MAX], np.float64(largest))
-    sums[slots.ABOVE_TOTAL] += above_total
-    sums[slots.ABOVE_MAX] = max(sums[slots.ABOVE_MAX], np.float64(above_max))
+        exact_one, exact_five = count_within(golden, my, thresholds.epsilon)
+        counts[SLOTS.within_thousandth] += exact_one
+        counts[SLOTS.within_five_thousandths] += exact_five
+    counts[SLOTS.relative_count] += count
+    sums[SLOTS.relative_total] += total(ratios)
+    sums[SLOTS.relative_max] = max(sums[SLOTS.relative_max], np.float64(largest))
+    sums[SLOTS.above_total] += above_total
+    sums[SLOTS.above_max] = max(sums[SLOTS.above_max], np.float64(above_max))

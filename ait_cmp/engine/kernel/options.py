@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ait_cmp.engine.parts import EVERYTHING, Parts
+
 __all__ = ["Options"]
 
 
@@ -11,12 +13,10 @@ __all__ = ["Options"]
 class Options:
     """Pairs count as mismatched beyond atol + rtol |g|, and have a ratio where |g| > epsilon.
 
-    Without `relative`, `softmax` or `slices` the stats that only they need stay empty.
+    Stats that only a part needs which is not among `parts` stay empty.
     """
 
     epsilon: float
     rtol: float
     atol: float
-    relative: bool = True
-    softmax: bool = True
-    slices: bool = True
+    parts: Parts = EVERYTHING

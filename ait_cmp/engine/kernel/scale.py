@@ -10,9 +10,9 @@ import math
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel import slots
 from ait_cmp.engine.kernel.arguments import Results
 from ait_cmp.engine.kernel.flags import EXACT, INLINE, Doubles
+from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["OVERFLOW", "choose_exponents", "scaled"]
 
@@ -28,28 +28,28 @@ def choose_exponents(
     """Bring the sums so far to units that suit a block with these largest magnitudes as well."""
     counts, sums = results.counts, results.sums
     # Values without a finite partner are known from the total alone.
-    golden_known = sums[slots.GOLDEN_SQUARES] != 0.0 or sums[slots.GOLDEN_TOTAL] != 0.0
-    my_known = sums[slots.MY_SQUARES] != 0.0 or sums[slots.MY_TOTAL] != 0.0
-    known = sums[slots.DIFFERENCE_SQUARES] != 0.0
-    golden = _joint(counts[slots.GOLDEN_EXPONENT], golden_known, golden_largest)
-    my = _joint(counts[slots.MY_EXPONENT], my_known, my_largest)
-    difference = _joint(counts[slots.DIFFERENCE_EXPONENT], known, largest)
-    golden_move = counts[slots.GOLDEN_EXPONENT] - golden
-    my_move = counts[slots.MY_EXPONENT] - my
-    move = counts[slots.DIFFERENCE_EXPONENT] - difference
+    golden_known = sums[SLOTS.golden_squares] != 0.0 or sums[SLOTS.golden_total] != 0.0
+    my_known = sums[SLOTS.my_squares] != 0.0 or sums[SLOTS.my_total] != 0.0
+    known = sums[SLOTS.difference_squares] != 0.0
+    golden = _joint(counts[SLOTS.golden_exponent], golden_known, golden_largest)
+    my = _joint(counts[SLOTS.my_exponent], my_known, my_largest)
+    difference = _joint(counts[SLOTS.difference_exponent], known, largest)
+    golden_move = counts[SLOTS.golden_exponent] - golden
+    my_move = counts[SLOTS.my_exponent] - my
+    move = counts[SLOTS.difference_exponent] - difference
     if golden_move == 0 and my_move == 0 and move == 0:
         return
-    counts[slots.GOLDEN_EXPONENT] = golden
-    counts[slots.MY_EXPONENT] = my
-    counts[slots.DIFFERENCE_EXPONENT] = difference
-    _move(slots.GOLDEN_TOTAL, golden_move, sums)
-    _move(slots.GOLDEN_SQUARES, 2 * golden_move, sums)
-    _move(slots.MY_TOTAL, my_move, sums)
-    _move(slots.MY_SQUARES, 2 * my_move, sums)
-    _move(slots.PRODUCTS, golden_move + my_move, sums)
-    _move(slots.DIFFERENCE_SQUARES, 2 * move, sums)
-    _move(slots.DIFFERENCE_TOTAL, move, sums)
-    _move(slots.ABOVE_TOTAL, move, sums)
+    counts[SLOTS.golden_exponent] = golden
+    counts[SLOTS.my_exponent] = my
+    counts[SLOTS.difference_exponent] = difference
+    _move(SLOTS.golden_total, golden_move, sums)
+    _move(SLOTS.golden_squares, 2 * golden_move, sums)
+    _move(SLOTS.my_total, my_move, sums)
+    _move(SLOTS.my_squares, 2 * my_move, sums)
+    _move(SLOTS.products, golden_move + my_move, sums)
+    _move(SLOTS.difference_squares, 2 * move, sums)
+    _move(SLOTS.difference_total, move, sums)
+    _move(SLOTS.above_total, move, sums)
 
 
 @njit(**EXACT)

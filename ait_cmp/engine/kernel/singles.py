@@ -100,12 +100,12 @@ def _least(values: Singles) -> float:
 
 
 @njit(**LANES)
-def differences32(golden: Singles, my: Singles, limits: Any) -> Any:
+def differences32(golden: Singles, my: Singles, thresholds: Any) -> Any:
     """Equal pairs, a lower and an upper count of mismatches, and the largest |d|."""
     equal = least = most = np.int32(0)
     largest = np.int32(0)
-    atol_low, rtol_low = limits.atol_low, limits.rtol_low
-    atol_high, rtol_high = limits.atol_high, limits.rtol_high
+    atol_low, rtol_low = thresholds.atol_low, thresholds.rtol_low
+    atol_high, rtol_high = thresholds.atol_high, thresholds.rtol_high
     for i in range(golden.shape[0]):
         difference = np.float32(abs(my[i] - golden[i]))
         magnitude = abs(golden[i])
@@ -158,7 +158,7 @@ def bits32(values: Singles) -> Any:
 
 
 @njit(**LANES)
-def ratios32(golden: Singles, my: Singles, limits: Any, ratios: Singles) -> Any:
+def ratios32(golden: Singles, my: Singles, thresholds: Any, ratios: Singles) -> Any:
     """As `differences32`, and |d| / |g| of a block without a |g| up to epsilon.
 
     One pass, since the division leaves time for the rest. Counts of ratios are lower and upper
@@ -167,8 +167,8 @@ def ratios32(golden: Singles, my: Singles, limits: Any, ratios: Singles) -> Any:
     equal = least = most = np.int32(0)
     one_least = one_most = five_least = five_most = np.int32(0)
     largest = ratio_largest = np.int32(0)
-    atol_low, rtol_low = limits.atol_low, limits.rtol_low
-    atol_high, rtol_high = limits.atol_high, limits.rtol_high
+    atol_low, rtol_low = thresholds.atol_low, thresholds.rtol_low
+    atol_high, rtol_high = thresholds.atol_high, thresholds.rtol_high
     for i in range(golden.shape[0]):
         difference = np.float32(abs(my[i] - golden[i]))
         magnitude = abs(golden[i])

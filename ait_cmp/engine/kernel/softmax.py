@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel import slots
 from ait_cmp.engine.kernel.flags import EXACT, FUSED, LANES, Doubles
+from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["add_deep", "add_shallow", "is_shallow"]
 
@@ -21,8 +21,17 @@ _REACH = 16384.0  # up to here ln 2 as one float64 costs less than 1e-12
 
 
 @njit(**EXACT)
-def is_shallow(low: float, high: float, peak: float) -> bool:
-    """Whether exp(value - peak) of every value can be taken without a second look."""
+def is_shallow(golden_range: Any, my_range: Any, sums: Doubles) -> bool:
+    """Whether exp(value - peak) of every value in these ranges can be taken without a second
+    look."""
+    golden_peak = max(golden_range[1], sums[SLOTS.softmax_golden_peak])
+    my_peak = max(my_range[1], sums[SLOTS.softmax_my_peak])
+    golden = _is_shallow(golden_range[0], golden_range[1], golden_peak)
+    return golden and _is_shallow(my_range[0], my_range[1], my_peak)
+
+
+@njit(**EXACT)
+def _is_shallow(low: float, high: float, peak: float) -> bool:
     return peak - low < -_LOWEST and max(abs(peak), abs(low), abs(high)) < _REACH
 
 
@@ -36,9 +45,9 @@ def add_shallow(golden: Any, my: Any, golden_high: float, my_high: float, sums: 
     golden_unit, my_unit = np.rint(golden_peak * _LOG2E), np.rint(my_peak * _LOG2E)
     weight, my_weight, cross = _shallow(golden, my, _SHIFTER - golden_unit, _SHIFTER - my_unit)
     golden_scale = math.exp(golden_unit * _LN2 - golden_peak)
-    sums[slots.GOLDEN_WEIGHT] += weight * golden_scale
-    sums[slots.MY_WEIGHT] += my_weight * math.exp(my_unit * _LN2 - my_peak)
-    sums[slots.CROSS] += (cross + weight * (my_peak - golden_peak)) * golden_scale
+    sums[SLOTS.softmax_golden_weight] += weight * golden_scale
+    sums[SLOTS.softmax_my_weight] += my_weight * math.exp(my_unit * _LN2 - my_peak)
+    sums[SLOTS.softmax_cross] += (cross + weight * (my_peak - golden_peak)) * golden_scale
 
 
 @njit(**EXACT)
@@ -48,26 +57,27 @@ def add_deep(
     """Add any block of float64 with these maxima."""
     golden_peak, my_peak = _move_peaks(golden_high, my_high, sums)
     weight, my_weight, cross = _deep(golden, my, golden_peak, my_peak)
-    sums[slots.GOLDEN_WEIGHT] += weight
-    sums[slots.MY_WEIGHT] += my_weight
-    sums[slots.CROSS] += cross
+    sums[SLOTS.softmax_golden_weight] += weight
+    sums[SLOTS.softmax_my_weight] += my_weight
+    sums[SLOTS.softmax_cross] += cross
 
 
 @njit(**EXACT)
 def _move_peaks(golden_high: float, my_high: float, sums: Doubles) -> tuple[float, float]:
     """Take the sums so far relative to the largest elements, now that these have come."""
-    golden_peak = max(sums[slots.GOLDEN_PEAK], golden_high)
-    my_peak = max(sums[slots.MY_PEAK], my_high)
-    golden_shift = sums[slots.GOLDEN_PEAK] - golden_peak
-    my_shift = sums[slots.MY_PEAK] - my_peak
-    if sums[slots.GOLDEN_WEIGHT] > 0.0 and (golden_shift != 0.0 or my_shift != 0.0):
+    golden_peak = max(sums[SLOTS.softmax_golden_peak], golden_high)
+    my_peak = max(sums[SLOTS.softmax_my_peak], my_high)
+    golden_shift = sums[SLOTS.softmax_golden_peak] - golden_peak
+    my_shift = sums[SLOTS.softmax_my_peak] - my_peak
+    if sums[SLOTS.softmax_golden_weight] > 0.0 and (golden_shift != 0.0 or my_shift != 0.0):
         scale = math.exp(golden_shift)
-        moved = sums[slots.GOLDEN_WEIGHT] * (golden_shift - my_shift)
-        sums[slots.CROSS] = scale * (sums[slots.CROSS] + moved) if scale > 0.0 else 0.0
-        sums[slots.GOLDEN_WEIGHT] *= scale
-        sums[slots.MY_WEIGHT] *= math.exp(my_shift)
-    sums[slots.GOLDEN_PEAK] = golden_peak
-    sums[slots.MY_PEAK] = my_peak
+        moved = sums[SLOTS.softmax_golden_weight] * (golden_shift - my_shift)
+        cross = sums[SLOTS.softmax_cross] + moved
+        sums[SLOTS.softmax_cross] = scale * cross if scale > 0.0 else 0.0
+        sums[SLOTS.softmax_golden_weight] *= scale
+        sums[SLOTS.softmax_my_weight] *= math.exp(my_shift)
+    sums[SLOTS.softmax_golden_peak] = golden_peak
+    sums[SLOTS.softmax_my_peak] = my_peak
     return golden_peak, my_peak
 
 

@@ -15,7 +15,7 @@ from ait_cmp.engine.kernel.arguments import (
     Grid,
     Tables,
 )
-from ait_cmp.engine.slices import TOP, Layout, Slices, Table, Top
+from ait_cmp.engine.slices import TOP, Bins, Slices, Table, Top
 from ait_cmp.values.dtypes import DType
 
 __all__ = ["empty", "grid", "slices"]
@@ -26,15 +26,15 @@ _SIGNIFICAND = 23  # bits of float32's
 _SATURATED = 0.99
 
 
-def grid(golden: DType, my: DType, layout: Layout | None) -> Grid:
-    """How the compiled loops see `layout`; no channels where nothing is wanted."""
-    if layout is None or layout.channels == 0:
+def grid(golden: DType, my: DType, bins: Bins | None) -> Grid:
+    """How the compiled loops see `bins`; no channels where nothing is wanted."""
+    if bins is None or bins.channels == 0:
         return Grid(0, 0, 0, 0, 0, 0, 0, 0.0)
-    channels, width = layout.channels, layout.channel_width
+    channels, width = bins.channels, bins.channel_width
     period = channels * max(1, _PERIOD // channels)
     return Grid(
         channels=channels,
-        line=layout.line_width * channels,
+        line=bins.line_width * channels,
         shift=width.bit_length() - 1,
         period=period,
         # The first and last line or period of a run of blocks may be parts of one.
@@ -53,9 +53,9 @@ def _bits(dtype: DType) -> int:
     return (1 << _SIGNIFICAND) - (1 << unused)
 
 
-def empty(layout: Layout | None, grid: Grid) -> Tables:
+def empty(bins: Bins | None, grid: Grid) -> Tables:
     """The tables of a range without elements."""
-    line_bins, channel_bins = (layout.line_bins, layout.channel_bins) if layout else (0, 0)
+    line_bins, channel_bins = (bins.line_bins, bins.channel_bins) if bins else (0, 0)
     slots = 0
     if grid.shift == 0:
         slots = grid.period

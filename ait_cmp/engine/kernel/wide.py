@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel import kinds, slots
-from ait_cmp.engine.kernel.arguments import Grid, Limits, Results, Room, Storage, Tables
+from ait_cmp.engine.kernel import kinds
+from ait_cmp.engine.kernel.arguments import Grid, Results, Room, Stored, Tables, Thresholds
 from ait_cmp.engine.kernel.blocks import (
     add_sums,
     add_worst,
@@ -35,34 +35,33 @@ from ait_cmp.engine.kernel.load import convert, load64
 from ait_cmp.engine.kernel.scale import OVERFLOW, choose_exponents, scaled
 from ait_cmp.engine.kernel.slicing import add_bits, add_counts, add_each
 from ait_cmp.engine.kernel.softmax import add_deep, add_shallow, is_shallow
+from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["add_wide"]
 
 
 def add_wide(
     golden_bytes: Bytes,
-    golden_storage: Storage,
+    golden_stored: Stored,
     my_bytes: Bytes,
-    my_storage: Storage,
+    my_stored: Stored,
     first: int,
-    limits: Limits,
+    thresholds: Thresholds,
     room: Room,
     results: Results,
     grid: Grid,
     tables: Tables,
 ) -> int:
     """Add two runs, the first element of which has index `first`; the elements that were added."""
-    elements = golden_bytes.shape[0] // golden_storage.itemsize
+    elements = golden_bytes.shape[0] // golden_stored.itemsize
     rows = room.doubles
-    in_halves = _is_long(golden_storage.kind) or _is_long(my_storage.kind)
+    in_halves = _is_long(golden_stored.kind) or _is_long(my_stored.kind)
     rows[2][:] = 0.0  # the lower halves, which only 64-bit integers have
     rows[3][:] = 0.0
     for start in range(0, elements, BLOCK):
         stop = min(start + BLOCK, elements)
-        golden = load64(
-            golden_bytes, golden_storage, start, stop, rows[0], rows[2], room.singles[0]
-        )
-        my = load64(my_bytes, my_storage, start, stop, rows[1], rows[3], room.singles[0])
+        golden = load64(golden_bytes, golden_stored, start, stop, rows[0], rows[2], room.singles[0])
+        my = load64(my_bytes, my_stored, start, stop, rows[1], rows[3], room.singles[0])
         difference = rows[4][: stop - start]
         if in_halves:
             joint_differences64(golden, rows[2], my, rows[3], difference)
@@ -91,10 +90,10 @@ def add_wide(
         lone_golden, lone_my = rows[7][: found[1]], rows[8][: found[2]]
         _add_block(
             golden, golden_range, lone_golden, my, my_range, lone_my, difference,
-            positions, first + start, limits, room, results,
+            positions, first + start, thresholds, room, results,
         )  # fmt: skip
     add_counts(first, first + elements, grid, tables)
-    results.counts[slots.ELEMENTS] += elements
+    results.counts[SLOTS.elements] += elements
     return elements
 
 
@@ -137,38 +136,34 @@ def _add_block(
     difference: Doubles,
     positions: Any,
     first: int,
-    limits: Limits,
+    thresholds: Thresholds,
     room: Room,
     results: Results,
 ) -> None:
     """Add finite pairs and lone values; positions is empty where pair i is element i."""
     counts, sums = results.counts, results.sums
     pairs = golden.shape[0]
-    equal, mismatched, largest = tolerances64(golden, difference, limits.atol, limits.rtol)
+    equal, mismatched, largest = tolerances64(golden, difference, thresholds.atol, thresholds.rtol)
     choose_exponents(
         _magnitude(golden_range, lone_golden, pairs),
         _magnitude(my_range, lone_my, pairs),
         largest,
         results,
     )
-    _add_lone(lone_golden, counts[slots.GOLDEN_EXPONENT], slots.GOLDEN_MINIMUM, sums)
-    _add_lone(lone_my, counts[slots.MY_EXPONENT], slots.MY_MINIMUM, sums)
+    _add_lone(lone_golden, counts[SLOTS.golden_exponent], SLOTS.golden_minimum, sums)
+    _add_lone(lone_my, counts[SLOTS.my_exponent], SLOTS.my_minimum, sums)
     if pairs == 0:
         return
-    span(slots.GOLDEN_MINIMUM, golden_range[0], golden_range[1], sums)
-    span(slots.MY_MINIMUM, my_range[0], my_range[1], sums)
-    counts[slots.EQUAL] += equal
-    counts[slots.MISMATCHED] += mismatched
-    if counts[slots.WORST_INDEX] < 0 or largest > sums[slots.DIFFERENCE_MAX]:
+    span(SLOTS.golden_minimum, golden_range[0], golden_range[1], sums)
+    span(SLOTS.my_minimum, my_range[0], my_range[1], sums)
+    counts[SLOTS.equal] += equal
+    counts[SLOTS.mismatched] += mismatched
+    if counts[SLOTS.worst_index] < 0 or largest > sums[SLOTS.difference_max]:
         place = place64(difference, largest)
         add_worst(largest, first + (positions[place] if positions.shape[0] else place), results)
-    _add_scaled(golden, my, difference, largest, limits, room, results)
-    if limits.softmax:
-        shallow = is_shallow(
-            golden_range[0], golden_range[1], max(golden_range[1], sums[slots.GOLDEN_PEAK])
-        )
-        shallow &= is_shallow(my_range[0], my_range[1], max(my_range[1], sums[slots.MY_PEAK]))
-        if shallow:
+    _add_scaled(golden, my, difference, largest, thresholds, room, results)
+    if thresholds.parts.softmax:
+        if is_shallow(golden_range, my_range, sums):
             add_shallow(golden, my, golden_range[1], my_range[1], sums)
         else:
             add_deep(golden, my, golden_range[1], my_range[1], sums)
@@ -180,18 +175,18 @@ def _add_scaled(
     my: Doubles,
     difference: Doubles,
     largest: float,
-    limits: Limits,
+    thresholds: Thresholds,
     room: Room,
     results: Results,
 ) -> None:
     """Add the sums, in the units that were chosen, and the ratios."""
     counts, sums = results.counts, results.sums
-    exponent = counts[slots.DIFFERENCE_EXPONENT]
+    exponent = counts[SLOTS.difference_exponent]
     golden_units, my_units, units = golden, my, difference
-    if counts[slots.GOLDEN_EXPONENT] != 0:
-        golden_units = scaled(golden, counts[slots.GOLDEN_EXPONENT], room.doubles[5])
-    if counts[slots.MY_EXPONENT] != 0:
-        my_units = scaled(my, counts[slots.MY_EXPONENT], room.doubles[6])
+    if counts[SLOTS.golden_exponent] != 0:
+        golden_units = scaled(golden, counts[SLOTS.golden_exponent], room.doubles[5])
+    if counts[SLOTS.my_exponent] != 0:
+        my_units = scaled(my, counts[SLOTS.my_exponent], room.doubles[6])
     if exponent != 0:
         if largest == np.inf:
             units = room.doubles[9][: golden.shape[0]]
@@ -199,17 +194,17 @@ def _add_scaled(
         else:
             units = scaled(difference, exponent, room.doubles[9])
     add_sums(golden.shape[0], sums64(golden_units, my_units, units), results)
-    if not limits.relative:
+    if not thresholds.parts.relative:
         return
     count, one, five, ratio_total, ratio_max, above_total, above_max = ratios64(
-        golden, difference, limits.epsilon
+        golden, difference, thresholds.epsilon
     )
     if exponent != 0:
-        above_total = above_total64(golden, units, limits.epsilon)
-    counts[slots.RELATIVE_COUNT] += count
-    counts[slots.WITHIN_THOUSANDTH] += one
-    counts[slots.WITHIN_FIVE_THOUSANDTHS] += five
-    sums[slots.RELATIVE_TOTAL] += ratio_total
-    sums[slots.RELATIVE_MAX] = max(sums[slots.RELATIVE_MAX], ratio_max)
-    sums[slots.ABOVE_TOTAL] += above_total
-    sums[slots.ABOVE_MAX] = max(sums[slots.ABOVE_MAX], above_max)
+        above_total = above_total64(golden, units, thresholds.epsilon)
+    counts[SLOTS.relative_count] += count
+    counts[SLOTS.within_thousandth] += one
+    counts[SLOTS.within_five_thousandths] += five
+    sums[SLOTS.relative_total] += ratio_total
+    sums[SLOTS.relative_max] = max(sums[SLOTS.relative_max], ratio_max)
+    sums[SLOTS.above_total] += above_total
+    sums[SLOTS.above_max] = max(sums[SLOTS.above_max], above_max)
