@@ -11,13 +11,13 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with the arguments `argv` (default: the process's); its exit status."""
     try:
-        from ait_cmp.commands.command_line import main as command
+        from ait_cmp.commands import main as command
 
         return command(argv)
     except KeyboardInterrupt:
         from ait_cmp.commands.status import ExitStatus
 
-        print("ait_cmp: interrupted", file=sys.stderr)
+        print("ait_cmp: error: interrupted", file=sys.stderr)
         return ExitStatus.INTERRUPTED
 
 

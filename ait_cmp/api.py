@@ -96,7 +96,7 @@ def compare_dumps(
             output=Path(folder),
         )
         pairs = select_pairs(settings)
-        with Journal(settings.output, settings.wanted) as journal:
+        with Journal(settings.folder, settings.wanted) as journal:
             measured = measure(pairs, settings, journal)
         return RunComparison(tuple(judge_pairs(pairs, measured, settings)))
 

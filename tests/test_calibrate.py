@@ -10,9 +10,13 @@ import yaml
 
 from ait_cmp import compare_dumps, write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.commands.calibrate import main as calibrate
 from ait_cmp.settings.tolerances import load_tolerance
 from tests.conftest import Dump
+
+
+def calibrate(arguments: list[str]) -> int:
+    return main(["calibrate", *arguments])
+
 
 CALIBRATED = "report/tolerance/calibrated.yaml"
 
@@ -88,6 +92,12 @@ def test_what_cannot_be_calibrated_is_refused(
     assert calibrate([f"golden_path={make_dump()}", "output=report", argument]) == 2
     assert message in capfd.readouterr().err
     assert not Path(CALIBRATED).exists()
+
+
+def test_a_dry_run_only_lists(make_dump: Dump, capsys: pytest.CaptureFixture[str]) -> None:
+    assert calibrate([f"golden_path={make_dump()}", "output=report", "dry_run=true"]) == 0
+    assert "pairs that would be compared: 6; left unpaired: 0" in capsys.readouterr().out
+    assert not Path("report").exists()
 
 
 def test_a_sweep_is_refused(make_dump: Dump, capfd: pytest.CaptureFixture[str]) -> None:

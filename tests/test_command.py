@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import torch
+import yaml
 
-from ait_cmp import ait
+import ait_cmp
+from ait_cmp import Growth, ait
 from ait_cmp.__main__ import main
+from ait_cmp.commands import COMMANDS
 from ait_cmp.report import REPORTS, Report
 from ait_cmp.report.columns import COLUMNS
+from ait_cmp.settings.schema import setting_help
 from tests.conftest import Dump
 
 FIELD_COLUMNS = (
@@ -162,6 +169,15 @@ def test_left_out_metrics_are_empty_columns(make_dump: Dump, tmp_path: Path) -> 
         (["golden_path=x", "path_map=3"], "path_map={/old/place:/new/place}"),
         (["golden_path=x", "metrics.names=[rmsee]"], "choose from"),
         (["golden_path=x", "report.formats=[doc]"], "choose from csv, parquet"),
+        (["golden_path=x", "report.worst=-1"], "report.worst=-1 must be"),
+        (["golden_path=x", "executor.memory_limit=inf"], "executor.memory_limit=inf must be"),
+        (["golden_path=x", "tolerance.growth.channel=0"], "growth.channel must be a finite number"),
+        (["golden_path=x", "+tolerance.growth.window=inf"], "growth.window must be a finite num"),
+        (["golden_path=x", "tolerance.growth.windw=4"], "there is no 'windw'"),
+        (["--cfg", "job", "--package", "tolrance"], "there is no package 'tolrance'"),
+        (["calibrat", "golden_path=x"], "did you mean 'calibrate'?"),
+        (["nonsense"], "choose from compare, calibrate, dump"),
+        (["golden_path=x", "calibrate"], "'calibrate' is no setting"),
         (["golden_path=/a=b"], "two pairs of quotes"),
         (["golden_path=x", "--config-dir", "nowhere"], "nowhere"),
         (["golden_path=a.bin"], "pass my_path=FILE"),
@@ -321,36 +337,31 @@ def test_a_job_that_raises_hides_no_other(
     import ait_cmp.commands.compare
     from ait_cmp.settings.values import Settings
 
-    working = ait_cmp.commands.compare.run
+    working = ait_cmp.commands.compare.compare_and_report
 
     def run(settings: Settings) -> int:
-        if settings.output.name == "0":
+        if settings.folder.name == "0":
             raise RuntimeError("bug")
         return working(settings)
 
-    monkeypatch.setattr(ait_cmp.commands.compare, "run", run)
+    monkeypatch.setattr(ait_cmp.commands.compare, "compare_and_report", run)
     assert main(["-m", f"golden_path={make_dump()}", "output=out", "tokens=0,1"]) == 4
     assert _report(tmp_path / "out")["token_id"].to_list() == [1, 1, 1]
 
 
 def test_interrupt_gives_130(make_dump: Dump, tmp_path: Path) -> None:
-    """Ctrl-C in a real process that has begun to read tensors."""
-    dump = make_dump(tokens=100)
+    """Ctrl-C in a real process that has begun to measure: its output folder is there."""
+    dump = make_dump(tokens=300)
     command = [sys.executable, "-m", "ait_cmp", f"golden_path={dump}", "output=out"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not _maps_a_dump(process.pid) and time.monotonic() < deadline:
+    while not (tmp_path / "out").exists() and time.monotonic() < deadline:
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in error
     assert not (tmp_path / "out" / "cmp_report.csv").exists()
-
-
-def _maps_a_dump(pid: int) -> bool:
-    """Whether the process has begun to read tensors."""
-    return ".bin" in Path(f"/proc/{pid}/maps").read_text()
 
 
 def test_the_original_command_line(make_dump: Dump, tmp_path: Path) -> None:
@@ -375,15 +386,94 @@ def test_the_original_command_line(make_dump: Dump, tmp_path: Path) -> None:
     assert len(_report(tmp_path / "s")) == 1
 
 
-def test_importing_for_help_is_light() -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compare", "--help"]])
+def test_importing_for_help_is_light(arguments: list[str]) -> None:
     """`--help` answers without the heavy libraries."""
     code = (
         "import sys, json\nfrom ait_cmp.__main__ import main\n"
-        "main(['--help'])\nprint(json.dumps(list(sys.modules)))"
+        f"assert main({arguments}) == 0\nprint(json.dumps(list(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     modules = set(json.loads(done.stdout.splitlines()[-1]))
     assert not modules & {"torch", "polars", "numba", "numpy"}
-    assert "golden_path" in done.stdout
+
+
+def test_help_of_the_whole_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"\n  {name} " in out for name in COMMANDS)
+    assert "golden_path" in out
+
+
+@pytest.mark.parametrize("name", [name for name, one in COMMANDS.items() if one.configured])
+def test_help_of_a_command_is_its_own(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine" / "mapping").mkdir(parents=True)
+    (tmp_path / "mine" / "mapping" / "llama.yaml").touch()
+    assert main([name, "--help", "--config-dir", "mine"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"ait-cmp {name}: {COMMANDS[name].summary}\n")
+    assert "files, llama, metadata" in out
+    assert all(f"  {key} " in out for key, _ in setting_help())
+
+
+def test_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--version"], ["calibrate", "golden_path=x", "--version"]):
+        assert main(arguments) == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"ait_cmp {ait_cmp.__version__} (python ")
+        assert f"torch {torch.__version__.split('+')[0]}" in out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_may_be_named(name: str) -> None:
+    """What it says without arguments is of that command, in a process of its own."""
+    for module in ([f"ait_cmp.{name}"] if name != "compare" else []) + ["ait_cmp"]:
+        words = [sys.executable, "-m", module, *([name] if module == "ait_cmp" else [])]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        assert ("golden_path is missing" if COMMANDS[name].configured else "--exec") in done.stderr
+
+
+def test_no_submodule_has_the_name_of_a_function() -> None:
+    """`ait_cmp.compare` must stay the function, whatever was imported before."""
+    modules = {module.name for module in pkgutil.iter_modules(ait_cmp.__path__)}
+    assert not modules & set(ait_cmp.__all__)
+
+
+@pytest.mark.parametrize("given", ["tolerance.growth.level=6", "+tolerance.growth.level=6"])
+@pytest.mark.parametrize("tolerance", ["dtype", "strict", "some/tolerance/mine.yaml"])
+def test_every_number_of_growth_is_shown(
+    tmp_path: Path, given: str, tolerance: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some" / "tolerance").mkdir(parents=True)
+    (tmp_path / "some" / "tolerance" / "mine.yaml").write_text(
+        "{name: mine, growth: {line: 3, noise: {a.b: 0.5}}}"
+    )
+    assert main([f"tolerance={tolerance}", given, "--cfg", "job", "--package", "tolerance"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)["growth"]
+    own: dict[str, Any] = {"line": 3, "noise": {"a.b": 0.5}} if tolerance.endswith("yaml") else {}
+    assert shown == asdict(Growth(level=6, **own))
+
+
+def test_a_reader_that_leaves_is_no_failure(make_dump: Dump) -> None:
+    """As `dry_run=true | head -1`."""
+    dump = make_dump(tokens=200)
+    command = [sys.executable, "-m", "ait_cmp", f"golden_path={dump}", "dry_run=true"]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        error = process.stderr.read()
+    assert process.returncode == 0
+    assert b"error" not in error
+
+
+def test_a_format_is_written_once(make_dump: Dump, tmp_path: Path) -> None:
+    assert main([f"golden_path={make_dump()}", "report.formats=[csv,csv]"]) == 0
+    assert [path.name for path in tmp_path.glob("cmp_report.*")] == ["cmp_report.csv"]

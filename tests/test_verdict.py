@@ -195,8 +195,14 @@ def test_a_tolerance_reads_back_as_it_was_written(tmp_path: Path) -> None:
         ("name: [", "while parsing"),
         ("nme: x", "nme"),
         ("{name: x, growth: {levle: 3}}", "levle.*choose from level"),
-        ("{name: x, growth: {level: -3}}", "level must be a number of at least 0"),
-        ("{name: x, growth: {noise: {q: high}}}", "noise must be"),
+        ("{name: x, growth: {level: -3}}", "level must be a finite number of at least 0"),
+        ("{name: x, growth: {level: true}}", "level must be a finite number of at least 0"),
+        ("{name: x, growth: {window: .inf}}", "window must be a finite number of at least 0"),
+        ("{name: x, growth: {channel: 0}}", "channel must be a finite number above 0"),
+        ("{name: x, growth: {noise: {q: high}}}", "noise of 'q' must be"),
+        ("{name: x, growth: {noise: {q: .inf}}}", "noise of 'q' must be"),  # would pass anything
+        ("{name: x, growth: {noise: 3}}", "noise must map"),
+        ("{name: x, default: {rmse: {max: .nan}}}", "not NaN"),  # would pass anything
         ("{name: x, default: {rmes: {max: 1}}}", "rmes.*choose from"),
     ],
 )

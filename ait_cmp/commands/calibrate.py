@@ -1,4 +1,4 @@
-"""`python -m ait_cmp.commands.calibrate`: a benign run in, the tolerance that knows its noise out.
+"""`ait-cmp calibrate`: a benign run in, the tolerance that knows its noise out.
 
 It takes the arguments of a compare. What it learns is each data_id's noise: the least expected
 error with which that run passes. A tolerance that knows some already (`tolerance=FILE`) learns
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import ait_cmp
-from ait_cmp.commands.command_line import main as command
-from ait_cmp.commands.compare import judge_pairs, measure, select_pairs
+from ait_cmp.commands.compare import judge_pairs, list_pairs, measure, select_pairs
+from ait_cmp.commands.say import reader_may_leave
 from ait_cmp.commands.status import ExitStatus
 from ait_cmp.judging import Status, Tolerance
 from ait_cmp.judging.comparison import Row
@@ -26,32 +26,31 @@ from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.text import printable
 
-__all__ = ["calibrate", "learn", "main"]
+__all__ = ["calibrate", "learn"]
 
 _NAME = "calibrated"
 _LOUD = 0.3  # noise of golden's own size is rarely benign
 _LISTED = 10  # rows that do not pass even so
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the calibration with the arguments `argv` (default: the process's); its exit status."""
-    return command(argv, calibrate)
-
-
 def calibrate(settings: Settings) -> ExitStatus:
-    """Measure, learn, write `tolerance/calibrated.yaml` below the output, and say what it leaves.
+    """Measure, learn, write `tolerance/calibrated.yaml` below the output, and say what it leaves;
+    with `dry_run` only show the pairs.
 
     Raises UsageError where nothing can be learned, ReportError when it cannot be written.
     """
     pairs = select_pairs(settings)
-    with Journal(settings.output, settings.wanted) as journal:
+    if settings.dry_run:
+        return list_pairs(pairs, settings)
+    with Journal(settings.folder, settings.wanted) as journal:
         measured = measure(pairs, settings, journal)
         rows = judge_pairs(pairs, measured, settings)
         learned = learn(rows, settings.tolerance)
-        path = settings.output / "tolerance" / f"{_NAME}.yaml"
+        path = settings.folder / "tolerance" / f"{_NAME}.yaml"
         write_tolerance(learned, path, made=_made(settings, len(rows)))
         journal.remove()
-    _show(judge_pairs(pairs, measured, replace(settings, tolerance=learned)), path)
+    with reader_may_leave():
+        _show(judge_pairs(pairs, measured, replace(settings, tolerance=learned)), path)
     return ExitStatus.PASS
 
 

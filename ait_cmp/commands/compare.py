@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from ait_cmp.commands.say import reader_may_leave
 from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
 from ait_cmp.files import confined_to
@@ -24,16 +25,17 @@ from ait_cmp.settings.values import Settings
 from ait_cmp.values.pair import Pair
 
 __all__ = [
+    "compare_and_report",
     "judge_pairs",
+    "list_pairs",
     "measure",
-    "run",
     "select_pairs",
 ]
 
 _LOGGER = logging.getLogger(__name__)
 
 
-def run(settings: Settings) -> ExitStatus:
+def compare_and_report(settings: Settings) -> ExitStatus:
     """Compare, write the report, show the summary; with `dry_run` only show the pairs.
 
     Raises UsageError for a mapping that cannot be read, ReportError when the report cannot be
@@ -42,16 +44,22 @@ def run(settings: Settings) -> ExitStatus:
     started = datetime.now(UTC)
     pairs = select_pairs(settings)
     if settings.dry_run:
-        show_pairs(pairs)
-        statuses = [Status.ERROR if pair.error else Status.PASS for pair in pairs]
-        return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
-    with Journal(settings.output, settings.wanted) as journal:
+        return list_pairs(pairs, settings)
+    with Journal(settings.folder, settings.wanted) as journal:
         rows = judge_pairs(pairs, measure(pairs, settings, journal), settings)
-        report = make_report(rows, facts_since(started, {}))
-        paths = write_report(report, settings.output, settings.formats)
+        report = make_report(rows, facts_since(started, settings.in_force))
+        paths = write_report(report, settings.folder, settings.formats)
         journal.remove()
     show_summary(report, paths, settings.worst)
     statuses = [row.verdict.status for row in report.rows]
+    return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
+
+
+def list_pairs(pairs: Sequence[Pair], settings: Settings) -> ExitStatus:
+    """Show which pairs would be compared; the status tells of those that could not be."""
+    with reader_may_leave():
+        show_pairs(pairs)
+    statuses = [Status.ERROR if pair.error else Status.PASS for pair in pairs]
     return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
 
 

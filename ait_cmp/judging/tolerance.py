@@ -9,6 +9,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 
 from ait_cmp.values.dtypes import DType, coarser
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.growth import Growth
 from ait_cmp.values.tokens import Tokens, row_name
 
 __all__ = ["Growth", "Limit", "NonFinite", "Rule", "Subject", "Tolerance"]
@@ -24,10 +26,15 @@ class NonFinite(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The closed interval that a metric must lie in."""
+    """The closed interval that a metric must lie in. Raises UsageError for bounds of NaN, which
+    nothing would exceed."""
 
     min: float = -math.inf
     max: float = math.inf
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.min) or math.isnan(self.max):
+            raise UsageError(f"a limit of tolerance must be a number, not NaN: {self}")
 
     def excess(self, value: float) -> float:
         """How far `value` lies outside; 0.0 inside, inf for NaN."""
@@ -79,40 +86,6 @@ class Rule:
             and (self.tokens is None or subject.token_id in self.tokens)
             and (not self.dtypes or subject.coarser.name in self.dtypes)
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Growth:
-    """Limits of the growth of the error from row to row, most in multiples of E.
-
-    E is the error that the rows before explain: see `ait_cmp.judging.growth`. docs/verdicts.md
-    has the measurements behind every number.
-    """
-
-    level: float = 4.0  # of the whole tensor
-    channel: float = 8.0  # of one index of the last axis
-    line: float = 14.0  # of one run along the last axis
-    element: float = 45.0  # of one element
-    lone_element: float = 28.0  # of one that stands alone
-    alone: float = 3.0  # so many times the second largest is alone
-    scale: float = 1.1  # of a factor, less 1, that the slices share; or, where that is more,
-    scale_floor: float = 2.5  # so many floors of E
-    offset: float = 0.8  # of a shift that the slices share, over golden's rms; or
-    offset_floor: float = 1.5  # so many floors of E
-    floor: float = 2.0  # E is at least so many grains of the pair's coarser type
-    grain: float = 0.0  # relative error that no operation is expected to stay below
-    history: float = 2.0  # E is at most so many times the same data_id's error in earlier tokens
-    few: int = 32  # where fewer data_ids were dumped, much may lie between two rows, so
-    sparse: float = 4.0  # E is at least so many floors,
-    sparse_most: float = 2.0**-4  # as long as these are no more than this
-    most: float = 0.25  # of golden: no rounding explains more, whatever came before
-    margin: float = 1.5  # another input may have so many times the calibrated noise
-    window: int = 40  # rows before that E looks at
-    enough: int = 16  # elements from which a row's error says something of the next ones'
-    many: int = 64  # elements from which scale and offset are read
-    proof: int = 24  # rows with some, but a tiny error that prove a float32 run free of tf32
-    jump: float = 8.0  # an error so many times that of all failing rows before is a new fault
-    noise: Mapping[str, float] = field(default_factory=dict)  # of data_ids, calibrated
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.judging.metrics import DEFINITIONS
@@ -16,18 +14,17 @@ from ait_cmp.mapping.name_rule import Rule as MappingRule
 from ait_cmp.mapping.name_rule import make_rule, steps_of
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.report import REPORTS
+from ait_cmp.settings.in_force import in_force
 from ait_cmp.settings.schema import (
-    GROUPS,
     Config,
     ExecutorConfig,
     FailOn,
     MappingConfig,
     MappingRuleConfig,
     MetricsConfig,
-    setting_names,
-    unknown_setting,
+    ReportConfig,
 )
-from ait_cmp.settings.tolerances import make_tolerance, one_of
+from ait_cmp.settings.tolerances import in_full, make_tolerance, one_of
 from ait_cmp.settings.values import MappingChoice, Settings
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.tokens import parse_tokens
@@ -35,22 +32,11 @@ from ait_cmp.values.tokens import parse_tokens
 __all__ = ["resolve"]
 
 
-def resolve(config: DictConfig) -> Settings:
-    """The settings that `config` writes. Raises UsageError for values that make no sense."""
-    try:
-        values = OmegaConf.to_object(config)
-    except MissingMandatoryValue as exc:
-        raise UsageError(f"{exc.full_key} is missing; pass {exc.full_key}=…") from exc
-    except OmegaConfBaseException as exc:
-        raise UsageError(f"{exc.full_key}: {str(exc).splitlines()[0]}") from exc
-    assert isinstance(values, Config)
-    given = {str(key) for key in config}
-    given |= {f"{group}.{key}" for group in GROUPS for key in config[group]}
-    unknown = sorted(given - set(setting_names()))
-    if unknown:
-        raise UsageError(unknown_setting(unknown[0]))
+def resolve(values: Config) -> Settings:
+    """The settings that `values` write. Raises UsageError for values that make no sense."""
     if not values.golden_path:
         raise UsageError("golden_path is empty; pass golden_path=FOLDER")
+    tolerance = make_tolerance(values.tolerance)
     return Settings(
         wish=Wish(
             golden_path=values.golden_path,
@@ -65,16 +51,28 @@ def resolve(config: DictConfig) -> Settings:
         mapping=_mapping(values.mapping),
         metrics=_metrics(values.metrics),
         epsilon=_epsilon(values.metrics.epsilon),
-        tolerance=make_tolerance(values.tolerance),
+        tolerance=tolerance,
         executor=one_of("executor.kind", values.executor.kind, EXECUTORS),
         limits=_execution_limits(values.executor),
-        formats=tuple(one_of("report.formats", one, REPORTS) for one in values.report.formats),
-        worst=max(0, values.report.worst),
+        formats=_formats(values.report),
+        worst=_worst(values.report.worst),
+        keep_stats=values.report.keep_stats,
         output=Path(values.output),
         dry_run=values.dry_run,
         roots=_roots(values.allowed_roots),
         ignore_verdicts=values.fail_on is FailOn.never,
+        in_force=in_force(replace(values, tolerance=in_full(tolerance, values.tolerance))),
     )
+
+
+def _formats(values: ReportConfig) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one_of("report.formats", one, REPORTS) for one in values.formats))
+
+
+def _worst(number: int) -> int:
+    if number < 0:
+        raise UsageError(f"report.worst={number} must be a number of rows, 0 or more")
+    return number
 
 
 def _metrics(values: MetricsConfig) -> MetricChoice:
@@ -112,7 +110,7 @@ def _mapping_rule(number: int, rule: MappingRuleConfig) -> MappingRule:
 def _execution_limits(values: ExecutorConfig) -> WorkerLimits:
     for name in ("workers", "row_timeout", "memory_limit"):
         number = getattr(values, name)
-        if number is not None and not number > 0:
+        if number is not None and not 0 < number < float("inf"):
             raise UsageError(f"executor.{name}={number} must be above 0, or null for no limit")
     memory = values.memory_limit
     return WorkerLimits(

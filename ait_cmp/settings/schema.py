@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "GROUPS",
     "Config",
     "ExecutorConfig",
     "FailOn",
@@ -26,11 +27,17 @@ __all__ = [
     "RuleConfig",
     "ToleranceConfig",
     "config_folder",
+    "setting_help",
     "setting_names",
     "unknown_setting",
 ]
 
 MISSING: Any = "???"  # omegaconf's mark of a value that must be given
+
+
+def _said(meaning: str, default: Any) -> Any:
+    """A setting with its default and what `--help` says of it."""
+    return field(default=default, metadata={"help": meaning})
 
 
 class LogLevel(Enum):
@@ -50,7 +57,7 @@ class FailOn(Enum):
 
 
 class NonFiniteChoice(Enum):
-    """As `verdict.NonFinite`."""
+    """As `judging.NonFinite`."""
 
     alike = "alike"
     none = "none"
@@ -59,7 +66,7 @@ class NonFiniteChoice(Enum):
 
 @dataclass
 class RuleConfig:
-    """Limits for the pairs that match; see `verdict.Rule`."""
+    """Limits for the pairs that match; see `judging.Rule`."""
 
     # metric -> {min, max}; Any, so that the command line can add to it.
     limits: Any = MISSING
@@ -71,13 +78,18 @@ class RuleConfig:
 
 @dataclass
 class ToleranceConfig:
-    """What a row must keep to pass; see `verdict.Tolerance`."""
+    """What a row must keep to pass; see `judging.Tolerance`."""
 
     name: str = MISSING
     nonfinite: NonFiniteChoice = NonFiniteChoice.alike
     rules: list[RuleConfig] = field(default_factory=list)
-    default: Any = field(default_factory=dict)  # as RuleConfig.limits
-    growth: Any = None  # numbers of `verdict.Growth`, {} for its own; None: rows stand alone
+    default: Any = field(  # as RuleConfig.limits
+        default_factory=dict,
+        metadata={"help": "limits where no rule gives any: +tolerance.default.rmse.max=0.01"},
+    )
+    growth: Any = _said(  # numbers of `Growth`, {} for its own
+        "limits of the error's growth: tolerance.growth.level=6; null: none", None
+    )
     made: Any = None  # how a calibrated tolerance was made; not read
 
 
@@ -86,13 +98,13 @@ class MetricsConfig:
     """Which metrics the report shows, by which definition."""
 
     definition: str = MISSING
-    names: list[str] | None = None  # null: all of the definition
-    epsilon: float = 2.0**-23
+    names: list[str] | None = _said("a list of metrics that are shown (default: all)", None)
+    epsilon: float = _said("relative errors are taken where abs(golden) is above this", 2.0**-23)
 
 
 @dataclass
 class MappingRuleConfig:
-    """Which my tensor belongs to golden tensors of some names; see `mapping.rule.Rule`."""
+    """Which my tensor belongs to golden tensors of some names; see `mapping.name_rule`."""
 
     golden: str = MISSING
     my: str = MISSING
@@ -105,9 +117,12 @@ class MappingConfig:
     """Who is compared with whom; the adapters apply to every pair."""
 
     kind: str = MISSING
-    golden_adapters: str = ""
-    my_adapters: str = ""
-    rules: list[MappingRuleConfig] = field(default_factory=list)
+    golden_adapters: str = _said("adapters of every golden tensor: 'transpose(0, 1)'", "")
+    my_adapters: str = _said("adapters of every my tensor", "")
+    rules: list[MappingRuleConfig] = field(
+        default_factory=list,
+        metadata={"help": "a list of {golden: REGEX, my: NAME}, for mapping=rules"},
+    )
 
 
 @dataclass
@@ -115,34 +130,43 @@ class ExecutorConfig:
     """Where the work runs; None is no limit."""
 
     kind: str = MISSING
-    workers: int | None = None  # None: as many as there are cores
-    row_timeout: float | None = None  # seconds
-    memory_limit: float | None = None  # GiB of private memory of one worker
+    workers: int | None = _said("how many (default: as many as there are cores)", None)
+    row_timeout: float | None = _said("seconds that a row may take; null: no limit", None)
+    memory_limit: float | None = _said("GiB of private memory of a worker; null: no limit", None)
 
 
 @dataclass
 class ReportConfig:
     """What is written, and how many of the worst rows are shown."""
 
-    formats: list[str] = MISSING
-    worst: int = 10
+    formats: list[str] = _said("a list of what is written: [csv, parquet]", MISSING)
+    worst: int = _said("so many of the worst rows are shown", 10)
+    keep_stats: bool = _said("keep cmp_report.stats, of which later judgements are made", True)
 
 
 @dataclass
 class Config:
     """Everything that `conf/config.yaml` and the command line may set."""
 
-    golden_path: str = MISSING
-    my_path: str | None = None
+    golden_path: str = _said(
+        "dump folder, golden_tensor folder, ait_dump root, tensor file, list of pairs", MISSING
+    )
+    my_path: str | None = _said(
+        "a file: only the entries mapped to it; a folder: where my tensors now are, or the other "
+        "dump",
+        None,
+    )
     # Any, since Hydra lets a plain override fill only what is not a typed dict or list.
-    path_map: Any = None
-    output: str = "."
-    tokens: str | None = None
-    data_ids: Any = None
-    dry_run: bool = False
-    allowed_roots: Any = None
-    fail_on: FailOn = FailOn.any
-    log_level: LogLevel = LogLevel.info
+    path_map: Any = _said("prefixes of moved files, {/old/place: /new/place}", None)
+    output: str = _said("where the report goes (default: this folder)", ".")
+    tokens: str | None = _said("7, 0-9, 0-9/2 (every second), unions 0-3+7 (default: all)", None)
+    data_ids: Any = _said("a glob or a list of globs (default: all)", None)
+    dry_run: bool = _said("true: list the pairs that would be compared, and write nothing", False)
+    allowed_roots: Any = _said(
+        "folders outside which no tensor or mapping is opened (default: no bounds)", None
+    )
+    fail_on: FailOn = _said("any, or never: exit with 0 whatever the rows say", FailOn.any)
+    log_level: LogLevel = _said("debug, info, warning, error", LogLevel.info)
     mapping: MappingConfig = MISSING
     metrics: MetricsConfig = MISSING
     tolerance: ToleranceConfig = MISSING
@@ -168,7 +192,7 @@ def config_folder() -> Path:
 
 def unknown_setting(key: str) -> str:
     """The sentence for a key that the schema does not have."""
-    if key.startswith(("tolerance.default.", "tolerance.growth.")):  # which a file may leave out
+    if key.startswith("tolerance.default."):  # which a file may leave out
         return f"there is no setting {key!r}; to add it, write +{key}=…"
     close = difflib.get_close_matches(key, list(setting_names()), n=1)
     if close:
@@ -182,3 +206,12 @@ def setting_names() -> Iterator[str]:
         yield one.name
         if one.name in GROUPS:
             yield from (f"{one.name}.{inner.name}" for inner in fields(GROUPS[one.name]))
+
+
+def setting_help() -> Iterator[tuple[str, str]]:
+    """Every setting that has something to say, as `group.name`, with what it says."""
+    for one in fields(Config):
+        inner = fields(GROUPS[one.name]) if one.name in GROUPS else ()
+        for name, said in ((one.name, one), *((f"{one.name}.{each.name}", each) for each in inner)):
+            if "help" in said.metadata:
+                yield name, said.metadata["help"]

@@ -9,14 +9,24 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-__all__ = ["Job", "JobRecord", "RememberSweep", "Sweep", "job_record", "take_current"]
+from ait_cmp.settings.schema import Config
+
+__all__ = [
+    "Job",
+    "JobRecord",
+    "RememberSweep",
+    "Sweep",
+    "in_job_folder",
+    "job_record",
+    "take_current",
+]
 
 _SWEEP_ID = "AIT_CMP_SWEEP"
 _RECORD = "job.json"
@@ -99,9 +109,17 @@ class RememberSweep(Callback):
             sweep_id,
             Path(config.hydra.sweep.dir),
             Path(config.output),
-            tuple(config.report.formats),
+            tuple(dict.fromkeys(config.report.formats)),
             config.report.worst,
         )
+
+
+def in_job_folder(values: Config, folder: Path) -> Config:
+    """`values` as a job of a sweep has them: its report lies in its own folder, and is shown when
+    it is merged, of its exact form."""
+    formats = list(dict.fromkeys((*values.report.formats, "parquet")))
+    report = replace(values.report, formats=formats, worst=0)
+    return replace(values, output=str(folder), report=report)
 
 
 def job_record(number: int, overrides: list[str], status: int) -> JobRecord:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import ReportError, UsageError, os_reason
 from ait_cmp.values.tokens import parse_tokens
 
-__all__ = ["load_tolerance", "make_tolerance", "one_of", "write_tolerance"]
+__all__ = ["in_full", "load_tolerance", "make_tolerance", "one_of", "write_tolerance"]
 
 
 def load_tolerance(name: str) -> Tolerance:
@@ -87,23 +87,20 @@ def make_tolerance(values: ToleranceConfig) -> Tolerance:
     )
 
 
+def in_full(tolerance: Tolerance, values: ToleranceConfig) -> ToleranceConfig:
+    """`values`, which `tolerance` was made of, with all numbers of growth."""
+    growth = tolerance.growth
+    return values if growth is None else replace(values, growth=asdict(growth))
+
+
 def _growth(values: Any) -> Growth:
     if not isinstance(values, dict):
         raise UsageError(f"tolerance.growth must map its limits to numbers, not {values!r}")
     names = [one.name for one in fields(Growth)]
-    for name, value in values.items():
-        one_of("tolerance.growth", name, names)
-        numbers = value if name == "noise" else {name: value}
-        if not isinstance(numbers, dict) or not all(map(_is_amount, numbers.values())):
-            raise UsageError(
-                f"tolerance.growth.{name} must be a number of at least 0, not {value!r}"
-            )
-    noise = {str(data_id): float(value) for data_id, value in values.get("noise", {}).items()}
-    return Growth(**{**values, "noise": noise})
-
-
-def _is_amount(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    numbers = {one_of("tolerance.growth", str(name), names): values[name] for name in values}
+    if isinstance(noise := numbers.get("noise"), dict):
+        numbers["noise"] = {str(data_id): value for data_id, value in noise.items()}
+    return Growth(**numbers)
 
 
 def _rule(rule: RuleConfig) -> Rule:

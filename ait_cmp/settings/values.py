@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ait_cmp.engine.request import Wanted
@@ -26,7 +27,10 @@ class MappingChoice:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """One compare, resolved: plain values only."""
+    """One compare, resolved: plain values only.
+
+    Without `output` nothing is written. `in_force` has every setting as text, for the report.
+    """
 
     wish: Wish
     selection: Selection
@@ -38,10 +42,18 @@ class Settings:
     limits: WorkerLimits
     formats: tuple[str, ...]
     worst: int
-    output: Path
+    output: Path | None
+    keep_stats: bool = True
     dry_run: bool = False
     roots: tuple[str, ...] | None = None
     ignore_verdicts: bool = False
+    in_force: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where a command writes to: it always has an output."""
+        assert self.output is not None
+        return self.output
 
     @property
     def wanted(self) -> Wanted:

@@ -1,0 +1,39 @@
+"""The merged report of a sweep."""
+
+from __future__ import annotations
+
+from ait_cmp.commands.say import complain
+from ait_cmp.commands.status import WITHOUT_REPORT, ExitStatus
+from ait_cmp.settings.sweep import take_current
+from ait_cmp.values.errors import ReportError
+
+__all__ = ["merge_sweep"]
+
+
+def merge_sweep() -> list[int]:
+    """Write the merged report of the sweep that ran, if one did; the statuses of its jobs."""
+    ran = take_current()
+    if ran is None:
+        return []
+    from ait_cmp.report import STEM, Facts, merge_reports, write_report
+    from ait_cmp.report.console import show_summary
+
+    jobs = ran.jobs()
+    # What lies in the folder of a job without a report is of an earlier sweep.
+    reports = [
+        (job.name, job.folder / f"{STEM}.parquet")
+        for job in jobs
+        if job.status not in WITHOUT_REPORT
+    ]
+    statuses = [job.status for job in jobs]
+    if not reports:
+        return statuses  # nothing to merge: an old report stays
+    try:
+        merged = merge_reports(reports, Facts())
+        paths = write_report(merged, ran.output, ran.formats)
+        print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")
+        show_summary(merged, paths, ran.worst)
+    except ReportError as exc:
+        complain(str(exc))
+        statuses.append(ExitStatus.NO_REPORT)
+    return statuses
