@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ait_cmp.api import compare, compare_dumps
-    from ait_cmp.atb import write_bin
+    from ait_cmp.dump.bin_file import write_bin
     from ait_cmp.dump.data import dump_data
     from ait_cmp.dump.hooks import dump_modules
     from ait_cmp.judging import Growth, Limit, Rule, Tolerance
@@ -35,7 +35,7 @@ _HOMES = {
     "compare_dumps": "api",
     "dump_data": "dump.data",
     "dump_modules": "dump.hooks",
-    "write_bin": "atb",
+    "write_bin": "dump.bin_file",
 }
 
 __all__ = [

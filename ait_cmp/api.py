@@ -22,8 +22,7 @@ from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.measuring.store import Journal
 from ait_cmp.settings.tolerances import load_tolerance, one_of
 from ait_cmp.settings.values import MappingChoice, Settings
-from ait_cmp.source import Source
-from ait_cmp.source.npy import from_array
+from ait_cmp.source import Source, from_array, from_memory
 from ait_cmp.tensors import as_array
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.tokens import parse_tokens
@@ -130,7 +129,7 @@ def _tolerance(tolerance: ToleranceLike) -> Tolerance:
 
 def _source(value: TensorLike, argument: str) -> Source:
     if isinstance(value, torch.Tensor):
-        return Source(*as_array(value.detach().resolve_conj().cpu(), argument))
+        return from_memory(*as_array(value.detach().resolve_conj().cpu(), argument))
     if isinstance(value, np.ndarray):
         return from_array(value, argument)
     raise TypeError(

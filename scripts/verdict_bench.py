@@ -58,7 +58,7 @@ from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Case, Growth, Status, Subject, Tolerance, judge
 from ait_cmp.settings.tolerances import load_tolerance
-from ait_cmp.source import Source
+from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
 from ait_cmp.values.dtypes import DTYPES, DType, coarser
 
@@ -171,7 +171,7 @@ def dtype_of(tensor: Tensor) -> DType:
 
 def case_of(key: Key, *, golden: Tensor, my: Tensor) -> Case:
     """The pair as a verdict sees it, measured by the engine."""
-    sources = [Source(*as_array(tensor, "tensor")) for tensor in (golden, my)]
+    sources = [from_memory(*as_array(tensor, "tensor")) for tensor in (golden, my)]
     measured = measure_sources(golden=sources[0], my=sources[1], wanted=WANTED)
     assert measured.stats is not None, measured.error
     subject = Subject(key.data_id, key.token, dtype_of(golden), dtype_of(my))

@@ -17,8 +17,7 @@ from ait_cmp import write_bin
 from ait_cmp.engine.adapters import JOINERS, VIEWS, adapt, open_files, open_location
 from ait_cmp.engine.pairwise import measure_request
 from ait_cmp.engine.request import Request, Wanted
-from ait_cmp.source import Array, Source, open_source
-from ait_cmp.source.npy import from_array
+from ait_cmp.source import Array, Source, from_array, open_source
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import NAMES, Location, parse_steps
 from tests.test_atb import nz_file

@@ -14,10 +14,8 @@ import pytest
 
 from ait_cmp.files import (
     SCHEMES,
-    Entry,
     confined_to,
     exists,
-    find,
     is_file,
     is_folder,
     list_folder,
@@ -27,7 +25,6 @@ from ait_cmp.files import (
     real_path,
     same_file,
     state_of,
-    walk,
 )
 from ait_cmp.values.errors import PairError, Reason
 
@@ -216,10 +213,6 @@ def tree(folder: Path, *names: str) -> None:
         (folder / name).write_text(name)
 
 
-def below(folder: Path, entries: list[Entry]) -> list[str]:
-    return [os.path.relpath(entry.path, folder) for entry in entries]
-
-
 def test_a_folder_is_listed_by_name(spell: Spell, tmp_path: Path) -> None:
     tree(tmp_path, "b", "a/x", "c")
     (tmp_path / "d").symlink_to("a")
@@ -237,50 +230,14 @@ def test_a_folder_is_listed_by_name(spell: Spell, tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(listed)) == listed
 
 
-def test_walk_follows_links_but_those_back_up(spell: Spell, tmp_path: Path) -> None:
-    tree(tmp_path, "a/x", "a/b/y", "z")
-    (tmp_path / "a" / "up").symlink_to(tmp_path)
-    (tmp_path / "a" / "self").symlink_to(".")
-    (tmp_path / "side").symlink_to("a/b")
-    assert below(tmp_path, list(walk(spell(tmp_path)))) == ["a/b/y", "a/x", "side/y", "z"]
-    with pytest.raises(FileNotFoundError):
-        list(walk(spell(tmp_path / "gone")))
-
-
-def test_find(spell: Spell, tmp_path: Path) -> None:
-    tree(tmp_path, "r1/m", "r2/m", "r2/n", "r10/d/m", "m")
-    for pattern, expected in [
-        ("m", ["m"]),
-        ("gone", []),
-        ("*/m", ["r1/m", "r2/m"]),
-        ("r*/*/m", ["r10/d/m"]),
-        ("r2/*", ["r2/m", "r2/n"]),
-        ("r[1]", ["r1"]),
-        ("m/x", []),
-    ]:
-        assert below(tmp_path, list(find(spell(tmp_path), pattern))) == expected
-
-
-def test_a_folder_that_cannot_be_listed_is_an_entry_with_its_reason(
+def test_a_folder_that_cannot_be_listed(
     spell: Spell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tree(tmp_path, "a/x", "locked/y", "z")
-    scandir = os.scandir
-
     def refuse(path: str) -> object:  # root may list everything
-        if path.endswith("locked"):
-            raise PermissionError(13, "Permission denied", path)
-        return scandir(path)
+        raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    for found in (list(walk(spell(tmp_path))), list(find(spell(tmp_path), "*/*"))):
-        (failed,) = [one for one in found if one.error]
-        assert failed.name == "locked"
-        assert failed.error is not None
-        assert failed.error.reason is Reason.FILE_UNREADABLE
-        assert "locked cannot be listed: permission denied" in str(failed.error)
-        assert "x" in [one.name for one in found]
-    assert refusal(list_folder, spell(tmp_path / "locked")) is Reason.FILE_UNREADABLE
+    assert refusal(list_folder, spell(tmp_path)) is Reason.FILE_UNREADABLE
 
 
 # -- schemes

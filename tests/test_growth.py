@@ -16,7 +16,7 @@ from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Growth, Limit, Rule, Status, Tolerance, Verdict
 from ait_cmp.judging.comparison import MetricChoice, conclude_run
 from ait_cmp.settings.tolerances import load_tolerance
-from ait_cmp.source import Source
+from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
@@ -45,7 +45,7 @@ def _run(
 def _judge(pairs: list[Tensors], tolerance: Tolerance = DTYPE) -> list[Verdict]:
     measured = []
     for number, both in enumerate(pairs):
-        golden, my = (Source(*as_array(tensor, "tensor")) for tensor in both)
+        golden, my = (from_memory(*as_array(tensor, "tensor")) for tensor in both)
         nowhere = Location(())
         pair = Pair(f"layer{number % LAYERS}", number // LAYERS, nowhere, nowhere, order=number)
         measured.append((pair, measure_sources(golden=golden, my=my, wanted=WANTED)))

@@ -15,8 +15,7 @@ from hypothesis.extra import numpy as hnp
 
 from ait_cmp.engine import Options, Parts, Stats, range_stats
 from ait_cmp.engine.slices import Slices, Table
-from ait_cmp.source.npy import from_array
-from ait_cmp.source.view import Source
+from ait_cmp.source import Source, from_array, from_memory
 from ait_cmp.values.dtypes import DTYPES
 from tests.reference import reference_slices
 
@@ -31,7 +30,7 @@ def _source(values: torch.Tensor) -> Source:
     name = str(values.dtype).removeprefix("torch.")
     size = values.itemsize
     bits = values.contiguous().view(getattr(torch, f"uint{8 * size}")).numpy()
-    return Source(DTYPES[name], bits.view(DTYPES[name].storage))
+    return from_memory(DTYPES[name], bits.view(DTYPES[name].storage))
 
 
 def _slices(golden: Source, my: Source, cuts: tuple[int, ...] = ()) -> Slices:

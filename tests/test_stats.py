@@ -14,8 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from ait_cmp.engine import Options, Parts, Stats, range_stats
 from ait_cmp.engine.stats import EMPTY, FIELDS, SLOTS, UNITS
-from ait_cmp.source import Source
-from ait_cmp.source.npy import from_array
+from ait_cmp.source import Source, from_array
 
 OPTIONS = Options(epsilon=2.0**-23, rtol=1e-3, atol=1e-5)
 _SUMS = ("total", "squares", "products", "weight", "cross")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from ait_cmp.engine.kernel import widen
 from ait_cmp.source import Array, Source, open_source
+from ait_cmp.source.header import dense_strides
 from ait_cmp.values.dtypes import DTYPES, DType
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, Step
@@ -68,22 +69,26 @@ def _described(source: Source) -> str:
 def _viewed(source: Source, step: Step) -> Source:
     if step.name == "reshape":
         return _reshaped(source, step)
-    view = VIEWS[step.name]
-    if type(source) is Source:
-        # A view need not begin where its file's data do.
-        return replace(source, array=view(source.array, step), file=None)
+
+    def view(array: Array) -> Array:
+        return VIEWS[step.name](array, step)
+
+    seen = source.seen_as(view)
+    if seen:
+        return seen
     # The same view of memory that is never touched tells where its elements lie in the source.
-    strides = np.cumprod((1, *source.shape[:0:-1]))[::-1] if source.shape else ()
-    flat = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), source.shape, tuple(strides))
-    seen = view(flat, step)
-    start = seen.__array_interface__["data"][0] - flat.__array_interface__["data"][0]
+    flat = np.lib.stride_tricks.as_strided(
+        np.empty(1, np.int8), source.shape, dense_strides(source.shape)
+    )
+    array = view(flat)
+    start = array.__array_interface__["data"][0] - flat.__array_interface__["data"][0]
     return _Rearranged(
         source.dtype,
-        _hollow(source.dtype, seen.shape),
+        array.shape,
         states=source.states,
         layout=source.layout,
         inner=source,
-        strides=seen.strides,
+        strides=array.strides,
         start=start,
     )
 
@@ -95,15 +100,7 @@ def _reshaped(source: Source, step: Step) -> Source:
         shape[shape.index(-1)] = source.elements // known
     if min(shape, default=0) < 0 or math.prod(shape) != source.elements:
         raise ValueError(f"{source.elements} elements cannot be {list(step.numbers())}")
-    if type(source) is Source and source.array.flags.c_contiguous:
-        return replace(source, array=source.array.reshape(shape))
-    hollow = _hollow(source.dtype, tuple(shape))
-    return _Reshaped(source.dtype, hollow, states=source.states, layout=source.layout, inner=source)
-
-
-def _hollow(dtype: DType, shape: tuple[int, ...]) -> Array:
-    """An array that has a shape and no memory."""
-    return np.broadcast_to(np.empty((), dtype.storage), shape)
+    return source.reshaped(tuple(shape))
 
 
 def _transpose(array: Array, step: Step) -> Array:
@@ -146,16 +143,6 @@ VIEWS: dict[str, View] = {
     "squeeze": _squeeze,
     "slice": _slice,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Reshaped(Source):
-    """The elements of `inner` in the same order, in another shape."""
-
-    inner: Source
-
-    def read(self, start: int, stop: int) -> Array:
-        return self.inner.read(start, stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +242,7 @@ def _concat(parts: Sequence[Source], step: Step) -> Source:
     shape = (*first.shape[:axis], size, *first.shape[axis + 1 :])
     return _Joined(
         first.dtype,
-        _hollow(first.dtype, shape),
+        shape,
         states=tuple(state for part in parts for state in part.states),
         layout=first.layout,
         parts=tuple(parts),
@@ -274,7 +261,7 @@ def _sum(parts: Sequence[Source], step: Step) -> Source:
     dtype = first.dtype if first.dtype.is_floating else DTYPES["int64"]
     return _Summed(
         dtype,
-        _hollow(dtype, first.shape),
+        first.shape,
         states=tuple(state for part in parts for state in part.states),
         layout=first.layout,
         parts=tuple(parts),

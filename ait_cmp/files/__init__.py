@@ -6,10 +6,8 @@ Nothing here raises but what it names and PairError, whose sentence says path an
 
 from __future__ import annotations
 
-import fnmatch
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
 from ait_cmp.files import local
 from ait_cmp.files.roots import confined_to
@@ -24,7 +22,6 @@ __all__ = [
     "Scheme",
     "confined_to",
     "exists",
-    "find",
     "is_file",
     "is_folder",
     "list_folder",
@@ -33,14 +30,12 @@ __all__ = [
     "real_path",
     "same_file",
     "state_of",
-    "walk",
 ]
 
 # What stands before :// in a path -> what reads such paths; a plain path has nothing there.
 SCHEMES: dict[str, Scheme] = {"": local}
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_WILD = re.compile(r"[*?[]")
 
 
 def _scheme(path: str) -> Scheme:
@@ -86,9 +81,9 @@ def is_folder(path: str) -> bool:
 
 
 def is_file(path: str) -> bool:
-    """Whether something else than a folder is at `path`, links followed. Raises PairError."""
+    """Whether a regular file is at `path`, links followed. Raises PairError."""
     found = look_at(path)
-    return found is not None and not found.is_folder
+    return found is not None and found.is_file
 
 
 def same_file(one: str, two: str) -> bool:
@@ -105,62 +100,3 @@ def real_path(path: str) -> str:
 def list_folder(path: str) -> Sequence[Entry]:
     """What is in a folder, links followed, by name. Raises FileNotFoundError, PairError."""
     return _scheme(path).list_folder(path)
-
-
-def walk(folder: str) -> Iterator[Entry]:
-    """Every file below `folder`, by name; links are followed, those back up left out.
-
-    A folder below that cannot be listed is an entry with its error. Raises as `list_folder` does.
-    """
-    top = look_at(folder)
-    return _walk(list_folder(folder), {top.identity} if top else set())
-
-
-def _walk(entries: Sequence[Entry], above: set[str]) -> Iterator[Entry]:
-    for entry in entries:
-        if not entry.is_folder:
-            yield entry
-        elif entry.identity not in above:
-            inside = _list_below(entry)
-            if isinstance(inside, Entry):
-                yield inside
-            else:
-                yield from _walk(inside, above | {entry.identity})
-
-
-def find(folder: str, pattern: str) -> Iterator[Entry]:
-    """Files and folders below `folder` at a relative path like `rank*/dump.json`, by name.
-
-    A folder on the way that cannot be listed is an entry with its error. Raises as `list_folder`
-    does.
-    """
-    part, _, rest = pattern.partition("/")
-    path = folder.rstrip("/") + "/" if folder else ""
-    if _WILD.search(part):
-        entries = list_folder(folder)
-        matching = [one for one in entries if fnmatch.fnmatchcase(one.name, part)]
-    else:
-        found = look_at(path + part)
-        matching = [found] if found else []
-    for entry in matching:
-        if not rest:
-            yield entry
-        elif entry.is_folder:
-            try:
-                yield from find(entry.path, rest)
-            except (PairError, FileNotFoundError) as exc:
-                yield _failed(entry, exc)
-
-
-def _list_below(entry: Entry) -> Sequence[Entry] | Entry:
-    try:
-        return list_folder(entry.path)
-    except (PairError, FileNotFoundError) as exc:
-        return _failed(entry, exc)
-
-
-def _failed(entry: Entry, error: PairError | FileNotFoundError) -> Entry:
-    if not isinstance(error, PairError):
-        sentence = f"{entry.path} went away while it was listed; wait until the dump is complete"
-        error = PairError(Reason.FILE_UNREADABLE, sentence)
-    return replace(entry, error=error)

@@ -180,16 +180,28 @@ def _state(path: str, status: os.stat_result) -> FileState:
 
 def _listed(found: os.DirEntry[str], device: int) -> Entry:
     if found.is_file(follow_symlinks=False):  # the listing says so, and needs no stat()
-        return Entry(found.path, found.name, False, f"{device}-{found.inode()}")
+        return Entry(
+            found.path,
+            found.name,
+            is_folder=False,
+            is_file=True,
+            identity=f"{device}-{found.inode()}",
+        )
     try:
         return _entry(found.path, found.name, found.stat())
     except OSError:  # a link that leads nowhere: opening it says why
-        return Entry(found.path, found.name, is_folder=False)
+        return Entry(found.path, found.name, is_folder=False, is_file=False)
 
 
 def _entry(path: str, name: str, status: os.stat_result) -> Entry:
-    identity = f"{status.st_dev}-{status.st_ino}"
-    return Entry(path, name, stat.S_ISDIR(status.st_mode), identity, status.st_mtime)
+    return Entry(
+        path,
+        name,
+        is_folder=stat.S_ISDIR(status.st_mode),
+        is_file=stat.S_ISREG(status.st_mode),
+        identity=f"{status.st_dev}-{status.st_ino}",
+        modified=status.st_mtime,
+    )
 
 
 def _unreadable(path: str, done: str, error: OSError) -> PairError:

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ait_cmp.values.errors import PairError
-
 __all__ = ["Entry", "FileState", "OpenFile", "Scheme"]
 
 
@@ -26,7 +24,7 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name in a folder; `error` says why a folder among them could not be listed.
+    """One name in a folder, links followed: a folder, a regular file or something else.
 
     `identity` is the same for two paths that lead to one file or folder, and empty for a link that
     leads nowhere; `modified`, which only `look_at` tells, is when its content changed last, in
@@ -36,9 +34,9 @@ class Entry:
     path: str
     name: str
     is_folder: bool
+    is_file: bool
     identity: str = ""
     modified: float = field(default=0.0, compare=False)
-    error: PairError | None = None
 
 
 class OpenFile(Protocol):

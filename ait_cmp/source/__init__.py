@@ -1,6 +1,6 @@
-"""One module per file format; each gives a lazy, flat, typed view of a tensor.
+"""One module per file format; each reads where a tensor lies in its file.
 
-To add a format: one module with an `open_…(path, name)` and one row in `SOURCES`.
+To add a format: one module with a function `(file, name) -> Header` and one row in `SOURCES`.
 """
 
 from __future__ import annotations
@@ -8,44 +8,67 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import cast
 
-from ait_cmp.files import state_of
-from ait_cmp.source.view import Array, Source
+from ait_cmp.files import FileState, OpenFile, open_file, state_of
+from ait_cmp.source.header import Elsewhere, Header
+from ait_cmp.source.memory import from_array, from_memory
+from ait_cmp.source.view import Array, FileSource, FractalNz, Source
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = [
     "SOURCES",
     "Array",
+    "Format",
     "Source",
+    "from_array",
+    "from_memory",
     "is_tensor_path",
     "open_source",
     "split_name",
     "tensor_bytes",
 ]
 
-Opener = Callable[[str, str | None], Source]
+Reader = Callable[[OpenFile, str | None], Header | Elsewhere]
 
-# Suffix -> (module, function): imported on first use, since some formats need torch.
-SOURCES: dict[str, tuple[str, str]] = {
-    ".bin": ("atb", "open_atb"),
-    ".pth": ("pth", "open_pth"),
-    ".pt": ("pth", "open_pth"),
-    ".npy": ("npy", "open_npy"),
-    ".safetensors": ("safetensors", "open_safetensors"),
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A module of this package, its function, and whether its files hold tensors by name.
+
+    The function raises PairError for what cannot be read. Without names its second argument is
+    None. Modules are imported on first use.
+    """
+
+    module: str
+    function: str
+    has_names: bool = False
+
+
+SOURCES: dict[str, Format] = {
+    ".bin": Format("atb", "read_atb"),
+    ".pth": Format("pth", "read_pth", has_names=True),
+    ".pt": Format("pth", "read_pth", has_names=True),
+    ".npy": Format("npy", "read_npy"),
+    ".safetensors": Format("safetensors", "read_safetensors", has_names=True),
 }
 
-_NAMED = re.compile(r"(.+\.(?:safetensors|pth|pt))::(.+)", re.IGNORECASE | re.DOTALL)
+_ALIAS_DEPTH = 8
 
 
 @functools.lru_cache(maxsize=1024)  # asked several times for each row
 def split_name(location: str) -> tuple[str, str | None]:
     """`file::name` as the file and the name of the tensor in it (None where none is given)."""
     # Only after a suffix that holds named tensors: a folder may be called `3_aten::add`.
-    match = _NAMED.fullmatch(location)
-    return (match[1], match[2]) if match else (location, None)
+    place = location.rfind("::")
+    while place > 0:
+        known = SOURCES.get(_suffix(location[:place]))
+        if known and known.has_names and location[place + 2 :]:
+            return location[:place], location[place + 2 :]
+        place = location.rfind("::", 0, place + 1)
+    return location, None
 
 
 def is_tensor_path(location: str) -> bool:
@@ -59,14 +82,16 @@ def open_source(location: str) -> Source:
     Raises PairError when it cannot be read, FileNotFoundError when there is no such file.
     """
     path, name = split_name(location)
-    row = SOURCES.get(_suffix(path))
-    if row is None:
-        raise PairError(
-            Reason.FORMAT_UNKNOWN,
-            f"{path} has the suffix {_suffix(path)!r}; tensors are read from {', '.join(SOURCES)}",
-        )
-    module = importlib.import_module(f"{__name__}.{row[0]}")
-    return cast(Opener, getattr(module, row[1]))(path, name)
+    states: tuple[FileState, ...] = ()
+    for _ in range(_ALIAS_DEPTH):
+        reader = _reader(path)
+        file = open_file(path)
+        states += (file.state,)
+        header = reader(file, name)
+        if isinstance(header, Header):
+            return _view(header, file, states)
+        path = header.path
+    raise PairError(Reason.BIN_ALIAS, f"{location} points to files that point to each other")
 
 
 def tensor_bytes(location: str) -> int:
@@ -79,6 +104,36 @@ def tensor_bytes(location: str) -> int:
         return state_of(path).size
     source = open_source(location)
     return source.elements * source.dtype.itemsize
+
+
+def _view(header: Header, file: OpenFile, states: tuple[FileState, ...]) -> Source:
+    source = FileSource(
+        header.dtype, header.shape, header, file, states=states, layout=header.layout
+    )
+    is_fractal = header.layout == "FRACTAL_NZ" and len(header.shape) >= 4
+    return FractalNz.of(source) if is_fractal else source
+
+
+def _reader(path: str) -> Reader:
+    suffix = _suffix(path)
+    if suffix in SOURCES:
+        return _imported(suffix)
+    file, _, name = path.rpartition("::")
+    if name and _suffix(file) in SOURCES:
+        raise PairError(
+            Reason.NOT_A_TENSOR, f"{file} holds one tensor without a name; leave ::{name} out"
+        )
+    raise PairError(
+        Reason.FORMAT_UNKNOWN,
+        f"{path} has the suffix {suffix!r}; tensors are read from {', '.join(SOURCES)}",
+    )
+
+
+@functools.cache
+def _imported(suffix: str) -> Reader:
+    row = SOURCES[suffix]
+    module = importlib.import_module(f"{__name__}.{row.module}")
+    return cast(Reader, getattr(module, row.function))
 
 
 def _suffix(path: str) -> str:

@@ -1,4 +1,4 @@
-"""`.pth` and `.pt` files as sources, mapped: zip files, and the legacy ones before them.
+"""`.pth` and `.pt` files: zip files, and the legacy ones before them.
 
 Nothing of the file is ever run, neither by Python's unpickler nor by torch's: see
 `torch_pickle`. What is read is at most what `torch.load(weights_only=True)` would read.
@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import math
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
-from ait_cmp.files import OpenFile, open_file
+from ait_cmp.files import OpenFile
+from ait_cmp.source.containers import Containers
+from ait_cmp.source.header import Header, dense_strides, is_possible, reach
 from ait_cmp.source.torch_pickle import (
     Foreign,
     Pickle,
@@ -23,12 +23,11 @@ from ait_cmp.source.torch_pickle import (
     UnsafePickleError,
     read_pickles,
 )
-from ait_cmp.source.view import Source, map_bytes, reach
 from ait_cmp.source.zip_directory import ZIP_MAGIC, ZipEntry, read_directory
-from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.dtypes import DTYPES, DType
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["open_pth"]
+__all__ = ["read_pth"]
 
 _LEGACY_MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
 _LEGACY_PICKLES = 5  # magic number, version, system, the value, the keys of the storages
@@ -43,65 +42,71 @@ _PARTS_LIMIT = 16  # of a name that leads into nested dicts
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """The value in a file, whether its numbers are big-endian, and where the bytes of a storage
-    begin and how many there are."""
+    """The value in a file, whether its numbers are big-endian, and where the bytes of each storage
+    begin and how many there are; `fault` says why that cannot be told."""
 
     value: object
-    big: bool
-    locate: Callable[[Storage], tuple[int, int]]
+    big_endian: bool
+    places: Mapping[str, tuple[int, int]]
+    fault: str = ""
 
 
-def open_pth(path: str, name: str | None) -> Source:
-    """The tensor in `path`, or the one under `name` in a dict or list of tensors.
+def read_pth(file: OpenFile, name: str | None) -> Header:
+    """The tensor in `file`, or the one under `name` in a dict or list of tensors.
 
     `name` leads into nested ones as `outer.inner` or `outer.0`. Without it, a value that was
     saved with its meta (`{value, meta}`, as dumpers do) is that value.
     Raises PairError: PTH_MALFORMED for a file that does not hold together, UNSAFE_PICKLE for
     one that asks for code, NOT_A_TENSOR for other values, PTH_EXPANDED for a tensor of little
-    data and endless elements.
+    data and endless elements, DTYPE_UNSUPPORTED.
     """
-    file = open_file(path)
-    read = _read_zip if file.read(0, min(4, file.size)) == ZIP_MAGIC else _read_legacy
     try:
-        content = read(file)
-        return _view(file, _tensor(content.value, name, path), content)
+        # A name tells that there are many; one tensor is found as fast as it would be remembered.
+        content = _read(file) if name is None else _CONTAINERS.content(file)
+        return _header(_tensor(content.value, name, file.path), content, file.path)
     except UnsafePickleError as exc:
         raise PairError(
             Reason.UNSAFE_PICKLE,
-            f"{path} asks for {exc}, which only full unpickling could give, and that may run code; "
-            "save just the tensor with torch.save(tensor.detach().cpu(), path)",
+            f"{file.path} asks for {exc}, which only full unpickling could give, and that may run "
+            "code; save just the tensor with torch.save(tensor.detach().cpu(), path)",
         ) from exc
     except ValueError as exc:
         raise PairError(
-            Reason.PTH_MALFORMED, f"{path} is no whole torch file: {exc}; save it again"
+            Reason.PTH_MALFORMED, f"{file.path} is no whole torch file: {exc}; save it again"
         ) from exc
+
+
+def _read(file: OpenFile) -> _Content:
+    read = _read_zip if file.read(0, min(4, file.size)) == ZIP_MAGIC else _read_legacy
+    return read(file)
+
+
+_CONTAINERS = Containers(_read)
 
 
 def _read_zip(file: OpenFile) -> _Content:
     entries = read_directory(file)
-    pickles = [entry for name, entry in entries.items() if name.partition("/")[2] == "data.pkl"]
+    pickles = [name for name in entries if name.partition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
         raise ValueError("no data.pkl in it")
-    folder = pickles[0].name.partition("/")[0]
-
-    def locate(storage: Storage) -> tuple[int, int]:
-        entry = entries.get(f"{folder}/data/{storage.key}")
-        if entry is None:
-            raise ValueError(f"no storage {storage.key[:80]!r} in it")
-        return entry.start, entry.size
-
-    order = entries.get(f"{folder}/byteorder")
-    big = order is not None and _read_entry(file, order) == b"big"
-    (pickle,) = read_pickles(_read_entry(file, pickles[0]))
-    return _Content(pickle.value, big, locate)
+    folder = pickles[0].removesuffix("data.pkl")
+    order = entries.get(f"{folder}byteorder")
+    big_endian = order is not None and _read_entry(file, "byteorder", order) == b"big"
+    (pickle,) = read_pickles(_read_entry(file, "data.pkl", entries[pickles[0]]))
+    places = {
+        key: (entry.start, entry.size)
+        for key in pickle.storages
+        if (entry := entries.get(f"{folder}data/{key}"))
+    }
+    return _Content(pickle.value, big_endian, places)
 
 
-def _read_entry(file: OpenFile, entry: ZipEntry) -> bytes:
+def _read_entry(file: OpenFile, name: str, entry: ZipEntry) -> bytes:
     if entry.size > _PICKLE_LIMIT:
-        raise ValueError(f"{entry.name[:80]!r} has more than {_PICKLE_LIMIT} bytes")
+        raise ValueError(f"{name!r} has more than {_PICKLE_LIMIT} bytes")
     content = file.read(entry.start, entry.size)
     if entry.crc and zlib.crc32(content) != entry.crc:
-        raise ValueError(f"the checksum of {entry.name[:80]!r} is wrong")
+        raise ValueError(f"the checksum of {name!r} is wrong")
     return content
 
 
@@ -114,12 +119,11 @@ def _read_legacy(file: OpenFile) -> _Content:
     _, version, system, pickle, keys = read_pickles(content, _LEGACY_PICKLES)
     if version.value != _LEGACY_VERSION or not isinstance(system.value, dict):
         raise ValueError("its parts are not those of a torch file")
-
-    def locate(storage: Storage) -> tuple[int, int]:
-        return _legacy_places(file, pickle, keys)[storage.key]
-
-    big = system.value.get("little_endian") is False
-    return _Content(pickle.value, big, locate)
+    big_endian = system.value.get("little_endian") is False
+    try:
+        return _Content(pickle.value, big_endian, _legacy_places(file, pickle, keys))
+    except ValueError as exc:  # which only matters where there is a tensor
+        return _Content(pickle.value, big_endian, {}, str(exc))
 
 
 def _legacy_places(file: OpenFile, pickle: Pickle, keys: Pickle) -> dict[str, tuple[int, int]]:
@@ -180,8 +184,54 @@ def _candidates(value: object, name: str) -> Iterator[tuple[object, str]]:
             yield value[int(key)], rest
 
 
-def _view(file: OpenFile, tensor: StoredTensor, content: _Content) -> Source:
-    path, shape = file.path, tensor.shape
+def _header(tensor: StoredTensor, content: _Content, path: str) -> Header:
+    dtype, shape = _dtype(tensor, path), tensor.shape
+    if content.fault:
+        raise ValueError(content.fault)
+    if tensor.storage.key not in content.places:
+        raise ValueError(f"no storage {tensor.storage.key[:80]!r} in it")
+    start, size = content.places[tensor.storage.key]
+    # torch gives an empty view any offset.
+    offset = 0 if 0 in shape else tensor.offset
+    elements = math.prod(shape)
+    steps = _steps(shape, tensor.strides)
+    end = offset + (reach(shape, steps) if steps else elements)
+    if size != _bytes(tensor.storage) or end * dtype.itemsize > size or len(shape) > _DIMS_LIMIT:
+        raise ValueError("a tensor that is larger than its storage")
+    if elements > max(size // dtype.itemsize, _EXPANDED_LIMIT):
+        raise PairError(
+            Reason.PTH_EXPANDED,
+            f"{path} expands {size} bytes to the shape {list(shape)}, which is too much to "
+            "compare; save it without expand()",
+        )
+    strides = tuple(step * dtype.itemsize for step in steps) if steps else None
+    if not is_possible(shape, dtype.itemsize):
+        raise ValueError("a shape that no tensor has")
+    return Header(
+        dtype,
+        shape,
+        start + offset * dtype.itemsize,
+        strides,
+        content.big_endian,
+        tensor.negated,
+    )
+
+
+def _steps(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The strides, in elements; None where the elements lie in a row.
+
+    A step that leads nowhere may be any number: it is that of a tensor without gaps.
+    """
+    dense = dense_strides(shape)
+    if strides == dense or 0 in shape:
+        return None
+    steps = tuple(
+        step if size > 1 else usual for size, step, usual in zip(shape, strides, dense, strict=True)
+    )
+    return None if steps == dense else steps
+
+
+def _dtype(tensor: StoredTensor, path: str) -> DType:
     dtype = DTYPES.get(tensor.dtype)
     if dtype is None:
         hint = "compare real and imaginary part" if "complex" in tensor.dtype else "convert it"
@@ -189,31 +239,13 @@ def _view(file: OpenFile, tensor: StoredTensor, content: _Content) -> Source:
             Reason.DTYPE_UNSUPPORTED,
             f"{path} holds torch.{tensor.dtype}, which cannot be compared; {hint}",
         )
-    start, size = content.locate(tensor.storage)
-    # torch gives an empty view any offset.
-    offset = 0 if 0 in shape else tensor.offset
-    elements = offset + reach(shape, tensor.strides)
-    if (
-        size != _bytes(tensor.storage)
-        or elements * dtype.itemsize > size
-        or len(shape) > _DIMS_LIMIT
-    ):
-        raise ValueError("a tensor that is larger than its storage")
-    if math.prod(shape) > max(size // dtype.itemsize, _EXPANDED_LIMIT):
+    if tensor.negated and "u" in dtype.storage:
         raise PairError(
-            Reason.PTH_EXPANDED,
-            f"{path} expands {size} bytes to the shape {list(shape)}, which is too much to "
-            "compare; save it without expand()",
+            Reason.DTYPE_UNSUPPORTED,
+            f"{path} holds torch.{tensor.dtype} with a flag that negates it; save its "
+            ".resolve_neg()",
         )
-    stored = np.dtype(dtype.storage).newbyteorder(">" if content.big else "<")
-    strides = [step * dtype.itemsize for step in tensor.strides]
-    offset = start + offset * dtype.itemsize
-    if tensor.negated:
-        data = file.read(offset, reach(shape, strides, dtype.itemsize))
-        negative = np.negative(np.frombuffer(data, stored)).astype(stored, copy=False)
-        return Source(dtype, np.ndarray(shape, stored, negative, 0, strides), states=(file.state,))
-    array = np.ndarray(shape, stored, map_bytes(file), offset, strides)
-    return Source(dtype, array, states=(file.state,), file=file, offset=offset)
+    return dtype
 
 
 def _describe(value: object) -> str:

@@ -1,4 +1,4 @@
-"""`.safetensors` files as sources, mapped.
+"""`.safetensors` files: many tensors by name.
 
 The layout is 8 bytes of header length (little-endian), a JSON header
 {name: {dtype, shape, data_offsets}}, then the data.
@@ -6,21 +6,24 @@ The layout is 8 bytes of header length (little-endian), a JSON header
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 from typing import Any, TypeGuard
 
 from ait_cmp.files import OpenFile, open_file
-from ait_cmp.source.view import Source, map_bytes
+from ait_cmp.source.containers import Containers
+from ait_cmp.source.header import Header, is_possible
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["open_safetensors", "tensor_names"]
+__all__ = ["read_safetensors", "tensor_names"]
 
 # Bytes; some 30,000 tensors. The format's own reader takes 100 MB, which JSON would turn into
 # gigabytes of Python objects.
 _HEADER_LIMIT = 4 << 20
+_ALIKE_LIMIT = 4096  # bytes of a header that may come again in another file
 _DIMS_LIMIT = 64  # as many as an array can have
 _NAMES = {
     "F64": "float64",
@@ -42,55 +45,64 @@ _NAMES = {
 }
 
 
-def open_safetensors(path: str, name: str | None) -> Source:
-    """The tensor `name` of `path`; without a name, the only one."""
-    file = open_file(path)
-    tensors, begin = _tensors(file)
-    return _view(file, _entry(tensors, name, path), begin)
+Entries = dict[str, dict[str, Any]]
+
+
+def read_safetensors(file: OpenFile, name: str | None) -> Header:
+    """The tensor `name` of `file`; without a name, the only one.
+
+    Raises PairError: SAFETENSORS_MALFORMED for a file that does not hold together, NOT_A_TENSOR
+    where there is no such name, DTYPE_UNSUPPORTED.
+    """
+    try:
+        entries, begin = _CONTAINERS.content(file)
+        return _tensor(_entry(entries, name, file.path), begin, file.path)
+    except ValueError as exc:
+        raise _malformed(file.path, exc) from exc
 
 
 def tensor_names(path: str) -> list[str]:
-    """The names of all tensors in `path`, in its order."""
-    return list(_tensors(open_file(path))[0])
+    """The names of all tensors in `path`, in its order. Raises as opening one does."""
+    try:
+        return list(_CONTAINERS.content(open_file(path))[0])
+    except ValueError as exc:
+        raise _malformed(path, exc) from exc
 
 
-def _tensors(file: OpenFile) -> tuple[dict[str, dict[str, Any]], int]:
+def _malformed(path: str, why: ValueError) -> PairError:
+    return PairError(
+        Reason.SAFETENSORS_MALFORMED, f"{path} is no whole safetensors file: {why}; save it again"
+    )
+
+
+def _read(file: OpenFile) -> tuple[Entries, int]:
     """The entries by name, and where the data begin."""
-    path = file.path
     length = int.from_bytes(file.read(0, min(8, file.size)), "little")
     if file.size < 8 or length > min(file.size - 8, _HEADER_LIMIT):
-        raise _malformed(path, "its header is longer than the file, or than 4 MiB")
-    tensors = _header(path, file.read(8, length))
-    begin = 8 + length
-    _refuse_gaps(path, tensors, file.size - begin)
-    return tensors, begin
+        raise ValueError("its header is longer than the file, or than 4 MiB")
+    begin, text = 8 + length, file.read(8, length)
+    parse = _parsed_before if length <= _ALIKE_LIMIT else _parsed
+    return parse(text, file.size - begin), begin
 
 
-def _view(file: OpenFile, entry: dict[str, Any], begin: int) -> Source:
-    path, code, shape = file.path, entry.get("dtype"), entry.get("shape")
-    dtype = DTYPES.get(_NAMES.get(code, "")) if isinstance(code, str) else None
-    if isinstance(code, str) and dtype is None:
-        raise PairError(Reason.DTYPE_UNSUPPORTED, f"{path} holds {code}, which cannot be compared")
-    if dtype is None or not _are_sizes(shape) or len(shape) > _DIMS_LIMIT:
-        raise _malformed(path, "an entry has no usable dtype and shape")
-    start, stop = (begin + offset for offset in entry["data_offsets"])
-    if stop - start != math.prod(shape) * dtype.itemsize:
-        raise _malformed(path, "offsets and shape do not agree")
-    try:
-        array = map_bytes(file)[start:stop].view(dtype.storage).reshape(shape)
-    except ValueError as exc:  # dimensions larger than an array can have
-        raise _malformed(path, f"it says a shape that no tensor has ({exc})") from exc
-    return Source(dtype, array, states=(file.state,), file=file, offset=start)
+_CONTAINERS = Containers(_read)
 
 
-def _header(path: str, text: bytes) -> dict[str, dict[str, Any]]:
+def _parsed(text: bytes, size: int) -> Entries:
+    """The entries of a header before `size` bytes of data."""
     try:
         header = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as exc:
-        raise _malformed(path, "its header is no JSON of unlike names") from exc
+        raise ValueError("its header is no JSON of unlike names") from exc
     if not isinstance(header, dict):
-        raise _malformed(path, "its header is no JSON object")
-    return {key: value for key, value in header.items() if key != "__metadata__"}
+        raise ValueError("its header is no JSON object")
+    entries = {key: value for key, value in header.items() if key != "__metadata__"}
+    _refuse_gaps(entries, size)
+    return entries
+
+
+# Tensors of one shape and type, saved alike, have one header.
+_parsed_before = functools.lru_cache(maxsize=256)(_parsed)
 
 
 def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -101,37 +113,46 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_gaps(path: str, tensors: dict[str, dict[str, Any]], size: int) -> None:
+def _tensor(entry: dict[str, Any], begin: int, path: str) -> Header:
+    code, shape = entry.get("dtype"), entry.get("shape")
+    dtype = DTYPES.get(_NAMES.get(code, "")) if isinstance(code, str) else None
+    if isinstance(code, str) and dtype is None:
+        raise PairError(Reason.DTYPE_UNSUPPORTED, f"{path} holds {code}, which cannot be compared")
+    if dtype is None or not _are_sizes(shape) or len(shape) > _DIMS_LIMIT:
+        raise ValueError("an entry has no usable dtype and shape")
+    start, stop = entry["data_offsets"]
+    if stop - start != math.prod(shape) * dtype.itemsize:
+        raise ValueError("offsets and shape do not agree")
+    if not is_possible(shape, dtype.itemsize):
+        raise ValueError("it says a shape that no tensor has")
+    return Header(dtype, tuple(shape), begin + start)
+
+
+def _refuse_gaps(entries: Entries, size: int) -> None:
     """The tensors must follow each other from the first byte of the data to the last."""
-    for entry in tensors.values():
+    for entry in entries.values():
         offsets = entry.get("data_offsets") if isinstance(entry, dict) else None
         if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-            raise _malformed(path, "an entry has no usable data_offsets")
-    ranges = sorted(tuple(entry["data_offsets"]) for entry in tensors.values())
+            raise ValueError("an entry has no usable data_offsets")
+    ranges = sorted(tuple(entry["data_offsets"]) for entry in entries.values())
     starts, stops = [start for start, _ in ranges], [stop for _, stop in ranges]
     if [*starts, size] != [0, *stops]:
-        raise _malformed(path, "its tensors leave gaps, overlap, or do not end with the file")
+        raise ValueError("its tensors leave gaps, overlap, or do not end with the file")
 
 
 def _are_sizes(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(one) is int and one >= 0 for one in values)
 
 
-def _entry(header: dict[str, dict[str, Any]], name: str | None, path: str) -> dict[str, Any]:
-    if name is None and len(header) == 1:
-        return next(iter(header.values()))
-    if name in header:
-        return header[name]
-    listed = ", ".join(list(header)[:5]) + (", …" if len(header) > 5 else "")
+def _entry(entries: Entries, name: str | None, path: str) -> dict[str, Any]:
+    if name is None and len(entries) == 1:
+        return next(iter(entries.values()))
+    if name in entries:
+        return entries[name]
+    listed = ", ".join(list(entries)[:5]) + (", …" if len(entries) > 5 else "")
     asked = f"has nothing named {name!r}" if name else "is asked for without a name"
     raise PairError(
         Reason.NOT_A_TENSOR,
-        f"{path} holds {len(header)} tensors ({listed}) and {asked}; "
+        f"{path} holds {len(entries)} tensors ({listed}) and {asked}; "
         f"write {os.path.basename(path)}::NAME",
-    )
-
-
-def _malformed(path: str, why: str) -> PairError:
-    return PairError(
-        Reason.SAFETENSORS_MALFORMED, f"{path} is no whole safetensors file: {why}; save it again"
     )

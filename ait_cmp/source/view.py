@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ait_cmp.files import FileState, OpenFile
+from ait_cmp.source.header import Header, dense_strides, reach
 from ait_cmp.values.dtypes import DType
 
-__all__ = ["Array", "FractalNz", "Source", "flat_range", "map_bytes", "reach"]
+__all__ = ["Array", "ArraySource", "FileSource", "FractalNz", "Source", "flat_range"]
 
 Array = npt.NDArray[Any]
 # A strided tensor up to this size is copied where it may not be mapped; see `unmapped`.
@@ -21,30 +24,30 @@ _COPY_LIMIT = 1 << 30  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A tensor as an array of any strides over mapped or given memory.
+class Source(ABC):
+    """A tensor whose elements are read as they are asked for.
 
-    `array` holds the stored bits: types that NumPy lacks stand as integers of their size.
-    `states` are those of all files that its content depends on, as they were opened; `file` holds
-    the data, from byte `offset` on.
+    `states` are those of all files that its content depends on, as they were opened; `layout` is
+    the memory format, for sentences.
     """
 
     dtype: DType
-    array: Array
+    shape: tuple[int, ...]
     states: tuple[FileState, ...] = field(default=(), kw_only=True)
-    file: OpenFile | None = field(default=None, kw_only=True, repr=False, compare=False)
-    offset: int = field(default=0, kw_only=True)
-    layout: str = field(default="ND", kw_only=True)  # the memory format, for sentences
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The logical shape."""
-        return self.array.shape
+    layout: str = field(default="ND", kw_only=True)
 
     @property
     def elements(self) -> int:
         """How many elements the tensor has."""
         return math.prod(self.shape)
+
+    @abstractmethod
+    def read(self, start: int, stop: int) -> Array:
+        """Elements [start, stop) in row-major order: 1-D, little-endian stored bits.
+
+        Types that NumPy lacks stand as integers of their size. A view of the file where they lie
+        in a row, else a copy of just these.
+        """
 
     def shaped_like(self, shape: tuple[int, ...]) -> Source:
         """This tensor, its padding cropped where `shape` tells how; else as it is."""
@@ -58,97 +61,171 @@ class Source:
         Where the elements do not lie in a row, all of them are read at once; beyond 1 GiB the
         tensor stays mapped.
         """
-        if self.file is None:
-            return self
-        if self.array.flags.c_contiguous and type(self) is Source:
-            return _FileSource(
-                self.dtype, self.array, states=self.states, file=self.file, offset=self.offset
-            )
-        extent = reach(self.array.shape, self.array.strides, self.array.itemsize)
-        if extent > _COPY_LIMIT:
-            return self
-        array: Array = np.ndarray(
-            self.array.shape,
-            self.array.dtype,
-            self.file.read(self.offset, extent),
-            strides=self.array.strides,
-        )
-        return replace(self, array=array)
+        return self
 
-    def read(self, start: int, stop: int) -> Array:
-        """Elements [start, stop) in row-major order: 1-D, little-endian stored bits.
+    def seen_as(self, view: Callable[[Array], Array]) -> Source | None:
+        """What `view` makes of an array of these elements, without touching any; None where they
+        can only be read in order."""
+        del view
+        return None
 
-        A view of the mapping where they lie in a row, else a copy of just these.
-        """
-        return flat_range(self.array, start, stop).astype(self.dtype.storage, copy=False)
+    def reshaped(self, shape: tuple[int, ...]) -> Source:
+        """The elements in the same order in another shape, of as many."""
+        return _Reshaped(self.dtype, shape, self, states=self.states, layout=self.layout)
 
 
 @dataclass(frozen=True, slots=True)
-class _FileSource(Source):
-    """A row-major tensor that is read from its file; the mapping gives only its shape."""
+class ArraySource(Source):
+    """A tensor in memory, of any strides and byte order, as stored bits."""
+
+    array: Array
 
     def read(self, start: int, stop: int) -> Array:
-        assert self.file is not None
-        itemsize = self.array.itemsize
-        data = self.file.read(self.offset + start * itemsize, (stop - start) * itemsize)
-        return np.frombuffer(data, self.array.dtype).astype(self.dtype.storage, copy=False)
+        return flat_range(self.array, start, stop).astype(self.dtype.storage, copy=False)
+
+    def seen_as(self, view: Callable[[Array], Array]) -> Source:
+        array = view(self.array)
+        return replace(self, shape=array.shape, array=array)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Source:
+        if not self.array.flags.c_contiguous:
+            return Source.reshaped(self, shape)
+        return replace(self, shape=shape, array=self.array.reshape(shape))
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource(Source):
+    """A tensor in a file, mapped or read: `header` says where."""
+
+    header: Header
+    file: OpenFile = field(repr=False)
+    mapped: bool = True
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """The NumPy type of the bits in the file."""
+        return _stored(self.dtype, self.header.big_endian)
+
+    def array(self) -> Array:
+        """All elements, mapped."""
+        header = self.header
+        return np.ndarray(header.shape, self.stored, self.file.map(), header.offset, header.strides)
+
+    def read(self, start: int, stop: int) -> Array:
+        header = self.header
+        if stop <= start:
+            return np.empty(0, self.dtype.storage)
+        if header.strides is not None:
+            part = flat_range(self.array(), start, stop)
+        else:
+            part = self._row(start, stop - start)
+        if header.negated:
+            part = np.negative(part)
+        return part.astype(self.dtype.storage, copy=False)
+
+    def unmapped(self) -> Source:
+        return replace(self, mapped=False) if self.header.strides is None else self.copied()
+
+    def copied(self) -> ArraySource | FileSource:
+        """This tensor in memory; as it is where it takes more than 1 GiB."""
+        header, stored = self.header, self.stored
+        strides = header.strides or _bytes(dense_strides(header.shape), stored.itemsize)
+        extent = reach(header.shape, strides, stored.itemsize)
+        if extent > _COPY_LIMIT:
+            return self
+        data = self.file.read(header.offset, extent)
+        array: Array = np.ndarray(header.shape, stored, data, 0, strides)
+        if header.negated:
+            array = np.negative(array)
+        return ArraySource(self.dtype, self.shape, array, states=self.states, layout=self.layout)
+
+    def seen_as(self, view: Callable[[Array], Array]) -> Source | None:
+        if not self.mapped:
+            return None
+        header, itemsize = self.header, self.stored.itemsize
+        strides = header.strides or _bytes(dense_strides(header.shape), itemsize)
+        # The same view of memory that is never touched tells where its elements lie in the file.
+        hollow = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), header.shape, strides)
+        seen = view(hollow)
+        start = seen.__array_interface__["data"][0] - hollow.__array_interface__["data"][0]
+        place = replace(
+            header, shape=seen.shape, offset=header.offset + start, strides=seen.strides
+        )
+        return replace(self, shape=seen.shape, header=place)
+
+    def reshaped(self, shape: tuple[int, ...]) -> Source:
+        if self.header.strides is not None:
+            return Source.reshaped(self, shape)
+        return replace(self, shape=shape, header=replace(self.header, shape=shape))
+
+    def _row(self, start: int, count: int) -> Array:
+        """Elements of a tensor without gaps."""
+        stored = self.stored
+        offset = self.header.offset + start * stored.itemsize
+        if self.mapped:
+            return np.frombuffer(self.file.map(), stored, count, offset)
+        return np.frombuffer(self.file.read(offset, count * stored.itemsize), stored)
 
 
 @dataclass(frozen=True, slots=True)
 class FractalNz(Source):
     """A matrix in FRACTAL_NZ: stored (…, C1, N1, N0, C0), read as (…, N, C).
 
-    Element [n, c] lies at [c // C0, n // N0, n % N0, c % C0]; `rows` and `columns` crop the
-    padding off.
+    Element [n, c] lies at [c // C0, n // N0, n % N0, c % C0] of `inner`; the last two sizes of
+    `shape` crop the padding off.
     """
 
-    rows: int
-    columns: int
+    inner: ArraySource | FileSource
 
     @classmethod
-    def stored(cls, source: Source) -> FractalNz:
-        """The uncropped matrix of `source`, which has four or more dimensions."""
-        c1, n1, n0, c0 = source.shape[-4:]
-        return cls(
-            source.dtype,
-            source.array,
-            rows=n1 * n0,
-            columns=c1 * c0,
-            states=source.states,
-            file=source.file,
-            offset=source.offset,
-            layout="FRACTAL_NZ",
-        )
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (*self.array.shape[:-4], self.rows, self.columns)
+    def of(cls, inner: FileSource) -> FractalNz:
+        """The uncropped matrix of `inner`, which has four or more dimensions."""
+        *outer, c1, n1, n0, c0 = inner.shape
+        shape = (*outer, n1 * n0, c1 * c0)
+        return cls(inner.dtype, shape, inner, states=inner.states, layout=inner.layout)
 
     def shaped_like(self, shape: tuple[int, ...]) -> Source:
-        c1, n1, n0, c0 = self.array.shape[-4:]
+        *outer, c1, n1, n0, c0 = self.inner.shape
         fits = (
-            len(shape) == self.array.ndim - 2
-            and shape[:-2] == self.array.shape[:-4]
+            len(shape) == len(self.shape)
+            and shape[:-2] == tuple(outer)
             and -(-shape[-2] // n0) == n1
             and -(-shape[-1] // c0) == c1
         )
-        return replace(self, rows=shape[-2], columns=shape[-1]) if fits else self
+        return replace(self, shape=shape) if fits else self
+
+    def unmapped(self) -> Source:
+        inner = self.inner
+        return replace(self, inner=inner.copied() if isinstance(inner, FileSource) else inner)
 
     def read(self, start: int, stop: int) -> Array:
         if stop <= start:
             return np.empty(0, self.dtype.storage)
-        first, last = start // self.columns, -(-stop // self.columns)
-        c1, n1, n0, c0 = self.array.shape[-4:]
-        stored = self.array.reshape(-1, c1, n1 * n0, c0)
+        height, width = self.shape[-2:]
+        first, last = start // width, -(-stop // width)
+        c1, n1, n0, c0 = self.inner.shape[-4:]
+        inner = self.inner
+        stored = inner.array() if isinstance(inner, FileSource) else inner.array
+        stored = stored.reshape(-1, c1, n1 * n0, c0)
         parts = []
         while first < last:
-            matrix, row = divmod(first, self.rows)
-            count = min(self.rows - row, last - first)
+            matrix, row = divmod(first, height)
+            count = min(height - row, last - first)
             rows = stored[matrix, :, row : row + count].transpose(1, 0, 2)
-            parts.append(rows.reshape(count, c1 * c0)[:, : self.columns].reshape(-1))
+            parts.append(rows.reshape(count, c1 * c0)[:, :width].reshape(-1))
             first += count
-        skip = start % self.columns
+        skip = start % width
         return np.concatenate(parts)[skip : skip + stop - start]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reshaped(Source):
+    """The elements of `inner` in the same order, in another shape."""
+
+    inner: Source
+
+    def read(self, start: int, stop: int) -> Array:
+        return self.inner.read(start, stop)
 
 
 def flat_range(array: Array, start: int, stop: int) -> Array:
@@ -171,13 +248,10 @@ def flat_range(array: Array, start: int, stop: int) -> Array:
     return np.concatenate(parts)
 
 
-def map_bytes(file: OpenFile) -> npt.NDArray[np.uint8]:
-    """The bytes of `file`, mapped read-only."""
-    return np.frombuffer(file.map(), np.uint8) if file.size else np.empty(0, np.uint8)
+@functools.cache
+def _stored(dtype: DType, big_endian: bool) -> np.dtype[Any]:
+    return np.dtype(dtype.storage).newbyteorder(">" if big_endian else "<")
 
 
-def reach(shape: Sequence[int], strides: Sequence[int], itemsize: int = 1) -> int:
-    """From the first element to the end of the last, in the unit of `strides`, none negative."""
-    if 0 in shape:
-        return 0
-    return sum((size - 1) * step for size, step in zip(shape, strides, strict=True)) + itemsize
+def _bytes(strides: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    return tuple(step * itemsize for step in strides)

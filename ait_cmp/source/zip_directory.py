@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ait_cmp.files import OpenFile
 
@@ -30,8 +31,6 @@ _ENCRYPTED, _SIZES_FOLLOW = 1, 8  # flags
 class ZipEntry:
     """One entry; its data lie at [start, start + size) of the file. `crc` 0: not computed."""
 
-    name: str
-    header: int
     start: int
     size: int
     crc: int
@@ -41,15 +40,19 @@ def read_directory(file: OpenFile) -> dict[str, ZipEntry]:
     """The entries of `file` by name. Raises ValueError, saying why, for any other layout."""
     count, start, end = _extent(file)
     entries: dict[str, ZipEntry] = {}
-    for entry in _located(file, _central(file.read(start, end - start), count)):
-        if entry.name in entries:
-            raise ValueError(f"two entries named {entry.name[:80]!r}")
-        entries[entry.name] = entry
-    ordered = sorted(entries.values(), key=lambda entry: entry.header)
-    bounds = [*(entry.header for entry in ordered[1:]), start]
-    for entry, bound in zip(ordered, bounds, strict=True):
-        if entry.start + entry.size > bound:
-            raise ValueError(f"the entry {entry.name[:80]!r} reaches into what follows it")
+    bounds = []
+    for raw, header, size, crc in _central(file.read(start, end - start), count):
+        name = _name(raw)
+        if name in entries:
+            raise ValueError(f"two entries named {name[:80]!r}")
+        place = _place(file, raw, header, size)
+        entries[name] = ZipEntry(place, size, crc)
+        bounds.append((header, place + size, name))
+    bounds.sort()
+    bounds.append((start, end, ""))
+    for (_, stop, name), (following, _, _) in pairwise(bounds):
+        if stop > following:
+            raise ValueError(f"the entry {name[:80]!r} reaches into what follows it")
     return entries
 
 
@@ -78,7 +81,7 @@ def _extent(file: OpenFile) -> tuple[int, int, int]:
     return count, start, end
 
 
-def _central(directory: bytes, count: int) -> Iterator[tuple[str, int, int, int]]:
+def _central(directory: bytes, count: int) -> Iterator[tuple[bytes, int, int, int]]:
     """(name, place of the local header, size, checksum) of every entry."""
     position = 0
     for _ in range(count):
@@ -88,18 +91,20 @@ def _central(directory: bytes, count: int) -> Iterator[tuple[str, int, int, int]
         magic, _, _, flags, method, _, _, crc, packed, size, names, extras, comments = fields[:13]
         header = fields[-1]
         position += _CENTRAL.size
-        name = _name(directory[position : position + names])
+        name = directory[position : position + names]
         extra = directory[position + names : position + names + extras]
         position += names + extras + comments
         if magic != b"PK\x01\x02" or position > len(directory):
             raise ValueError("a directory that is damaged")
         if method or flags & _ENCRYPTED:
             # Read through a map, its packed bytes would be taken for values.
-            raise ValueError(f"the compressed entry {name!r}; torch.save stores them uncompressed")
+            raise ValueError(
+                f"the compressed entry {_name(name)!r}; torch.save stores them uncompressed"
+            )
         if _FULL32 in (packed, size, header):
             size, packed, header = _zip64(extra, size, packed, header)
         if packed != size:
-            raise ValueError(f"two sizes of the entry {name[:80]!r}")
+            raise ValueError(f"two sizes of the entry {_name(name)[:80]!r}")
         yield name, header, size, crc
     if position != len(directory):
         raise ValueError("a directory that is longer than its entries")
@@ -116,22 +121,23 @@ def _zip64(extra: bytes, *numbers: int) -> list[int]:
     raise ValueError("sizes that its directory does not hold")
 
 
-def _located(file: OpenFile, entries: Iterator[tuple[str, int, int, int]]) -> Iterator[ZipEntry]:
-    """The entries with the place of their data, which only the local headers tell."""
-    for name, header, size, crc in entries:
-        if header + _LOCAL.size > file.size:
-            raise ValueError(f"no header of the entry {name[:80]!r}")
-        fields = _LOCAL.unpack(file.read(header, _LOCAL.size))
-        magic, _, flags, method, _, _, _, packed, local_size, names, extras = fields
-        start = header + _LOCAL.size + names + extras
-        if start + size > file.size:
-            raise ValueError(f"an entry {name[:80]!r} that ends behind the file")
-        same = magic == ZIP_MAGIC and not method and not flags & _ENCRYPTED
-        same = same and _name(file.read(header + _LOCAL.size, names)) == name
-        known = () if flags & _SIZES_FOLLOW else (packed, local_size)
-        if not same or any(number not in (size, _FULL32) for number in known):
-            raise ValueError(f"two descriptions of the entry {name[:80]!r}")
-        yield ZipEntry(name, header, start, size, crc)
+def _place(file: OpenFile, name: bytes, header: int, size: int) -> int:
+    """Where the data of an entry begin, which only its local header tells."""
+    named = header + _LOCAL.size + len(name)
+    if named > file.size:
+        raise ValueError(f"no header of the entry {_name(name)[:80]!r}")
+    local = file.read(header, _LOCAL.size + len(name))
+    magic, _, flags, method, _, _, _, packed, known, names, extras = _LOCAL.unpack_from(local)
+    start: int = header + _LOCAL.size + names + extras
+    if start + size > file.size:
+        raise ValueError(f"an entry {_name(name)[:80]!r} that ends behind the file")
+    same = magic == ZIP_MAGIC and not method and not flags & _ENCRYPTED
+    same = same and names == len(name) and local.endswith(name)
+    if not flags & _SIZES_FOLLOW:
+        same = same and packed in (size, _FULL32) and known in (size, _FULL32)
+    if not same:
+        raise ValueError(f"two descriptions of the entry {_name(name)[:80]!r}")
+    return start
 
 
 def _name(text: bytes) -> str:

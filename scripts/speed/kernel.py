@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from ait_cmp.engine import EVERYTHING, Options, range_stats
-from ait_cmp.source import Source
+from ait_cmp.source import from_memory
 from ait_cmp.values.dtypes import DTYPES, tolerances
 from speed.naive import naive_metrics
 from speed.rows import Row
@@ -77,7 +77,7 @@ def _bfloat16(values: Any) -> Any:
 
 def fused(name: str, pair: Sequence[Any], *, softmax: bool = True) -> None:
     """Take all stats of a pair of arrays of one type, by the kernel alone."""
-    golden, my = (Source(DTYPES[name], side) for side in pair)
+    golden, my = (from_memory(DTYPES[name], side) for side in pair)
     options = Options(
         _EPSILON, *tolerances(golden.dtype, my.dtype), EVERYTHING._replace(softmax=softmax)
     )

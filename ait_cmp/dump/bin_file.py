@@ -1,0 +1,55 @@
+"""Tensors written as ATB `.bin` files."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import torch
+
+from ait_cmp.atb import encode_header
+from ait_cmp.tensors import compact, raw_bytes
+
+__all__ = ["write_bin", "write_description"]
+
+
+def write_bin(path: str | os.PathLike[str], tensor: torch.Tensor) -> None:
+    """Write `tensor` (any shape, strides, device) to `path` as one ATB `.bin` record.
+
+    The file appears whole or not at all, and replaces one that is there. Raises TypeError
+    for a type that the format does not know.
+    """
+    dense = compact(tensor, argument="tensor")
+    data = raw_bytes(dense)
+    _write(Path(path), _header(dense, len(data)), data)
+
+
+def write_description(path: str | os.PathLike[str], tensor: torch.Tensor) -> None:
+    """Write only the header of `tensor`, as the library does when it saves descriptions.
+
+    Raises TypeError for a type that the format does not know.
+    """
+    _write(Path(path), _header(tensor, None))
+
+
+def _header(tensor: torch.Tensor, length: int | None) -> bytes:
+    name = str(tensor.dtype).removeprefix("torch.")
+    try:
+        return encode_header(name, tuple(tensor.shape), length)
+    except KeyError:
+        raise TypeError(
+            f"tensor has dtype {tensor.dtype}, which the ATB .bin format does not know"
+        ) from None
+
+
+def _write(target: Path, *parts: bytes | memoryview) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{os.getpid()}-{threading.get_ident()}.bin.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.writelines(parts)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
