@@ -19,7 +19,6 @@ from ait_cmp.judging.comparison import Comparison, MetricChoice, RunComparison, 
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
-from ait_cmp.measuring.store import Journal
 from ait_cmp.settings.tolerances import load_tolerance, one_of
 from ait_cmp.settings.values import MappingChoice, Settings
 from ait_cmp.source import Source, from_array, from_memory
@@ -95,8 +94,7 @@ def compare_dumps(
             output=Path(folder),
         )
         pairs = select_pairs(settings)
-        with Journal(settings.folder, settings.wanted) as journal:
-            measured = measure(pairs, settings, journal)
+        measured = measure(pairs, settings, None)
         return RunComparison(tuple(judge_pairs(pairs, measured, settings)))
 
 

@@ -98,10 +98,10 @@ def workers(folder: Path) -> Iterator[Row]:
         for number, path in enumerate(golden)
     ]
     plan = make_plan(requests)
-    start = EXECUTORS["processes"]
+    start = EXECUTORS["processes"].start
     with (
-        start(WorkerLimits(workers=1), 0, 0) as one,
-        start(WorkerLimits(workers=2), 0, 0) as two,
+        start(WorkerLimits(workers=1)) as one,
+        start(WorkerLimits(workers=2)) as two,
     ):
 
         def run(execute: Callable[..., object]) -> float:

@@ -26,11 +26,12 @@ import torch
 
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main as compare
+from ait_cmp.measuring import store
 from ait_cmp.measuring.executor import worker  # noqa: F401  what compiles or loads the kernels
 from ait_cmp.source import open_source
 
 Figures = dict[str, int]
-JOURNAL = ".cmp_report.journal"
+PART = f"{store.NAME}.part"
 NAMES = ("cmp_report.csv", "cmp_report.parquet")
 
 
@@ -87,14 +88,14 @@ def fail_writes(after: int, error: int, forever: bool) -> None:
     ctypes.CDLL(None).fail_writes(ctypes.c_long(after), error, int(forever))
 
 
-LAST_WRITE = 14  # by then a compare of 8 rows has written all
+LAST_WRITE = 7  # by then a compare of 8 rows has written all
 FAULTS = {"ENOSPC": (errno.ENOSPC, True), "EIO": (errno.EIO, False)}
 
 
 def compare_writes(count: int, folder: Path) -> Figures:
     """A compare whose N-th write fails, for every N up to `count`: the old report or the new.
 
-    Of a few, the last N of those that are hit: the end of the journal, and the reports.
+    Of a few, the last N of those that are hit: the end of the stats, and the reports.
     """
     moments = range(1, count + 1) if count > LAST_WRITE else range(LAST_WRITE - count, LAST_WRITE)
     dump, out = make_dump(folder / "dump", 8, 100), folder / "out"
@@ -133,7 +134,7 @@ def compare_kills(count: int, folder: Path) -> Figures:
     begun: list[float] = []
 
     def note(pid: int) -> None:
-        wait_until_open(pid, folder / "whole" / JOURNAL)
+        wait_until_open(pid, folder / "whole" / PART)
         begun.append(time.monotonic())
 
     assert forked(lambda: compare_into(folder / "whole", dump), note) == 1
@@ -141,14 +142,14 @@ def compare_kills(count: int, folder: Path) -> Figures:
     figures = dict.fromkeys(("runs", "killed", "resumed", "equal"), 0)
     for number in range(count):
         out = folder / f"out{number}"
-        journal, delay = out / JOURNAL, chance.uniform(0, took)
+        part, delay = out / PART, chance.uniform(0, took)
 
-        def harm(pid: int, journal: Path = journal, delay: float = delay) -> None:
-            wait_until_open(pid, journal)
+        def harm(pid: int, part: Path = part, delay: float = delay) -> None:
+            wait_until_open(pid, part)
             kill_after(delay)(pid)
 
         figures["killed"] += forked(lambda out=out: compare_into(out, dump), harm) == -9  # type: ignore[misc]
-        figures["resumed"] += journal.exists() and journal.read_bytes().count(b"\n") > 1
+        figures["resumed"] += part.exists() and b"\xf5ROWS" in part.read_bytes()
         status = forked(lambda out=out: compare_into(out, dump))  # type: ignore[misc]
         figures["equal"] += status == 1 and reports(out) == reports(folder / "whole")
         figures["runs"] += 1

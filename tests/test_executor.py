@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,9 +22,13 @@ import torch
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
 from ait_cmp.engine.request import Request, Wanted
-from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
-from ait_cmp.measuring.executor.processes import worth_starting
-from ait_cmp.measuring.plan import TASK_BYTES, TASK_PAIRS, make_plan
+from ait_cmp.measuring.executor import EXECUTORS, Answer, Execute, WorkerLimits
+from ait_cmp.measuring.executor.automatic import worth_starting
+from ait_cmp.measuring.executor.base import answer
+from ait_cmp.measuring.executor.supervision import Failure, supervise
+from ait_cmp.measuring.plan import TASK_BYTES, TASK_PAIRS, Task, make_plan
+from ait_cmp.measuring.row import key_in, unpack_row
+from ait_cmp.values.errors import Reason
 from ait_cmp.values.location import Location
 
 VICTIMS = (37, 101, 160)
@@ -157,14 +164,157 @@ def test_every_executor_gives_the_same_bytes(dump: Path) -> None:
     golden = np.random.default_rng(0).standard_normal(20 << 20, dtype=np.float32)
     np.save(large, golden + np.float32(1e-3))
     dump_data(1, "large", torch.from_numpy(golden), large, dump)
-    for name in EXECUTORS:
-        for workers in (1, 3):
-            out = f"output={name}{workers}"
-            main([f"golden_path={dump}", out, f"executor={name}", f"executor.workers={workers}"])
-    reports = [
-        (dump / f"{name}{n}" / "cmp_report.csv").read_bytes() for name in EXECUTORS for n in (1, 3)
-    ]
+    reports = []
+    for name, executor in EXECUTORS.items():
+        for workers in (1, 3) if "workers" in executor.heeds else (None,):
+            out = f"{name}{workers}"
+            more = [f"executor.workers={workers}"] if workers else []
+            main([f"golden_path={dump}", f"output={out}", f"executor={name}", *more])
+            reports.append((dump / out / "cmp_report.csv").read_bytes())
     assert len(set(reports)) == 1
+
+
+# -- one conformance suite: what every executor promises, whatever it is
+
+
+@pytest.fixture(params=list(EXECUTORS))
+def execute(request: pytest.FixtureRequest) -> Iterator[Execute]:
+    """Every executor, entered."""
+    executor = EXECUTORS[request.param]
+    limits = WorkerLimits(workers=2) if "workers" in executor.heeds else WorkerLimits()
+    with executor.start(limits) as entered:
+        yield entered
+
+
+def _requests(folder: Path, count: int) -> list[tuple[int, Request]]:
+    """Pairs of which every third is not there."""
+    found = []
+    for number in range(count):
+        path = folder / f"{number}.npy"
+        if number % 3:
+            np.save(path, np.full(4, number))
+        both = Location.of(str(path))
+        found.append((number, Request(both, both, Wanted(2.0**-23))))
+    return found
+
+
+def test_every_request_is_answered_once(execute: Execute, tmp_path: Path) -> None:
+    tasks = make_plan(_requests(tmp_path, 150)).tasks
+    answers = list(execute(tasks))
+    assert sorted(number for one in answers for number in one.task.pairs) == list(range(150))
+    for one in answers:
+        for number, request, row in zip(one.task.pairs, one.task.requests, one.rows, strict=True):
+            measured = unpack_row(row)
+            assert request.golden.files[0].encode() in key_in(row)
+            if number % 3:
+                assert measured.stats is not None
+                assert measured.stats.golden.maximum == number
+            else:
+                assert measured.error is not None
+                assert measured.error.reason == "GOLDEN_MISSING"
+
+
+def test_nothing_to_do_gives_nothing(execute: Execute) -> None:
+    assert list(execute([])) == []
+
+
+class _Failing:
+    """Workers that fail on some tasks, by what they are."""
+
+    width = 3
+
+    def __init__(self, fails: Callable[[Task], BaseException | None]) -> None:
+        self._fails = fails
+
+    def submit(self, task: Task) -> Future[Answer]:
+        future: Future[Answer] = Future()
+        error = self._fails(task)
+        if error:
+            future.set_exception(error)
+        else:
+            future.set_result(answer(task, mapped=not task.alone))
+        return future
+
+    def failure(self, error: BaseException) -> Failure | None:
+        return Failure(Reason.ROW_KILLED, "by chance") if isinstance(error, OSError) else None
+
+
+@pytest.mark.parametrize(("error", "reason"), [(OSError(), "ROW_KILLED"), (MemoryError(), None)])
+def test_what_fails_is_asked_again_alone_and_then_given_up(
+    tmp_path: Path, error: Exception, reason: str | None
+) -> None:
+    tasks = make_plan(_requests(tmp_path, 130)).tasks
+    workers = _Failing(lambda task: error if 7 in task.pairs else None)
+    answers = list(supervise(workers, tasks, WorkerLimits()))
+    errors = {
+        number: measured.error.reason
+        for one in answers
+        for number, row in zip(one.task.pairs, one.rows, strict=True)
+        if (measured := unpack_row(row)).error and number % 3
+    }
+    assert errors == {7: reason or "ROW_MEMORY"}
+    assert sum(len(one.rows) for one in answers) == 130
+
+
+def test_this_process_works_until_the_first_worker_answers(tmp_path: Path) -> None:
+    tasks = make_plan(_requests(tmp_path, 1000)).tasks
+    late: list[Future[Answer]] = []
+
+    class Late(_Failing):
+        def submit(self, task: Task) -> Future[Answer]:
+            if len(late) == self.width:
+                return super().submit(task)
+            late.append(Future())
+            return late[-1]
+
+    here: list[Task] = []
+
+    def meanwhile(task: Task) -> Answer:
+        here.append(task)
+        if len(here) == 4:
+            for future, asked in zip(late, tasks, strict=False):
+                future.set_result(answer(asked, mapped=False))
+        return answer(task, mapped=False)
+
+    answers = list(supervise(Late(lambda task: None), tasks, WorkerLimits(), meanwhile=meanwhile))
+    assert len(here) == 4
+    assert sorted(n for one in answers for n in one.task.pairs) == list(range(1000))
+
+
+def test_a_script_without_a_main_guard_runs_once(dump: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import ait_cmp\n"
+        "print('begun', flush=True)\n"
+        f"run = ait_cmp.compare_dumps(golden_path={str(dump)!r}, executor='processes')\n"
+        "print(len(run.rows))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.splitlines() == ["begun", str(ROWS)]
+
+
+@pytest.mark.parametrize("wait", [0.1, 0.5, 0.9, 1.3, 1.7])
+def test_ctrl_c_while_workers_start_says_one_sentence(dump: Path, wait: float) -> None:
+    """To the whole group of processes, as a terminal sends it."""
+    command = [sys.executable, "-m", "ait_cmp", f"golden_path={dump}", "executor=processes"]
+    code = "import sys, ait_cmp.__main__ as m; print('up', flush=True); sys.exit(m.main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *command[3:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(wait)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (0, 130)
+    assert "Traceback" not in errors
 
 
 def test_the_plan_cuts_large_pairs_and_gathers_small_ones(tmp_path: Path) -> None:

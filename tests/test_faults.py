@@ -141,7 +141,7 @@ def test_a_summary_that_nobody_can_read_costs_no_report(make_dump: Dump, tmp_pat
 
 def _measured(golden: Path, my: Path) -> tuple[Reason, str]:
     sides = Location.of(str(golden)), Location.of(str(my))
-    error = measure_request(Request(*sides, Wanted(2.0**-23), mapped=False)).error
+    error = measure_request(Request(*sides, Wanted(2.0**-23)), mapped=False).error
     assert error is not None
     return error.reason, error.sentence
 

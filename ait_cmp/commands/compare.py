@@ -16,7 +16,7 @@ from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, conclude_run
 from ait_cmp.mapping import MAPPINGS
 from ait_cmp.measuring.measurement import measure_pairs
-from ait_cmp.measuring.store import Journal
+from ait_cmp.measuring.store import Store
 from ait_cmp.report import facts_since, make_report, write_report
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
@@ -45,11 +45,11 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     pairs = select_pairs(settings)
     if settings.dry_run:
         return list_pairs(pairs, settings)
-    with Journal(settings.folder, settings.wanted) as journal:
-        rows = judge_pairs(pairs, measure(pairs, settings, journal), settings)
+    with Store(settings.folder, settings.wanted, settings.roots) as store:
+        rows = judge_pairs(pairs, measure(pairs, settings, store), settings)
         report = make_report(rows, facts_since(started, settings.in_force))
         paths = write_report(report, settings.folder, settings.formats)
-        journal.remove()
+        store.finish(keep=settings.keep_stats)
     show_summary(report, paths, settings.worst)
     statuses = [row.verdict.status for row in report.rows]
     return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
@@ -63,7 +63,7 @@ def list_pairs(pairs: Sequence[Pair], settings: Settings) -> ExitStatus:
     return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
 
 
-def measure(pairs: Sequence[Pair], settings: Settings, journal: Journal) -> dict[int, Measured]:
+def measure(pairs: Sequence[Pair], settings: Settings, store: Store | None) -> dict[int, Measured]:
     """What was measured, by the number of the pair; nothing for pairs that have an error."""
     with painted_progress() as progress:
         return measure_pairs(
@@ -72,7 +72,7 @@ def measure(pairs: Sequence[Pair], settings: Settings, journal: Journal) -> dict
             roots=settings.roots,
             executor=settings.executor,
             limits=settings.limits,
-            journal=journal,
+            store=store,
             progress=progress,
         )
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,18 +14,18 @@ from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.engine.row_errors import as_pair_error, changed, dated
 from ait_cmp.engine.stats import Stats
-from ait_cmp.files import FileState, confined_to, state_of
+from ait_cmp.files import confined_to, state_of
 from ait_cmp.source import Source, split_name
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 
-__all__ = ["file_bytes", "measure_request", "measure_sources", "merged", "spans"]
+__all__ = ["measure_request", "measure_sources", "merged", "spans"]
 
 
-def measure_request(request: Request) -> Measured:
-    """Compare the pair, or the range, of `request`."""
+def measure_request(request: Request, *, mapped: bool = True) -> Measured:
+    """Compare the pair, or the range, of `request`, its files mapped or read."""
     with confined_to(request.roots):
-        measured = _measure(request)
+        measured = _measure(request, mapped)
     if measured.error is None:
         return measured
     if _has_shrunk(request):
@@ -36,23 +34,20 @@ def measure_request(request: Request) -> Measured:
     return replace(measured, error=dated(measured.error, _paths(request)))
 
 
-def _measure(request: Request) -> Measured:
-    before = _location_states(request)
-    golden, golden_error = _open(request.golden, request.mapped, "golden", Reason.GOLDEN_MISSING)
-    my, my_error = _open(request.my, request.mapped, "my", Reason.MY_MISSING)
+def _measure(request: Request, mapped: bool) -> Measured:
+    golden, golden_error = _open(request.golden, mapped, "golden", Reason.GOLDEN_MISSING)
+    my, my_error = _open(request.my, mapped, "my", Reason.MY_MISSING)
     if not golden or not my:
         return Measured(_first_info(golden), _first_info(my), error=golden_error or my_error)
     try:
-        files = _states(*golden, *my)
-        if not before <= set(files):
-            raise changed(request.golden, request.my)
         measured = measure_sources(
             golden=_adapted(golden, request.golden, golden=golden, my=my),
             my=_adapted(my, request.my, golden=golden, my=my),
             wanted=request.wanted,
             span=request.span,
         )
-        if measured.error is None and files != _states(*golden, *my):
+        files = tuple(state for source in (*golden, *my) for state in source.states)
+        if measured.error is None and any(state_of(one.path) != one for one in files):
             raise changed(request.golden, request.my)
     except Exception as exc:
         error = as_pair_error(exc, "this pair")
@@ -86,30 +81,15 @@ def measure_sources(
     return parts[0] if span else merged(parts)
 
 
-def file_bytes(request: Request) -> int | None:
-    """The bytes of all files of `request`; None where one is not there."""
-    try:
-        return sum(os.stat(path).st_size for path in _paths(request))
-    except (OSError, ValueError):
-        return None
-
-
-def _location_states(request: Request) -> set[FileState]:
-    """The files of `request` as they are before they are opened; those that are not there apart."""
-    states = set()
-    for path in _paths(request):
-        with contextlib.suppress(OSError, ValueError):
-            states.add(state_of(path))
-    return states
-
-
 def _paths(request: Request) -> list[str]:
     return [split_name(file)[0] for file in (*request.golden.files, *request.my.files)]
 
 
 def _has_shrunk(request: Request) -> bool:
-    size = file_bytes(request)
-    return size is not None and size < request.size
+    try:
+        return sum(state_of(path).size for path in _paths(request)) < request.size
+    except (OSError, PairError):
+        return False
 
 
 def spans(request: Request) -> list[tuple[int, int]]:
@@ -125,12 +105,16 @@ def merged(parts: Sequence[Measured]) -> Measured:
 
 
 def _with_evidence(measured: Measured) -> Measured:
-    """The slices of a whole pair reduced to evidence, which is far smaller."""
+    """The slices of a whole pair reduced to evidence, and to what is kept of them."""
     stats = measured.stats
     if stats is None or stats.slices is None or measured.golden is None:
         return measured
-    evidence = make_evidence(stats, stats.slices, measured.golden.shape)
-    return replace(measured, stats=replace(stats, slices=None), evidence=evidence)
+    return replace(
+        measured,
+        stats=replace(stats, slices=None),
+        evidence=make_evidence(stats, stats.slices, measured.golden.shape),
+        slices=stats.slices.compact().pack(),
+    )
 
 
 def _merge(one: Measured, two: Measured) -> Measured:
@@ -172,10 +156,6 @@ def _open(
         )
     except Exception as exc:
         return [], as_pair_error(exc, str(location))
-
-
-def _states(*sources: Source) -> tuple[FileState, ...]:
-    return tuple(state_of(state.path) for source in sources for state in source.states)
 
 
 def _info(source: Source | None) -> TensorInfo | None:

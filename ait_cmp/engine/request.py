@@ -21,14 +21,12 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Request:
     """Two locations to compare, or the elements [start, stop) of them; plain data, so that it
-    can go to another process. `mapped` says whether files are mapped or read, `size` how many
-    bytes the files had when the work was planned, `roots` where files may be opened (None:
-    anywhere)."""
+    can go to another process. `size` is how many bytes the files had when the work was planned,
+    `roots` where files may be opened (None: anywhere)."""
 
     golden: Location
     my: Location
     wanted: Wanted
     size: int = 0
     span: tuple[int, int] | None = None
-    mapped: bool = True
     roots: tuple[str, ...] | None = None

@@ -1,4 +1,4 @@
-"""All pairs of a compare measured: planned, what is known left out, run, put together."""
+"""All pairs of a compare measured: what is known left out, the rest planned, run, put together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.measuring.plan import Plan, Task, make_plan
 from ait_cmp.measuring.progress import Progress, ShowProgress, show_nothing
-from ait_cmp.measuring.store import Journal
+from ait_cmp.measuring.row import pack_row, unpack_row
+from ait_cmp.measuring.store import Store
 from ait_cmp.values.pair import Pair
 
 __all__ = ["measure_pairs"]
@@ -27,79 +28,118 @@ def measure_pairs(
     roots: tuple[str, ...] | None = None,
     executor: str,
     limits: WorkerLimits,
-    journal: Journal,
+    store: Store | None = None,
     progress: ShowProgress = show_nothing,
 ) -> dict[int, Measured]:
-    """What was measured, by the number of the pair; nothing for pairs that have an error."""
-    plan = make_plan(
-        [
-            (number, Request(pair.golden, pair.my, wanted, roots=roots))
-            for number, pair in enumerate(pairs)
-            if pair.error is None
-        ]
-    )
-    collected = _Collected(plan, unmeasured=len(pairs) - len(plan.parts))
-    tasks = [rest for task in plan.tasks if (rest := collected.recall(task, journal)).requests]
-    if collected.whole:
-        _LOGGER.info("going on from an earlier run, which did %d pairs", len(collected.whole))
+    """What was measured, by the number of the pair; nothing for pairs that have an error.
+
+    What `store` knows is not measured again, and what is measured is kept in it.
+    """
+    requests = [
+        (number, Request(pair.golden, pair.my, wanted, roots=roots))
+        for number, pair in enumerate(pairs)
+        if pair.error is None
+    ]
+    collected = _Collected(store, len(pairs))
+    plan = make_plan(collected.left_of(requests))
+    tasks = collected.begin(plan, len(pairs) - len(requests))
     progress(collected.progress())
-    with EXECUTORS[executor](limits, plan.size, len(plan.parts)) as execute:
-        try:
-            for answer in execute(tasks):
-                collected.add(answer.task, answer.measured)
-                journal.add(list(zip(answer.task.requests, answer.measured, strict=True)))
-                progress(collected.progress())
-        except KeyboardInterrupt:
-            _LOGGER.warning(
-                "interrupted with %d of %d pairs done; the same command goes on from there",
-                len(collected.whole),
-                len(plan.parts),
-            )
-            raise
+    try:
+        if tasks:
+            with EXECUTORS[executor].start(limits) as execute:
+                for answer in execute(tasks):
+                    collected.add(answer.task, answer.rows)
+                    progress(collected.progress())
+    except KeyboardInterrupt:
+        _LOGGER.warning(
+            "interrupted with %d of %d pairs done%s",
+            len(collected.whole),
+            len(requests),
+            "; the same command goes on from there" if store else "",
+        )
+        raise
     return collected.whole
 
 
 class _Collected:
     """The answers so far: whole pairs, and ranges of those that are not whole yet."""
 
-    def __init__(self, plan: Plan, unmeasured: int) -> None:
+    def __init__(self, store: Store | None, rows: int) -> None:
         self.whole: dict[int, Measured] = {}
-        self._plan, self._unmeasured = plan, unmeasured
+        self._store, self._rows = store, rows
         self._ranges: dict[int, dict[int, Measured]] = defaultdict(dict)
-        self._bytes_done = 0
+        self._plan = Plan((), {}, {})
+        self._unmeasured = self._bytes_done = self._bytes = 0
 
-    def add(self, task: Task, measured: Sequence[Measured]) -> None:
+    def left_of(self, requests: Sequence[tuple[int, Request]]) -> list[tuple[int, Request]]:
+        """Those of which an earlier run does not know the answer; the others are taken from it."""
+        left = []
+        for number, request in requests:
+            known = self._store.known(request) if self._store else None
+            if known is None:
+                left.append((number, request))
+            else:
+                self.whole[number] = known
+                self._bytes_done += _bytes(known)
+        if self.whole:
+            _LOGGER.info("going on from an earlier run, which did %d pairs", len(self.whole))
+        return left
+
+    def begin(self, plan: Plan, unmeasured: int) -> list[Task]:
+        """What of `plan` is to be done: all but the ranges that an earlier run did."""
+        self._plan, self._unmeasured = plan, unmeasured
+        self._bytes = self._bytes_done + sum(plan.sizes.values())
+        return [task for task in plan.tasks if not self._recall(task)]
+
+    def add(self, task: Task, rows: Sequence[bytes]) -> None:
         """Take what `task` gave."""
-        for number, request, one in zip(task.pairs, task.requests, measured, strict=True):
-            parts = self._plan.parts[number]
-            self._bytes_done += request.size // parts
-            if request.span is None:
-                self.whole[number] = one
-                continue
-            ranges = self._ranges[number]
-            ranges[request.span[0]] = one
-            if len(ranges) == parts:
-                self.whole[number] = merged([ranges[start] for start in sorted(ranges)])
-                self._bytes_done += request.size % parts
-                del self._ranges[number]
-
-    def recall(self, task: Task, journal: Journal) -> Task:
-        """Take what an earlier run knows of `task`; the rest of it."""
-        known = [journal.known(request) for request in task.requests]
-        rest = [index for index, one in enumerate(known) if one is None]
-        for number, request, one in zip(task.pairs, task.requests, known, strict=True):
-            if one is not None:
-                self.add(Task((number,), (request,)), [one])
-        return Task(
-            tuple(task.pairs[index] for index in rest),
-            tuple(task.requests[index] for index in rest),
-        )
+        if self._store:
+            self._store.add(rows)
+        for number, request, row in zip(task.pairs, task.requests, rows, strict=True):
+            self._take(number, request, unpack_row(row, whole=request.span is not None))
 
     def progress(self) -> Progress:
         """How far it is."""
         return Progress(
             rows_done=self._unmeasured + len(self.whole),
-            rows=self._unmeasured + len(self._plan.parts),
+            rows=self._rows,
             bytes_done=self._bytes_done,
-            bytes=self._plan.size,
+            bytes=self._bytes,
         )
+
+    def _recall(self, task: Task) -> bool:
+        """Whether an earlier run did the range that `task` is."""
+        request = task.requests[0]
+        known = self._store.known(request) if self._store and request.span else None
+        if known is None:
+            return False
+        self._take(task.pairs[0], request, known)
+        return True
+
+    def _take(self, number: int, request: Request, measured: Measured) -> None:
+        size, parts = self._plan.sizes[number], self._plan.parts[number]
+        self._bytes_done += size // parts
+        if request.span is None:
+            self.whole[number] = measured
+            return
+        ranges = self._ranges[number]
+        ranges[request.span[0]] = measured
+        if len(ranges) == parts:
+            self._bytes_done += size % parts
+            self._finish(number, request, [ranges[start] for start in sorted(ranges)])
+            del self._ranges[number]
+
+    def _finish(self, number: int, request: Request, ranges: Sequence[Measured]) -> None:
+        """The last range of a pair has come: it is whole."""
+        pair = Request(request.golden, request.my, request.wanted)
+        row = pack_row(pair, merged(ranges))
+        if self._store:
+            self._store.add([row])
+        self.whole[number] = unpack_row(row)
+
+
+def _bytes(measured: Measured) -> int:
+    """What the elements of a pair take, for progress."""
+    sides = filter(None, (measured.golden, measured.my))
+    elements = measured.stats.elements if measured.stats else 0
+    return elements * sum(side.dtype.itemsize for side in sides)

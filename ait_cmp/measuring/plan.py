@@ -6,11 +6,14 @@ of a pair alone, so that every executor adds up the same numbers in the same ord
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ait_cmp.engine.pairwise import file_bytes, spans
+from ait_cmp.engine.pairwise import spans
 from ait_cmp.engine.request import Request
+from ait_cmp.files import confined_to, state_of
+from ait_cmp.source import split_name, tensor_bytes
+from ait_cmp.values.errors import PairError
 
 __all__ = ["Plan", "Task", "make_plan"]
 
@@ -20,26 +23,29 @@ TASK_PAIRS = 64  # and so many openings take about as long
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Requests that one worker answers in a row, each with the pair that it belongs to."""
+    """Requests that one worker answers in a row, the pair that each belongs to, and the bytes of
+    all; `alone`: asked again, one by one, since a worker failed."""
 
     pairs: tuple[int, ...]
     requests: tuple[Request, ...]
+    size: int = 0
+    alone: bool = False
 
-    def alone(self, mapped: bool) -> list[Task]:
+    def one_by_one(self) -> list[Task]:
         """The requests of this task as tasks of their own."""
         return [
-            Task((pair,), (replace(request, mapped=mapped),))
+            Task((pair,), (request,), self.size, alone=True)
             for pair, request in zip(self.pairs, self.requests, strict=True)
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Tasks, how many requests each pair has in them, and the bytes of all."""
+    """Tasks, and of each pair how many requests it has in them and its bytes."""
 
     tasks: tuple[Task, ...]
-    parts: dict[int, int]
-    size: int
+    parts: Mapping[int, int]
+    sizes: Mapping[int, int]
 
 
 def make_plan(requests: Sequence[tuple[int, Request]]) -> Plan:
@@ -48,30 +54,66 @@ def make_plan(requests: Sequence[tuple[int, Request]]) -> Plan:
     batch: list[tuple[int, Request]] = []
     filled = 0
     parts: dict[int, int] = {}
-    total = 0
+    sizes: dict[int, int] = {}
+    measure = _Sizes()
     for pair, bare in requests:
-        request = replace(bare, size=file_bytes(bare) or 0)
-        size = request.size
-        total += size
+        size = sizes[pair] = measure.tensors(bare)
+        request = replace(bare, size=measure.files(bare))
+        parts[pair] = 1
         if size > 2 * TASK_BYTES:
             split = list(_split(request))
-            tasks += [Task((pair,), (part,)) for part in split]
+            tasks += [Task((pair,), (part,), size // len(split)) for part in split]
             parts[pair] = len(split)
             continue
-        parts[pair] = 1
         batch.append((pair, request))
         filled += size
         if filled >= TASK_BYTES or len(batch) == TASK_PAIRS:
-            tasks.append(_task(batch))
+            tasks.append(_task(batch, filled))
             batch, filled = [], 0
     if batch:
-        tasks.append(_task(batch))
-    return Plan(tuple(tasks), parts, total)
+        tasks.append(_task(batch, filled))
+    return Plan(tuple(tasks), parts, sizes)
 
 
-def _task(batch: Sequence[tuple[int, Request]]) -> Task:
+class _Sizes:
+    """Bytes of files and of the tensors in them; 0 of what is not there. Each file is asked once,
+    however many tensors are in it."""
+
+    def __init__(self) -> None:
+        self._of_files: dict[str, int] = {}
+
+    def files(self, request: Request) -> int:
+        """Of the files of `request`."""
+        named = (*request.golden.files, *request.my.files)
+        return sum(self._file(split_name(one)[0]) for one in named)
+
+    def tensors(self, request: Request) -> int:
+        """Of its tensors: what measuring it reads."""
+        with confined_to(request.roots):
+            named = (*request.golden.files, *request.my.files)
+            return sum(self._tensor(one) for one in named)
+
+    def _file(self, path: str) -> int:
+        if path not in self._of_files:
+            try:
+                self._of_files[path] = state_of(path).size
+            except (OSError, PairError):
+                self._of_files[path] = 0
+        return self._of_files[path]
+
+    def _tensor(self, location: str) -> int:
+        path, name = split_name(location)
+        if name is None:
+            return self._file(path)
+        try:
+            return tensor_bytes(location)
+        except (OSError, PairError):
+            return 0
+
+
+def _task(batch: Sequence[tuple[int, Request]], size: int) -> Task:
     pairs, requests = zip(*batch, strict=True)
-    return Task(pairs, requests)
+    return Task(pairs, requests, size)
 
 
 def _split(request: Request) -> Iterator[Request]:

@@ -1,72 +1,88 @@
-"""Finished stats, kept beside the report until it is written, so that a run can go on.
+"""What was measured, kept beside the report: cmp_report.stats.
 
-The file has one line of JSON for each request that was answered, behind its checksum. A line
-counts only while every file that it was measured from is in the same state.
+While a compare runs, batches of rows are appended to `cmp_report.stats.part`, ranges of large
+pairs among them; when the report of all stands, a file of whole rows, in which each stands once,
+is renamed to `cmp_report.stats`. An older one stays until then, as the older report does: whatever
+happens, there are the stats of the last finished run, and what a newer one has done so far. A
+compare goes on from both, as far as the engine, the wanted stats and the state of every file are
+the same; where nothing is left to measure, the finished one stays as it is.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import errno
 import fcntl
-import json
+import hashlib
 import os
-import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, fields, replace
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import numpy as np
+from typing import Any, NamedTuple, Self
 
 import ait_cmp
-from ait_cmp.engine.evidence import Evidence, Peak, Span
-from ait_cmp.engine.measured import Measured, TensorInfo
+from ait_cmp.engine import digest
+from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Request, Wanted
-from ait_cmp.engine.slices import Slices, Table, Top
-from ait_cmp.engine.stats import Side, Softmax, Stats
 from ait_cmp.files import FileState, state_of
-from ait_cmp.values.dtypes import DTYPES
-from ait_cmp.values.errors import ReportError, UsageError, os_reason
+from ait_cmp.measuring.batches import BadHeaderError, header_bytes, pack_batch, read_header, scan
+from ait_cmp.measuring.row import files_in, is_measured, is_of_range, key_bytes, key_in, unpack_row
+from ait_cmp.values.errors import PairError, ReportError, UsageError, os_reason
 
-__all__ = ["Journal"]
+__all__ = ["NAME", "Store", "facts_of"]
 
-_NAME = ".cmp_report.journal"
-_FORMAT = 4  # of a line: another one is not read
-_RECORDS = ("golden", "my", "softmax", "slices")
-_PLAIN = tuple(one.name for one in fields(Stats) if one.name not in _RECORDS)
+NAME = "cmp_report.stats"
+_COPIED = 256  # rows of a batch, where rows are brought together
+# Never through a link, and never waiting for a FIFO.
+_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-class Journal:
-    """The answers so far of one compare into `folder`; held by one process at a time.
+class _Place(NamedTuple):
+    file: int
+    offset: int
+    length: int
 
-    Raises UsageError when another process holds it, ReportError when it cannot be written.
+
+class Store:
+    """The rows of one compare into `folder`, held by one process at a time.
+
+    Raises UsageError where another process holds it or something else is in its place,
+    ReportError where it cannot be written.
     """
 
-    def __init__(self, folder: Path, wanted: Wanted) -> None:
-        self.path = folder / _NAME
-        self._header = json.dumps(["ait_cmp", ait_cmp.__version__, _FORMAT, *astuple(wanted)])
+    def __init__(self, folder: Path, wanted: Wanted, roots: Sequence[str] | None = None) -> None:
+        self.path = folder / NAME
+        self._part_path, self._new_path = (folder / f"{NAME}{end}" for end in (".part", ".new"))
+        self._facts = facts_of(wanted, roots)
+        self._places: dict[bytes, _Place] = {}  # of every row and range, by the hash of its key
+        self._mine: dict[bytes, None] = {}  # of these the whole rows of this run
+        self._sealed = self._part = -1
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
+            self._part = _open_part(self._part_path)
+            self._sealed = _open_sealed(self.path)
+            _lock(folder, self._part, self._sealed)
         except OSError as exc:
+            self._close()
             raise ReportError(
                 f"the report cannot be written to {folder}: {os_reason(exc)}; "
                 "free the place or choose another with output=…"
             ) from exc
+        except UsageError:
+            self._close()
+            raise
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._sealed_rows, self._sealed_is_sound = self._take(self._sealed, self.path)
+            self._part_rows, self._part_is_sound = self._take(self._part, self._part_path)
+            if not self._part_is_sound and not self._part_rows:
+                self._begin()
         except OSError as exc:
-            os.close(self._file)
-            raise UsageError(
-                f"another compare is writing to {folder}; wait for it or choose another output=…"
-            ) from exc
-        try:
-            self._known = dict(self._read())
-        except OSError as exc:
-            os.close(self._file)
-            raise _no_room(self.path, exc) from exc
+            self._close()
+            raise _no_room(self._part_path, exc) from exc
+        except UsageError:
+            self._close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -77,149 +93,210 @@ class Journal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        os.close(self._file)
+        self._close()
 
     def known(self, request: Request) -> Measured | None:
         """The answer to `request` of an earlier run, if its files are as they were."""
-        measured = self._known.get(_key(request))
-        if measured is None or not measured.files:
+        if not self._places:
             return None
-        try:
-            unchanged = all(state_of(state.path) == state for state in measured.files)
-        except OSError:
+        key = key_bytes(request)
+        place = self._places.get(_short(key))
+        if place is None:
             return None
-        return measured if unchanged else None
+        row = os.pread(place.file, place.length, place.offset)
+        if key_in(row) != key:
+            return None
+        files = files_in(row)
+        if not files or not all(map(_is_unchanged, files)):
+            return None
+        if request.span is None:
+            self._mine[_short(key)] = None
+        return unpack_row(row, whole=request.span is not None)
 
-    def add(self, answers: Sequence[tuple[Request, Measured]]) -> None:
-        """Keep `answers`; errors are not kept, since they may not come again."""
-        lines = [
-            _line(json.dumps([_key(request), _encode(measured)]))
-            for request, measured in answers
-            if measured.error is None
-        ]
-        try:
-            self._write("".join(lines))
-        except OSError as exc:
-            raise _no_room(self.path, exc) from exc
-
-    def remove(self) -> None:
-        """The report is written: nothing is left to go on from."""
-        with contextlib.suppress(OSError):  # what it says stays true
-            self.path.unlink(missing_ok=True)
-
-    def _write(self, text: str) -> None:
-        content = text.encode()
-        while content:  # a disk that is nearly full takes a part
-            content = content[os.write(self._file, content) :]
-
-    def _read(self) -> Iterator[tuple[str, Measured]]:
-        content = os.pread(self._file, os.fstat(self._file).st_size, 0)
-        whole = content.rpartition(b"\n")[0].decode("utf-8", "replace").split("\n")
-        os.ftruncate(self._file, content.rfind(b"\n") + 1)
-        texts = [line[9:] for line in whole if _line(line[9:]) == f"{line}\n"]
-        if texts[:1] != [self._header]:
-            os.ftruncate(self._file, 0)
-            self._write(_line(self._header))
+    def add(self, rows: Sequence[bytes]) -> None:
+        """Keep packed rows; errors are not kept, since they may not come again."""
+        kept = [row for row in rows if is_measured(row)]
+        if not kept:
             return
-        for text in texts[1:]:
-            key, value = json.loads(text)
-            yield key, _decode(value)
+        batch, begins = pack_batch(kept)
+        try:
+            start = os.fstat(self._part).st_size
+            _write(self._part, batch)
+        except OSError as exc:
+            raise _no_room(self._part_path, exc) from exc
+        self._part_rows += len(kept)
+        for row, begin in zip(kept, begins, strict=True):
+            self._note(row, _Place(self._part, start + begin, len(row)))
+
+    def finish(self, *, keep: bool = True) -> None:
+        """The report of this run stands: its rows are the finished ones, or nothing is left."""
+        if keep:
+            self._seal()
+            return
+        for path in (self.path, self._part_path):
+            with contextlib.suppress(OSError):  # what it says stays true
+                path.unlink(missing_ok=True)
+
+    def _seal(self) -> None:
+        places = [self._places[key] for key in self._mine]
+        held = {place.file for place in places}
+        is_done = held <= {self._sealed} and len(places) == self._sealed_rows
+        is_whole = held <= {self._part} and len(places) == self._part_rows
+        try:
+            if not (is_done and self._sealed_is_sound):
+                if not (is_whole and self._part_is_sound):
+                    self._bring_together(places)
+                os.fsync(self._part)
+                os.replace(self._part_path, self.path)
+            self._part_path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise _no_room(self._part_path, exc) from exc
+
+    def _begin(self) -> None:
+        """An empty file of this run, whatever there was."""
+        os.ftruncate(self._part, 0)
+        _write(self._part, header_bytes(self._facts))
+        self._part_is_sound = True
+
+    def _take(self, file: int, path: Path) -> tuple[int, bool]:
+        """Note the rows in `file`; their number, and whether there is nothing else in it."""
+        if file < 0:
+            return 0, False
+        try:
+            facts, end = read_header(file)
+        except BadHeaderError as exc:
+            raise UsageError(
+                f"{path} is no store of stats that can be read ({exc}); remove it, or choose "
+                "another output=…"
+            ) from exc
+        if facts != self._facts:
+            return 0, False
+        rows, sound = 0, True
+        for batch in scan(file, end):
+            sound &= batch.start == end
+            end = batch.end
+            rows += len(batch.rows)
+            for offset, row in batch.rows:
+                self._places[_short(key_in(row))] = _Place(file, offset, len(row))
+        return rows, sound and end == os.fstat(file).st_size
+
+    def _note(self, row: bytes, place: _Place) -> None:
+        key = _short(key_in(row))
+        self._places[key] = place
+        if not is_of_range(row):
+            self._mine[key] = None
+
+    def _bring_together(self, places: Sequence[_Place]) -> None:
+        """A new part that holds the rows at `places` and nothing else."""
+        self._new_path.unlink(missing_ok=True)
+        new = _make(self._new_path)
+        try:
+            fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _write(new, header_bytes(self._facts))
+            for start in range(0, len(places), _COPIED):
+                rows = [
+                    os.pread(one.file, one.length, one.offset)
+                    for one in places[start : start + _COPIED]
+                ]
+                _write(new, pack_batch(rows)[0])
+            os.replace(self._new_path, self._part_path)
+        except BaseException:
+            os.close(new)
+            self._new_path.unlink(missing_ok=True)
+            raise
+        os.close(self._part)
+        self._part = new
+
+    def _close(self) -> None:
+        for file in (self._part, self._sealed):
+            if file >= 0:
+                os.close(file)
+        self._part = self._sealed = -1
+
+
+def facts_of(wanted: Wanted, roots: Sequence[str] | None) -> dict[str, Any]:
+    """What must be the same for rows to be taken over: the engine, the stats, where files lie."""
+    return {
+        "ait_cmp": ait_cmp.__version__,
+        "engine": digest(),
+        "epsilon": wanted.epsilon,
+        "parts": wanted.parts._asdict(),
+        "roots": None if roots is None else list(roots),
+    }
+
+
+def _open_part(path: Path) -> int:
+    """The file that is written to, made if it is not there."""
+    try:
+        file = os.open(path, _FLAGS | os.O_RDWR | os.O_APPEND)
+    except FileNotFoundError:
+        return _make(path)
+    except OSError as exc:
+        raise _other(path, exc) from exc
+    status = os.fstat(file)
+    if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        os.close(file)
+        raise UsageError(f"{path} is {_NOT_OURS}")
+    return file
+
+
+def _open_sealed(path: Path) -> int:
+    """The finished run, which is only read; -1 where there is none."""
+    try:
+        file = os.open(path, _FLAGS | os.O_RDONLY)
+    except FileNotFoundError:
+        return -1
+    except OSError as exc:
+        raise _other(path, exc) from exc
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise UsageError(f"{path} is {_NOT_OURS}")
+    return file
+
+
+_NOT_OURS = "a link, or no file, and is not written to; remove it, or choose another output=…"
+
+
+def _other(path: Path, error: OSError) -> Exception:
+    """What opening a link, a folder or a socket says, in a sentence."""
+    is_other = error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO)
+    return UsageError(f"{path} is {_NOT_OURS}") if is_other else error
+
+
+def _make(path: Path) -> int:
+    flags = _FLAGS | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL
+    return os.open(path, flags, 0o666)
+
+
+def _lock(folder: Path, *files: int) -> None:
+    """Both files, since one takes the other's place while it is held."""
+    for file in files:
+        try:
+            if file >= 0:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise UsageError(
+                f"another compare is writing to {folder}; wait for it or choose another output=…"
+            ) from exc
+
+
+def _write(file: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:  # a disk that is nearly full takes a part
+        view = view[os.write(file, view) :]
 
 
 def _no_room(path: Path, error: OSError) -> ReportError:
     return ReportError(f"{path} cannot be written: {os_reason(error)}; free some space, then go on")
 
 
-def _line(text: str) -> str:
-    """`text` behind its checksum: a line cut short by a crash does not count."""
-    return f"{zlib.crc32(text.encode()):08x} {text}\n"
+def _short(key: bytes) -> bytes:
+    """A hash that stands for `key` among millions."""
+    return hashlib.blake2b(key, digest_size=16).digest()
 
 
-def _key(request: Request) -> str:
-    """Files, adapters, range and bounds; as text, which comes back from the file as it went."""
-    return repr((request.golden, request.my, request.span, request.roots))
-
-
-def _encode(measured: Measured) -> list[Any]:
-    stats = measured.stats
-    assert stats is not None
-    infos = [[info.dtype.name, info.shape] for info in (measured.golden, measured.my) if info]
-    return [
-        infos,
-        [getattr(stats, name) for name in _PLAIN],
-        [_values(stats.golden), _values(stats.my), _values(stats.softmax)],
-        _encode_slices(stats.slices) if stats.slices else None,
-        measured.evidence and _encode_evidence(measured.evidence),
-        [measured.worst, measured.worst_golden, measured.worst_my],
-        [_values(state) for state in measured.files],
-    ]
-
-
-def _decode(value: list[Any]) -> Measured:
-    infos, plain, (golden, my, softmax), slices, evidence, worst, files = value
-    golden_info, my_info = (TensorInfo(DTYPES[name], tuple(shape)) for name, shape in infos)
-    stats = Stats(
-        **dict(zip(_PLAIN, plain, strict=True)),
-        golden=Side(*golden),
-        my=Side(*my),
-        softmax=Softmax(*softmax),
-        slices=_decode_slices(slices) if slices else None,
-    )
-    states = tuple(FileState(*state) for state in files)
-    index, worst_golden, worst_my = worst
-    return Measured(
-        golden_info,
-        my_info,
-        stats,
-        index,
-        worst_golden,
-        worst_my,
-        states,
-        evidence=_decode_evidence(evidence) if evidence else None,
-    )
-
-
-def _encode_evidence(evidence: Evidence) -> list[Any]:
-    """As `dataclasses.astuple`, which copies every number and takes ten times as long."""
-    return [_values(one) if isinstance(one, Span | Peak) else one for one in _values(evidence)]
-
-
-def _decode_evidence(value: list[Any]) -> Evidence:
-    evidence = Evidence(*value)
-    return replace(
-        evidence,
-        channel=Span(*evidence.channel),  # type: ignore[misc]
-        line=Span(*evidence.line),  # type: ignore[misc]
-        peak=Peak(*evidence.peak),  # type: ignore[misc]
-    )
-
-
-def _encode_slices(slices: Slices) -> list[Any]:
-    top = slices.top
-    arrays = (
-        slices.lines.sums, slices.channels.sums, top.differences, top.golden, top.indices
-    )  # fmt: skip
-    texts = [base64.b64encode(array.tobytes()).decode() for array in arrays]
-    return [
-        texts,
-        slices.golden_bits,
-        slices.my_bits,
-        slices.gridded,
-        slices.nonfinite_saturated,
-    ]
-
-
-def _decode_slices(value: list[Any]) -> Slices:
-    texts, *marks = value
-    *reals, whole = (base64.b64decode(text) for text in texts)
-    lines, channels, differences, golden = (np.frombuffer(data) for data in reals)
-    return Slices(
-        Table(lines.reshape(5, -1)),
-        Table(channels.reshape(5, -1)),
-        Top(differences, golden, np.frombuffer(whole, np.int64)),
-        *marks,
-    )
-
-
-def _values(record: Side | Softmax | FileState | Evidence | Span | Peak) -> list[Any]:
-    return [getattr(record, one.name) for one in fields(record)]
+def _is_unchanged(state: FileState) -> bool:
+    try:
+        return state_of(state.path) == state
+    except (OSError, PairError):
+        return False

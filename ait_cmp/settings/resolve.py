@@ -110,6 +110,11 @@ def _mapping_rule(number: int, rule: MappingRuleConfig) -> MappingRule:
 def _execution_limits(values: ExecutorConfig) -> WorkerLimits:
     for name in ("workers", "row_timeout", "memory_limit"):
         number = getattr(values, name)
+        if number is not None and name not in EXECUTORS[values.kind].heeds:
+            raise UsageError(
+                f"executor.{name}={number} does nothing with executor={values.kind}; leave it out, "
+                "or choose executor=processes"
+            )
         if number is not None and not 0 < number < float("inf"):
             raise UsageError(f"executor.{name}={number} must be above 0, or null for no limit")
     memory = values.memory_limit

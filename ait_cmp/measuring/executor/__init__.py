@@ -1,31 +1,35 @@
-"""Where the work runs. An executor is a context manager that yields a `run` over tasks.
+"""Where the work runs. An executor is a context manager that yields an `Execute` over tasks.
 
-To add an executor: one module with a context manager, one row in `EXECUTORS`, one file in
-`conf/executor/`.
+To add an executor: one module that says how a task is submitted and how a failure looks (see
+`supervision`), one row in `EXECUTORS`, one file in `conf/executor/`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 
+from ait_cmp.measuring.executor.automatic import run_where_it_pays
 from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits
-from ait_cmp.measuring.executor.processes import run_in_processes, worth_starting
+from ait_cmp.measuring.executor.processes import run_in_processes
 from ait_cmp.measuring.executor.serial import run_serially
 
-__all__ = ["EXECUTORS", "Answer", "Execute", "WorkerLimits"]
+__all__ = ["EXECUTORS", "Answer", "Execute", "Executor", "WorkerLimits"]
 
-Executor = Callable[[WorkerLimits, int, int], AbstractContextManager[Execute]]
+_OF_WORKERS = ("workers", "row_timeout", "memory_limit")
 
 
-def _auto(limits: WorkerLimits, size: int, count: int) -> AbstractContextManager[Execute]:
-    """Worker processes where they save more than their start costs, else this process."""
-    chosen = run_in_processes if worth_starting(limits, size, count) else run_serially
-    return chosen(limits, size, count)
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """How it is entered, and which settings of `executor` it heeds; the others are refused."""
+
+    start: Callable[[WorkerLimits], AbstractContextManager[Execute]]
+    heeds: tuple[str, ...] = ()
 
 
 EXECUTORS: dict[str, Executor] = {
-    "auto": _auto,
-    "serial": run_serially,
-    "processes": run_in_processes,
+    "auto": Executor(run_where_it_pays, heeds=_OF_WORKERS),
+    "serial": Executor(run_serially),
+    "processes": Executor(run_in_processes, heeds=_OF_WORKERS),
 }

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_request
 from ait_cmp.measuring.plan import Task
+from ait_cmp.measuring.row import pack_row
 
 __all__ = ["Answer", "Execute", "WorkerLimits", "answer"]
 
@@ -24,10 +24,10 @@ class WorkerLimits:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a task gave: one Measured for each of its requests."""
+    """What a task gave: one packed row for each of its requests."""
 
     task: Task
-    measured: tuple[Measured, ...]
+    rows: tuple[bytes, ...]
 
 
 class Execute(Protocol):
@@ -36,6 +36,8 @@ class Execute(Protocol):
     def __call__(self, tasks: Sequence[Task], /) -> Iterator[Answer]: ...
 
 
-def answer(task: Task) -> Answer:
+def answer(task: Task, mapped: bool) -> Answer:
     """Measure what `task` asks for, in this process."""
-    return Answer(task, tuple(measure_request(request) for request in task.requests))
+    return Answer(
+        task, tuple(pack_row(one, measure_request(one, mapped=mapped)) for one in task.requests)
+    )

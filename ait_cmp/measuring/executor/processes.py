@@ -1,53 +1,50 @@
-"""Supervised worker processes: a worker that dies takes one row with it, at most."""
+"""Worker processes: one that dies takes one row with it, at most."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import resource
 import signal
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from multiprocessing import forkserver, spawn
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from ait_cmp.engine.measured import Measured
-from ait_cmp.engine.row_errors import as_pair_error
 from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, answer
+from ait_cmp.measuring.executor.supervision import Failure, supervise
 from ait_cmp.measuring.plan import Task
-from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.errors import Reason
 
-__all__ = ["run_in_processes", "worth_starting"]
+__all__ = ["run_in_processes", "worker_count"]
 
-# Measured with scripts/bench.py: what a worker does in a second, and what starting them takes.
-_BYTES_PER_SECOND = 2.0e9
-_PAIRS_PER_SECOND = 1200
-_START_SECONDS = 1.5
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def worth_starting(limits: WorkerLimits, size: int, count: int) -> bool:
-    """Whether workers save more time on `size` bytes in `count` pairs than they cost."""
-    workers = _workers(limits)
-    seconds = size / _BYTES_PER_SECOND + count / _PAIRS_PER_SECOND
-    return seconds * (1 - 1 / workers) > _START_SECONDS
-
-
 @contextmanager
-def run_in_processes(limits: WorkerLimits, size: int, count: int) -> Iterator[Execute]:
-    """A pool of workers, each with one thread, forked from a server that has imported all."""
-    del size, count
-    context = multiprocessing.get_context("forkserver")
+def run_in_processes(
+    limits: WorkerLimits, *, meanwhile: Callable[[Task], Answer] | None = None
+) -> Iterator[Execute]:
+    """A pool of workers, each with one thread, forked from a server that has imported all.
+
+    `meanwhile` does tasks in this process until they are there.
+    """
+    context = _Context()
     context.set_forkserver_preload(["ait_cmp.measuring.executor.worker"])
     with _one_thread_each():
-        pool = ProcessPool(_workers(limits), 0, _begin, (limits.memory,), context)
+        with _interrupts_wait():
+            forkserver.ensure_running()
+        pool = ProcessPool(worker_count(limits), 0, _begin, (limits.memory,), context)
 
-        def run(tasks: Sequence[Task]) -> Iterator[Answer]:
-            yield from _supervise(pool, tasks, limits)
+        def execute(tasks: Sequence[Task]) -> Iterator[Answer]:
+            yield from supervise(_Pool(pool, limits), tasks, limits, meanwhile=meanwhile)
 
         try:
-            yield run
+            yield execute
             pool.close()  # type: ignore[no-untyped-call]
         except BaseException:
             pool.stop()  # type: ignore[no-untyped-call]
@@ -56,51 +53,29 @@ def run_in_processes(limits: WorkerLimits, size: int, count: int) -> Iterator[Ex
             pool.join()
 
 
-def _supervise(pool: ProcessPool, tasks: Sequence[Task], limits: WorkerLimits) -> Iterator[Answer]:
-    """Answers as they come; what a dead worker had is asked again, alone, and then given up."""
-    waiting = list(reversed(tasks))
-    running: dict[Future[Answer], Task] = {}
-    while waiting or running:
-        while waiting and len(running) < 2 * _workers(limits):
-            task = waiting.pop()
-            running[pool.schedule(answer, (task,), timeout=limits.row_timeout)] = task
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            task = running.pop(future)
-            error = future.exception()
-            if error is None:
-                yield future.result()
-            elif _is_second_try(task):
-                yield Answer(task, (Measured(error=_reason(error, task, limits)),))
-            else:
-                waiting += task.alone(mapped=False)
+def worker_count(limits: WorkerLimits) -> int:
+    """How many workers there are."""
+    return limits.workers or len(os.sched_getaffinity(0))
 
 
-def _is_second_try(task: Task) -> bool:
-    return not task.requests[0].mapped
+class _Pool:
+    def __init__(self, pool: ProcessPool, limits: WorkerLimits) -> None:
+        self._pool, self._timeout = pool, limits.row_timeout
+        self.width = 2 * worker_count(limits)
 
+    def submit(self, task: Task) -> Future[Answer]:
+        arguments = (task, not task.alone)
+        future: Future[Answer] = self._pool.schedule(answer, arguments, timeout=self._timeout)
+        return future
 
-def _reason(error: BaseException, task: Task, limits: WorkerLimits) -> PairError:
-    request = task.requests[0]
-    where = f"comparing {request.golden} with {request.my}"
-    if isinstance(error, TimeoutError):
-        return PairError(
-            Reason.ROW_TIMEOUT,
-            f"{where} took longer than executor.row_timeout={limits.row_timeout:g} seconds, twice; "
-            "raise it if the files are just slow to read",
-        )
-    if isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGBUS:
-        return PairError(
-            Reason.IN_TRUNCATED, f"a file was truncated while it was read, {where}; dump it again"
-        )
-    if isinstance(error, ProcessExpired):
-        return PairError(
-            Reason.ROW_KILLED,
-            f"the worker died {where}, twice ({_cause(error.exitcode)}); if memory ran out, use "
-            "fewer workers (executor.workers)",
-        )
-    assert isinstance(error, Exception)
-    return as_pair_error(error, where)
+    def failure(self, error: BaseException) -> Failure | None:
+        if isinstance(error, TimeoutError):
+            return Failure(Reason.ROW_TIMEOUT)
+        if not isinstance(error, ProcessExpired):
+            return None
+        if error.exitcode == -signal.SIGBUS:
+            return Failure(Reason.IN_TRUNCATED)
+        return Failure(Reason.ROW_KILLED, _cause(error.exitcode))
 
 
 def _cause(exitcode: int) -> str:
@@ -114,8 +89,49 @@ def _begin(memory: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
-def _workers(limits: WorkerLimits) -> int:
-    return limits.workers or len(os.sched_getaffinity(0))
+class _Worker(ForkServerProcess):
+    """A process that does not import the script that started it, which may lack a main guard."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802  the name is multiprocessing's
+        with _main_hidden():
+            return ForkServerProcess._Popen(process_obj)
+
+
+class _Context(ForkServerContext):
+    Process = _Worker
+
+
+@contextmanager
+def _main_hidden() -> Iterator[None]:
+    """What multiprocessing tells the processes that this thread starts says nothing of __main__."""
+    original, thread = spawn.get_preparation_data, threading.get_ident()
+
+    def prepared(name: str) -> dict[str, Any]:
+        data: dict[str, Any] = original(name)
+        if threading.get_ident() == thread:
+            data.pop("init_main_from_name", None)
+            data.pop("init_main_from_path", None)
+        return data
+
+    spawn.get_preparation_data = prepared
+    try:
+        yield
+    finally:
+        spawn.get_preparation_data = original
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C comes after this; processes that are started by it never see one.
+
+    The server that forks the workers would die of it while it imports, with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, answer
+from ait_cmp.measuring.executor.supervision import Failure, supervise
 from ait_cmp.measuring.plan import Task
 
 __all__ = ["run_serially"]
 
 
+class _ThisProcess:
+    """A worker that answers before it is asked again, so that debugging needs no pool."""
+
+    width = 1
+
+    def submit(self, task: Task) -> Future[Answer]:
+        future: Future[Answer] = Future()
+        try:
+            # Read, not mapped: a file truncated while it is mapped would kill this process.
+            future.set_result(answer(task, mapped=False))
+        except Exception as exc:
+            future.set_exception(exc)
+        return future
+
+    def failure(self, error: BaseException) -> Failure | None:
+        del error
+        return None
+
+
 @contextmanager
-def run_serially(limits: WorkerLimits, size: int, count: int) -> Iterator[Execute]:
-    """One request after the other, so that debugging needs no pool."""
-    del limits, size, count
-    yield _run
+def run_serially(limits: WorkerLimits) -> Iterator[Execute]:
+    """One task after the other."""
 
+    def execute(tasks: Sequence[Task]) -> Iterator[Answer]:
+        yield from supervise(_ThisProcess(), tasks, limits)
 
-def _run(tasks: Sequence[Task]) -> Iterator[Answer]:
-    # Read, not mapped: a file truncated while it is mapped would kill this process. One by
-    # one, so that progress and journal are never far behind.
-    for task in tasks:
-        for alone in task.alone(mapped=False):
-            yield answer(alone)
+    yield execute

@@ -1,0 +1,48 @@
+"""Worker processes where they pay, else this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, answer
+from ait_cmp.measuring.executor.processes import run_in_processes, worker_count
+from ait_cmp.measuring.executor.serial import run_serially
+from ait_cmp.measuring.plan import Task
+
+__all__ = ["run_where_it_pays", "worth_starting"]
+
+# Measured with scripts/bench.py: what a worker does in a second, and what starting them takes.
+_BYTES_PER_SECOND = 2.0e9
+_PAIRS_PER_SECOND = 2500
+_START_SECONDS = 1.5
+
+
+@contextmanager
+def run_where_it_pays(limits: WorkerLimits) -> Iterator[Execute]:
+    """Choose by the tasks that are left to do. While the workers start, this process works."""
+    with ExitStack() as stack:
+
+        def execute(tasks: Sequence[Task]) -> Iterator[Answer]:
+            size = sum(task.size for task in tasks)
+            count = sum(len(task.requests) for task in tasks)
+            if limits.memory is not None:  # to which only a worker can be held
+                chosen = run_in_processes(limits)
+            elif worth_starting(limits, size, count):
+                chosen = run_in_processes(limits, meanwhile=_here)
+            else:
+                chosen = run_serially(limits)
+            yield from stack.enter_context(chosen)(tasks)
+
+        yield execute
+
+
+def worth_starting(limits: WorkerLimits, size: int, count: int) -> bool:
+    """Whether workers save more time on `size` bytes in `count` pairs than they cost."""
+    workers = worker_count(limits)
+    seconds = size / _BYTES_PER_SECOND + count / _PAIRS_PER_SECOND
+    return seconds * (1 - 1 / workers) > _START_SECONDS
+
+
+def _here(task: Task) -> Answer:
+    return answer(task, mapped=False)

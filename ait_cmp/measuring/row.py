@@ -1,0 +1,167 @@
+"""One measured row as bytes: what a worker sends home, and what the store keeps.
+
+Lengths, and then as many parts: the key and what is said of the row as JSON, and the numbers as
+the engine packs them. Nothing in it is ever run.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import struct
+from dataclasses import replace
+from typing import Any
+
+from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.measured import Measured, TensorInfo
+from ait_cmp.engine.request import Request
+from ait_cmp.engine.slices import Slices
+from ait_cmp.engine.stats import Stats
+from ait_cmp.files import FileState
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.location import Location, parse_steps
+
+__all__ = [
+    "Key",
+    "files_in",
+    "is_measured",
+    "is_of_range",
+    "key_bytes",
+    "key_in",
+    "pack_row",
+    "parse_key",
+    "unpack_row",
+]
+
+_LENGTHS = struct.Struct("<5I")  # key, what is said, stats, evidence, slices
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+Key = tuple[Location, Location, tuple[int, int] | None]  # golden, my, range
+
+
+def pack_row(request: Request, measured: Measured) -> bytes:
+    """`measured`, the answer to `request`, as bytes."""
+    stats, evidence, slices = measured.stats, measured.evidence, measured.slices
+    if stats is not None and stats.slices is not None:
+        slices = stats.slices.pack()  # a range's, to be merged with others
+    parts = (
+        key_bytes(request),
+        _encode(_said(request, measured)).encode(),
+        b"" if stats is None else stats.pack(),
+        b"" if evidence is None else evidence.pack(),
+        slices or b"",
+    )
+    return b"".join((_LENGTHS.pack(*map(len, parts)), *parts))
+
+
+def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
+    """What `row` says; only if `whole` with its slices and files, which a verdict does not read."""
+    _, said, stats, evidence, slices = _parts(row)
+    golden, my, worst, worst_golden, worst_my, files, error = json.loads(said)
+    measured = Measured(
+        _info(golden),
+        _info(my),
+        Stats.unpack(stats) if stats else None,
+        worst,
+        worst_golden,
+        worst_my,
+        error=PairError(Reason(error[0]), error[1]) if error else None,
+        evidence=Evidence.unpack(evidence) if evidence else None,
+    )
+    if not whole:
+        return measured
+    found = _states(row, files)
+    if slices and not evidence and measured.stats is not None:
+        stats_ = replace(measured.stats, slices=Slices.unpack(slices))
+        return replace(measured, stats=stats_, files=found)
+    return replace(measured, slices=slices or None, files=found)
+
+
+def is_measured(row: bytes) -> bool:
+    """Whether `row` has stats, and not an error."""
+    return bool(_LENGTHS.unpack_from(row)[2])
+
+
+def is_of_range(row: bytes) -> bool:
+    """Whether `row` is of a part of a pair, and not of the whole."""
+    return not key_in(row).endswith(b",null]")
+
+
+def files_in(row: bytes) -> tuple[FileState, ...]:
+    """All files that the stats of `row` depend on, as they were when it was measured."""
+    return _states(row, json.loads(_parts(row)[1])[5])
+
+
+def key_in(row: bytes) -> bytes:
+    """The key of `row`, as `key_bytes` gives it."""
+    start = _LENGTHS.size
+    return row[start : start + _LENGTHS.unpack_from(row)[0]]
+
+
+def key_bytes(request: Request) -> bytes:
+    """Files, adapters and range: what tells `request` from the others of a run."""
+    golden, my = request.golden, request.my
+    steps = [[str(one) for one in side.steps] for side in (golden, my)]
+    return _encode([golden.files, my.files, *steps, request.span]).encode()
+
+
+def parse_key(key: bytes) -> Key:
+    """The locations and the range that `key_bytes` wrote."""
+    golden, my, golden_steps, my_steps, span = json.loads(key)
+    locations = (
+        Location(tuple(files), parse_steps(" | ".join(steps)))
+        for files, steps in ((golden, golden_steps), (my, my_steps))
+    )
+    return (*locations, tuple(span) if span else None)  # type: ignore[return-value]
+
+
+def _parts(row: bytes) -> list[bytes]:
+    lengths = _LENGTHS.unpack_from(row)
+    parts, start = [], _LENGTHS.size
+    for length in lengths:
+        parts.append(row[start : start + length])
+        start += length
+    if start != len(row):
+        raise ValueError("a row is not of the size that its parts say")
+    return parts
+
+
+def _said(request: Request, measured: Measured) -> list[Any]:
+    golden, my, error = measured.golden, measured.my, measured.error
+    return [
+        golden and (golden.dtype.name, golden.shape),
+        my and (my.dtype.name, my.shape),
+        measured.worst,
+        measured.worst_golden,
+        measured.worst_my,
+        [(_place(request, one.path), one.size, one.version) for one in measured.files],
+        error and (error.reason, error.sentence),
+    ]
+
+
+def _place(request: Request, path: str) -> Any:
+    """`path`, or where it stands in the key already: which file, and its first characters."""
+    for number, file in enumerate((*request.golden.files, *request.my.files)):
+        if file.startswith(path):  # a file, or one of the tensors in it
+            return number, len(path)
+    return path
+
+
+def _states(row: bytes, files: list[Any]) -> tuple[FileState, ...]:
+    golden, my, _ = parse_key(key_in(row))
+    named = (*golden.files, *my.files)
+    return tuple(
+        FileState(place if isinstance(place, str) else named[place[0]][: place[1]], size, version)
+        for place, size, version in files
+    )
+
+
+def _info(said: list[Any] | None) -> TensorInfo | None:
+    return _tensor_info(said[0], tuple(said[1])) if said else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _tensor_info(dtype: str, shape: tuple[int, ...]) -> TensorInfo:
+    """One value for many rows, which are mostly of few shapes."""
+    return TensorInfo(DTYPES[dtype], shape)

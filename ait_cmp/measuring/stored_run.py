@@ -1,0 +1,57 @@
+"""A finished run, read from its store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ait_cmp.engine.measured import Measured
+from ait_cmp.measuring.batches import BadHeaderError, read_header, scan
+from ait_cmp.measuring.row import Key, key_in, parse_key, unpack_row
+from ait_cmp.values.errors import UsageError, os_reason
+
+__all__ = ["StoredRun", "load"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """The rows at `path`, read a batch at a time; those of a damaged batch are not there.
+
+    `facts` say what measured them: the version of ait_cmp, the digest of its engine, which stats
+    were wanted.
+    """
+
+    path: Path
+    facts: dict[str, Any]
+
+    def __iter__(self) -> Iterator[tuple[Key, Measured]]:
+        file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _, start = read_header(file)
+            for batch in scan(file, start):
+                for _, row in batch.rows:
+                    yield parse_key(key_in(row)), unpack_row(row, whole=True)
+        finally:
+            os.close(file)
+
+
+def load(path: Path) -> StoredRun:
+    """The run at `path`. Raises UsageError where it is no store that this version reads."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            facts, _ = read_header(file)
+        finally:
+            os.close(file)
+    except OSError as exc:
+        raise UsageError(f"the stats {path} cannot be read: {os_reason(exc)}") from exc
+    except BadHeaderError as exc:
+        raise UsageError(f"{path} is no store of stats: {exc}") from exc
+    if facts is None:
+        raise UsageError(
+            f"{path} is of another version of ait_cmp; compare again to make a new one"
+        )
+    return StoredRun(path, facts)
