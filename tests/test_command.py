@@ -66,7 +66,7 @@ def test_columns_stand_in_the_order_of_the_field(make_dump: Dump, tmp_path: Path
 
 def test_csv_numbers_are_written_in_full(make_dump: Dump, tmp_path: Path) -> None:
     main([f"golden_path={make_dump()}"])
-    numbers = [name for name, (dtype, _) in COLUMNS.items() if dtype == pl.Float64]
+    numbers = [name for name, column in COLUMNS.items() if column.dtype == pl.Float64]
     exact = _report(tmp_path).select(numbers)
     text = pl.read_csv(tmp_path / "cmp_report.csv", infer_schema=False).select(numbers)
     assert text.select(pl.all().cast(pl.Float64)).equals(exact)

@@ -139,7 +139,10 @@ def test_no_cell_runs(text: str) -> None:
     assert not re.match(r"\s*[=+\-@＝＋－＠\t\r\n]", cell)
 
 
-@pytest.mark.parametrize("text", ["-1", "-1.5", "+2", "1e-07", "-1.5e+300", "-inf", "a=b", "层.q"])
+@pytest.mark.parametrize(
+    "text",
+    ["-1", "-1.5", "+2", "1e-07", "-1.5e+300", "-inf", "a=b", "层.q", "-1_14740", "-1_7_1"],
+)
 def test_numbers_and_names_are_left_alone(text: str) -> None:
     assert for_spreadsheet(text) == text
     assert printable(text) == text

@@ -9,6 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ait_cmp import ReportError, compare
 from ait_cmp.engine.measured import Measured
@@ -16,10 +18,11 @@ from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, failed
 from ait_cmp.report import REPORTS, STEM, Facts, Report, make_report, merge_reports, write_report
 from ait_cmp.report.columns import COLUMNS
-from ait_cmp.report.table import write_parquet
+from ait_cmp.report.table import safe_cells, write_parquet
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.text import for_spreadsheet
 
 NAN, INF = float("nan"), float("inf")
 NAMES = (
@@ -103,7 +106,7 @@ def test_no_rows_are_a_report_with_all_its_columns(name: str, tmp_path: Path) ->
 
 @each
 def test_numbers_come_back_as_they_were(name: str, tmp_path: Path) -> None:
-    numbers = [column for column, (dtype, _) in COLUMNS.items() if dtype.is_numeric()]
+    numbers = [column for column, one in COLUMNS.items() if one.dtype.is_numeric()]
     table = READERS[name](_written(name, REPORT, tmp_path / "out"))
     exact = REPORT.table.select(numbers)
     assert table.select(numbers).cast(exact.schema).equals(exact)
@@ -135,6 +138,23 @@ def test_a_write_that_fails_leaves_the_old_report_and_no_half(name: str, tmp_pat
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert old.read_bytes() == before
     assert list(old.parent.iterdir()) == [old]
+
+
+@each
+def test_a_writer_changes_nothing_of_the_report(name: str, tmp_path: Path) -> None:
+    report = make_report(_every_row(), Facts())
+    _written(name, report, tmp_path / "out")
+    assert report.table.equals(REPORT.table)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("=+-@＝ \t\r\n1e.'"))
+
+
+@given(st.lists(st.none() | TEXT, min_size=1))
+def test_every_cell_of_the_csv_is_safe(cells: list[str | None]) -> None:
+    """Though most cells are not looked at one by one."""
+    safe = [None if cell is None else for_spreadsheet(cell) for cell in cells]
+    assert safe_cells(pl.Series(cells, dtype=pl.String)).to_list() == safe
 
 
 def test_no_older_report_stays_beside_in_another_format(tmp_path: Path) -> None:

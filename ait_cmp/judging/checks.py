@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-import numpy as np
+from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence, Span
 from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.metrics import compute
+from ait_cmp.judging.places import name_index, name_span
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite, Subject
 from ait_cmp.values.dtypes import DType
 
@@ -22,14 +22,12 @@ __all__ = [
     "growth_findings",
     "limit_findings",
     "nonfinite_finding",
-    "place",
 ]
 
 _GRIDDED = 16  # elements that share no bit by chance
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One compared pair, as a verdict sees it; evidence only where both sides are floating."""
 
     subject: Subject
@@ -83,8 +81,10 @@ def limit_findings(stats: Stats, limits: Mapping[str, Limit]) -> Iterator[Findin
     They judge the standard definitions, whatever definitions the report shows, so that the same
     limits always mean the same.
     """
+    if not limits:
+        return
     values = {name: value for name, value in compute(stats, limits).items() if value is not None}
-    if limits and not values and stats.difference_max > 0:
+    if not values and stats.difference_max > 0:
         # Nothing that is limited has a value (a zero golden has no relative error), so
         # nothing has shown that this difference is allowed.
         names = " and ".join(limits)
@@ -133,7 +133,7 @@ def growth_findings(
         _element(evidence, growth, expected, case.shape),
         _level(evidence, growth, expected),
     )
-    return sorted((one for one in found if one), key=lambda one: one.extent)
+    return sorted(filter(None, found), key=lambda one: one.extent)
 
 
 def _grid(evidence: Evidence, my: DType, digits: int) -> Finding | None:
@@ -173,29 +173,8 @@ def _slice(
     value = span.error / expected.error
     if value <= limit or span.total == 1:
         return None
-    meaning = f"the error in {place(check, span, shape)} is {value:.3g} times the expected one"
+    meaning = f"the error in {name_span(check, span, shape)} is {value:.3g} times the expected one"
     return Finding(check, value, limit, meaning, span.count / span.total)
-
-
-def place(kind: str, span: Span, shape: tuple[int, ...] = ()) -> str:
-    """Which slices of a tensor `span` names; for lines `shape` is that of all axes but the last."""
-    if span.count > span.total / 2:
-        return f"most {kind}s"
-    if span.first == span.last:
-        return f"{kind} {_index(span.first, shape)}"
-    width = span.last - span.first + 1
-    if span.count < width:
-        return f"{span.count} {kind}s from {span.first} to {span.last}"
-    named = f"{kind}s {_index(span.first, shape)} to {_index(span.last, shape)}"
-    if kind == "channel" and width >= 16 and span.first % width == span.total % width == 0:
-        named += f" (head {span.first // width}, if heads are of {width})"
-    return named
-
-
-def _index(line: int, shape: tuple[int, ...]) -> str:
-    if len(shape) < 2:
-        return str(line)
-    return str([int(axis) for axis in np.unravel_index(line, shape)])
 
 
 def _element(
@@ -207,7 +186,7 @@ def _element(
     limit = growth.lone_element if alone else growth.element
     if value <= limit:
         return None
-    spot = _index(peak.index, shape) if len(shape) > 1 else f"[{peak.index}]"
+    spot = name_index(peak.index, shape) if len(shape) > 1 else f"[{peak.index}]"
     meaning = (
         f"element {spot} is {peak.golden + peak.difference:.6g}, golden {peak.golden:.6g}: "
         f"{value:.3g} times the expected error"

@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.parts import Parts
 from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
+from ait_cmp.judging.places import index_at
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
@@ -64,8 +63,7 @@ class Comparison:
         measured = self.measured
         if measured.worst < 0 or measured.golden is None:
             return None
-        shape = measured.golden.shape
-        return tuple(int(axis) for axis in np.unravel_index(measured.worst, shape))
+        return index_at(measured.worst, measured.golden.shape)
 
     def __repr__(self) -> str:
         verdict = self.verdict

@@ -7,17 +7,18 @@ same way, which rounding does not do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.judging.tolerance import Growth, Subject
-from ait_cmp.values.dtypes import DType
+from ait_cmp.values.dtypes import DTYPES
 
 __all__ = ["Background", "Expectation", "noise"]
 
-# The relative error that one honest operation makes, where it is not the type's unit roundoff.
+# The relative error that one honest operation makes, by type: the type's unit roundoff, or more.
 # Results in float32 may come of inputs truncated to tf32, which the declared type hides.
-_GRAINS = {
+_GRAINS = {name: dtype.roundoff for name, dtype in DTYPES.items()} | {
     "float32": 2.0**-10,
     "bfloat16": 2.0**-9,
     "float8_e4m3fn": 2.0**-5,
@@ -30,8 +31,7 @@ _FLOAT32_GRAIN, _PROVEN = 2.0**-18, 2.0**-17
 _LEAST = 1e-300  # errors are divided by E, and a tolerance may have a floor of 0
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(NamedTuple):
     """What one row's errors are measured with: E, and what E cannot fall below."""
 
     error: float
@@ -44,7 +44,7 @@ class Background:
     def __init__(self, growth: Growth, *, sparse: bool) -> None:
         self._growth = growth
         self._sparse = sparse
-        self._levels: list[float] = []
+        self._recent = _Recent(int(growth.window))
         self._of_data: dict[str, float] = {}
         self._held: dict[str, float] = {}
         self._tiny_errors = 0
@@ -54,8 +54,7 @@ class Background:
         """E and its floor for this row."""
         growth = self._growth
         floor = growth.floor * max(self._grain(subject), growth.grain)
-        recent = max(0, len(self._levels) - int(growth.window))
-        error = max(self._levels[recent:], default=0.0)
+        error = self._recent.largest
         if subject.data_id in self._of_data:
             error = min(error, growth.history * self._of_data[subject.data_id])
         error = min(error, self._held.get(subject.data_id, error))
@@ -72,7 +71,7 @@ class Background:
         known = self._of_data.get(subject.data_id, 0.0)
         self._of_data[subject.data_id] = max(known, evidence.level)
         if evidence.count >= self._growth.enough:
-            self._levels.append(evidence.level)
+            self._recent.add(evidence.level)
             self._tiny_errors += 0 < evidence.level < _PROVEN
             self._coarse |= evidence.level >= _PROVEN
 
@@ -85,11 +84,29 @@ class Background:
         proven = not self._coarse and self._tiny_errors >= self._growth.proof
         if proven and subject.golden.name == subject.my.name == "float32":
             return _FLOAT32_GRAIN
-        return max(_grain_of(subject.golden), _grain_of(subject.my))
+        return max(_GRAINS[subject.golden.name], _GRAINS[subject.my.name])
 
 
-def _grain_of(dtype: DType) -> float:
-    return _GRAINS.get(dtype.name, dtype.roundoff)
+class _Recent:
+    """The largest of the last `window` values; each step costs the same, however many these are."""
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._seen = 0
+        # (place, value): those that are larger than all after them, the largest first.
+        self._peaks: deque[tuple[int, float]] = deque()
+
+    def add(self, value: float) -> None:
+        while self._peaks and self._peaks[-1][1] <= value:
+            self._peaks.pop()
+        self._peaks.append((self._seen, value))
+        self._seen += 1
+        if self._peaks[0][0] < self._seen - self._window:
+            self._peaks.popleft()
+
+    @property
+    def largest(self) -> float:
+        return self._peaks[0][1] if self._peaks else 0.0
 
 
 def noise(evidence: Evidence, growth: Growth) -> float:

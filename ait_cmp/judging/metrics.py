@@ -145,9 +145,9 @@ METRICS: dict[str, Metric] = {
     "relative_euclidean_distance": Metric(_relative_euclidean_distance),
     "rmse": Metric(_rmse),
     "mismatch_ratio": Metric(_mismatch_ratio),
+    "exact_match": Metric(_exact_match),
     "one_thousandth_ratio": Metric(_one_thousandth_ratio, _RELATIVE),
     "five_thousandths_ratio": Metric(_five_thousandths_ratio, _RELATIVE),
-    "exact_match": Metric(_exact_match),
 }
 
 AIT: dict[str, Metric] = {

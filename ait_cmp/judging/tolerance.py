@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from ait_cmp.values.dtypes import DType, coarser
 from ait_cmp.values.errors import UsageError
@@ -43,8 +44,7 @@ class Limit:
         return max(self.min - value, value - self.max, 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(NamedTuple):
     """What rules match on: whose pair it is, and of which types."""
 
     data_id: str

@@ -1,8 +1,11 @@
-"""The columns of the report, in order: name -> type and the value of a row."""
+"""The columns of the report, in order: name -> type, and the cell of a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter, methodcaller
 from typing import Any
 
 import polars as pl
@@ -10,129 +13,170 @@ import polars as pl
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.measured import TensorInfo
 from ait_cmp.engine.stats import Side, Stats
-from ait_cmp.judging import Finding
-from ait_cmp.judging.comparison import Row
+from ait_cmp.judging import Finding, Verdict
+from ait_cmp.judging.comparison import Comparison, Row
+from ait_cmp.judging.metrics import METRICS
+from ait_cmp.values.pair import Pair
 
-__all__ = ["COLUMNS", "frame"]
+__all__ = ["COLUMNS", "Column", "frame"]
 
-Value = Callable[[Row], Any]
-
-
-def _info(side: str, get: Callable[[TensorInfo], str]) -> Value:
-    def value(row: Row) -> str | None:
-        info: TensorInfo | None = getattr(row.comparison.measured, side)
-        return get(info) if info else None
-
-    return value
+Type = type[pl.DataType]
 
 
-def _side(side: str, get: Callable[[Side], float | None]) -> Value:
-    def value(row: Row) -> float | None:
-        stats = row.comparison.measured.stats
-        values: Side | None = getattr(stats, side) if stats else None
-        return get(values) if values and values.finite else None
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The type of a column, and its cell, made of a part of the row; empty where there is none."""
 
-    return value
-
-
-def _stats(get: Callable[[Stats], int]) -> Value:
-    def value(row: Row) -> int | None:
-        stats = row.comparison.measured.stats
-        return get(stats) if stats else None
-
-    return value
+    dtype: Type
+    part: Callable[[Row], Any]
+    cell: Callable[[Any], Any]
 
 
-def _evidence(get: Callable[[Evidence], float]) -> Value:
-    def value(row: Row) -> float | None:
-        evidence = row.comparison.measured.evidence
-        return get(evidence) if evidence else None
-
-    return value
+# The parts of a row that cells are made of; each is looked up once a row.
 
 
-def _finding(get: Callable[[Finding], Any]) -> Value:
-    """Of the plainest check that the row fails."""
-
-    def value(row: Row) -> Any:
-        findings = row.verdict.findings
-        return get(findings[0]) if findings else None
-
-    return value
+def _pair(row: Row) -> Pair:
+    return row.pair
 
 
-def _metric(name: str) -> tuple[type[pl.DataType], Value]:
-    return pl.Float64, lambda row: row.comparison.metrics.get(name)
+def _comparison(row: Row) -> Comparison:
+    return row.comparison
 
 
-def _tensor(side: str, path: Value) -> dict[str, tuple[type[pl.DataType], Value]]:
-    return {
-        f"{side}_data_path": (pl.String, path),
-        f"{side}_dtype": (pl.String, _info(side, lambda info: str(info.dtype))),
-        f"{side}_shape": (pl.String, _info(side, lambda info: str(list(info.shape)))),
-        f"{side}_max_value": (pl.Float64, _side(side, lambda values: values.maximum)),
-        f"{side}_min_value": (pl.Float64, _side(side, lambda values: values.minimum)),
-        f"{side}_mean_value": (pl.Float64, _side(side, lambda values: values.mean)),
-    }
+def _values(row: Row) -> Mapping[str, float | None]:
+    """Of the metrics."""
+    return row.comparison.metrics
 
 
-def _worst_index(row: Row) -> str | None:
-    index = row.comparison.worst_index
+def _verdict(row: Row) -> Verdict:
+    return row.comparison.verdict
+
+
+def _stats(row: Row) -> Stats | None:
+    return row.comparison.measured.stats
+
+
+def _evidence(row: Row) -> Evidence | None:
+    return row.comparison.measured.evidence
+
+
+def _plainest(row: Row) -> Finding | None:
+    """The check that the row fails most plainly."""
+    findings = row.comparison.verdict.findings
+    return findings[0] if findings else None
+
+
+def _golden(row: Row) -> TensorInfo | None:
+    return row.comparison.measured.golden
+
+
+def _my(row: Row) -> TensorInfo | None:
+    return row.comparison.measured.my
+
+
+def _golden_values(row: Row) -> Side | None:
+    stats = row.comparison.measured.stats
+    return stats.golden if stats and stats.golden.finite else None
+
+
+def _my_values(row: Row) -> Side | None:
+    stats = row.comparison.measured.stats
+    return stats.my if stats and stats.my.finite else None
+
+
+def _metrics(first: str, last: str) -> dict[str, Column]:
+    """Those from `first` to `last` of the table of metrics."""
+    names = list(METRICS)
+    return {name: _metric(name) for name in names[names.index(first) : names.index(last) + 1]}
+
+
+def _metric(name: str) -> Column:
+    return Column(pl.Float64, _values, methodcaller("get", name))
+
+
+@cache
+def _shape(shape: tuple[int, ...]) -> str:
+    return str(list(shape))
+
+
+def _worst_index(comparison: Comparison) -> str | None:
+    index = comparison.worst_index
     return None if index is None else str(list(index))
 
 
-COLUMNS: dict[str, tuple[type[pl.DataType], Value]] = {
-    "token_id": (pl.Int64, lambda row: row.pair.token_id),
-    "data_id": (pl.String, lambda row: row.pair.data_id),
-    **_tensor("golden", lambda row: str(row.pair.golden)),
-    **_tensor("my", lambda row: str(row.pair.my)),
-    "cosine_similarity": _metric("cosine_similarity"),
-    "max_relative_error": _metric("max_relative_error"),
-    "mean_relative_error": _metric("mean_relative_error"),
-    "max_absolute_error": _metric("max_absolute_error"),
-    "mean_absolute_error": _metric("mean_absolute_error"),
-    "kl_divergence": _metric("kl_divergence"),
-    "relative_euclidean_distance": _metric("relative_euclidean_distance"),
-    "cmp_fail_reason": (pl.String, lambda row: row.verdict.sentence),
-    "status": (pl.String, lambda row: row.verdict.status),
-    "reason": (pl.String, lambda row: row.verdict.reason),
-    "dump": (pl.String, lambda row: row.pair.dump),
-    "order": (pl.Int64, lambda row: row.pair.order),
-    "elements": (pl.Int64, _stats(lambda stats: stats.elements)),
-    "rmse": _metric("rmse"),
-    "mismatch_ratio": _metric("mismatch_ratio"),
-    "exact_match": _metric("exact_match"),
-    "one_thousandth_ratio": _metric("one_thousandth_ratio"),
-    "five_thousandths_ratio": _metric("five_thousandths_ratio"),
-    "nonfinite_golden": (pl.Int64, _stats(lambda stats: stats.nonfinite_golden)),
-    "nonfinite_my": (pl.Int64, _stats(lambda stats: stats.nonfinite_my)),
-    "nonfinite_alike": (pl.Int64, _stats(lambda stats: stats.nonfinite_alike)),
-    "nonfinite_different": (pl.Int64, _stats(lambda stats: stats.nonfinite_different)),
-    "worst_index": (pl.String, _worst_index),
+COLUMNS: dict[str, Column] = {
+    "token_id": Column(pl.Int64, _pair, attrgetter("token_id")),
+    "data_id": Column(pl.String, _pair, attrgetter("data_id")),
+    "golden_data_path": Column(pl.String, _pair, lambda pair: str(pair.golden)),
+    "golden_dtype": Column(pl.String, _golden, lambda info: str(info.dtype)),
+    "golden_shape": Column(pl.String, _golden, lambda info: _shape(info.shape)),
+    "golden_max_value": Column(pl.Float64, _golden_values, attrgetter("maximum")),
+    "golden_min_value": Column(pl.Float64, _golden_values, attrgetter("minimum")),
+    "golden_mean_value": Column(pl.Float64, _golden_values, attrgetter("mean")),
+    "my_data_path": Column(pl.String, _pair, lambda pair: str(pair.my)),
+    "my_dtype": Column(pl.String, _my, lambda info: str(info.dtype)),
+    "my_shape": Column(pl.String, _my, lambda info: _shape(info.shape)),
+    "my_max_value": Column(pl.Float64, _my_values, attrgetter("maximum")),
+    "my_min_value": Column(pl.Float64, _my_values, attrgetter("minimum")),
+    "my_mean_value": Column(pl.Float64, _my_values, attrgetter("mean")),
+    **_metrics("cosine_similarity", "relative_euclidean_distance"),
+    "cmp_fail_reason": Column(pl.String, _verdict, attrgetter("sentence")),
+    "status": Column(pl.String, _verdict, attrgetter("status")),
+    "reason": Column(pl.String, _verdict, attrgetter("reason")),
+    "dump": Column(pl.String, _pair, attrgetter("dump")),
+    "order": Column(pl.Int64, _pair, attrgetter("order")),
+    "elements": Column(pl.Int64, _stats, attrgetter("elements")),
+    **_metrics("rmse", "five_thousandths_ratio"),
+    "nonfinite_golden": Column(pl.Int64, _stats, attrgetter("nonfinite_golden")),
+    "nonfinite_my": Column(pl.Int64, _stats, attrgetter("nonfinite_my")),
+    "nonfinite_alike": Column(pl.Int64, _stats, attrgetter("nonfinite_alike")),
+    "nonfinite_different": Column(pl.Int64, _stats, attrgetter("nonfinite_different")),
+    "worst_index": Column(pl.String, _comparison, _worst_index),
     # As text, since a float64 column would round 64-bit integers.
-    "worst_golden": (pl.String, lambda row: row.comparison.measured.worst_golden),
-    "worst_my": (pl.String, lambda row: row.comparison.measured.worst_my),
-    "check": (pl.String, _finding(lambda finding: finding.check)),
-    "check_value": (pl.Float64, _finding(lambda finding: finding.value)),
-    "check_limit": (pl.Float64, _finding(lambda finding: finding.limit)),
-    "error_level": (pl.Float64, _evidence(lambda evidence: evidence.level)),
-    "expected_error": (pl.Float64, lambda row: row.verdict.expected),
-    "noise": (pl.Float64, lambda row: row.verdict.noise),
-    "follows": (pl.String, lambda row: row.verdict.follows or None),
-    "first_divergence": (pl.String, lambda row: row.verdict.divergence or None),
+    "worst_golden": Column(pl.String, _comparison, attrgetter("measured.worst_golden")),
+    "worst_my": Column(pl.String, _comparison, attrgetter("measured.worst_my")),
+    "check": Column(pl.String, _plainest, attrgetter("check")),
+    "check_value": Column(pl.Float64, _plainest, attrgetter("value")),
+    "check_limit": Column(pl.Float64, _plainest, attrgetter("limit")),
+    "error_level": Column(pl.Float64, _evidence, attrgetter("level")),
+    "expected_error": Column(pl.Float64, _verdict, attrgetter("expected")),
+    "noise": Column(pl.Float64, _verdict, attrgetter("noise")),
+    "follows": Column(pl.String, _verdict, lambda verdict: verdict.follows or None),
+    "first_divergence": Column(pl.String, _verdict, lambda verdict: verdict.divergence or None),
 }
+# Of metrics that came later the columns stand at the end.
+COLUMNS |= {name: _metric(name) for name in METRICS if name not in COLUMNS}
+_PARTS = {column.part for column in COLUMNS.values()}
+_AT_ONCE = 256  # rows that stay in the processor's cache while their cells are made
 
 
 def frame(rows: Sequence[Row]) -> pl.DataFrame:
     """The report of `rows` as a table with true types."""
-    return pl.DataFrame(
-        {
-            name: pl.Series(name, [_text(value(row)) for row in rows], dtype=dtype)
-            for name, (dtype, value) in COLUMNS.items()
-        }
-    )
+    cells: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for start in range(0, len(rows), _AT_ONCE):
+        _add_cells(cells, rows[start : start + _AT_ONCE])
+    return pl.DataFrame([_series(name, cells[name]) for name in COLUMNS])
 
 
-def _text(value: Any) -> Any:
+def _add_cells(cells: Mapping[str, list[Any]], rows: Sequence[Row]) -> None:
+    parts = {part: [*map(part, rows)] for part in _PARTS}
+    whole = {part for part, found in parts.items() if all(one is not None for one in found)}
+    for name, column in COLUMNS.items():
+        cell, found = column.cell, parts[column.part]
+        cells[name] += (
+            map(cell, found)
+            if column.part in whole
+            else [None if one is None else cell(one) for one in found]
+        )
+
+
+def _series(name: str, cells: Sequence[Any]) -> pl.Series:
+    try:
+        return pl.Series(name, cells, dtype=COLUMNS[name].dtype)
+    except UnicodeEncodeError:
+        return pl.Series(name, [_utf8(one) for one in cells], dtype=COLUMNS[name].dtype)
+
+
+def _utf8(cell: str | None) -> str | None:
     """Text that UTF-8 can hold: a lone surrogate (an undecodable path) as \\udcXX."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+    return cell and cell.encode("utf-8", "backslashreplace").decode()

@@ -9,7 +9,10 @@ import polars as pl
 from ait_cmp.report.report import Report
 from ait_cmp.values.text import for_spreadsheet
 
-__all__ = ["write_csv", "write_parquet"]
+__all__ = ["safe_cells", "write_csv", "write_parquet"]
+
+# Any cell that `for_spreadsheet` might change matches: all but printable ASCII that starts plainly.
+_SUSPECT = r"[^\x20-\x7e]|^ *[=+\-@]"
 
 
 def write_csv(report: Report, path: Path) -> None:
@@ -17,7 +20,7 @@ def write_csv(report: Report, path: Path) -> None:
 
     Text is made safe to look at: see `for_spreadsheet`.
     """
-    safe = [_safe(column) for column in report.table if column.dtype == pl.String]
+    safe = [safe_cells(column) for column in report.table if column.dtype == pl.String]
     report.table.with_columns(safe).write_csv(path)
 
 
@@ -26,6 +29,9 @@ def write_parquet(report: Report, path: Path) -> None:
     report.table.write_parquet(path)
 
 
-def _safe(column: pl.Series) -> pl.Series:
-    cells = [None if cell is None else for_spreadsheet(cell) for cell in column]
-    return pl.Series(column.name, cells, dtype=pl.String)
+def safe_cells(column: pl.Series) -> pl.Series:
+    """A column of text, safe to look at; Python looks only at the few cells that are not plain."""
+    suspects = column.str.contains(_SUSPECT).fill_null(False).arg_true()
+    return column.clone().scatter(
+        suspects, [for_spreadsheet(column[number]) for number in suspects]
+    )

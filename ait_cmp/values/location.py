@@ -71,7 +71,8 @@ class Location:
         return replace(self, steps=self.steps + steps) if self.files else self
 
     def __str__(self) -> str:
-        return " | ".join([" + ".join(self.files), *map(str, self.steps)])
+        files = " + ".join(self.files)
+        return " | ".join([files, *map(str, self.steps)]) if self.steps else files
 
 
 def parse_steps(text: str) -> tuple[Step, ...]:

@@ -9,7 +9,8 @@ __all__ = ["for_spreadsheet", "printable"]
 # What spreadsheets take for the start of a formula, full-width forms included, whatever blanks
 # stand before it; the tab and the return are blanks that some of them skip.
 _FORMULA = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d+)?(e[+-]?\d+)?|inf)", re.ASCII | re.IGNORECASE)
+# What begins so, but runs nothing: numbers, and names of dumps like -1_14740.
+_HARMLESS = re.compile(r"[+-]?(\d+(\.\d+)?(e[+-]?\d+)?|inf|\d+(_\d+)+)", re.ASCII | re.IGNORECASE)
 
 
 def printable(text: str) -> str:
@@ -25,7 +26,7 @@ def printable(text: str) -> str:
 
 def for_spreadsheet(text: str) -> str:
     """`text` as a cell: printable, and behind an apostrophe where it would run as a formula."""
-    runs = _FORMULA.match(text) and not _NUMBER.fullmatch(text)
+    runs = _FORMULA.match(text) and not _HARMLESS.fullmatch(text)
     return f"'{printable(text)}" if runs else printable(text)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.judging.checks import (
@@ -15,9 +15,9 @@ from ait_cmp.judging.checks import (
     growth_findings,
     limit_findings,
     nonfinite_finding,
-    place,
 )
 from ait_cmp.judging.growth import Background, Expectation, noise
+from ait_cmp.judging.places import name_span
 from ait_cmp.judging.tolerance import Growth, Subject, Tolerance
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import Reason
@@ -38,8 +38,7 @@ class Status(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is said of one row; `sentence` says why, for anything but a pass.
 
     `expected` is E, the relative error that the rows before explain, and `noise` what a
@@ -67,19 +66,22 @@ def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
     digits = _coarsest_digits(cases, sparse)
     verdicts = []
     for case in cases:
-        evidence = case.evidence
-        expected = background.expect(case.subject, evidence) if evidence else None
+        subject, evidence = case.subject, case.evidence
+        expected = background.expect(subject, evidence) if evidence else None
         findings = _findings(case, tolerance, expected, digits)
-        if evidence and not findings:
-            background.learn(case.subject, evidence)
-        follows, divergence = divergences.place(case, findings, expected) if findings else ("", "")
-        if divergence and expected:
-            background.hold(case.subject, expected)
+        reason, sentence, follows, divergence = None, "", "", ""
+        if findings:
+            reason, sentence = _reason(findings), _sentence(findings, tolerance, subject, expected)
+            follows, divergence = divergences.place(case, findings, expected)
+            if divergence and expected:
+                background.hold(subject, expected)
+        elif evidence:
+            background.learn(subject, evidence)
         verdicts.append(
             Verdict(
                 Status.FAIL if findings else Status.PASS,
-                _reason(findings),
-                _sentence(findings, tolerance, case.subject, expected),
+                reason,
+                sentence,
                 findings,
                 expected.error if expected else None,
                 noise(evidence, growth) if evidence else None,
@@ -106,18 +108,15 @@ def _findings(
     nonfinite = nonfinite_finding(case, tolerance.nonfinite, saturated=growth is not None)
     if nonfinite:
         return (nonfinite,)
-    grown: Sequence[Finding | None] = ()
+    grown: Sequence[Finding] = ()
     if growth and case.evidence and expected:
         grown = growth_findings(case, case.evidence, growth, expected, digits)
-    elif growth:
-        grown = (exact_finding(case),)
-    limited = limit_findings(case.stats, tolerance.limits(case.subject))
-    return (*filter(None, grown), *limited)
+    elif growth and (exact := exact_finding(case)):
+        grown = (exact,)
+    return (*grown, *limit_findings(case.stats, tolerance.limits(case.subject)))
 
 
-def _reason(findings: Sequence[Finding]) -> Reason | None:
-    if not findings:
-        return None
+def _reason(findings: Sequence[Finding]) -> Reason:
     return Reason.NONFINITE if findings[0].check == "nonfinite" else Reason.TOLERANCE
 
 
@@ -127,8 +126,6 @@ def _sentence(
     subject: Subject,
     expected: Expectation | None,
 ) -> str:
-    if not findings:
-        return ""
     behind = f"tolerance {tolerance.name}, {subject.coarser.name}"
     if tolerance.growth_for(subject) and expected:
         behind = f"expected error {expected.error:.2%} of golden, {behind}"
@@ -199,7 +196,7 @@ def _jump(evidence: Evidence, expected: float) -> str:
 def _local(evidence: Evidence, shape: tuple[int, ...]) -> str:
     """Where most of the error is, if that is a small part of the tensor."""
     places = [
-        f"{place(kind, span, axes)} ({span.share:.0%} of it)"
+        f"{name_span(kind, span, axes)} ({span.share:.0%} of it)"
         for kind, span, axes in (
             ("channel", evidence.channel, ()),
             ("line", evidence.line, shape[:-1]),

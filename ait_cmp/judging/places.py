@@ -1,0 +1,36 @@
+"""Where in a tensor something is, as a person would say it."""
+
+from __future__ import annotations
+
+from ait_cmp.engine.evidence import Span
+
+__all__ = ["index_at", "name_index", "name_span"]
+
+
+def index_at(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of the element that is the `flat`-th of a tensor of this shape."""
+    index = []
+    for extent in reversed(shape):
+        flat, axis = divmod(flat, extent)
+        index.append(axis)
+    return tuple(reversed(index))
+
+
+def name_index(flat: int, shape: tuple[int, ...]) -> str:
+    """The same as text; the bare number where there are no two axes to tell apart."""
+    return str(flat) if len(shape) < 2 else str(list(index_at(flat, shape)))
+
+
+def name_span(kind: str, span: Span, shape: tuple[int, ...] = ()) -> str:
+    """Which slices of a tensor `span` names; for lines `shape` is that of all axes but the last."""
+    if span.count > span.total / 2:
+        return f"most {kind}s"
+    if span.first == span.last:
+        return f"{kind} {name_index(span.first, shape)}"
+    width = span.last - span.first + 1
+    if span.count < width:
+        return f"{span.count} {kind}s from {span.first} to {span.last}"
+    named = f"{kind}s {name_index(span.first, shape)} to {name_index(span.last, shape)}"
+    if kind == "channel" and width >= 16 and span.first % width == span.total % width == 0:
+        named += f" (head {span.first // width}, if heads are of {width})"
+    return named
