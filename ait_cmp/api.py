@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import torch
 
-from ait_cmp.commands.compare import judge_pairs, measure, select_pairs
+from ait_cmp.commands.compare import judged, open_store, select_pairs, written
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
-from ait_cmp.judging import Limit, Tolerance
-from ait_cmp.judging.comparison import Comparison, MetricChoice, RunComparison, conclude
-from ait_cmp.judging.metrics import DEFINITIONS, METRICS
-from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
-from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
-from ait_cmp.settings.tolerances import load_tolerance, one_of
-from ait_cmp.settings.values import MappingChoice, Settings
+from ait_cmp.judging.comparison import Comparison, RunComparison, conclude
+from ait_cmp.measuring.progress import ShowProgress, show_nothing
+from ait_cmp.settings.keywords import (
+    PathLike,
+    ToleranceLike,
+    metrics_from,
+    settings_from,
+    tolerance_from,
+)
 from ait_cmp.source import Source, from_array, from_memory
 from ait_cmp.tensors import as_array
-from ait_cmp.values.errors import UsageError
-from ait_cmp.values.tokens import parse_tokens
 
 __all__ = ["compare", "compare_dumps"]
 
 TensorLike = Any  # torch.Tensor or numpy.ndarray
-ToleranceLike = str | Tolerance | Mapping[str, Limit]
 
 
 def compare(
@@ -38,16 +35,17 @@ def compare(
     my: TensorLike,
     tolerance: ToleranceLike = "dtype",
     metrics: str = "standard",
+    metric_names: Sequence[str] | None = None,
     epsilon: float = 2.0**-23,
 ) -> Comparison:
     """Compare two tensors or arrays of equal shape, of any supported types and strides.
 
     `tolerance` is the name of a shipped preset, a YAML file, a `Tolerance`, or limits by metric;
-    `metrics` names the definitions, `standard` or `ait`. Shapes that differ give a comparison
-    with the status `error`. Raises TypeError for what is no tensor, UsageError for unknown
-    names, PairError for a type that cannot be compared.
+    `metrics` names the definitions, `standard` or `ait`, and `metric_names` some of them. Shapes
+    that differ give a comparison with the status `error`. Raises TypeError for what is no tensor,
+    UsageError for unknown names, PairError for a type that cannot be compared.
     """
-    chosen, choice = _tolerance(tolerance), _metrics(metrics)
+    chosen, choice = tolerance_from(tolerance), metrics_from(metrics, metric_names)
     measured = measure_sources(
         golden=_source(golden, "golden"),
         my=_source(my, "my"),
@@ -58,71 +56,50 @@ def compare(
 
 def compare_dumps(
     *,
-    golden_path: str | os.PathLike[str],
-    my_path: str | os.PathLike[str] | None = None,
+    golden_path: PathLike,
+    my_path: PathLike | None = None,
     path_map: Mapping[str, str] | None = None,
     tokens: str | int | None = None,
     data_ids: str | Sequence[str] | None = None,
+    allowed_roots: PathLike | Sequence[PathLike] | None = None,
     mapping: str = "auto",
+    mapping_rules: Sequence[Mapping[str, str]] | None = None,
+    golden_adapters: str | None = None,
+    my_adapters: str | None = None,
     tolerance: ToleranceLike = "dtype",
     metrics: str = "standard",
-    epsilon: float = 2.0**-23,
+    metric_names: Sequence[str] | None = None,
+    epsilon: float | None = None,
     executor: str = "auto",
+    workers: int | None = None,
+    row_timeout: float | None = None,
+    memory_limit: float | None = None,
+    output: PathLike | None = None,
+    formats: Sequence[str] | None = None,
+    keep_stats: bool | None = None,
+    progress: ShowProgress = show_nothing,
 ) -> RunComparison:
-    """Compare dumps as the command does, without writing a report.
+    """Compare dumps as the command does; without `output`, nothing is written.
 
-    The arguments are the command's settings of the same names. Raises UsageError for a mapping
-    that cannot be read and for unknown names; a pair that cannot be compared is a row with the
-    status `error`.
+    The arguments are the command's settings, those of groups by the name of the setting
+    (`workers` is `executor.workers`) or a plain one: `mapping_rules` are dicts of golden, my,
+    golden_adapters and my_adapters; `metric_names` is `metrics.names`; `formats` and `keep_stats`
+    are those of the report in `output`. None is what the command takes where nothing is said, and
+    `math.inf` for a limit is none. `mapping`, `metrics`, `executor` and `tolerance` name a shipped
+    option or a YAML file; `tolerance` may also be a `Tolerance`, or limits by metric. `progress`
+    is called as rows are done.
+
+    Raises UsageError for a mapping that cannot be read and for values that make no sense,
+    ReportError for an output that cannot be written; a pair that cannot be compared is a row
+    with the status `error`.
     """
-    with tempfile.TemporaryDirectory(prefix="ait_cmp-") as folder:
-        settings = Settings(
-            wish=Wish(
-                os.fspath(golden_path),
-                None if my_path is None else os.fspath(my_path),
-                PathMap(dict(path_map or {})),
-            ),
-            selection=_selection(tokens, data_ids),
-            mapping=MappingChoice(one_of("mapping", mapping, MAPPINGS)),
-            metrics=_metrics(metrics),
-            epsilon=epsilon,
-            tolerance=_tolerance(tolerance),
-            executor=one_of("executor", executor, EXECUTORS),
-            limits=WorkerLimits(),
-            formats=(),
-            worst=0,
-            output=Path(folder),
-        )
-        pairs = select_pairs(settings)
-        measured = measure(pairs, settings, None)
-        return RunComparison(tuple(judge_pairs(pairs, measured, settings)))
-
-
-def _selection(tokens: str | int | None, data_ids: str | Sequence[str] | None) -> Selection:
-    globs = [data_ids] if isinstance(data_ids, str) else data_ids
-    return Selection(None if tokens is None else parse_tokens(str(tokens)), globs)
-
-
-def _metrics(definition: str) -> MetricChoice:
-    return MetricChoice(definition, tuple(DEFINITIONS[one_of("metrics", definition, DEFINITIONS)]))
-
-
-def _tolerance(tolerance: ToleranceLike) -> Tolerance:
-    if isinstance(tolerance, Tolerance):
-        return tolerance
-    if isinstance(tolerance, str):
-        return load_tolerance(tolerance)
-    unknown = [name for name in tolerance if name not in METRICS]
-    if unknown:
-        raise UsageError(
-            f"tolerance: there is no metric {unknown[0]!r}; choose from {', '.join(METRICS)}"
-        )
-    for name, limit in tolerance.items():
-        if not isinstance(limit, Limit):
-            raise UsageError(
-                f"tolerance: the limit of {name} must be ait_cmp.Limit(min=…, max=…), not {limit!r}"
-            )
-    return Tolerance("given", default=dict(tolerance))
+    settings, started = settings_from(locals()), datetime.now(UTC)
+    pairs = select_pairs(settings)
+    with open_store(settings) as store:
+        rows = judged(pairs, settings, store, progress)
+        if settings.output is not None:
+            written(rows, settings, started)
+    return RunComparison(tuple(rows))
 
 
 def _source(value: TensorLike, argument: str) -> Source:

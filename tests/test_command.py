@@ -20,7 +20,7 @@ import torch
 import yaml
 
 import ait_cmp
-from ait_cmp import Growth, ait
+from ait_cmp import Growth, ait, dump_data
 from ait_cmp.__main__ import main
 from ait_cmp.commands import COMMANDS
 from ait_cmp.report import REPORTS, Report
@@ -477,6 +477,18 @@ def test_a_reader_that_leaves_is_no_failure(make_dump: Dump) -> None:
         error = process.stderr.read()
     assert process.returncode == 0
     assert b"error" not in error
+
+
+@pytest.mark.parametrize("more", [[], ["dry_run=true"]])
+def test_any_name_is_printed_in_any_encoding(make_dump: Dump, more: list[str]) -> None:
+    dump_data(0, "数据", torch.ones(2), make_dump() / "my" / "none.bin", Path("run"))
+    command = [sys.executable, "-m", "ait_cmp", "golden_path=run", *more]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, env=ascii_only
+    )
+    assert "\\u6570\\u636e" in done.stdout
+    assert done.returncode == (0 if more else 3)
 
 
 def test_a_format_is_written_once(make_dump: Dump, tmp_path: Path) -> None:

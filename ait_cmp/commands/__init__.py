@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ait_cmp.commands.say import complain, reader_may_leave
+from ait_cmp.commands.say import complain, print_anything, reader_may_leave
 from ait_cmp.commands.status import ExitStatus
 
 __all__ = ["COMMANDS", "Command", "main"]
@@ -72,6 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` names (default: the process's); its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     first = arguments[0] if arguments else ""
+    print_anything()
     if first in _HELP or first == "--version":
         from ait_cmp.commands.overview import overview, version
 

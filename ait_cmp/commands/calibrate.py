@@ -15,12 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import ait_cmp
-from ait_cmp.commands.compare import judge_pairs, list_pairs, measure, select_pairs
+from ait_cmp.commands.compare import (
+    judge_pairs,
+    list_pairs,
+    measure,
+    open_store,
+    select_pairs,
+)
 from ait_cmp.commands.say import reader_may_leave
 from ait_cmp.commands.status import ExitStatus
 from ait_cmp.judging import Status, Tolerance
 from ait_cmp.judging.comparison import Row
-from ait_cmp.measuring.store import Store
+from ait_cmp.report.progress import painted_progress
 from ait_cmp.settings.tolerances import write_tolerance
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import UsageError
@@ -42,13 +48,13 @@ def calibrate(settings: Settings) -> ExitStatus:
     pairs = select_pairs(settings)
     if settings.dry_run:
         return list_pairs(pairs, settings)
-    with Store(settings.folder, settings.wanted, settings.roots) as store:
-        measured = measure(pairs, settings, store)
+    with open_store(settings) as store:
+        with painted_progress() as progress:
+            measured = measure(pairs, settings, store, progress)
         rows = judge_pairs(pairs, measured, settings)
         learned = learn(rows, settings.tolerance)
         path = settings.folder / "tolerance" / f"{_NAME}.yaml"
         write_tolerance(learned, path, made=_made(settings, len(rows)))
-        store.finish(keep=settings.keep_stats)
     with reader_may_leave():
         _show(judge_pairs(pairs, measured, replace(settings, tolerance=learned)), path)
     return ExitStatus.PASS

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ait_cmp.commands.say import reader_may_leave
 from ait_cmp.commands.status import ExitStatus, exit_status
@@ -16,8 +18,9 @@ from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, conclude_run
 from ait_cmp.mapping import MAPPINGS
 from ait_cmp.measuring.measurement import measure_pairs
+from ait_cmp.measuring.progress import ShowProgress
 from ait_cmp.measuring.store import Store
-from ait_cmp.report import facts_since, make_report, write_report
+from ait_cmp.report import Report, facts_since, make_report, write_report
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
 from ait_cmp.report.progress import painted_progress
@@ -27,9 +30,12 @@ from ait_cmp.values.pair import Pair
 __all__ = [
     "compare_and_report",
     "judge_pairs",
+    "judged",
     "list_pairs",
     "measure",
+    "open_store",
     "select_pairs",
+    "written",
 ]
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,11 +51,10 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     pairs = select_pairs(settings)
     if settings.dry_run:
         return list_pairs(pairs, settings)
-    with Store(settings.folder, settings.wanted, settings.roots) as store:
-        rows = judge_pairs(pairs, measure(pairs, settings, store), settings)
-        report = make_report(rows, facts_since(started, settings.in_force))
-        paths = write_report(report, settings.folder, settings.formats)
-        store.finish(keep=settings.keep_stats)
+    with open_store(settings) as store:
+        with painted_progress() as progress:
+            rows = judged(pairs, settings, store, progress)
+        report, paths = written(rows, settings, started)
     show_summary(report, paths, settings.worst)
     statuses = [row.verdict.status for row in report.rows]
     return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
@@ -63,18 +68,46 @@ def list_pairs(pairs: Sequence[Pair], settings: Settings) -> ExitStatus:
     return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
 
 
-def measure(pairs: Sequence[Pair], settings: Settings, store: Store | None) -> dict[int, Measured]:
+@contextmanager
+def open_store(settings: Settings) -> Iterator[Store | None]:
+    """What an earlier run measured, and what this one does, to go on from where it does not end
+    well; None where nothing may be written."""
+    if settings.output is None:
+        yield None
+        return
+    with Store(settings.output, settings.wanted, settings.roots) as store:
+        yield store
+        store.finish(keep=settings.keep_stats)
+
+
+def judged(
+    pairs: Sequence[Pair], settings: Settings, store: Store | None, progress: ShowProgress
+) -> list[Row]:
+    """Measure the pairs and judge them."""
+    return judge_pairs(pairs, measure(pairs, settings, store, progress), settings)
+
+
+def written(
+    rows: Sequence[Row], settings: Settings, started: datetime
+) -> tuple[Report, list[Path]]:
+    """The report of a run that began at `started`, and where it was written. Raises ReportError."""
+    report = make_report(rows, facts_since(started, settings.in_force))
+    return report, write_report(report, settings.folder, settings.formats)
+
+
+def measure(
+    pairs: Sequence[Pair], settings: Settings, store: Store | None, progress: ShowProgress
+) -> dict[int, Measured]:
     """What was measured, by the number of the pair; nothing for pairs that have an error."""
-    with painted_progress() as progress:
-        return measure_pairs(
-            pairs,
-            settings.wanted,
-            roots=settings.roots,
-            executor=settings.executor,
-            limits=settings.limits,
-            store=store,
-            progress=progress,
-        )
+    return measure_pairs(
+        pairs,
+        settings.wanted,
+        roots=settings.roots,
+        executor=settings.executor,
+        limits=settings.limits,
+        store=store,
+        progress=progress,
+    )
 
 
 def select_pairs(settings: Settings) -> list[Pair]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,14 @@ from contextlib import contextmanager
 from ait_cmp.values.errors import ReportError, os_reason
 from ait_cmp.values.text import printable
 
-__all__ = ["complain", "reader_may_leave"]
+__all__ = ["complain", "print_anything", "reader_may_leave"]
+
+
+def print_anything() -> None:
+    """What stdout's encoding does not have goes out as an escape, as it does on stderr: names
+    are of others, and a terminal may be of another language."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def complain(sentence: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ait_cmp.judging import Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.judging.metrics import DEFINITIONS
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
@@ -15,6 +17,7 @@ from ait_cmp.mapping.name_rule import make_rule, steps_of
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.report import REPORTS
 from ait_cmp.settings.in_force import in_force
+from ait_cmp.settings.options import one_of
 from ait_cmp.settings.schema import (
     Config,
     ExecutorConfig,
@@ -24,12 +27,12 @@ from ait_cmp.settings.schema import (
     MetricsConfig,
     ReportConfig,
 )
-from ait_cmp.settings.tolerances import in_full, make_tolerance, one_of
+from ait_cmp.settings.tolerances import make_tolerance, tolerance_values
 from ait_cmp.settings.values import MappingChoice, Settings
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.tokens import parse_tokens
 
-__all__ = ["resolve"]
+__all__ = ["metric_choice", "resolve"]
 
 
 def resolve(values: Config) -> Settings:
@@ -42,18 +45,15 @@ def resolve(values: Config) -> Settings:
             golden_path=values.golden_path,
             my_path=values.my_path or None,
             path_map=_path_map(values.path_map),
-            rules=tuple(
-                _mapping_rule(number, rule)
-                for number, rule in enumerate(values.mapping.rules, start=1)
-            ),
+            rules=_mapping_rules(values.mapping),
         ),
         selection=_selection(values),
         mapping=_mapping(values.mapping),
-        metrics=_metrics(values.metrics),
+        metrics=metric_choice(values.metrics),
         epsilon=_epsilon(values.metrics.epsilon),
         tolerance=tolerance,
         executor=one_of("executor.kind", values.executor.kind, EXECUTORS),
-        limits=_execution_limits(values.executor),
+        limits=_worker_limits(values.executor),
         formats=_formats(values.report),
         worst=_worst(values.report.worst),
         keep_stats=values.report.keep_stats,
@@ -61,7 +61,14 @@ def resolve(values: Config) -> Settings:
         dry_run=values.dry_run,
         roots=_roots(values.allowed_roots),
         ignore_verdicts=values.fail_on is FailOn.never,
-        in_force=in_force(replace(values, tolerance=in_full(tolerance, values.tolerance))),
+        in_force=in_force(_in_full(values, tolerance)),
+    )
+
+
+def _in_full(values: Config, tolerance: Tolerance) -> Config:
+    """`values` with the numbers that `tolerance` has beside those that were written."""
+    return replace(
+        values, tolerance=replace(tolerance_values(tolerance), made=values.tolerance.made)
     )
 
 
@@ -75,7 +82,8 @@ def _worst(number: int) -> int:
     return number
 
 
-def _metrics(values: MetricsConfig) -> MetricChoice:
+def metric_choice(values: MetricsConfig) -> MetricChoice:
+    """The metrics that are shown. Raises UsageError for unknown ones."""
     table = DEFINITIONS[one_of("metrics.definition", values.definition, DEFINITIONS)]
     names = list(table) if values.names is None else values.names
     return MetricChoice(
@@ -97,6 +105,12 @@ def _mapping(values: MappingConfig) -> MappingChoice:
     return MappingChoice(one_of("mapping.kind", values.kind, MAPPINGS), *adapters)
 
 
+def _mapping_rules(values: MappingConfig) -> tuple[MappingRule, ...]:
+    if values.rules and values.kind != "rules":
+        raise UsageError(f"mapping.rules say nothing to mapping={values.kind}; take mapping=rules")
+    return tuple(_mapping_rule(number, rule) for number, rule in enumerate(values.rules, start=1))
+
+
 def _mapping_rule(number: int, rule: MappingRuleConfig) -> MappingRule:
     return make_rule(
         f"mapping.rules, rule {number}",
@@ -107,7 +121,7 @@ def _mapping_rule(number: int, rule: MappingRuleConfig) -> MappingRule:
     )
 
 
-def _execution_limits(values: ExecutorConfig) -> WorkerLimits:
+def _worker_limits(values: ExecutorConfig) -> WorkerLimits:
     for name in ("workers", "row_timeout", "memory_limit"):
         number = getattr(values, name)
         if number is not None and name not in EXECUTORS[values.kind].heeds:
@@ -115,7 +129,7 @@ def _execution_limits(values: ExecutorConfig) -> WorkerLimits:
                 f"executor.{name}={number} does nothing with executor={values.kind}; leave it out, "
                 "or choose executor=processes"
             )
-        if number is not None and not 0 < number < float("inf"):
+        if number is not None and not (isinstance(number, int | float) and 0 < number < math.inf):
             raise UsageError(f"executor.{name}={number} must be above 0, or null for no limit")
     memory = values.memory_limit
     return WorkerLimits(
@@ -126,7 +140,7 @@ def _execution_limits(values: ExecutorConfig) -> WorkerLimits:
 
 
 def _epsilon(epsilon: float) -> float:
-    if not 0 <= epsilon < float("inf"):
+    if not 0 <= epsilon < math.inf:
         raise UsageError(f"metrics.epsilon={epsilon} must be 0 or a positive number")
     return epsilon
 

@@ -4,47 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from ait_cmp.judging import Growth, Limit, NonFinite, Rule, Tolerance
 from ait_cmp.judging.metrics import METRICS
-from ait_cmp.settings.schema import RuleConfig, ToleranceConfig, config_folder
+from ait_cmp.settings.options import load_option, one_of
+from ait_cmp.settings.schema import NonFiniteChoice, RuleConfig, ToleranceConfig
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import ReportError, UsageError, os_reason
 from ait_cmp.values.tokens import parse_tokens
 
-__all__ = ["in_full", "load_tolerance", "make_tolerance", "one_of", "write_tolerance"]
+__all__ = ["load_tolerance", "make_tolerance", "tolerance_values", "write_tolerance"]
 
 
 def load_tolerance(name: str) -> Tolerance:
     """The shipped tolerance `name`, or that of a YAML file. Raises UsageError if there is none."""
-    path = Path(name)
-    if path.suffix != ".yaml":
-        folder = config_folder() / "tolerance"
-        shipped = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-        path = shipped[one_of("tolerance", name, shipped)]
+    values: ToleranceConfig = load_option("tolerance", name)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(ToleranceConfig), OmegaConf.load(path))
-        values = OmegaConf.to_object(merged)
-        assert isinstance(values, ToleranceConfig)
         return make_tolerance(values)
-    except OSError as exc:
-        raise UsageError(f"the tolerance {path} cannot be read: {os_reason(exc)}") from exc
-    except (OmegaConfBaseException, YAMLError, UsageError) as exc:
-        raise UsageError(f"the tolerance {path}: {str(exc).splitlines()[0]}") from exc
+    except UsageError as exc:
+        raise UsageError(f"the tolerance {name}: {exc}") from exc
 
 
 def write_tolerance(tolerance: Tolerance, path: Path, *, made: dict[str, Any]) -> None:
     """Write `tolerance` as `load_tolerance` reads it, with how it was made. Raises ReportError."""
-    values = asdict(tolerance) | {"nonfinite": tolerance.nonfinite.value, "made": made}
-    values["rules"] = [_plain_rule(rule) for rule in tolerance.rules]
-    values["default"] = _plain_limits(tolerance.default)
+    values = asdict(tolerance_values(tolerance)) | {"made": made}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(values), path)
@@ -55,17 +43,28 @@ def write_tolerance(tolerance: Tolerance, path: Path, *, made: dict[str, Any]) -
         ) from exc
 
 
-def _plain_rule(rule: Rule) -> dict[str, Any]:
-    return {
-        "limits": _plain_limits(rule.limits),
-        "data_ids": list(rule.data_ids),
-        "tokens": None if rule.tokens is None else str(rule.tokens),
-        "dtypes": list(rule.dtypes),
-        "growth": rule.growth,
-    }
+def tolerance_values(tolerance: Tolerance) -> ToleranceConfig:
+    """`tolerance` as a config writes it, of which `make_tolerance` makes an equal one."""
+    return ToleranceConfig(
+        name=tolerance.name,
+        nonfinite=NonFiniteChoice[tolerance.nonfinite.value],
+        rules=[_rule_values(rule) for rule in tolerance.rules],
+        default=_limit_values(tolerance.default),
+        growth=None if tolerance.growth is None else asdict(tolerance.growth),
+    )
 
 
-def _plain_limits(limits: Mapping[str, Limit]) -> dict[str, dict[str, float]]:
+def _rule_values(rule: Rule) -> RuleConfig:
+    return RuleConfig(
+        limits=_limit_values(rule.limits),
+        data_ids=list(rule.data_ids),
+        tokens=None if rule.tokens is None else str(rule.tokens),
+        dtypes=list(rule.dtypes),
+        growth=rule.growth,
+    )
+
+
+def _limit_values(limits: Mapping[str, Limit]) -> dict[str, dict[str, float]]:
     return {
         name: {
             side: bound
@@ -85,12 +84,6 @@ def make_tolerance(values: ToleranceConfig) -> Tolerance:
         nonfinite=NonFinite(values.nonfinite.value),
         growth=None if values.growth is None else _growth(values.growth),
     )
-
-
-def in_full(tolerance: Tolerance, values: ToleranceConfig) -> ToleranceConfig:
-    """`values`, which `tolerance` was made of, with all numbers of growth."""
-    growth = tolerance.growth
-    return values if growth is None else replace(values, growth=asdict(growth))
 
 
 def _growth(values: Any) -> Growth:
@@ -134,9 +127,3 @@ def _limit(name: str, bounds: Any) -> Limit:
                 f"the limit of {name} must be {{min: NUMBER, max: NUMBER}}, not {bounds}"
             )
     return Limit(**{side: float(bound) for side, bound in numbers.items() if bound is not None})
-
-
-def one_of(what: str, name: str, known: Any) -> str:
-    if name not in known:
-        raise UsageError(f"{what}: there is no {name!r}; choose from {', '.join(known)}")
-    return name

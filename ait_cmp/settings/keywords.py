@@ -1,0 +1,136 @@
+"""The settings as Python's keyword arguments: checked and resolved as the command's are."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from ait_cmp.judging import Limit, Tolerance
+from ait_cmp.judging.comparison import MetricChoice
+from ait_cmp.judging.metrics import METRICS
+from ait_cmp.settings.options import load_option
+from ait_cmp.settings.resolve import metric_choice, resolve
+from ait_cmp.settings.schema import Config, ExecutorConfig, MappingRuleConfig
+from ait_cmp.settings.tolerances import load_tolerance, tolerance_values
+from ait_cmp.settings.values import Settings
+from ait_cmp.values.errors import UsageError
+
+__all__ = ["PathLike", "ToleranceLike", "metrics_from", "settings_from", "tolerance_from"]
+
+PathLike = str | os.PathLike[str]
+ToleranceLike = str | os.PathLike[str] | Tolerance | Mapping[str, Limit]
+T = TypeVar("T")
+
+
+def settings_from(given: Mapping[str, Any]) -> Settings:
+    """The settings that the keyword arguments of `ait_cmp.compare_dumps` make; None is what the
+    command takes where nothing is said. Raises UsageError for values that make no sense."""
+    output = given["output"]
+    if output is None and (given["formats"], given["keep_stats"]) != (None, None):
+        raise UsageError("formats and keep_stats are for what is written; pass output=FOLDER too")
+    settings = resolve(_values(given))
+    return settings if output is not None else replace(settings, output=None)
+
+
+def _values(given: Mapping[str, Any]) -> Config:
+    mapping = _changed(
+        load_option("mapping", given["mapping"]),
+        golden_adapters=given["golden_adapters"],
+        my_adapters=given["my_adapters"],
+        rules=_rules(given["mapping_rules"]),
+    )
+    metrics = _changed(
+        load_option("metrics", given["metrics"]),
+        names=_texts(given["metric_names"]),
+        epsilon=given["epsilon"],
+    )
+    executor = _limited(_changed(load_option("executor", given["executor"]), **_limits(given)))
+    report = _changed(
+        load_option("report", "default"),
+        formats=_texts(given["formats"]),
+        keep_stats=given["keep_stats"],
+    )
+    tokens, my_path, path_map = given["tokens"], given["my_path"], given["path_map"]
+    return Config(
+        golden_path=os.fspath(given["golden_path"]),
+        my_path=None if my_path is None else os.fspath(my_path),
+        path_map=None if path_map is None else dict(path_map),
+        output=os.fspath(given["output"] or "."),
+        tokens=None if tokens is None else str(tokens),
+        data_ids=_text(given["data_ids"]),
+        allowed_roots=_text(given["allowed_roots"]),
+        mapping=mapping,
+        metrics=metrics,
+        tolerance=tolerance_values(tolerance_from(given["tolerance"])),
+        executor=executor,
+        report=report,
+    )
+
+
+def metrics_from(metrics: str, names: Sequence[str] | None) -> MetricChoice:
+    """The metrics that are shown. Raises UsageError for unknown ones."""
+    return metric_choice(_changed(load_option("metrics", metrics), names=_texts(names)))
+
+
+def tolerance_from(tolerance: ToleranceLike) -> Tolerance:
+    """The tolerance of that name or file, itself, or of limits by metric. Raises UsageError."""
+    if isinstance(tolerance, Tolerance):
+        return tolerance
+    if isinstance(tolerance, str | os.PathLike):
+        return load_tolerance(os.fspath(tolerance))
+    unknown = [name for name in tolerance if name not in METRICS]
+    if unknown:
+        raise UsageError(
+            f"tolerance: there is no metric {unknown[0]!r}; choose from {', '.join(METRICS)}"
+        )
+    for name, limit in tolerance.items():
+        if not isinstance(limit, Limit):
+            raise UsageError(
+                f"tolerance: the limit of {name} must be ait_cmp.Limit(min=…, max=…), not {limit!r}"
+            )
+    return Tolerance("given", default=dict(tolerance))
+
+
+def _changed(option: T, **given: Any) -> T:
+    """`option` with what is given; None is not."""
+    told = {name: value for name, value in given.items() if value is not None}
+    return replace(option, **told)  # type: ignore[type-var]
+
+
+def _limits(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in ("workers", "row_timeout", "memory_limit")}
+
+
+def _limited(option: ExecutorConfig) -> ExecutorConfig:
+    """`option`, where math.inf is no limit."""
+    unlimited: dict[str, Any] = dict.fromkeys(
+        one.name for one in fields(option) if getattr(option, one.name) == math.inf
+    )
+    return replace(option, **unlimited)
+
+
+def _text(value: PathLike | Sequence[PathLike] | None) -> str | list[str] | None:
+    if value is None:
+        return None
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    return [os.fspath(one) for one in value]
+
+
+def _texts(value: Sequence[PathLike] | None) -> list[str] | None:
+    text = _text(value)
+    return [text] if isinstance(text, str) else text
+
+
+def _rules(rules: Sequence[Mapping[str, str]] | None) -> list[MappingRuleConfig] | None:
+    if rules is None:
+        return None
+    try:
+        return [MappingRuleConfig(**rule) for rule in rules]
+    except TypeError as exc:
+        raise UsageError(
+            f"mapping_rules must be of golden, my, golden_adapters and my_adapters: {exc}"
+        ) from exc
