@@ -28,6 +28,7 @@ from typing import Literal
 __all__ = [
     "DUMP",
     "GOLDEN_PLACES",
+    "GOLDEN_TENSOR",
     "LIBRARY_PLACES",
     "METADATA",
     "MSPROBE_FILE",
@@ -63,12 +64,12 @@ Moment = Literal["before", "after"]
 Direction = Literal["in", "out"]
 
 DUMP = "ait_dump"
+GOLDEN_TENSOR = "golden_tensor"
 METADATA = "metadata.json"
 MSPROBE_FILE = "dump.json"
 MSPROBE_PARENTS = "construct.json"
 MSPROBE_TENSORS = "dump_tensor_data"
 
-_GOLDEN = "golden_tensor"
 _TENSORS = "tensors"
 _NEWER = "atb_dump_data"
 _LIBRARY = (f"{DUMP}/{_TENSORS}", f"{_NEWER}/data")
@@ -134,7 +135,7 @@ class LibraryFile:
 
 def golden_tensor(root: str, rank: RankName) -> str:
     """The folder that dump_data writes to."""
-    return os.path.join(root, DUMP, rank.golden, _GOLDEN)
+    return os.path.join(root, DUMP, rank.golden, GOLDEN_TENSOR)
 
 
 def golden_rank(name: str) -> RankName | None:
@@ -145,7 +146,7 @@ def golden_rank(name: str) -> RankName | None:
 
 def golden_file(folder: str, token_id: int, name: str) -> str:
     """The tensor `name` of a token, in a `golden_tensor` folder."""
-    return f"{folder}/{token_id}/{name}"
+    return os.path.join(folder, str(token_id), name)
 
 
 def tensor_name(data_id: str) -> str:

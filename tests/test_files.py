@@ -21,6 +21,7 @@ from ait_cmp.files import (
     list_folder,
     local,
     look_at,
+    names_in,
     open_file,
     real_path,
     same_file,
@@ -223,6 +224,7 @@ def test_a_folder_is_listed_by_name(spell: Spell, tmp_path: Path) -> None:
     assert [one.identity == "" for one in plain] == [False, False, True]
     assert [one.name for one in listed if one.is_folder] == ["a", "d"]
     assert [one.path for one in listed] == [spell(tmp_path / name) for name in "abcde"]
+    assert names_in(spell(tmp_path)) == {"a", "b", "c", "d"}
     assert same_file(spell(tmp_path / "a"), spell(tmp_path / "d"))
     assert not same_file(spell(tmp_path / "b"), spell(tmp_path / "c"))
     assert real_path(spell(tmp_path / "d")) == real_path(spell(tmp_path / "a"))

@@ -16,7 +16,7 @@ from ait_cmp.engine.measured import Measured
 from ait_cmp.files import confined_to
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, conclude_run
-from ait_cmp.mapping import MAPPINGS
+from ait_cmp.mapping import map_pairs
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import ShowProgress
 from ait_cmp.measuring.store import Store
@@ -115,7 +115,7 @@ def select_pairs(settings: Settings) -> list[Pair]:
     be read."""
     choice = settings.mapping
     with confined_to(settings.roots):
-        mapped = MAPPINGS[choice.kind](settings.wish)
+        mapped = map_pairs(choice.kind, settings.wish)
     pairs = [
         replace(
             pair, golden=pair.golden.then(choice.golden_steps), my=pair.my.then(choice.my_steps)

@@ -16,7 +16,7 @@ from typing import SupportsIndex
 
 import torch
 
-from ait_cmp.dump.folder import claim
+from ait_cmp.dump.claiming import claim
 from ait_cmp.dump.metadata_file import MetadataFile
 from ait_cmp.dump_tree import METADATA, golden_file, golden_tensor, tensor_name
 from ait_cmp.tensors import compact

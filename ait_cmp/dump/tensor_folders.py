@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ait_cmp.dump.bin_file import write_bin, write_description
-from ait_cmp.dump.folder import claim
+from ait_cmp.dump.claiming import claim
 from ait_cmp.dump.request import DumpRequest
 from ait_cmp.dump_tree import library_tensors
 

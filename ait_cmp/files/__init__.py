@@ -26,6 +26,7 @@ __all__ = [
     "is_folder",
     "list_folder",
     "look_at",
+    "names_in",
     "open_file",
     "real_path",
     "same_file",
@@ -100,3 +101,8 @@ def real_path(path: str) -> str:
 def list_folder(path: str) -> Sequence[Entry]:
     """What is in a folder, links followed, by name. Raises FileNotFoundError, PairError."""
     return _scheme(path).list_folder(path)
+
+
+def names_in(path: str) -> frozenset[str]:
+    """What is there in a folder, links followed. Raises FileNotFoundError, PairError."""
+    return _scheme(path).names_in(path)

@@ -8,12 +8,13 @@ import mmap
 import os
 import stat
 import time
+from collections.abc import Iterator
 
 from ait_cmp.files.roots import allowed_roots
 from ait_cmp.files.scheme import Entry, FileState
 from ait_cmp.values.errors import PairError, Reason, os_reason
 
-__all__ = ["LocalFile", "list_folder", "look_at", "open_file", "real_path", "state_of"]
+__all__ = ["LocalFile", "list_folder", "look_at", "names_in", "open_file", "real_path", "state_of"]
 
 # Opening a FIFO would wait for a writer, and a terminal could become ours.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -154,10 +155,24 @@ def look_at(path: str) -> Entry | None:
 def list_folder(path: str) -> list[Entry]:
     """What is in a folder, links followed, by name. Raises FileNotFoundError, PairError
     FILE_UNREADABLE for any other failure."""
+    with _listing(path) as found:
+        device = os.stat(path).st_dev
+        return [_listed(one, device) for one in sorted(found, key=lambda one: one.name)]
+
+
+def names_in(path: str) -> frozenset[str]:
+    """What is there in a folder, links followed. Raises as `list_folder` does."""
+    with _listing(path) as found:
+        return frozenset(
+            [one.name for one in found if not one.is_symlink() or os.path.exists(one.path)]
+        )
+
+
+@contextlib.contextmanager
+def _listing(path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
     try:
         with os.scandir(path) as found:
-            device = os.stat(path).st_dev
-            return [_listed(one, device) for one in sorted(found, key=lambda one: one.name)]
+            yield found
     except FileNotFoundError:
         raise
     except OSError as exc:

@@ -86,5 +86,8 @@ class Scheme(Protocol):
     def list_folder(self, path: str, /) -> Sequence[Entry]:
         """What is in a folder, links followed, by name. Raises FileNotFoundError."""
 
+    def names_in(self, path: str, /) -> frozenset[str]:
+        """The names of `list_folder` but those of links that lead nowhere, at less cost."""
+
     def real_path(self, path: str, /) -> str:
         """The absolute path that `path` leads to, links followed; of what is not there, too."""

@@ -1,7 +1,8 @@
 """Who is compared with whom.
 
 To add a mapping: one module with a function from a `Wish` to list[Pair], one row in `MAPPINGS`,
-one file in `conf/mapping/`.
+one file in `conf/mapping/`. Every entry becomes exactly one pair, with its error where it cannot
+be compared; only what is wrong with the whole is a UsageError.
 """
 
 from __future__ import annotations
@@ -10,17 +11,28 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from ait_cmp.files import is_folder
 from ait_cmp.mapping.golden_metadata import has_metadata, metadata_pairs
-from ait_cmp.mapping.listed import listed_pairs
+from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.matching import rule_pairs, tree_pairs
+from ait_cmp.mapping.pair_list import listed_pairs
 from ait_cmp.mapping.selection import PathMap, Selection, Wish
 from ait_cmp.mapping.two_files import file_pair
 from ait_cmp.source import is_tensor_path
+from ait_cmp.values.errors import PairError, UsageError
 from ait_cmp.values.pair import Pair
 
-__all__ = ["MAPPINGS", "PathMap", "Selection", "Wish"]
+__all__ = ["MAPPINGS", "PathMap", "Selection", "Wish", "map_pairs"]
 
 _LOGGER = logging.getLogger(__name__)
+
+
+def map_pairs(kind: str, wish: Wish) -> list[Pair]:
+    """The pairs of the mapping `kind`. Raises UsageError for what cannot be mapped at all."""
+    try:
+        return MAPPINGS[kind](wish)
+    except PairError as exc:  # of a path that the user names, not of an entry
+        raise UsageError(exc.sentence) from exc
 
 
 def _auto(wish: Wish) -> list[Pair]:
@@ -32,19 +44,13 @@ def _auto(wish: Wish) -> list[Pair]:
 
 
 def _suggested(wish: Wish) -> str:
-    golden = Path(wish.golden_path)
-    if is_tensor_path(wish.golden_path) and not golden.is_dir():
+    golden_path, my_path = wish.golden_path, wish.my_path
+    if is_tensor_path(golden_path) and not is_folder(golden_path):
         return "files"
-    if golden.suffix.lower() in (".yaml", ".yml", ".csv"):
+    if Path(golden_path).suffix.lower() in (".yaml", ".yml", ".csv"):
         return "pairs"
-    if (
-        wish.my_path
-        and Path(wish.my_path).is_dir()
-        and golden.is_dir()
-        and not has_metadata(golden)
-    ):
-        return "tree"
-    return "metadata"
+    two_folders = my_path and is_folder(my_path) and is_folder(golden_path)
+    return "tree" if two_folders and not has_metadata(Folder(golden_path)) else "metadata"
 
 
 MAPPINGS: dict[str, Callable[[Wish], list[Pair]]] = {

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ait_cmp.mapping.layouts import list_dump
-from ait_cmp.mapping.layouts.listing import Listed, Run, pair_runs
-from ait_cmp.mapping.name_rule import SAME_NAME, Rule
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks
+from ait_cmp.mapping.name_rule import SAME_NAME, NameRule
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location
@@ -20,7 +20,7 @@ __all__ = ["rule_pairs", "tree_pairs"]
 
 _LOGGER = logging.getLogger(__name__)
 _NAMED = 5  # names in a sentence
-# A place in the order of rows: pair of runs, token, golden tensor, and what has none after it.
+# A place in the order of rows: pair of ranks, token, golden tensor, and what has none after it.
 _Place = tuple[int, int, int, int]
 Called = str | re.Pattern[str]
 
@@ -40,48 +40,48 @@ def rule_pairs(wish: Wish) -> list[Pair]:
     return _pairs(wish, wish.rules)
 
 
-def _pairs(wish: Wish, rules: Sequence[Rule]) -> list[Pair]:
+def _pairs(wish: Wish, rules: Sequence[NameRule]) -> list[Pair]:
     golden_path, my_path = wish.two_folders()
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
-    matching = _Matching(pair_runs(golden=golden, my=my), len(golden) != len(my))
-    for golden_run, my_run in matching.runs:
-        if golden_run and my_run and golden_run.name and my_run.name:
-            _LOGGER.info("golden %s is compared with my %s", golden_run.name, my_run.name)
+    matching = _Matching(pair_ranks(golden=golden, my=my), len(golden) != len(my))
+    for golden_rank, my_rank in matching.ranks:
+        if golden_rank and my_rank and golden_rank.name and my_rank.name:
+            _LOGGER.info("golden %s is compared with my %s", golden_rank.name, my_rank.name)
     return matching.pairs(rules)
 
 
 @dataclass(frozen=True, slots=True)
 class _One:
-    """A tensor and where it stands: the number of its pair of runs, its place in its run."""
+    """A tensor and where it stands: the number of its pair of ranks, its place in its own."""
 
-    run: int
+    rank: int
     place: int
-    listed: Listed
+    listed: DumpedTensor
 
 
 @dataclass(slots=True)
 class _Group:
     """Golden tensors that make one row, and the my tensors that belong to them."""
 
-    rule: Rule | None
+    rule: NameRule | None
     golden: list[_One]
     my: list[_One] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Matching:
-    """The runs of two dumps; `spans`: they are not as many, so what a rule joins is of all."""
+    """The ranks of two dumps; `spans`: they are not as many, so what a rule joins is of all."""
 
-    runs: Sequence[tuple[Run | None, Run | None]]
+    ranks: Sequence[tuple[RankDump | None, RankDump | None]]
     spans: bool
     _by_name: dict[tuple[int, int | None], dict[str, list[_One]]] = field(default_factory=dict)
     _found: dict[tuple[int, int | None, Called], list[_One]] = field(default_factory=dict)
 
-    def pairs(self, rules: Sequence[Rule]) -> list[Pair]:
+    def pairs(self, rules: Sequence[NameRule]) -> list[Pair]:
         """Every tensor of either side in exactly one row, in the order of the computation."""
         golden, my = self._side(0), self._side(1)
         for one in my:
-            names = self._by_name.setdefault((one.run, one.listed.token_id), {})
+            names = self._by_name.setdefault((one.rank, one.listed.token_id), {})
             names.setdefault(one.listed.name, []).append(one)
         groups = self._groups(golden, rules)
         users: dict[_One, list[_Group]] = {}
@@ -95,40 +95,40 @@ class _Matching:
     def _side(self, side: int) -> list[_One]:
         return [
             _One(number, place, listed)
-            for number, pair in enumerate(self.runs)
-            if (run := pair[side])
-            for place, listed in enumerate(run.tensors)
+            for number, pair in enumerate(self.ranks)
+            if (rank := pair[side])
+            for place, listed in enumerate(rank.tensors)
         ]
 
     # -- who belongs together
 
-    def _groups(self, golden: Sequence[_One], rules: Sequence[Rule]) -> list[_Group]:
+    def _groups(self, golden: Sequence[_One], rules: Sequence[NameRule]) -> list[_Group]:
         groups: dict[object, _Group] = {}
         for one in golden:
             rule, called = _first_rule(rules, one.listed.name)
             joins = rule is not None and rule.joins_golden
-            run = None if self.spans else one.run
-            key = (rule, called, one.listed.token_id, run) if joins else one
+            rank = None if self.spans else one.rank
+            key = (rule, called, one.listed.token_id, rank) if joins else one
             group = groups.setdefault(key, _Group(rule, []))
             group.golden.append(one)
             if rule and called is not None and len(group.golden) == 1:
                 group.my = self._candidates(one, rule, called)
         return list(groups.values())
 
-    def _candidates(self, golden: _One, rule: Rule, called: Called) -> list[_One]:
-        all_runs = self.spans and rule.joins_my
-        runs = range(len(self.runs)) if all_runs else [golden.run]
-        found = [one for run in runs for one in self._find(run, golden.listed.token_id, called)]
+    def _candidates(self, golden: _One, rule: NameRule, called: Called) -> list[_One]:
+        all_ranks = self.spans and rule.joins_my
+        ranks = range(len(self.ranks)) if all_ranks else [golden.rank]
+        found = [one for rank in ranks for one in self._find(rank, golden.listed.token_id, called)]
         if len(found) > 1 and not rule.joins_my:
             suffix = Path(golden.listed.file).suffix
             alike = [one for one in found if Path(one.listed.file).suffix == suffix]
             return alike if len(alike) == 1 else found
         return found
 
-    def _find(self, run: int, token_id: int | None, called: Called) -> list[_One]:
-        key = (run, token_id, called)
+    def _find(self, rank: int, token_id: int | None, called: Called) -> list[_One]:
+        key = (rank, token_id, called)
         if key not in self._found:
-            names = self._by_name.get((run, token_id), {})
+            names = self._by_name.get((rank, token_id), {})
             if isinstance(called, str):
                 found = names.get(called, [])
             else:
@@ -147,7 +147,7 @@ class _Matching:
             first.listed.token_id,
             Location(_files(group.golden), rule.golden_steps if rule else ()),
             Location(_files(group.my), rule.my_steps) if rule and group.my else Location(()),
-            self._dump(first.run),
+            self._dump(first.rank),
             error=error,
         )
 
@@ -157,7 +157,7 @@ class _Matching:
         """The my tensors of no row, each behind the one that was dumped before it."""
         behind: dict[tuple[int, int | None], int] = {}
         for one in my:
-            where = one.run, one.listed.token_id
+            where = one.rank, one.listed.token_id
             if one in users:
                 behind[where] = max(behind.get(where, -1), users[one][0].golden[0].place)
                 continue
@@ -170,20 +170,20 @@ class _Matching:
                 one.listed.token_id,
                 Location(()),
                 Location.of(one.listed.file),
-                self._dump(one.run),
+                self._dump(one.rank),
                 error=error,
             )
-            yield (one.run, _token(one), behind.get(where, -1), 1 + one.place), pair
+            yield (one.rank, _token(one), behind.get(where, -1), 1 + one.place), pair
 
     def _no_golden(self, one: _One) -> str:
-        run = self.runs[one.run][0]
-        return "no name leads to it" if run else "golden has fewer dumps than my"
+        rank = self.ranks[one.rank][0]
+        return "no name leads to it" if rank else "golden has fewer dumps than my"
 
-    def _dump(self, run: int) -> str:
-        return next(one.name for one in self.runs[run] if one)
+    def _dump(self, rank: int) -> str:
+        return next(one.name for one in self.ranks[rank] if one)
 
 
-def _first_rule(rules: Sequence[Rule], name: str) -> tuple[Rule | None, Called | None]:
+def _first_rule(rules: Sequence[NameRule], name: str) -> tuple[NameRule | None, Called | None]:
     for rule in rules:
         called = rule.my_name(name)
         if called is not None:
@@ -233,15 +233,15 @@ def _token(one: _One) -> int:
 
 
 def _place(one: _One) -> _Place:
-    return one.run, _token(one), one.place, 0
+    return one.rank, _token(one), one.place, 0
 
 
 def _in_order(rows: list[tuple[_Place, Pair]]) -> list[Pair]:
-    """The rows, numbered within their pair of runs."""
+    """The rows, numbered within their pair of ranks."""
     ordered = sorted(rows, key=lambda row: row[0])
     orders: dict[int, int] = {}
     pairs = []
-    for (run, *_), pair in ordered:
-        pairs.append(replace(pair, order=orders.get(run, 0)))
-        orders[run] = orders.get(run, 0) + 1
+    for (rank, *_), pair in ordered:
+        pairs.append(replace(pair, order=orders.get(rank, 0)))
+        orders[rank] = orders.get(rank, 0) + 1
     return pairs

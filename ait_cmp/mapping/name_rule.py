@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.location import Step, parse_steps
 
-__all__ = ["SAME_NAME", "Rule", "make_rule", "steps_of"]
+__all__ = ["SAME_NAME", "NameRule", "make_rule", "steps_of"]
 
 _WILD = {"*": ".*", "?": "."}
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class NameRule:
     """Golden names that fit `golden` belong to the my names that `my` makes of their groups."""
 
     golden: re.Pattern[str]
@@ -52,19 +52,19 @@ class Rule:
         return re.compile("".join(pattern), re.DOTALL)
 
 
-SAME_NAME = Rule(re.compile(r"(?P<name>.*)", re.DOTALL), "{name}")
+SAME_NAME = NameRule(re.compile(r"(?P<name>.*)", re.DOTALL), "{name}")
 
 
 def make_rule(
     place: str, *, golden: str, my: str, golden_adapters: str = "", my_adapters: str = ""
-) -> Rule:
+) -> NameRule:
     """The rule that a config writes at `place`. Raises UsageError, naming it."""
     try:
         pattern = re.compile(golden)
     except re.error as exc:
         raise UsageError(f"{place}: golden={golden!r} is no regular expression: {exc}") from exc
     _check_template(place, my, pattern)
-    return Rule(
+    return NameRule(
         pattern,
         my,
         steps_of(f"{place}: golden_adapters", golden_adapters),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
 
-from ait_cmp.mapping.name_rule import Rule
-from ait_cmp.values.errors import UsageError
+from ait_cmp.files import exists, is_folder
+from ait_cmp.mapping.name_rule import NameRule
+from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.tokens import Tokens
 
@@ -37,17 +37,17 @@ class Wish:
     golden_path: str
     my_path: str | None = None
     path_map: PathMap = field(default_factory=PathMap)
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[NameRule, ...] = ()
 
-    def two_folders(self) -> tuple[Path, Path]:
+    def two_folders(self) -> tuple[str, str]:
         """Both paths. Raises UsageError where either is no folder."""
         if self.my_path is None:
             raise UsageError(f"golden_path={self.golden_path} is a dump; pass my_path=FOLDER too")
         for key, path in (("golden_path", self.golden_path), ("my_path", self.my_path)):
-            if not Path(path).is_dir():
-                is_file = "is no folder" if Path(path).exists() else "does not exist"
+            if not is_folder(path):
+                is_file = "is no folder" if exists(path) else "does not exist"
                 raise UsageError(f"{key}={path} {is_file}; this mapping takes two dump folders")
-        return Path(self.golden_path), Path(self.my_path)
+        return self.golden_path, self.my_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,9 @@ class Selection:
         return self.tokens is None or pair.token_id is None or pair.token_id in self.tokens
 
     def _data_id(self, pair: Pair) -> bool:
-        return self.data_ids is None or any(
-            fnmatchcase(pair.data_id, glob) for glob in self.data_ids
+        # A folder that cannot be listed may hold any data_id.
+        return (
+            self.data_ids is None
+            or (pair.error is not None and pair.error.reason is Reason.FOLDER_UNREADABLE)
+            or any(fnmatchcase(pair.data_id, glob) for glob in self.data_ids)
         )

@@ -12,8 +12,7 @@ from ait_cmp.judging import Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.judging.metrics import DEFINITIONS
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
-from ait_cmp.mapping.name_rule import Rule as MappingRule
-from ait_cmp.mapping.name_rule import make_rule, steps_of
+from ait_cmp.mapping.name_rule import NameRule, make_rule, steps_of
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.report import REPORTS
 from ait_cmp.settings.in_force import in_force
@@ -105,13 +104,13 @@ def _mapping(values: MappingConfig) -> MappingChoice:
     return MappingChoice(one_of("mapping.kind", values.kind, MAPPINGS), *adapters)
 
 
-def _mapping_rules(values: MappingConfig) -> tuple[MappingRule, ...]:
+def _mapping_rules(values: MappingConfig) -> tuple[NameRule, ...]:
     if values.rules and values.kind != "rules":
         raise UsageError(f"mapping.rules say nothing to mapping={values.kind}; take mapping=rules")
     return tuple(_mapping_rule(number, rule) for number, rule in enumerate(values.rules, start=1))
 
 
-def _mapping_rule(number: int, rule: MappingRuleConfig) -> MappingRule:
+def _mapping_rule(number: int, rule: MappingRuleConfig) -> NameRule:
     return make_rule(
         f"mapping.rules, rule {number}",
         golden=rule.golden,

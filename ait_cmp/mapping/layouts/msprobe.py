@@ -1,4 +1,4 @@
-"""Dumps of msprobe: `step{N}/rank{M}/dump.json` beside `dump_tensor_data/`.
+"""Dumps of msprobe: `step{N}/rank{M}/dump.json`, or `proc{PID}/…`, beside `dump_tensor_data/`.
 
 `data` of dump.json maps every API or module, in the order of their starts, to its tensors:
 `input_args`, `input_kwargs` (or `input`), `parameters`, `output`, nested as the call was. One that
@@ -8,73 +8,101 @@ was saved has its file in `data_name`. `construct.json` maps a name to the modul
 from __future__ import annotations
 
 import json
-import re
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from ait_cmp.mapping.finding import natural, read_mapping
-from ait_cmp.mapping.layouts.listing import Listed, Run, numbered
-from ait_cmp.source import SOURCES
-from ait_cmp.values.errors import UsageError, os_reason
+from ait_cmp.dump_tree import (
+    MSPROBE_FILE,
+    MSPROBE_PARENTS,
+    MSPROBE_TENSORS,
+    RankName,
+    msprobe_rank,
+    msprobe_step,
+)
+from ait_cmp.files import real_path
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, numbered
+from ait_cmp.mapping.layouts.tensor_folder import is_tensor_file
+from ait_cmp.mapping.listing import Folder, inside
+from ait_cmp.mapping.lookup import natural, read_mapping
+from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 
-__all__ = ["msprobe_runs"]
+__all__ = ["msprobe_ranks"]
 
-_PLACES = ("dump.json", "rank*/dump.json", "step*/rank*/dump.json")
-_STEP = re.compile(r"step(\d{1,18})", re.ASCII)
-_RANK = re.compile(r"rank(\d{0,18})", re.ASCII)
 _NOT_SAVED = ("", "-1", "None")
 
 
-def msprobe_runs(folder: Path) -> list[Run]:
-    """The runs of a dump, of one of its steps or of one of its ranks."""
-    files = [file for place in _PLACES for file in folder.glob(place)]
-    ranks: dict[int, list[tuple[int | None, Path]]] = {}
-    for file in sorted(files, key=lambda file: natural(str(file))):
-        rank, step = _number(_RANK, file.parent), _number(_STEP, file.parent.parent)
-        ranks.setdefault(-1 if rank is None else rank, []).append((step, file))
-    runs = [
-        Run(
-            "" if rank < 0 else f"rank{rank}",
-            rank,
-            0,
-            [tensor for step, file in dumps for tensor in _tensors(file, step)],
+def msprobe_ranks(folder: Folder) -> list[RankDump]:
+    """The ranks of a dump, of one of its steps or of one of its ranks."""
+    places = list(_places(folder))
+    first = next((one for _, one in places if MSPROBE_FILE in one.files), None)
+    if first is None:
+        return []
+    ranks: dict[tuple[str, RankName], list[DumpedTensor]] = {}
+    for step, one in places:
+        rank = msprobe_rank(one.name) or RankName(-1, 0)
+        name = "" if rank == RankName(-1, 0) else one.name
+        ranks.setdefault((name, rank), []).extend(_tensors(one, step))
+    dumps = [RankDump(name, rank, tensors) for (name, rank), tensors in ranks.items()]
+    if not any(dump.tensors for dump in dumps):
+        raise UsageError(
+            f"{inside(first.path, MSPROBE_FILE)} names no saved tensors; dump with task=tensor"
         )
-        for rank, dumps in ranks.items()
-    ]
-    if files and not any(run.tensors for run in runs):
-        raise UsageError(f"{files[0]} names no saved tensors; dump with task=tensor")
-    return runs
+    return dumps
 
 
-def _number(pattern: re.Pattern[str], folder: Path) -> int | None:
-    match = pattern.fullmatch(folder.resolve().name)
-    return int(match[1]) if match and match[1] else None
+def _places(folder: Folder) -> Iterator[tuple[int | None, Folder]]:
+    """The folders that may be of a rank, by step; a step that cannot be listed stands for its."""
+    if MSPROBE_FILE in folder.files:
+        yield msprobe_step(os.path.basename(os.path.dirname(real_path(folder.path)))), folder
+    steps = [(msprobe_step(one.name), one) for one in [folder, *folder.folders]]
+    for step, around in sorted(steps, key=lambda each: natural(each[1].path)):
+        if step is None and around is not folder:
+            continue
+        if around.problem:
+            yield step, around
+        for one in sorted(around.folders, key=lambda each: natural(each.name)):
+            if msprobe_rank(one.name):
+                yield step, one
 
 
-def _tensors(file: Path, step: int | None) -> list[Listed]:
+def _tensors(folder: Folder, step: int | None) -> list[DumpedTensor]:
+    """The tensors of one rank in one step."""
+    problem, file = folder.problem, inside(folder.path, MSPROBE_FILE)
+    if not problem and MSPROBE_FILE not in folder.files and folder.at(MSPROBE_TENSORS):
+        sentence = f"{folder.path} has tensors but no {MSPROBE_FILE}; dump again"
+        problem = PairError(Reason.FOLDER_UNREADABLE, sentence)
+    if problem:
+        return [DumpedTensor(folder.name, step, folder.path, problem)]
+    if MSPROBE_FILE not in folder.files:
+        return []
     data = _object(file).get("data")
     if not isinstance(data, dict):
         raise UsageError(f"{file} has no object `data`; it is no dump.json of msprobe")
+    tensors = inside(folder.path, MSPROBE_TENSORS)
+    return numbered(
+        [
+            DumpedTensor(_without_suffix(data_name), step, f"{tensors}/{data_name}")
+            for data_name in _in_order(data, _object(inside(folder.path, MSPROBE_PARENTS)))
+        ]
+    )
+
+
+def _in_order(data: dict[str, Any], parents: dict[str, Any]) -> list[str]:
+    """The files of all saved tensors, in the order of the computation."""
     starts = {name: place for place, name in enumerate(data)}
-    first, last, depth = _spans(starts, _object(file.with_name("construct.json")))
+    first, last, depth = _spans(starts, parents)
     ordered = []
     for name, parts in data.items():
         for part, value in parts.items() if isinstance(parts, dict) else ():
             is_output = part == "output"
             key = (last[name], 1, -depth[name]) if is_output else (first[name], 0, depth[name])
             ordered += [(key, data_name) for data_name in _saved(value)]
-    folder = file.parent / "dump_tensor_data"
     # The sort is stable: operands stay in the order of the call.
-    return numbered(
-        [
-            Listed(_without_suffix(data_name), step, str(folder / data_name))
-            for _, data_name in sorted(ordered, key=lambda item: item[0])
-        ]
-    )
+    return [data_name for _, data_name in sorted(ordered, key=lambda item: item[0])]
 
 
-def _object(file: Path) -> dict[str, Any]:
+def _object(file: str) -> dict[str, Any]:
     """A JSON object; an empty one where there is no such file."""
     try:
         content = json.loads(read_mapping(file))
@@ -124,5 +152,4 @@ def _saved(value: Any) -> Iterator[str]:
 
 
 def _without_suffix(data_name: str) -> str:
-    path = Path(data_name)
-    return str(path.with_suffix("")) if path.suffix.lower() in SOURCES else data_name
+    return os.path.splitext(data_name)[0] if is_tensor_file(data_name) else data_name

@@ -7,52 +7,53 @@ keys (layer_id, …) what it is; one that comes again in a step is told apart by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from ait_cmp.mapping.layouts.listing import Listed, Run, numbered
+from ait_cmp.dump_tree import RankName, sglang_tags
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, distinct, numbered
+from ait_cmp.mapping.listing import Folder, inside
 
-__all__ = ["sglang_runs"]
+__all__ = ["sglang_ranks"]
 
 _STEPS = ("step", "forward_pass_id", "curr_step")  # as newer and older versions call it
 _PLACE = ("rank", "dump_index", *_STEPS)
 # Nothing is recomputed in inference, and older versions do not say so.
 _PLAIN = ("recompute_status", "disabled")
+_SUFFIX = ".pt"
 
 
-def sglang_runs(folder: Path) -> list[Run]:
-    """One run for each rank of the files in `folder`, or in its only subfolder that has such."""
-    runs = _ranks(folder)
-    for below in sorted(folder.iterdir()) if not runs else ():
-        runs = runs or (_ranks(below) if below.is_dir() else [])
-    return runs
+def sglang_ranks(folder: Folder) -> list[RankDump]:
+    """The ranks of the files in `folder`; where it has none, of its subfolders, each a run."""
+    dumps = _ranks(folder)
+    if not dumps:
+        dumps = [dump for run in folder.folders for dump in _ranks(run, run.name)]
+    return distinct(dumps, [inside(dump.run, dump.name) for dump in dumps])
 
 
-def _ranks(folder: Path) -> list[Run]:
-    files = [(tags, file) for file in folder.glob("*.pt") if (tags := _tags(file.stem))]
-    ranks: dict[int, list[tuple[int, int, Listed]]] = {}
-    for tags, file in files:
-        step = next((_number(tags[key]) for key in _STEPS if key in tags), None)
-        listed = Listed(_name(tags), step, str(file))
-        rank, index = _number(tags["rank"]), _number(tags["dump_index"])
-        ranks.setdefault(rank, []).append((-1 if step is None else step, index, listed))
+def _ranks(folder: Folder, run: str = "") -> list[RankDump]:
+    ranks: dict[int, list[tuple[int, int, DumpedTensor]]] = {}
+    for file in folder.files:
+        tags = _tags(file.removesuffix(_SUFFIX)) if file.endswith(_SUFFIX) else {}
+        if tags:
+            step = next((_number(tags[key]) for key in _STEPS if key in tags), None)
+            tensor = DumpedTensor(_name(tags), step, inside(folder.path, file))
+            rank, index = _number(tags["rank"]), _number(tags["dump_index"])
+            ranks.setdefault(rank, []).append((-1 if step is None else step, index, tensor))
     return [
-        Run(
+        RankDump(
             f"rank{rank}",
-            rank,
-            0,
-            numbered([listed for _, _, listed in sorted(ranks[rank], key=lambda one: one[:2])]),
+            RankName(rank, 0),
+            numbered([tensor for _, _, tensor in sorted(ranks[rank], key=lambda one: one[:2])]),
+            run,
         )
         for rank in sorted(ranks)
     ]
 
 
 def _tags(stem: str) -> dict[str, str]:
-    """The keys of a file name; none where it is of another kind."""
-    parts = [part.partition("=") for part in stem.split("___")]
-    tags = {key: value for key, equals, value in parts if equals}
-    whole = len(tags) == len(parts) and "name" in tags
+    """The tags of a file name; none where it is of another kind."""
+    tags = sglang_tags(stem)
     numbers = all(_number(tags[key]) >= 0 for key in _PLACE if key in tags)
-    return tags if whole and numbers and {"rank", "dump_index"} <= tags.keys() else {}
+    return tags if numbers and {"name", "rank", "dump_index"} <= tags.keys() else {}
 
 
 def _number(text: str) -> int:

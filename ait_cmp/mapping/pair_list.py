@@ -12,9 +12,10 @@ from pathlib import Path
 
 import yaml
 
+from ait_cmp.files import is_folder
 from ait_cmp.mapping.duplicates import duplicate, superseded
-from ait_cmp.mapping.finding import first_existing, missing, read_mapping
-from ait_cmp.mapping.selection import Wish
+from ait_cmp.mapping.lookup import Lookup, read_mapping
+from ait_cmp.mapping.selection import PathMap, Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.values.location import Location, parse_steps
 from ait_cmp.values.pair import Pair
@@ -39,6 +40,35 @@ class _Entry:
     value: object
 
 
+@dataclass(frozen=True, slots=True)
+class _Finder:
+    """Finds the files of a list, relative ones in these folders."""
+
+    golden_folder: str
+    my_folder: str
+    path_map: PathMap
+    lookup: Lookup
+
+    def golden(self, location: Location) -> tuple[Location, PairError | None]:
+        """`location` with its files where they are; the error of the first that is nowhere."""
+        return self._found(location, Reason.GOLDEN_MISSING, self.golden_folder)
+
+    def my(self, location: Location) -> tuple[Location, PairError | None]:
+        """The same of my tensors."""
+        return self._found(location, Reason.MY_MISSING, self.my_folder)
+
+    def _found(
+        self, location: Location, reason: Reason, root: str
+    ) -> tuple[Location, PairError | None]:
+        files, error = [], None
+        for file in location.files:
+            found = self.lookup.first(reason, [os.path.join(root, file), self.path_map.apply(file)])
+            if isinstance(found, PairError):
+                error = error or found
+            files.append(file if isinstance(found, PairError) else found)
+        return Location(tuple(files), location.steps), error
+
+
 def listed_pairs(wish: Wish) -> list[Pair]:
     """The pairs that the list at the golden path names; a bad entry is an error row.
 
@@ -48,10 +78,11 @@ def listed_pairs(wish: Wish) -> list[Pair]:
     path = Path(wish.golden_path)
     if path.suffix.lower() not in LISTS:
         raise UsageError(f"golden_path={path} is no list of pairs ({', '.join(LISTS)})")
-    if wish.my_path is not None and not Path(wish.my_path).is_dir():
+    if wish.my_path is not None and not is_folder(wish.my_path):
         raise UsageError(f"my_path={wish.my_path} is no folder; with a list it is where my is")
-    roots = path.parent, Path(wish.my_path) if wish.my_path else path.parent
-    pairs = [_pair(entry, order, path, roots, wish) for order, entry in enumerate(_entries(path))]
+    my_folder = path.parent if wish.my_path is None else Path(wish.my_path)
+    find = _Finder(str(path.parent), str(my_folder), wish.path_map, Lookup())
+    pairs = [_pair(entry, order, path, find) for order, entry in enumerate(_entries(path))]
     again = superseded([_key(pair) for pair in pairs])
     return [
         replace(pair, error=duplicate(pair.data_id, pair.token_id)) if replaced else pair
@@ -66,7 +97,7 @@ def _key(pair: Pair) -> tuple[str, int | None] | None:
 
 def _entries(path: Path) -> list[_Entry]:
     try:
-        text = read_mapping(path).decode("utf-8-sig")
+        text = read_mapping(str(path)).decode("utf-8-sig")
     except OSError as exc:
         raise UsageError(f"golden_path={path} cannot be read: {os_reason(exc)}") from exc
     except UnicodeDecodeError as exc:
@@ -120,7 +151,7 @@ def _csv_entries(path: Path, text: str) -> Iterator[_Entry]:
         raise UsageError(f"{path} cannot be read as CSV at line {rows.line_num}: {exc}") from exc
 
 
-def _pair(entry: _Entry, order: int, path: Path, roots: tuple[Path, Path], wish: Wish) -> Pair:
+def _pair(entry: _Entry, order: int, path: Path, find: _Finder) -> Pair:
     members = dict(entry.value) if isinstance(entry.value, _Object) else {}
     token_id, data_id = _token(members.get("token_id")), members.get("data_id")
     try:
@@ -132,8 +163,8 @@ def _pair(entry: _Entry, order: int, path: Path, roots: tuple[Path, Path], wish:
         nowhere = Location(())
         shown = str(data_id) if isinstance(data_id, (str, int)) else entry.place
         return Pair(shown, token_id, nowhere, nowhere, "", order, error)
-    golden, golden_error = _found(golden, Reason.GOLDEN_MISSING, roots[0], wish)
-    my, my_error = _found(my, Reason.MY_MISSING, roots[1], wish)
+    golden, golden_error = find.golden(golden)
+    my, my_error = find.my(my)
     return Pair(str(data_id), token_id, golden, my, "", order, golden_error or my_error)
 
 
@@ -180,17 +211,3 @@ def _location(members: dict[object, object], side: str) -> Location:
             f"its {side} has {len(files)} files; join them: {side}_adapters: concat(0)"
         )
     return Location(tuple(files), steps)
-
-
-def _found(
-    location: Location, reason: Reason, root: Path, wish: Wish
-) -> tuple[Location, PairError | None]:
-    """`location` with its files where they are; the error of the first that is nowhere."""
-    files = []
-    error = None
-    for file in location.files:
-        found, tried = first_existing([os.path.join(root, file), wish.path_map.apply(file)])
-        if found is None:
-            error = error or missing(reason, tried)
-        files.append(found or file)
-    return Location(tuple(files), location.steps), error

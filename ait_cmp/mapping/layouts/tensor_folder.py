@@ -1,0 +1,78 @@
+"""A folder of tensor files, each called by its path: what the library writes, and any other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ait_cmp.dump_tree import library_rank, operand_direction, round_number
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
+from ait_cmp.mapping.listing import Folder, inside
+from ait_cmp.mapping.lookup import natural
+from ait_cmp.source import SOURCES
+from ait_cmp.source.safetensors import tensor_names
+from ait_cmp.values.errors import PairError
+
+__all__ = ["folder_ranks", "is_tensor_file", "tensors_below"]
+
+# What an operation has: its inputs, then the operations within it, then its outputs.
+_FIRST, _WITHIN, _LAST = 0, 1, 2
+_MOMENTS = {"before": _FIRST, "after": _LAST, "in": _FIRST, "out": _LAST}
+
+
+def folder_ranks(folder: Folder) -> list[RankDump]:
+    """Every tensor file below `folder`; `0/…` is round 0."""
+    rank = library_rank(folder.name)
+    return [RankDump(folder.name if rank else "", rank, tensors_below(folder))]
+
+
+def tensors_below(folder: Folder) -> list[DumpedTensor]:
+    """The tensors of all files below `folder`, and the folders there that cannot be listed."""
+    found = [
+        (_order(path), path, problem)
+        for path, problem in folder.walk()
+        if problem or is_tensor_file(path)
+    ]
+    found.sort(key=lambda one: one[0])
+    return [tensor for _, path, problem in found for tensor in _tensors(folder, path, problem)]
+
+
+def is_tensor_file(name: str) -> bool:
+    """Whether a file of this name is read for tensors."""
+    return os.path.splitext(name)[1].lower() in SOURCES
+
+
+def _split_round(path: str) -> tuple[int | None, str]:
+    first, slash, rest = path.partition("/")
+    number = round_number(first) if slash else None
+    return (None, path) if number is None else (number, rest)
+
+
+def _order(path: str) -> tuple[int, list[tuple[int, list[int | str]]], str]:
+    """Round by round, as the library ran: an operation's outputs come after those within it."""
+    token, rest = _split_round(path)
+    *folders, file = rest.split("/")
+    direction = operand_direction(file)
+    parts = [(_MOMENTS.get(part, _WITHIN), natural(part)) for part in folders]
+    parts.append((_MOMENTS[direction] if direction else _WITHIN, natural(file)))
+    return -1 if token is None else token, parts, path
+
+
+def _tensors(folder: Folder, path: str, problem: PairError | None) -> Iterator[DumpedTensor]:
+    token, rest = _split_round(path)
+    file = inside(folder.path, path)
+    if problem:
+        token = round_number(path) if token is None else token
+        yield DumpedTensor(rest or folder.name, token, file, problem)
+        return
+    name, suffix = os.path.splitext(rest)
+    if suffix.lower() != ".safetensors":
+        yield DumpedTensor(name, token, file)
+        return
+    try:
+        for of_file in tensor_names(file):
+            yield DumpedTensor(f"{name}::{of_file}", token, f"{file}::{of_file}")
+    except PairError as exc:
+        yield DumpedTensor(name, token, file, exc)
+    except FileNotFoundError:  # a link to nothing: opening it says so
+        yield DumpedTensor(name, token, file)

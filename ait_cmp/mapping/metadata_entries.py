@@ -1,0 +1,139 @@
+"""The entries of `metadata.json`, ours and the original tool's.
+
+The file reads {data_id: {token_id: [golden_path, my_path]}}.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import reprlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ait_cmp.mapping.duplicates import duplicate, superseded
+from ait_cmp.mapping.lookup import read_mapping
+from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
+
+__all__ = ["MetadataEntry", "read_entries"]
+
+_TOKEN = re.compile(r"\d{1,18}", re.ASCII)
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
+_DEPTH = 8  # an entry has 3
+_TEXT_LIMIT = 4096  # characters; no path can be longer
+
+
+class _Object(list[tuple[str, object]]):
+    """A JSON object with every member, also those of equal name."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataEntry:
+    """One `(data_id, token_id)` with both paths as recorded, or why it cannot be read."""
+
+    data_id: str
+    token_id: int | None
+    golden: str = ""
+    my: str = ""
+    error: PairError | None = None
+
+
+def read_entries(metadata: str) -> list[MetadataEntry]:
+    """The entries of a metadata.json, token by token, within a token in the order in which the
+    data_ids first came. Raises UsageError for one that cannot be read."""
+    return _in_dump_order(list(_entries(metadata)))
+
+
+def _entries(metadata: str) -> Iterator[MetadataEntry]:
+    for data_id, tokens in _members(metadata):
+        if not isinstance(tokens, _Object):
+            yield _malformed(metadata, data_id, None, "its value is no object of tokens")
+            continue
+        for token, paths in tokens:
+            yield _entry(metadata, data_id, token, paths)
+
+
+def _members(metadata: str) -> _Object:
+    try:
+        # One path that is no UTF-8 is an entry whose file is not there, not the end of all.
+        text = read_mapping(metadata).decode("utf-8", "surrogateescape")
+    except OSError as exc:
+        raise UsageError(f"{metadata} cannot be read: {os_reason(exc)}") from exc
+    try:
+        try:
+            content = _parsed(text)
+        except RecursionError:
+            content = _parsed(_shallow(text))
+    except ValueError as exc:
+        raise UsageError(
+            f"{metadata} is no metadata.json, nor a tensor file: it is no valid JSON ({exc})"
+        ) from exc
+    if not isinstance(content, _Object):
+        raise UsageError(f"{metadata} holds no JSON object of data_ids; dump again")
+    return content
+
+
+def _parsed(text: str) -> object:
+    # No number is wanted anywhere, and Python's ints refuse more than some thousand digits.
+    return json.loads(text, object_pairs_hook=_Object, parse_int=float)
+
+
+def _shallow(text: str) -> str:
+    """`text` without the contents of what is nested deeper than an entry can be."""
+    kept, start, depth = [], 0, 0
+    for token in _STRING_OR_BRACKET.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth == _DEPTH:
+                kept.append(text[start : token.end()])
+        elif token[0] in "]}":
+            if depth == _DEPTH:
+                start = token.start()
+            depth -= 1
+    if depth < _DEPTH:  # else it is cut off in there, and no JSON
+        kept.append(text[start:])
+    return "".join(kept)
+
+
+def _entry(metadata: str, data_id: str, token: str, paths: object) -> MetadataEntry:
+    if not _TOKEN.fullmatch(token):
+        shown = reprlib.repr(token)
+        return _malformed(metadata, data_id, None, f"its token_id {shown} is no whole number")
+    if len(data_id) > _TEXT_LIMIT:
+        why = f"its name has {len(data_id)} characters; at most {_TEXT_LIMIT} are taken"
+        return _malformed(metadata, f"{data_id[:40]}…", int(token), why)
+    match paths:
+        case _Object():
+            pass
+        case [str(golden), str(my)] if golden and my and max(len(golden), len(my)) <= _TEXT_LIMIT:
+            return MetadataEntry(data_id, int(token), golden, my)
+    return _malformed(
+        metadata, data_id, int(token), f"token {token} is no list [golden_path, my_path]"
+    )
+
+
+def _malformed(metadata: str, data_id: str, token_id: int | None, why: str) -> MetadataEntry:
+    sentence = f"the entry {reprlib.repr(data_id)} of {metadata} is malformed: {why}; dump it again"
+    return MetadataEntry(data_id, token_id, error=PairError(Reason.ENTRY_MALFORMED, sentence))
+
+
+def _in_dump_order(entries: list[MetadataEntry]) -> list[MetadataEntry]:
+    place: dict[str, int] = {}
+    for entry in entries:
+        place.setdefault(entry.data_id, len(place))
+    last = max((entry.token_id or 0 for entry in entries), default=0) + 1
+    entries.sort(
+        key=lambda entry: (last if entry.token_id is None else entry.token_id, place[entry.data_id])
+    )
+    return _mark_duplicates(entries)
+
+
+def _mark_duplicates(entries: list[MetadataEntry]) -> list[MetadataEntry]:
+    """Of entries with one key the last is compared, the others say so."""
+    again = superseded(
+        [None if entry.error else (entry.data_id, entry.token_id) for entry in entries]
+    )
+    return [
+        replace(entry, error=duplicate(entry.data_id, entry.token_id)) if replaced else entry
+        for entry, replaced in zip(entries, again, strict=True)
+    ]
