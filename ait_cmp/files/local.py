@@ -37,12 +37,13 @@ class LocalFile:
     `confined_to` forbids; FILE_UNREADABLE for any other failure.
     """
 
-    __slots__ = ("_changed_ns", "_content", "_descriptor", "path", "size", "state")
+    __slots__ = ("_changed_ns", "_descriptor", "_map", "content", "path", "size", "state")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor = -1
-        self._content: bytes | mmap.mmap | None = None
+        self._map: mmap.mmap | None = None
+        self.content: bytes | None = None
         try:
             self._descriptor = os.open(path, _FLAGS)
             status = os.fstat(self._descriptor)
@@ -64,7 +65,7 @@ class LocalFile:
         self.state = _state(path, status)
         self._changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
         if self.size <= _READ_WHOLE:
-            self._content = self.read(0, self.size)
+            self.content = self.read(0, self.size)
             self._close()
 
     def __del__(self) -> None:
@@ -78,10 +79,10 @@ class LocalFile:
     def read(self, start: int, length: int) -> bytes:
         """The bytes [start, start + length). Raises PairError: IN_TRUNCATED where they end early,
         FILE_UNREADABLE for any other failure."""
-        if self._descriptor < 0 and isinstance(self._content, bytes):
-            data = self._content[start : start + length]
-        else:
+        if self.content is None:
             data = self._pread(start, length)
+        else:
+            data = self.content[start : start + length]
         if len(data) < length:
             raise PairError(
                 Reason.IN_TRUNCATED, f"{self.path} was truncated while it was read; dump it again"
@@ -90,15 +91,17 @@ class LocalFile:
 
     def map(self) -> bytes | mmap.mmap:
         """All bytes, not read before they are used. Raises PairError FILE_UNREADABLE."""
-        if self._content is None:
+        if self.content is not None:
+            return self.content
+        if self._map is None:
             try:
-                self._content = mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ)
+                self._map = mmap.mmap(self._descriptor, self.size, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as exc:  # ValueError: it has become shorter
                 why = os_reason(exc) if isinstance(exc, OSError) else "it was truncated"
                 raise PairError(
                     Reason.FILE_UNREADABLE, f"{self.path} cannot be mapped: {why}"
                 ) from exc
-        return self._content
+        return self._map
 
     def _pread(self, start: int, length: int) -> bytes:
         """As many of these bytes as there are."""

@@ -55,6 +55,10 @@ class OpenFile(Protocol):
         """The state at opening."""
 
     @property
+    def content(self) -> bytes | None:
+        """All bytes of a small file, which was read at opening; None of a larger one."""
+
+    @property
     def is_settled(self) -> bool:
         """Whether another content would surely have another state: a file that was written just
         now may be written again without a change of its times."""

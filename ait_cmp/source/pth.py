@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ait_cmp.files import OpenFile
+from ait_cmp.source.alike import AlikeZips
 from ait_cmp.source.containers import Containers
 from ait_cmp.source.header import Header, dense_strides, is_possible, reach
 from ait_cmp.source.torch_pickle import (
@@ -85,6 +86,9 @@ _CONTAINERS = Containers(_read)
 
 
 def _read_zip(file: OpenFile) -> _Content:
+    alike = file.content and _ALIKE.recall(file.content)
+    if alike:
+        return alike
     entries = read_directory(file)
     pickles = [name for name in entries if name.partition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
@@ -98,7 +102,13 @@ def _read_zip(file: OpenFile) -> _Content:
         for key in pickle.storages
         if (entry := entries.get(f"{folder}data/{key}"))
     }
-    return _Content(pickle.value, big_endian, places)
+    content = _Content(pickle.value, big_endian, places)
+    if file.content:
+        _ALIKE.keep(file.content, entries, {pickles[0], f"{folder}byteorder"}, content)
+    return content
+
+
+_ALIKE: AlikeZips[_Content] = AlikeZips()
 
 
 def _read_entry(file: OpenFile, name: str, entry: ZipEntry) -> bytes:
@@ -205,7 +215,7 @@ def _header(tensor: StoredTensor, content: _Content, path: str) -> Header:
             "compare; save it without expand()",
         )
     strides = tuple(step * dtype.itemsize for step in steps) if steps else None
-    if not is_possible(shape, dtype.itemsize):
+    if not elements and not is_possible(shape, dtype.itemsize):
         raise ValueError("a shape that no tensor has")
     return Header(
         dtype,

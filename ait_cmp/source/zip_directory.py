@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from ait_cmp.files import OpenFile
 
-__all__ = ["ZIP_MAGIC", "ZipEntry", "read_directory"]
+__all__ = ["CENTRAL", "LOCAL", "ZIP_MAGIC", "ZipEntry", "read_directory"]
 
 ZIP_MAGIC = b"PK\x03\x04"
-_LOCAL = struct.Struct("<4s5H3I2H")
-_CENTRAL = struct.Struct("<4s6H3I5H2I")
+# The fields that are looked at; x is a byte of the others.
+LOCAL = struct.Struct("<4s2x2H8x2I2H")
+CENTRAL = struct.Struct("<4s4x2H4x3I3H8xI")
 _END = struct.Struct("<4s4H2IH")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")
@@ -27,10 +28,15 @@ _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF  # "the number is in the zip64 part"
 _ENCRYPTED, _SIZES_FOLLOW = 1, 8  # flags
 
 
-@dataclass(frozen=True, slots=True)
-class ZipEntry:
-    """One entry; its data lie at [start, start + size) of the file. `crc` 0: not computed."""
+class ZipEntry(NamedTuple):
+    """One entry; its data lie at [start, start + size) of the file. `crc` 0: not computed.
 
+    `header` and `line` are where it is described, before its data and in the directory.
+    """
+
+    name: bytes
+    header: int
+    line: int
     start: int
     size: int
     crc: int
@@ -41,12 +47,12 @@ def read_directory(file: OpenFile) -> dict[str, ZipEntry]:
     count, start, end = _extent(file)
     entries: dict[str, ZipEntry] = {}
     bounds = []
-    for raw, header, size, crc in _central(file.read(start, end - start), count):
+    for raw, header, line, size, crc in _central(file.read(start, end - start), count):
         name = _name(raw)
         if name in entries:
             raise ValueError(f"two entries named {name[:80]!r}")
         place = _place(file, raw, header, size)
-        entries[name] = ZipEntry(place, size, crc)
+        entries[name] = ZipEntry(raw, header, start + line, place, size, crc)
         bounds.append((header, place + size, name))
     bounds.sort()
     bounds.append((start, end, ""))
@@ -81,16 +87,17 @@ def _extent(file: OpenFile) -> tuple[int, int, int]:
     return count, start, end
 
 
-def _central(directory: bytes, count: int) -> Iterator[tuple[bytes, int, int, int]]:
-    """(name, place of the local header, size, checksum) of every entry."""
+def _central(directory: bytes, count: int) -> Iterator[tuple[bytes, int, int, int, int]]:
+    """(name, place of the local header, of this line, size, checksum) of every entry."""
     position = 0
     for _ in range(count):
-        if position + _CENTRAL.size > len(directory):
+        if position + CENTRAL.size > len(directory):
             raise ValueError("a directory that ends early")
-        fields = _CENTRAL.unpack_from(directory, position)
-        magic, _, _, flags, method, _, _, crc, packed, size, names, extras, comments = fields[:13]
-        header = fields[-1]
-        position += _CENTRAL.size
+        magic, flags, method, crc, packed, size, names, extras, comments, header = (
+            CENTRAL.unpack_from(directory, position)
+        )
+        line = position
+        position += CENTRAL.size
         name = directory[position : position + names]
         extra = directory[position + names : position + names + extras]
         position += names + extras + comments
@@ -105,7 +112,7 @@ def _central(directory: bytes, count: int) -> Iterator[tuple[bytes, int, int, in
             size, packed, header = _zip64(extra, size, packed, header)
         if packed != size:
             raise ValueError(f"two sizes of the entry {_name(name)[:80]!r}")
-        yield name, header, size, crc
+        yield name, header, line, size, crc
     if position != len(directory):
         raise ValueError("a directory that is longer than its entries")
 
@@ -123,12 +130,12 @@ def _zip64(extra: bytes, *numbers: int) -> list[int]:
 
 def _place(file: OpenFile, name: bytes, header: int, size: int) -> int:
     """Where the data of an entry begin, which only its local header tells."""
-    named = header + _LOCAL.size + len(name)
+    named = header + LOCAL.size + len(name)
     if named > file.size:
         raise ValueError(f"no header of the entry {_name(name)[:80]!r}")
-    local = file.read(header, _LOCAL.size + len(name))
-    magic, _, flags, method, _, _, _, packed, known, names, extras = _LOCAL.unpack_from(local)
-    start: int = header + _LOCAL.size + names + extras
+    local = file.read(header, LOCAL.size + len(name))
+    magic, flags, method, packed, known, names, extras = LOCAL.unpack_from(local)
+    start: int = header + LOCAL.size + names + extras
     if start + size > file.size:
         raise ValueError(f"an entry {_name(name)[:80]!r} that ends behind the file")
     same = magic == ZIP_MAGIC and not method and not flags & _ENCRYPTED
