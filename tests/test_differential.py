@@ -18,9 +18,8 @@ import torch
 
 from ait_cmp.atb import DTYPE_CODES
 from ait_cmp.source import open_source
-from ait_cmp.values.dtypes import DTYPES
+from tests.formats import WAYS, flat_bits, random_tensor
 from tests.test_atb import foreign_reader
-from tests.test_sources import HOLDS, SAVERS, flat_bits, random_tensor
 
 FILES = 2000 if os.environ.get("AIT_CMP_TORTURE") else 60
 
@@ -63,15 +62,14 @@ VIEWS: list[Callable[[torch.Tensor, random.Random], torch.Tensor]] = [
 ]
 
 
-@pytest.mark.parametrize("format_name", SAVERS)
+@pytest.mark.parametrize("format_name", READERS)
 def test_ours_and_theirs_read_the_same(format_name: str, tmp_path: Path) -> None:
-    suffix, save = SAVERS[format_name]
-    path, chance = tmp_path / f"t{suffix}", random.Random(0)
-    names = sorted(HOLDS.get(format_name, set(DTYPES)))
+    way, chance = WAYS[format_name], random.Random(0)
+    names = sorted(way.dtypes)
     for number in range(FILES):
         shape = tuple(chance.choice([0, 1, 2, 3, 5, 8]) for _ in range(chance.randrange(5)))
         tensor = random_view(random_tensor(names[number % len(names)], shape), chance)
-        save(path, tensor)
+        path = way.file(tmp_path, tensor)
         theirs, ours = READERS[format_name](path), open_source(str(path))
         assert str(ours.dtype) == str(theirs.dtype)
         # Other readers of .bin know no tensor without dimensions.

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ait_cmp.mapping import MAPPINGS, Wish
 from ait_cmp.source import open_source
 from ait_cmp.values.errors import PairError, UsageError
+from tests.formats import WAYS
 from tests.hostile import (
     REBUILD,
     STORAGE,
@@ -23,7 +24,6 @@ from tests.hostile import (
     tensor_pickle,
     zip_file,
 )
-from tests.test_sources import SAVERS
 
 MANY = settings(
     max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -52,13 +52,12 @@ def damaged(whole: bytes) -> st.SearchStrategy[bytes]:
 
 def saved(format_name: str) -> bytes:
     """A valid file."""
-    suffix, save = SAVERS[format_name]
     # A checksum would keep most damage out of the pickle.
     torch.serialization.set_crc32_options(False)
     with tempfile.TemporaryDirectory() as folder:
-        save(Path(folder, f"t{suffix}"), torch.arange(6.0).reshape(2, 3).t())
+        path = WAYS[format_name].file(Path(folder), torch.arange(6.0).reshape(2, 3).t())
         torch.serialization.set_crc32_options(True)
-        return Path(folder, f"t{suffix}").read_bytes()
+        return path.read_bytes()
 
 
 BIN = st.builds(
