@@ -64,6 +64,18 @@ def bin_header(**changes: object) -> bytes:
 
 def bin_files() -> Iterator[tuple[str, Reason, bytes]]:
     """(name, code, content)"""
+    yield from _bin_sizes()
+    yield from _bin_attributes()
+    outside = {"up": "../up.bin", "absolute": "/etc/passwd", "dots": "..", "nul": "a\0b.bin"}
+    for name, alias in outside.items():
+        yield f"alias {name}", Reason.BIN_ALIAS, bin_alias(alias)
+    yield "alias to itself", Reason.BIN_ALIAS, bin_alias("alias to itself.bin")
+    yield "alias of 60,000", Reason.BIN_ALIAS, bin_alias("x" * 60_000)
+    yield "alias to a far link", Reason.BIN_ALIAS, bin_alias("far link.bin")
+    yield "alias to a FIFO", Reason.BIN_ALIAS, bin_alias("fifo.bin")
+
+
+def _bin_sizes() -> Iterator[tuple[str, Reason, bytes]]:
     data, good = bytes(8), bin_header() + bytes(8)
     malformed, truncated = Reason.BIN_MALFORMED, Reason.BIN_TRUNCATED
     lying, trailing = Reason.BIN_INCONSISTENT, Reason.BIN_TRAILING
@@ -85,6 +97,10 @@ def bin_files() -> Iterator[tuple[str, Reason, bytes]]:
     yield "many dims", malformed, bin_header(dims=",".join("9" * 30_000)) + data
     yield "1000 dims of 1", malformed, bin_header(dims=",".join("1" * 1000)) + data
     yield "data behind the length", lying, bin_header(object_data="4,8") + data
+
+
+def _bin_attributes() -> Iterator[tuple[str, Reason, bytes]]:
+    data, good, malformed = bytes(8), bin_header() + bytes(8), Reason.BIN_MALFORMED
     yield "negative dims", malformed, bin_header(dims=-2) + data
     yield "negative offset", malformed, bin_header(object_data="-8,8") + data
     yield "Arabic digits", malformed, bin_header(dims="٢") + data
@@ -108,13 +124,6 @@ def bin_files() -> Iterator[tuple[str, Reason, bytes]]:
     yield "5,000 records", malformed, good * 5000
     yield "unknown dtype", Reason.DTYPE_UNSUPPORTED, bin_header(dtype=99) + data
     yield "string dtype", Reason.DTYPE_UNSUPPORTED, bin_header(dtype=13) + data
-    outside = {"up": "../up.bin", "absolute": "/etc/passwd", "dots": "..", "nul": "a\0b.bin"}
-    for name, alias in outside.items():
-        yield f"alias {name}", Reason.BIN_ALIAS, bin_alias(alias)
-    yield "alias to itself", Reason.BIN_ALIAS, bin_alias("alias to itself.bin")
-    yield "alias of 60,000", Reason.BIN_ALIAS, bin_alias("x" * 60_000)
-    yield "alias to a far link", Reason.BIN_ALIAS, bin_alias("far link.bin")
-    yield "alias to a FIFO", Reason.BIN_ALIAS, bin_alias("fifo.bin")
 
 
 def bin_alias(name: str) -> bytes:
@@ -314,7 +323,15 @@ def nested_tuples(depth: int) -> bytes:
 
 def pth_files() -> Iterator[tuple[str, Reason, bytes]]:
     """(name, code, content)"""
-    good, malformed, unsafe = zip_file(tensor_pickle()), Reason.PTH_MALFORMED, Reason.UNSAFE_PICKLE
+    yield from _pth_zips()
+    yield from _pth_pickles()
+    yield from _pth_tensors()
+    yield from _pth_calls()
+    yield from _pth_legacy()
+
+
+def _pth_zips() -> Iterator[tuple[str, Reason, bytes]]:
+    good, malformed = zip_file(tensor_pickle()), Reason.PTH_MALFORMED
     yield "empty", malformed, b""
     yield "text", malformed, b"hello"
     yield "zip start only", malformed, b"PK\x03\x04"
@@ -343,6 +360,10 @@ def pth_files() -> Iterator[tuple[str, Reason, bytes]]:
     yield "no pickle", malformed, good.replace(b"data.pkl", b"data.xyz")
     yield "no storage", malformed, good.replace(b"data/0", b"data/9")
     yield "checksum", malformed, good.replace(b"\x80\x02ctorch", b"\x80\x03ctorch")
+
+
+def _pth_pickles() -> Iterator[tuple[str, Reason, bytes]]:
+    malformed = Reason.PTH_MALFORMED
     yield "pickle of 2 MB", malformed, zip_file(b"\x80\x02" + b"N0" * 1_000_000 + b"N.")
     yield "pickle cut", malformed, zip_file(tensor_pickle()[:-1])
     yield "memo of gigabytes", malformed, zip_file(b"\x80\x02Nr\xff\xff\xff\x0f0h\x05.")
@@ -352,6 +373,10 @@ def pth_files() -> Iterator[tuple[str, Reason, bytes]]:
     yield "stack underflow", malformed, zip_file(b"\x80\x02000.")
     yield "unknown opcode", malformed, zip_file(b"\x80\x02\xff.")
     yield "key that hashes for ever", malformed, zip_file(nested_tuples(200))
+
+
+def _pth_tensors() -> Iterator[tuple[str, Reason, bytes]]:
+    malformed = Reason.PTH_MALFORMED
     yield "storage of exabytes", malformed, zip_file(tensor_pickle(count=10**18))
     yield "storage of less", malformed, zip_file(tensor_pickle(count=1))
     yield "offset behind the storage", malformed, zip_file(tensor_pickle(offset=2))
@@ -368,6 +393,10 @@ def pth_files() -> Iterator[tuple[str, Reason, bytes]]:
         zip_file(tensor_pickle((10**6, 10**6, 2), (0, 0, 1))),
     )
     yield "expanded beyond all", Reason.PTH_EXPANDED, zip_file(tensor_pickle((2**62, 8), (0, 0)))
+
+
+def _pth_calls() -> Iterator[tuple[str, Reason, bytes]]:
+    unsafe = Reason.UNSAFE_PICKLE
     yield (
         "os.system",
         unsafe,
@@ -388,6 +417,10 @@ def pth_files() -> Iterator[tuple[str, Reason, bytes]]:
     )
     yield "plain pickle of code", unsafe, call("posix.system")
     yield "old pickle of code", unsafe, b"cposix\nsystem\n(S'true'\ntR."
+
+
+def _pth_legacy() -> Iterator[tuple[str, Reason, bytes]]:
+    malformed = Reason.PTH_MALFORMED
     yield "tar", malformed, b"pickle".ljust(257, b"\0") + b"ustar\x0000" + bytes(2000)
     magic = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}."
     keys = b"\x80\x02]X\x01\x00\x00\x000a."
@@ -405,7 +438,7 @@ def pth_files() -> Iterator[tuple[str, Reason, bytes]]:
     huge = tensor_pickle(count=10**15).replace(b"tQ", b"NtQ")
     yield "legacy of petabytes", malformed, magic + huge + keys + struct.pack("<q", 10**15)
     yield "legacy of another length", malformed, magic + huge + keys + data
-    yield "legacy with code", unsafe, magic + call("posix.system") + keys
+    yield "legacy with code", Reason.UNSAFE_PICKLE, magic + call("posix.system") + keys
 
 
 # -- what is no file

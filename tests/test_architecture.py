@@ -36,8 +36,6 @@ LONG = {
 OWED_IMPORTS: set[str] = set()
 OWED_LENGTHS = {
     "commands/dump.py add_arguments",
-    "tests/hostile.py bin_files",
-    "tests/hostile.py pth_files",
 }
 
 
