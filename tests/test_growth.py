@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from ait_cmp.engine import Parts
@@ -15,6 +17,7 @@ from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Growth, Limit, Rule, Status, Tolerance, Verdict
 from ait_cmp.judging.comparison import MetricChoice, conclude_run
+from ait_cmp.judging.growth import Recent
 from ait_cmp.settings.tolerances import load_tolerance
 from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
@@ -233,6 +236,14 @@ def test_limits_hold_beside_growth_and_a_rule_may_stand_alone() -> None:
 def test_odd_numbers_of_growth_are_taken_at_their_word(limits: dict[str, Any]) -> None:
     pairs = _run(torch.float32, 1.0, 1e-7)
     assert len(_judge(pairs, replace(DTYPE, growth=Growth(**limits)))) == len(pairs)
+
+
+@given(st.lists(st.floats(0, 1)), st.integers(0, 5))
+def test_the_largest_recent_error_is_that_of_the_window(levels: list[float], window: int) -> None:
+    recent = Recent(window)
+    for count, level in enumerate(levels, start=1):
+        recent.add(level)
+        assert recent.largest == max(levels[max(0, count - window) : count], default=0.0)
 
 
 def test_noise_is_the_least_expected_error_that_passes() -> None:

@@ -14,7 +14,7 @@ from ait_cmp.engine.evidence import Evidence
 from ait_cmp.judging.tolerance import Growth, Subject
 from ait_cmp.values.dtypes import DTYPES
 
-__all__ = ["Background", "Expectation", "noise"]
+__all__ = ["Background", "Expectation", "Recent", "noise"]
 
 # The relative error that one honest operation makes, by type: the type's unit roundoff, or more.
 # Results in float32 may come of inputs truncated to tf32, which the declared type hides.
@@ -44,7 +44,7 @@ class Background:
     def __init__(self, growth: Growth, *, sparse: bool) -> None:
         self._growth = growth
         self._sparse = sparse
-        self._recent = _Recent(int(growth.window))
+        self._recent = Recent(int(growth.window))
         self._of_data: dict[str, float] = {}
         self._held: dict[str, float] = {}
         self._tiny_errors = 0
@@ -87,7 +87,7 @@ class Background:
         return max(_GRAINS[subject.golden.name], _GRAINS[subject.my.name])
 
 
-class _Recent:
+class Recent:
     """The largest of the last `window` values; each step costs the same, however many these are."""
 
     def __init__(self, window: int) -> None:
@@ -97,6 +97,7 @@ class _Recent:
         self._peaks: deque[tuple[int, float]] = deque()
 
     def add(self, value: float) -> None:
+        """Take one more."""
         while self._peaks and self._peaks[-1][1] <= value:
             self._peaks.pop()
         self._peaks.append((self._seen, value))
@@ -106,6 +107,7 @@ class _Recent:
 
     @property
     def largest(self) -> float:
+        """0.0 where there is none."""
         return self._peaks[0][1] if self._peaks else 0.0
 
 
