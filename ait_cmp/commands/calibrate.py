@@ -16,7 +16,6 @@ from typing import Any
 
 import ait_cmp
 from ait_cmp.commands.compare import (
-    judge_pairs,
     list_pairs,
     measure,
     open_store,
@@ -25,7 +24,7 @@ from ait_cmp.commands.compare import (
 from ait_cmp.commands.say import reader_may_leave
 from ait_cmp.commands.status import ExitStatus
 from ait_cmp.judging import Status, Tolerance
-from ait_cmp.judging.comparison import Row
+from ait_cmp.judging.comparison import Row, conclude_rows
 from ait_cmp.report.progress import painted_progress
 from ait_cmp.settings.tolerances import write_tolerance
 from ait_cmp.settings.values import Settings
@@ -51,12 +50,12 @@ def calibrate(settings: Settings) -> ExitStatus:
     with open_store(settings) as store:
         with painted_progress() as progress:
             measured = measure(pairs, settings, store, progress)
-        rows = judge_pairs(pairs, measured, settings)
+        rows = conclude_rows(pairs, measured, settings.tolerance, settings.metrics)
         learned = learn(rows, settings.tolerance)
         path = settings.folder / "tolerance" / f"{_NAME}.yaml"
         write_tolerance(learned, path, made=_made(settings, len(rows)))
     with reader_may_leave():
-        _show(judge_pairs(pairs, measured, replace(settings, tolerance=learned)), path)
+        _show(conclude_rows(pairs, measured, learned, settings.metrics), path)
     return ExitStatus.PASS
 
 

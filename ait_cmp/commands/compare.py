@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
 from ait_cmp.files import confined_to
 from ait_cmp.judging import Status
-from ait_cmp.judging.comparison import Row, conclude_run
+from ait_cmp.judging.comparison import Row, conclude_rows
 from ait_cmp.mapping import map_pairs
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import ShowProgress
@@ -29,7 +28,6 @@ from ait_cmp.values.pair import Pair
 
 __all__ = [
     "compare_and_report",
-    "judge_pairs",
     "judged",
     "list_pairs",
     "measure",
@@ -84,7 +82,8 @@ def judged(
     pairs: Sequence[Pair], settings: Settings, store: Store | None, progress: ShowProgress
 ) -> list[Row]:
     """Measure the pairs and judge them."""
-    return judge_pairs(pairs, measure(pairs, settings, store, progress), settings)
+    measured = measure(pairs, settings, store, progress)
+    return conclude_rows(pairs, measured, settings.tolerance, settings.metrics)
 
 
 def written(
@@ -130,22 +129,3 @@ def select_pairs(settings: Settings) -> list[Pair]:
             settings.wish.golden_path,
         )
     return pairs
-
-
-def judge_pairs(
-    pairs: Sequence[Pair], measured: Mapping[int, Measured], settings: Settings
-) -> list[Row]:
-    """A row for each pair, in their order; each dump is a run of its own."""
-    found = [measured.get(n) or Measured(error=pair.error) for n, pair in enumerate(pairs)]
-    dumps: dict[str, list[int]] = defaultdict(list)
-    for n, pair in enumerate(pairs):
-        dumps[pair.dump].append(n)
-    rows: dict[int, Row] = {}
-    for numbers in dumps.values():
-        run_ = [(pairs[n], found[n]) for n in numbers]
-        comparisons = conclude_run(run_, settings.tolerance, settings.metrics)
-        rows.update(
-            (n, Row(pairs[n], comparison))
-            for n, comparison in zip(numbers, comparisons, strict=True)
-        )
-    return [rows[n] for n in range(len(pairs))]

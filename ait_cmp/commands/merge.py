@@ -15,7 +15,7 @@ def merge_sweep() -> list[int]:
     ran = take_current()
     if ran is None:
         return []
-    from ait_cmp.report import STEM, Facts, merge_reports, write_report
+    from ait_cmp.report import STEM, facts_since, merge_reports, write_report
     from ait_cmp.report.console import show_summary
 
     jobs = ran.jobs()
@@ -29,7 +29,8 @@ def merge_sweep() -> list[int]:
     if not reports:
         return statuses  # nothing to merge: an old report stays
     try:
-        merged = merge_reports(reports, Facts())
+        # The jobs have no settings in common but those that their names do not tell apart.
+        merged = merge_reports(reports, facts_since(ran.started, {}))
         paths = write_report(merged, ran.output, ran.formats)
         print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")
         show_summary(merged, paths, ran.worst)

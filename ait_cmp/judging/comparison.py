@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +17,15 @@ from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 
-__all__ = ["Comparison", "MetricChoice", "Row", "RunComparison", "conclude", "conclude_run"]
+__all__ = [
+    "Comparison",
+    "MetricChoice",
+    "Row",
+    "RunComparison",
+    "conclude",
+    "conclude_rows",
+    "conclude_run",
+]
 
 _SHOWN = ("cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "kl_divergence")
 
@@ -131,6 +139,28 @@ class RunComparison:
         if first:
             lines.append(f"  it goes wrong {first.verdict.divergence}")
         return "\n".join(lines)
+
+
+def conclude_rows(
+    pairs: Sequence[Pair],
+    measured: Mapping[int, Measured],
+    tolerance: Tolerance,
+    choice: MetricChoice,
+) -> list[Row]:
+    """A row for each pair, in their order, from what was measured of it, by its number; each dump
+    is a run of its own."""
+    dumps: dict[str, list[int]] = defaultdict(list)
+    for number, pair in enumerate(pairs):
+        dumps[pair.dump].append(number)
+    rows: dict[int, Row] = {}
+    for numbers in dumps.values():
+        run = [
+            (pairs[number], measured.get(number) or Measured(error=pairs[number].error))
+            for number in numbers
+        ]
+        for number, comparison in zip(numbers, conclude_run(run, tolerance, choice), strict=True):
+            rows[number] = Row(pairs[number], comparison)
+    return [rows[number] for number in range(len(pairs))]
 
 
 def conclude_run(

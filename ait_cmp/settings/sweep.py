@@ -10,6 +10,7 @@ import json
 import os
 import uuid
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ class Sweep:
     output: Path
     formats: tuple[str, ...]
     worst: int
+    started: datetime
 
     def jobs(self) -> list[Job]:
         """The jobs of this sweep that ended, in order."""
@@ -111,6 +113,7 @@ class RememberSweep(Callback):
             Path(config.output),
             tuple(dict.fromkeys(config.report.formats)),
             config.report.worst,
+            datetime.now(UTC),
         )
 
 
