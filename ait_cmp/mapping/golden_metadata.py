@@ -112,9 +112,10 @@ def _levels(folder: Folder) -> Iterator[list[Folder]]:
 def _dump_of(rank: Folder) -> Iterator[_Dump]:
     golden = rank.at(GOLDEN_TENSOR)
     if golden is None:
-        if rank.problem and (golden_rank(rank.name) or is_dump(rank.name)):
-            yield _Dump(rank.path, rank.problem)
-    elif golden.problem:
+        return
+    if rank.problem and not (golden_rank(rank.name) or is_dump(rank.name)):
+        return  # it need not be of a dump
+    if golden.problem:
         yield _Dump(golden.path, golden.problem)
     elif METADATA in golden.files:
         yield _Dump(inside(golden.path, METADATA))

@@ -47,10 +47,18 @@ class Folder:
         return self._inside[2]
 
     def at(self, place: str) -> Folder | None:
-        """The folder at a relative path like `ait_dump/tensors`; at an empty one, this one."""
-        found: Folder | None = self
+        """The folder at a relative path like `ait_dump/tensors`; at an empty one, this one.
+
+        Where one on the way cannot be listed, it is that one.
+        """
+        found = self
         for name in filter(None, place.split("/")):
-            found = found._inside[0].get(name) if found else None
+            if found.problem:
+                break
+            inside = found._inside[0].get(name)
+            if inside is None:
+                return None
+            found = inside
         return found
 
     def walk(self, below: str = "") -> Iterator[tuple[str, PairError | None]]:

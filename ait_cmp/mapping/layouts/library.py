@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from ait_cmp.dump_tree import (
     GOLDEN_TENSOR,
@@ -26,28 +25,26 @@ _NAMES = {place.rpartition("/")[2] for place in LIBRARY_PLACES} - {""}
 def library_ranks(folder: Folder) -> list[RankDump]:
     """The processes of all runs in `folder`, whatever their folders are called: one that is there
     and is not compared would look like one that passed."""
-    dumps, places = [], []
-    for run, place in _places(folder):
-        left_out = []
-        for rank in place.folders:
-            dump = _rank_dump(rank, run)
-            if dump:
-                dumps.append(dump)
-                places.append(os.path.relpath(rank.path, folder.path))
-            elif not _is_golden(rank):
-                left_out.append(rank)
-        _tell_left_out(place, left_out)
-    return distinct(dumps, places)
+    around = _places(folder)
+    ranks = {one for place in around for one in place.folders if library_rank(one.name)}
+    if not any(map(_has_rounds, ranks)):
+        return []
+    dumps = []
+    for place, run in around.items():
+        if place.problem:
+            dumps.append((unreadable(place, run=run), place.path))
+        if ranks.isdisjoint(place.folders):
+            continue
+        found = {rank: _rank_dump(rank, run) for rank in place.folders}
+        dumps += [(dump, rank.path) for rank, dump in found.items() if dump]
+        _tell_left_out(place, [rank for rank, dump in found.items() if not dump])
+    return distinct(dumps)
 
 
-def _places(folder: Folder) -> Iterator[tuple[str, Folder]]:
-    """The folders in which {DEVICE}_{PID} stand, and the name of the run that each is of."""
+def _places(folder: Folder) -> dict[Folder, str]:
+    """The folders in which {DEVICE}_{PID} may stand, and the name of the run that each is of."""
     runs = [("", folder), *((one.name, one) for one in folder.folders if is_successor(one.name))]
-    for run, top in runs:
-        for name in LIBRARY_PLACES:
-            place = top.at(name)
-            if place and any(library_rank(one.name) and _has_rounds(one) for one in place.folders):
-                yield run, place
+    return {place: run for run, top in runs for name in LIBRARY_PLACES if (place := top.at(name))}
 
 
 def _has_rounds(folder: Folder) -> bool:
@@ -66,13 +63,14 @@ def _rank_dump(folder: Folder, run: str) -> RankDump | None:
 
 def _is_golden(folder: Folder) -> bool:
     """Whether it is dump_data's, whose folders are called alike; older ones stand beside."""
-    return folder.name == GOLDEN_TENSOR or folder.at(GOLDEN_TENSOR) is not None
+    return GOLDEN_TENSOR in (folder.name, *(one.name for one in folder.folders))
 
 
 def _tell_left_out(place: Folder, left_out: Sequence[Folder]) -> None:
     """Warn of tensors beside the folders of the processes, where nothing else belongs."""
     if place.name not in _NAMES:
         return
+    left_out = [one for one in left_out if not _is_golden(one)]
     files = [*place.files, *(f"{one.name}/{path}" for one in left_out for path, _ in one.walk())]
     tensors = list(filter(is_tensor_file, files))
     if tensors:

@@ -79,13 +79,10 @@ def _order(dump: RankDump) -> tuple[bool, int, list[int | str], RankName, list[i
     return dump.rank is None, rank.device, natural(dump.run), rank, natural(dump.name)
 
 
-def distinct(dumps: Sequence[RankDump], places: Sequence[str]) -> list[RankDump]:
-    """`dumps`, of which those whose names come again are called by where they are."""
-    times = Counter(dump.name for dump in dumps)
-    return [
-        replace(dump, name=place) if times[dump.name] > 1 else dump
-        for dump, place in zip(dumps, places, strict=True)
-    ]
+def distinct(dumps: Sequence[tuple[RankDump, str]]) -> list[RankDump]:
+    """Dumps with their folders, by which those are called whose names come again."""
+    times = Counter(dump.name for dump, _ in dumps)
+    return [replace(dump, name=folder) if times[dump.name] > 1 else dump for dump, folder in dumps]
 
 
 def numbered(tensors: Sequence[DumpedTensor]) -> list[DumpedTensor]:

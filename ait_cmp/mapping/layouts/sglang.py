@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ait_cmp.dump_tree import RankName, sglang_tags
-from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, distinct, numbered
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, distinct, numbered, unreadable
 from ait_cmp.mapping.listing import Folder, inside
 
 __all__ = ["sglang_ranks"]
@@ -23,10 +23,14 @@ _SUFFIX = ".pt"
 
 def sglang_ranks(folder: Folder) -> list[RankDump]:
     """The ranks of the files in `folder`; where it has none, of its subfolders, each a run."""
-    dumps = _ranks(folder)
-    if not dumps:
-        dumps = [dump for run in folder.folders for dump in _ranks(run, run.name)]
-    return distinct(dumps, [inside(dump.run, dump.name) for dump in dumps])
+    found = _ranks(folder)
+    if found:
+        return found
+    runs = [(run, _ranks(run, run.name)) for run in folder.folders]
+    if not any(dumps for _, dumps in runs):
+        return []
+    runs += [(run, [unreadable(run, run=run.name)]) for run in folder.folders if run.problem]
+    return distinct([(dump, inside(run.path, dump.name)) for run, dumps in runs for dump in dumps])
 
 
 def _ranks(folder: Folder, run: str = "") -> list[RankDump]:

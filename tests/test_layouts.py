@@ -1,0 +1,273 @@
+"""What every row of `LAYOUTS` keeps: one dump of each, and what may befall any of them."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from ait_cmp import dump_data
+from ait_cmp.files import Entry, list_folder
+from ait_cmp.mapping import listing, map_pairs
+from ait_cmp.mapping.layouts import LAYOUTS, list_dump
+from ait_cmp.mapping.layouts.ranks import DumpedTensor
+from ait_cmp.mapping.listing import Folder
+from ait_cmp.mapping.selection import Wish
+from ait_cmp.values.errors import PairError, Reason, UsageError
+from tests.test_dump_pairing import MSPROBE, files, msprobe, sglang
+
+Make = Callable[[Path], None]
+
+
+def _msprobe(folder: Path) -> None:
+    for step in (0, 1):
+        for rank in ("rank0", "rank1"):
+            msprobe(folder / f"step{step}" / rank, MSPROBE)
+
+
+def _msprobe_process(folder: Path) -> None:
+    msprobe(folder / "step0" / f"proc{folder.stat().st_ino}", MSPROBE)
+
+
+def _library(folder: Path) -> None:
+    for rank in ("0_7", "1_8", "1_8_1"):
+        files(
+            folder / "ait_dump" / "tensors" / rank,
+            [
+                f"{token}/0_Layer/{one}0.bin"
+                for token in (0, 1)
+                for one in ("before/in", "after/out")
+            ],
+        )
+
+
+def _successor(folder: Path) -> None:
+    for time in (9, 10):
+        files(folder / f"msit_dump_{time}" / "atb_dump_data" / "data" / "-1_7", ["0/1_A/x.bin"])
+        files(folder / f"msit_dump_{time}" / "ait_dump" / "tensors" / "0_7", ["0/1_A/x.bin"])
+
+
+def _sglang(folder: Path) -> None:
+    for index in range(3):
+        sglang(folder, step=0, rank=index % 2, dump_index=index, name="attn")
+
+
+def _sglang_runs(folder: Path) -> None:
+    for run in ("dump_9", "dump_10"):
+        _sglang(folder / run)
+
+
+def _dump_data(folder: Path) -> None:
+    for output in ("a", "b"):
+        for token in range(2):
+            dump_data(token, "x", torch.ones(2), "my.bin", folder / output)
+        (folder / output / "ait_dump").rename(folder / f"{output}_0")
+    for number, name in enumerate(("a_0", "b_0")):
+        os.makedirs(folder / "ait_dump", exist_ok=True)
+        next((folder / name).iterdir()).rename(folder / "ait_dump" / f"{number + 7}_-1")
+        (folder / name).rmdir()
+        (folder / name[0]).rmdir()
+
+
+def _folder(folder: Path) -> None:
+    files(folder, ["a/b/x.npy", "a/y.pt", "0/z.bin", "q.pth"])
+
+
+DUMPS: dict[str, tuple[str, Make]] = {
+    "msprobe": ("msprobe", _msprobe),
+    "msprobe of one process": ("msprobe", _msprobe_process),
+    "library": ("library", _library),
+    "its successor": ("library", _successor),
+    "sglang": ("sglang", _sglang),
+    "two runs of sglang": ("sglang", _sglang_runs),
+    "dump_data": ("dump_data", _dump_data),
+    "folder": ("folder", _folder),
+}
+every_dump = pytest.mark.parametrize("dump", DUMPS)
+
+
+def test_each_layout_has_a_dump() -> None:
+    assert {layout for layout, _ in DUMPS.values()} == set(LAYOUTS)
+
+
+def made(dump: str, folder: Path) -> Path:
+    folder.mkdir()
+    DUMPS[dump][1](folder)
+    return folder
+
+
+def tensors(folder: Path) -> list[DumpedTensor]:
+    return [tensor for rank in list_dump("golden_path", str(folder)) for tensor in rank.tensors]
+
+
+def dumped(folder: Path) -> set[str]:
+    """Every tensor file below a folder."""
+    suffixes = (".bin", ".pt", ".pth", ".npy")
+    return {str(path) for path in folder.rglob("*") if path.suffix in suffixes}
+
+
+@every_dump
+def test_every_tensor_is_listed_once(dump: str, tmp_path: Path) -> None:
+    folder = made(dump, tmp_path / "d")
+    ranks = LAYOUTS[DUMPS[dump][0]](Folder(str(folder)))
+    assert ranks == list_dump("golden_path", str(folder))
+    listed = [tensor.file for rank in ranks for tensor in rank.tensors]
+    assert set(listed) == dumped(folder)
+    assert len(set(listed)) == len(listed)
+    assert len({rank.name for rank in ranks}) == len(ranks)
+    for rank in ranks:
+        assert not any(tensor.error for tensor in rank.tensors)
+        assert max(Counter((one.token_id, one.name) for one in rank.tensors).values()) == 1
+        tokens = [-1 if one.token_id is None else one.token_id for one in rank.tensors]
+        assert tokens == sorted(tokens)
+
+
+@every_dump
+def test_two_dumps_of_one_run_pair_whole(dump: str, tmp_path: Path) -> None:
+    golden, my = made(dump, tmp_path / "g"), made(dump, tmp_path / "m")
+    pairs = map_pairs("tree", Wish(str(golden), str(my)))
+    assert not any(pair.error for pair in pairs)
+    assert len(pairs) == len(dumped(golden)) == len(dumped(my))
+
+
+@every_dump
+@pytest.mark.parametrize("other", DUMPS)
+def test_a_foreign_dump_is_none_of_its(dump: str, other: str, tmp_path: Path) -> None:
+    layout = DUMPS[dump][0]
+    if layout in ("folder", DUMPS[other][0]):  # the one takes any folder
+        return
+    assert LAYOUTS[layout](Folder(str(made(other, tmp_path / "d")))) == []
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_folders_without_tensors(layout: str, tmp_path: Path) -> None:
+    files(tmp_path, ["empty/0_7/readme.txt", "empty/rank0/notes.md", "empty/ait_dump/9_0/x"])
+    for folder in (tmp_path / "empty", tmp_path / "empty" / "rank0"):
+        assert not any(rank.tensors for rank in LAYOUTS[layout](Folder(str(folder))))
+        with pytest.raises(UsageError, match=r"my_path=.* holds no tensors"):
+            list_dump("my_path", str(folder))
+
+
+@pytest.fixture
+def listings(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each folder is listed; one that has the value -1 before cannot be."""
+    times: Counter[str] = Counter()
+
+    def counted(path: str) -> Sequence[Entry]:
+        if times[path] < 0:
+            raise PairError(Reason.FILE_UNREADABLE, f"{path} cannot be listed: permission denied")
+        times[path] += 1
+        return list_folder(path)
+
+    monkeypatch.setattr(listing, "list_folder", counted)
+    return times
+
+
+@every_dump
+def test_a_folder_that_cannot_be_listed_is_told_and_all_else_is_compared(
+    dump: str, tmp_path: Path, listings: Counter[str]
+) -> None:
+    folder = made(dump, tmp_path / "d")
+    whole = {tensor.file for tensor in tensors(folder)}
+    listings.clear()
+    for below in [path for path in folder.rglob("*") if path.is_dir()]:
+        listings[str(below)] = -1
+        found = tensors(folder)
+        listings.clear()
+        lost = whole - {tensor.file for tensor in found if not tensor.error}
+        assert all(Path(file).is_relative_to(below) for file in lost)
+        told = [tensor.error for tensor in found if tensor.error]
+        assert [error.reason for error in told] == [Reason.FOLDER_UNREADABLE] * bool(lost)
+        assert all(f"{below} cannot be listed" in str(error) for error in told)
+    listings[str(folder)] = -1
+    with pytest.raises(UsageError, match=r"golden_path: .* cannot be listed: permission denied"):
+        tensors(folder)
+
+
+@every_dump
+def test_links_back_up_and_temporary_files_change_nothing(dump: str, tmp_path: Path) -> None:
+    folder = made(dump, tmp_path / "d")
+    before = list_dump("golden_path", str(folder))
+    for below in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        (below / "up").symlink_to(folder)
+        (below / "nowhere").symlink_to("gone")
+        for name in (".0.tmp", ".7-7.bin.tmp", "metadata.json.tmp"):
+            (below / name).touch()
+    assert list_dump("golden_path", str(folder)) == before
+
+
+@every_dump
+def test_each_folder_is_listed_once(dump: str, tmp_path: Path, listings: Counter[str]) -> None:
+    tensors(made(dump, tmp_path / "d"))
+    assert set(listings.values()) == {1}
+
+
+# -- what only some have
+
+
+def test_a_process_whose_number_comes_again_is_compared(tmp_path: Path) -> None:
+    for side in ("g", "m"):
+        for rank in ("-1_7", "-1_7_1", "-1_7_10", "-1_7_2"):
+            files(tmp_path / side / "ait_dump/tensors" / rank, ["0/0_A/after/outtensor0.bin"])
+    pairs = map_pairs("tree", Wish(str(tmp_path / "g"), str(tmp_path / "m")))
+    assert [pair.dump for pair in pairs] == ["-1_7", "-1_7_1", "-1_7_2", "-1_7_10"]
+    for pair in pairs:
+        assert not pair.error
+        assert str(pair.my) == str(pair.golden).replace("/g/", "/m/")
+
+
+@pytest.mark.parametrize("name", ["0_9/0_A/after/outtensor0.bin", "saved/0/0_A/x.bin"])
+def test_what_looks_like_a_run_is_compared_or_told(name: str, tmp_path: Path) -> None:
+    """A folder of a process without rounds, and one of another name with rounds."""
+    for side in ("g", "m"):
+        files(tmp_path / side / "ait_dump/tensors", ["0_7/0/0_A/after/outtensor0.bin"])
+    files(tmp_path / "m/ait_dump/tensors", [name])
+    fine, extra = map_pairs("tree", Wish(str(tmp_path / "g"), str(tmp_path / "m")))
+    assert fine.error is None
+    assert extra.error is not None
+    assert "golden has fewer dumps than my" in str(extra.error)
+
+
+def test_tensors_beside_the_processes_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = files(tmp_path / "tensors", ["0_7/0/x.bin", "loose.bin", "notes/y.npy"])
+    files(tmp_path, ["tensors/7_-1/golden_tensor/0/z.pth"])
+    (rank,) = list_dump("my_path", str(folder))
+    assert [tensor.name for tensor in rank.tensors] == ["x"]
+    assert "loose.bin is in no folder {DEVICE}_{PID}" in caplog.text
+    assert "(2 such tensors)" in caplog.text
+
+
+def test_ranks_of_unknown_devices_do_not_mix_up_the_others(tmp_path: Path) -> None:
+    place = "ait_dump/tensors"
+    files(tmp_path / "g" / place, ["0_7/0/x.bin", "1_7/0/x.bin"])
+    files(tmp_path / "m" / place, ["1_9/0/x.bin", "old/0/x.bin"])
+    pairs = map_pairs("tree", Wish(str(tmp_path / "g"), str(tmp_path / "m")))
+    assert [(pair.dump, pair.error is None) for pair in pairs] == [
+        ("0_7", False),
+        ("1_7", True),
+        ("old", False),
+    ]
+
+
+def test_a_rank_of_msprobe_without_its_json_is_told(tmp_path: Path) -> None:
+    folder = made("msprobe", tmp_path / "d")
+    (folder / "step1" / "rank1" / "dump.json").unlink()
+    (lost,) = [tensor.error for tensor in tensors(folder) if tensor.error]
+    assert f"{folder}/step1/rank1 has tensors but no dump.json" in str(lost)
+
+
+def test_a_golden_folder_without_its_metadata_is_told(tmp_path: Path) -> None:
+    folder = made("dump_data", tmp_path / "d")
+    (folder / "ait_dump" / "8_-1" / "golden_tensor" / "metadata.json").unlink()
+    *_, lost = map_pairs("metadata", Wish(str(folder)))
+    assert lost.error is not None
+    assert lost.error.reason is Reason.FOLDER_UNREADABLE
+    assert f"{folder}/ait_dump/8_-1/golden_tensor has tensors but no metadata.json" in str(
+        lost.error
+    )
