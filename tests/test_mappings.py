@@ -1,0 +1,194 @@
+"""What every row of `MAPPINGS` keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+
+from ait_cmp import dump_data, write_bin
+from ait_cmp.__main__ import main
+from ait_cmp.files import Entry, list_folder
+from ait_cmp.mapping import MAPPINGS, Wish, listing, map_pairs
+from ait_cmp.mapping.name_rule import make_rule
+from ait_cmp.values.errors import PairError, Reason, UsageError
+
+ONE = torch.ones(2, 3)
+ENTRIES = 4  # of each
+
+
+def _dumped(folder: Path) -> Path:
+    for token in (0, 1):
+        for name in ("a", "b"):
+            path = folder / str(token) / f"{name}.bin"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_bin(path, ONE)
+    return folder
+
+
+def _metadata(folder: Path) -> Wish:
+    my = _dumped(folder / "my")
+    for token in (0, 1):
+        for name in ("a", "b"):
+            dump_data(token, name, ONE, my / str(token) / f"{name}.bin", folder / "golden")
+    return Wish(str(folder / "golden"))
+
+
+def _files(folder: Path) -> Wish:
+    golden, my = (str(_dumped(folder / side) / "1" / "b.bin") for side in SIDES)
+    return Wish(golden, my)
+
+
+def _tree(folder: Path) -> Wish:
+    return Wish(str(_dumped(folder / "golden")), str(_dumped(folder / "my")))
+
+
+def _pairs(folder: Path) -> Wish:
+    _tree(folder)
+    entries = [
+        {
+            "data_id": name,
+            "token_id": token,
+            **{side: f"{side}/{token}/{name}.bin" for side in SIDES},
+        }
+        for token in (0, 1)
+        for name in ("a", "b")
+    ]
+    (folder / "pairs.json").write_text(json.dumps(entries))
+    return Wish(str(folder / "pairs.json"))
+
+
+def _rules(folder: Path) -> Wish:
+    return replace(_tree(folder), rules=(make_rule("rule 1", golden="(?P<n>.)", my="{n}"),))
+
+
+SIDES = ("golden", "my")
+WISHES: dict[str, Callable[[Path], Wish]] = {
+    "auto": _metadata,
+    "metadata": _metadata,
+    "files": _files,
+    "tree": _tree,
+    "pairs": _pairs,
+    "rules": _rules,
+}
+every_mapping = pytest.mark.parametrize("kind", MAPPINGS)
+
+
+def settings(kind: str, wish: Wish, folder: Path) -> list[str]:
+    """The command's settings of a wish; `folder` gets the rules."""
+    rules = [{"golden": one.golden.pattern, "my": one.my} for one in wish.rules]
+    (folder / "mapping").mkdir()
+    (folder / "mapping" / "mine.yaml").write_text(json.dumps({"kind": kind, "rules": rules}))
+    paths = [f"golden_path={wish.golden_path}", *([f"my_path={wish.my_path}"] * bool(wish.my_path))]
+    return [*paths, "--config-dir", str(folder), "mapping=mine"]
+
+
+@every_mapping
+def test_every_entry_is_one_pair_in_dump_order(kind: str, tmp_path: Path) -> None:
+    pairs = map_pairs(kind, WISHES[kind](tmp_path))
+    assert [pair.error for pair in pairs] == [None] * (1 if kind == "files" else ENTRIES)
+    assert [pair.order for pair in pairs] == list(range(len(pairs)))
+    assert len({(pair.token_id, pair.data_id) for pair in pairs}) == len(pairs)
+    for pair in pairs:
+        for (file,) in (pair.golden.files, pair.my.files):
+            assert Path(file).is_file()
+
+
+@every_mapping
+@pytest.mark.parametrize("befallen", ["damaged", "a folder", "gone"])
+def test_a_file_that_cannot_be_read_is_a_row_and_all_others_are_compared(
+    kind: str, befallen: str, tmp_path: Path
+) -> None:
+    wish = WISHES[kind](tmp_path)
+    whole = len(map_pairs(kind, wish))
+    file = Path(map_pairs(kind, wish)[-1].my.files[0])
+    file.unlink()
+    if befallen == "a folder":
+        file.mkdir()
+    elif befallen == "damaged":
+        file.write_bytes(b"damaged")
+    status = main([*settings(kind, wish, tmp_path), "output=out"])
+    if kind == "files" and befallen != "damaged":
+        assert status == 2  # there is but one, and it is none
+        return
+    assert status == 3
+    rows = pl.read_parquet("out/cmp_report.parquet")
+    assert rows["status"].to_list() == ["pass"] * (whole - 1) + ["error"]
+
+
+@every_mapping
+@pytest.mark.parametrize(
+    ("golden_path", "my_path"),
+    [
+        ("gone", "gone"),
+        ("empty", "empty"),
+        ("s3://bucket/dump", "s3://bucket/dump"),
+        ("\ud800", "\ud800"),
+        ("a\0b", "a\0b"),
+        ("x" * 5000, "x" * 5000),
+    ],
+    ids=["gone", "empty", "scheme", "surrogate", "nul", "long"],
+)
+def test_a_path_that_cannot_be_mapped_is_one_sentence(
+    kind: str, golden_path: str, my_path: str, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    wish = WISHES[kind](tmp_path)
+    for changed in (
+        replace(wish, golden_path=golden_path, my_path=my_path),
+        replace(wish, golden_path=golden_path),
+    ):
+        with pytest.raises(UsageError, match=r"^\S.*[^.\n]$"):
+            map_pairs(kind, changed)
+
+
+def test_a_fault_of_a_second_run_alone_fails(tmp_path: Path) -> None:
+    """The first process and the second had one PID, as those of containers have."""
+    for side in SIDES:
+        for again, rank in enumerate(("-1_7", "-1_7_1")):
+            path = tmp_path / side / "ait_dump" / "tensors" / rank / "0" / "1_Linear" / "after"
+            path.mkdir(parents=True)
+            write_bin(path / "outtensor0.bin", ONE * (1 + (side == "my" and again)))
+    assert main([f"golden_path={tmp_path}/golden", f"my_path={tmp_path}/my", "output=out"]) == 1
+    rows = pl.read_parquet("out/cmp_report.parquet")
+    assert rows["dump"].to_list() == ["-1_7", "-1_7_1"]
+    assert rows["status"].to_list() == ["pass", "fail"]
+
+
+@pytest.mark.parametrize("kind", ["tree", "rules", "metadata"])
+def test_a_folder_that_cannot_be_listed_is_a_row_whatever_is_selected(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = WISHES[kind](tmp_path)
+    if kind == "metadata":
+        lost = tmp_path / "golden" / "ait_dump" / "9_-1"
+        lost.mkdir()
+    else:
+        lost = tmp_path / "my" / "1"
+
+    def refused(path: str) -> Sequence[Entry]:
+        if Path(path) == lost:
+            raise PairError(Reason.FILE_UNREADABLE, f"{path} cannot be listed: permission denied")
+        return list_folder(path)
+
+    monkeypatch.setattr(listing, "list_folder", refused)
+    status = main([*settings(kind, wish, tmp_path), "output=out", "data_ids=[a]"])
+    assert status == 3
+    rows = pl.read_parquet("out/cmp_report.parquet")
+    (sentence,) = rows.filter(pl.col("reason") == "FOLDER_UNREADABLE")["cmp_fail_reason"]
+    assert f"{lost} cannot be listed: permission denied" in sentence
+    assert rows["status"].to_list().count("pass") == (2 if kind == "metadata" else 1)
+
+
+def test_two_dumps_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    for place in ("ait_dump", "ait_dump/tensors"):
+        folder = tmp_path / place / "7_0" / "golden_tensor"
+        folder.mkdir(parents=True)
+        (folder / "metadata.json").write_text('{"x": {"0": ["g", "m"]}}')
+    names = [pair.dump for pair in map_pairs("metadata", Wish(str(tmp_path)))]
+    assert names == [f"{tmp_path}/ait_dump/7_0", f"{tmp_path}/ait_dump/tensors/7_0"]
