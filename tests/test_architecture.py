@@ -25,6 +25,14 @@ ROOMS = {
     "pebble": "measuring/executor",
 }
 
+# What opens, lists or asks for files; `files` alone does, where the names come from users.
+DISK = {
+    *("open", "os.open", "os.stat", "os.lstat", "os.scandir", "os.listdir", "os.walk"),
+    *(f"os.path.{name}" for name in ("exists", "isfile", "isdir", "islink", "getsize", "realpath")),
+}
+PATH_METHODS = {"read_text", "read_bytes", "iterdir", "glob", "rglob", "stat", "lstat", "resolve"}
+READING = ("mapping", "source", "judging", "values", "dump_tree.py", "atb.py", "tensors.py")
+
 # The only functions of more than 50 lines, each with the reason why it is not split.
 LONG = {
     "engine/kernel/narrow.py add_narrow": "the loop over blocks: its arrays would cross each call",
@@ -73,6 +81,21 @@ def test_a_model_script_imports_no_library_of_ours(statement: str) -> None:
     run = [sys.executable, "-c", code]
     modules = subprocess.run(run, capture_output=True, text=True, check=True, timeout=60).stdout
     assert not {*ROOMS, "jinja2"} & set(modules.split())
+
+
+def test_tensors_mappings_and_dumps_are_read_through_files_alone() -> None:
+    calls = {
+        (str(path.relative_to(PACKAGE)), ast.unparse(node.func))
+        for path in sources("ait_cmp")
+        if path.relative_to(PACKAGE).parts[0] in READING
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Call)
+    }
+    assert {
+        (path, name)
+        for path, name in calls
+        if name in DISK or ("." in name and name.rpartition(".")[2] in PATH_METHODS)
+    } == set()
 
 
 def test_functions_are_short() -> None:
