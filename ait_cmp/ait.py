@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ait_cmp.__main__ import main as compare
+from ait_cmp.commands import COMPLETION
 from ait_cmp.commands.dump import add_arguments as add_dump_arguments
 from ait_cmp.commands.dump import dump
 from ait_cmp.values.overrides import quoted
@@ -18,7 +19,12 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `ait` with the arguments `argv` (default: the process's); its exit status."""
-    arguments = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] and words[0] in COMPLETION:
+        from ait_cmp.commands.completion import complete_parser
+
+        return complete_parser("ait", _parser(), words)
+    arguments = _parser().parse_args(words)
     status: int = arguments.run(arguments)
     return status
 

@@ -7,6 +7,7 @@ To add a command: one module with a function, one row in `COMMANDS`.
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import importlib
 import os
@@ -19,32 +20,39 @@ from typing import Any
 from ait_cmp.commands.say import complain, print_anything, reader_may_leave
 from ait_cmp.commands.status import ExitStatus
 
-__all__ = ["COMMANDS", "Command", "main"]
+__all__ = ["COMMANDS", "COMPLETION", "Command", "main"]
 
 _DEFAULT = "compare"
 _HELP = ("--help", "-h")
+COMPLETION = ("-sc", "--shell-completion")
 _WORD = re.compile(r"[A-Za-z][\w-]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Where a command is, as `module:function`, and what it does, in a line.
+    """A function, as `module:function`, and what it does, in a line.
 
-    With `configured` the function takes `Settings`, which Hydra composes of the arguments; in a
-    sweep, once a job, if `sweeps`. Without, it takes the arguments as they are.
+    It takes `Settings`, which Hydra composes of the arguments; in a sweep, once a job, if
+    `sweeps`. With a `parser_home` it takes what that function's parser makes of them.
     """
 
     home: str
     summary: str
     usage: str
-    configured: bool = True
     sweeps: bool = False
+    parser_home: str = ""
 
     def function(self) -> Callable[[Any], int]:
         """The function, imported now."""
-        module, _, name = self.home.partition(":")
-        found: Callable[[Any], int] = getattr(importlib.import_module(module), name)
+        found: Callable[[Any], int] = _imported(self.home)
         return found
+
+    def parser(self) -> argparse.ArgumentParser | None:
+        """The parser of its arguments; None where these are settings."""
+        if not self.parser_home:
+            return None
+        parser: argparse.ArgumentParser = _imported(self.parser_home)()
+        return parser
 
 
 COMMANDS: dict[str, Command] = {
@@ -60,10 +68,10 @@ COMMANDS: dict[str, Command] = {
         "golden_path=DUMP output=FOLDER",
     ),
     "dump": Command(
-        "ait_cmp.commands.dump:main",
+        "ait_cmp.commands.dump:dump",
         "run a command so that the tensors which it computes are dumped",
         "--exec COMMAND --output FOLDER",
-        configured=False,
+        parser_home="ait_cmp.commands.dump:make_parser",
     ),
 }
 
@@ -79,6 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with reader_may_leave():
             print(version() if first == "--version" else overview(COMMANDS))
         return ExitStatus.PASS
+    if first in COMPLETION:
+        from ait_cmp.commands.completion import complete_commands
+
+        return complete_commands(COMMANDS, arguments)
     if first in COMMANDS:
         return _run(first, arguments[1:])
     if _WORD.fullmatch(first) and not os.path.exists(first):
@@ -89,11 +101,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, arguments: list[str]) -> int:
     command = COMMANDS[name]
-    if not command.configured:
-        return command.function()(arguments)
+    if parser := command.parser():
+        return command.function()(parser.parse_args(arguments))
     from ait_cmp.commands.configured import run_configured
 
     return run_configured(name, command, arguments)
+
+
+def _imported(home: str) -> Any:
+    module, _, name = home.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _no_command(word: str) -> str:

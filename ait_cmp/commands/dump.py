@@ -1,11 +1,10 @@
-"""`ait llm dump`, also `python -m ait_cmp.dump`: run a command so that its tensors are dumped."""
+"""Run a command so that its tensors are dumped: `ait llm dump`, also `ait-cmp dump`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from ait_cmp.commands.status import ExitStatus
@@ -16,7 +15,7 @@ from ait_cmp.dump.summary import Summary, dumped_files, summarize
 from ait_cmp.values.errors import UsageError, os_reason
 from ait_cmp.values.text import printable
 
-__all__ = ["add_arguments", "dump", "main"]
+__all__ = ["add_arguments", "dump", "make_parser"]
 
 _SWITCH = {
     **dict.fromkeys(("yes", "true", "t", "y", "1"), True),
@@ -36,11 +35,11 @@ _WHY_NOTHING = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command with the arguments `argv` (default: the process's); its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m ait_cmp.dump", description=__doc__)
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of `ait-cmp dump`."""
+    parser = argparse.ArgumentParser(prog="ait-cmp dump", description=__doc__)
     add_arguments(parser)
-    return dump(parser.parse_args(argv))
+    return parser
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +54,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"what to dump: {', '.join(TYPES)} (default: tensor)",
     )
     add("--only-save-desc", "-sd", action="store_true", help="type and shape of tensors, no data")
+    _add_selection(parser)
+    _add_tensors(parser)
+    add("--output", "-o", default="./", help="the folder that gets ait_dump/ (default: this one)")
+    add("--device-id", "-device", type=_device, help="only tensors of this device (default: all)")
+    add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
+    add(
+        "--backend",
+        choices=tuple(BACKENDS),
+        help="who dumps: ATB's probe or hooks on torch modules (default: atb where ATB is)",
+    )
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    """Which calls are dumped."""
+    add = parser.add_argument
     add(
         "--save-operation-ids",
         "-ids",
@@ -78,19 +92,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --save-operation-ids: also what these call (default: true)",
     )
     add(
+        "--operation-name",
+        "-opname",
+        default="",
+        metavar="NAMES",
+        help="only operations whose name begins so: self,linear (default: all)",
+    )
+
+
+def _add_tensors(parser: argparse.ArgumentParser) -> None:
+    """What is dumped of a call."""
+    add = parser.add_argument
+    add(
         "--save-time",
         "-time",
         type=int,
         choices=(0, 1, 2),
         default=1,
         help="0: before an operation runs, 1: after, 2: both (default: 1)",
-    )
-    add(
-        "--operation-name",
-        "-opname",
-        default="",
-        metavar="NAMES",
-        help="only operations whose name begins so: self,linear (default: all)",
     )
     add("--save-tiling", "-tiling", action="store_true", help="tiling data too (atb)")
     add(
@@ -100,14 +119,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=(0, 1, 2),
         default=2,
         help="0: inputs, 1: outputs, 2: both (default: 2)",
-    )
-    add("--output", "-o", default="./", help="the folder that gets ait_dump/ (default: this one)")
-    add("--device-id", "-device", type=_device, help="only tensors of this device (default: all)")
-    add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
-    add(
-        "--backend",
-        choices=tuple(BACKENDS),
-        help="who dumps: ATB's probe or hooks on torch modules (default: atb where ATB is)",
     )
 
 

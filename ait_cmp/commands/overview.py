@@ -34,7 +34,8 @@ Commands, each with a --help of its own:
 
 {listed}
 
-  ait-cmp --version        which ait_cmp this is, and on which libraries
+  ait-cmp --version                        which ait_cmp this is, and on which libraries
+  eval "$(ait-cmp -sc install=bash)"       complete commands and settings in this shell
 
 {EXIT_STATUSES}"""
 

@@ -82,7 +82,9 @@ class Job:
         return values
 
 
-def each_job(arguments: Sequence[str], work: Callable[[Job], None]) -> None:
+def each_job(
+    arguments: Sequence[str], work: Callable[[Job], None], *, program: str = "ait_cmp"
+) -> None:
     """Give each job that `arguments` ask for to `work`, which answers for its own errors.
 
     Raises UsageError for arguments or config files that Hydra refuses.
@@ -93,7 +95,7 @@ def each_job(arguments: Sequence[str], work: Callable[[Job], None]) -> None:
     )
     command = decorate(lambda config: work(_job(config)))
     asked_for_all = os.environ.get(_FULL_ERROR) == "1"
-    with _hydra_environment(hydra_arguments(arguments)):
+    with _hydra_environment([program, *hydra_arguments(arguments)]):
         try:
             command()
         except Exception as exc:
@@ -114,7 +116,7 @@ def _job(config: DictConfig) -> Job:
 def _hydra_environment(arguments: list[str]) -> Iterator[None]:
     """Hydra reads its arguments from sys.argv, and raises errors as they are when told so."""
     before = sys.argv, os.environ.get(_FULL_ERROR)
-    sys.argv = ["ait_cmp", *arguments]
+    sys.argv = arguments
     os.environ[_FULL_ERROR] = "1"
     try:
         yield
