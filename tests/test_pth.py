@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from ait_cmp.source import open_source
 from ait_cmp.values.errors import Reason
 from tests.formats import WAYS, refusal
 from tests.test_sources import check_source
@@ -90,3 +91,17 @@ def test_zip_that_torch_did_not_write(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "t.pth", "w") as archive:
         archive.writestr("hello", "world")
     assert refusal(tmp_path / "t.pth").reason is Reason.PTH_MALFORMED
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pth_that_negates_what_numpy_cannot(zipped: bool, tmp_path: Path) -> None:
+    # The bits of a bfloat16, negated as the integer that they stand as, would be another value.
+    for dtype, reason in [(torch.int32, None), (torch.bfloat16, Reason.DTYPE_UNSUPPORTED)]:
+        tensor = torch._neg_view(torch.arange(1, 5).to(dtype))
+        torch.save(tensor, tmp_path / "t.pth", _use_new_zipfile_serialization=zipped)
+        if reason is None:
+            check_source(open_source(str(tmp_path / "t.pth")), tensor.resolve_neg())
+        else:
+            error = refusal(tmp_path / "t.pth")
+            assert error.reason is reason
+            assert "resolve_neg" in str(error)

@@ -45,7 +45,7 @@ def read_atb(file: OpenFile, name: None) -> Header | Elsewhere:
             f"{file.path} says dims {list(record.shape)} of {dtype.name}, which takes {needed} "
             f"bytes, but holds {record.length} (of a file of {file.size}); dump it again",
         )
-    if not needed and not is_possible(record.shape, dtype.itemsize):
+    if not is_possible(record.shape, dtype.itemsize):
         raise _malformed(f"{file.path} says dims that no tensor has")
     return Header(dtype, record.shape, start + record.start, layout=record.format_name)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from ait_cmp.values.dtypes import DType
 
-__all__ = ["Elsewhere", "Header", "dense_strides", "is_possible", "reach"]
+__all__ = ["DIMS_LIMIT", "Elsewhere", "Header", "dense_strides", "is_possible", "reach"]
 
-_DIMS_LIMIT = 64  # as many as an array can have
+DIMS_LIMIT = 64  # as many as an array can have
 _BYTES_LIMIT = 1 << 63
 
 
@@ -42,7 +42,8 @@ class Elsewhere:
 
 def is_possible(shape: Sequence[int], itemsize: int) -> bool:
     """Whether an array can have this shape; an empty one, too, has bounds in all dimensions."""
-    return len(shape) <= _DIMS_LIMIT and math.prod(filter(None, shape)) * itemsize < _BYTES_LIMIT
+    sizes = filter(None, shape) if 0 in shape else shape
+    return len(shape) <= DIMS_LIMIT and math.prod(sizes) * itemsize < _BYTES_LIMIT
 
 
 @functools.lru_cache(maxsize=256)  # few shapes come again and again

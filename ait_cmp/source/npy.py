@@ -53,10 +53,9 @@ def _array(file: OpenFile, head: bytes) -> Header:
     stored, fortran, shape = _parsed(file.read(start, length))
     dtype = numpy_dtype(stored.name, file.path)
     offset = start + length
-    size = math.prod(shape) * stored.itemsize
-    if offset + size != file.size:
+    if offset + math.prod(shape) * stored.itemsize != file.size:
         raise ValueError(f"shape {list(shape)} of {stored} is not the size of its data")
-    if not size and not is_possible(shape, stored.itemsize):
+    if not is_possible(shape, stored.itemsize):
         raise ValueError("it says a shape that no array has")
     strides = _first_fastest(shape, stored.itemsize) if fortran and len(shape) > 1 else None
     return Header(dtype, shape, offset, strides, big_endian=stored.byteorder == ">")

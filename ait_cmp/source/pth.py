@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ait_cmp.files import OpenFile
 from ait_cmp.source.alike import AlikeZips
 from ait_cmp.source.containers import Containers
-from ait_cmp.source.header import Header, dense_strides, is_possible, reach
+from ait_cmp.source.header import DIMS_LIMIT, Header, dense_strides, is_possible, reach
 from ait_cmp.source.torch_pickle import (
     Foreign,
     Pickle,
@@ -37,7 +37,6 @@ _COMPLEX_BYTES = {"complex32": 4, "complex64": 8, "complex128": 16}
 # A tensor may show more elements than its storage holds (stride 0); so many are compared in
 # seconds, while a few bytes could claim enough for years.
 _EXPANDED_LIMIT = 1 << 32  # elements
-_DIMS_LIMIT = 64  # as many as an array can have
 _PARTS_LIMIT = 16  # of a name that leads into nested dicts
 
 
@@ -206,7 +205,7 @@ def _header(tensor: StoredTensor, content: _Content, path: str) -> Header:
     elements = math.prod(shape)
     steps = _steps(shape, tensor.strides)
     end = offset + (reach(shape, steps) if steps else elements)
-    if size != _bytes(tensor.storage) or end * dtype.itemsize > size or len(shape) > _DIMS_LIMIT:
+    if size != _bytes(tensor.storage) or end * dtype.itemsize > size or len(shape) > DIMS_LIMIT:
         raise ValueError("a tensor that is larger than its storage")
     if elements > max(size // dtype.itemsize, _EXPANDED_LIMIT):
         raise PairError(
@@ -215,7 +214,7 @@ def _header(tensor: StoredTensor, content: _Content, path: str) -> Header:
             "compare; save it without expand()",
         )
     strides = tuple(step * dtype.itemsize for step in steps) if steps else None
-    if not elements and not is_possible(shape, dtype.itemsize):
+    if not is_possible(shape, dtype.itemsize):
         raise ValueError("a shape that no tensor has")
     return Header(
         dtype,
