@@ -100,8 +100,8 @@ def workers(folder: Path) -> Iterator[Row]:
     plan = make_plan(requests)
     start = EXECUTORS["processes"].start
     with (
-        start(WorkerLimits(workers=1)) as one,
-        start(WorkerLimits(workers=2)) as two,
+        start(WorkerLimits(workers=1), 0) as one,
+        start(WorkerLimits(workers=2), 0) as two,
     ):
 
         def run(execute: Callable[..., object]) -> float:

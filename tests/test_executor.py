@@ -22,9 +22,9 @@ import torch
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
 from ait_cmp.engine.request import Request, Wanted
-from ait_cmp.measuring.executor import EXECUTORS, Answer, Execute, WorkerLimits
+from ait_cmp.measuring.executor import EXECUTORS, Execute, WorkerLimits
 from ait_cmp.measuring.executor.automatic import worth_starting
-from ait_cmp.measuring.executor.base import answer
+from ait_cmp.measuring.executor.base import measured_rows
 from ait_cmp.measuring.executor.supervision import Failure, supervise
 from ait_cmp.measuring.plan import TASK_BYTES, TASK_PAIRS, Task, make_plan
 from ait_cmp.measuring.row import key_in, unpack_row
@@ -182,7 +182,7 @@ def execute(request: pytest.FixtureRequest) -> Iterator[Execute]:
     """Every executor, entered."""
     executor = EXECUTORS[request.param]
     limits = WorkerLimits(workers=2) if "workers" in executor.heeds else WorkerLimits()
-    with executor.start(limits) as entered:
+    with executor.start(limits, 0) as entered:
         yield entered
 
 
@@ -226,13 +226,13 @@ class _Failing:
     def __init__(self, fails: Callable[[Task], BaseException | None]) -> None:
         self._fails = fails
 
-    def submit(self, task: Task) -> Future[Answer]:
-        future: Future[Answer] = Future()
+    def submit(self, task: Task) -> Future[list[bytes]]:
+        future: Future[list[bytes]] = Future()
         error = self._fails(task)
         if error:
             future.set_exception(error)
         else:
-            future.set_result(answer(task, mapped=not task.alone))
+            future.set_result(measured_rows(task.requests, mapped=not task.alone))
         return future
 
     def failure(self, error: BaseException) -> Failure | None:
@@ -258,10 +258,10 @@ def test_what_fails_is_asked_again_alone_and_then_given_up(
 
 def test_this_process_works_until_the_first_worker_answers(tmp_path: Path) -> None:
     tasks = make_plan(_requests(tmp_path, 1000)).tasks
-    late: list[Future[Answer]] = []
+    late: list[Future[list[bytes]]] = []
 
     class Late(_Failing):
-        def submit(self, task: Task) -> Future[Answer]:
+        def submit(self, task: Task) -> Future[list[bytes]]:
             if len(late) == self.width:
                 return super().submit(task)
             late.append(Future())
@@ -269,12 +269,12 @@ def test_this_process_works_until_the_first_worker_answers(tmp_path: Path) -> No
 
     here: list[Task] = []
 
-    def meanwhile(task: Task) -> Answer:
+    def meanwhile(task: Task) -> list[bytes]:
         here.append(task)
         if len(here) == 4:
             for future, asked in zip(late, tasks, strict=False):
-                future.set_result(answer(asked, mapped=False))
-        return answer(task, mapped=False)
+                future.set_result(measured_rows(asked.requests, mapped=False))
+        return measured_rows(task.requests, mapped=False)
 
     answers = list(supervise(Late(lambda task: None), tasks, WorkerLimits(), meanwhile=meanwhile))
     assert len(here) == 4

@@ -14,7 +14,7 @@ from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.engine.row_errors import as_pair_error, changed, dated
 from ait_cmp.engine.stats import Stats
-from ait_cmp.files import confined_to, state_of
+from ait_cmp.files import FileState, confined_to, state_of
 from ait_cmp.source import Source, split_name
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
@@ -40,19 +40,20 @@ def _measure(request: Request, mapped: bool) -> Measured:
     if not golden or not my:
         return Measured(_first_info(golden), _first_info(my), error=golden_error or my_error)
     try:
+        files = tuple([state for source in (*golden, *my) for state in source.states])
         measured = measure_sources(
             golden=_adapted(golden, request.golden, golden=golden, my=my),
             my=_adapted(my, request.my, golden=golden, my=my),
             wanted=request.wanted,
             span=request.span,
+            files=files,
         )
-        files = tuple(state for source in (*golden, *my) for state in source.states)
         if measured.error is None and any(state_of(one.path) != one for one in files):
             raise changed(request.golden, request.my)
     except Exception as exc:
         error = as_pair_error(exc, "this pair")
         return Measured(_first_info(golden), _first_info(my), error=error)
-    return replace(measured, files=files)
+    return measured
 
 
 def _adapted(
@@ -67,13 +68,18 @@ def _adapted(
 
 
 def measure_sources(
-    *, golden: Source, my: Source, wanted: Wanted, span: tuple[int, int] | None = None
+    *,
+    golden: Source,
+    my: Source,
+    wanted: Wanted,
+    span: tuple[int, int] | None = None,
+    files: tuple[FileState, ...] = (),
 ) -> Measured:
-    """Compare two open sources, or the elements [start, stop) of them."""
+    """Compare two open sources, made of `files`, or the elements [start, stop) of them."""
     try:
         golden, my = align(golden=golden, my=my)
         parts = [
-            _measure_range(golden, my, wanted, start, stop)
+            _measure_range(golden, my, wanted, files, start, stop)
             for start, stop in ([span] if span else ranges(golden.elements))
         ]
     except Exception as exc:
@@ -109,11 +115,19 @@ def _with_evidence(measured: Measured) -> Measured:
     stats = measured.stats
     if stats is None or stats.slices is None or measured.golden is None:
         return measured
-    return replace(
-        measured,
-        stats=replace(stats, slices=None),
-        evidence=make_evidence(stats, stats.slices, measured.golden.shape),
-        slices=stats.slices.compact().pack(),
+    evidence = make_evidence(stats, stats.slices, measured.golden.shape)
+    kept = stats.slices.compact().pack()
+    return Measured(
+        measured.golden,
+        measured.my,
+        replace(stats, slices=None),
+        measured.worst,
+        measured.worst_golden,
+        measured.worst_my,
+        measured.files,
+        None,
+        evidence,
+        kept,
     )
 
 
@@ -136,12 +150,25 @@ def _merge(one: Measured, two: Measured) -> Measured:
     )
 
 
-def _measure_range(golden: Source, my: Source, wanted: Wanted, start: int, stop: int) -> Measured:
+def _measure_range(
+    golden: Source,
+    my: Source,
+    wanted: Wanted,
+    files: tuple[FileState, ...],
+    start: int,
+    stop: int,
+) -> Measured:
     options = pair_options(golden=golden, my=my, epsilon=wanted.epsilon, parts=wanted.parts)
     stats = range_stats(golden=golden, my=my, start=start, stop=stop, options=options)
     worst = _worst(stats)
     return Measured(
-        _info(golden), _info(my), stats, worst, _element(golden, worst), _element(my, worst)
+        _info(golden),
+        _info(my),
+        stats,
+        worst,
+        _element(golden, worst),
+        _element(my, worst),
+        files,
     )
 
 

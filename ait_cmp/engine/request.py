@@ -30,3 +30,6 @@ class Request:
     size: int = 0
     span: tuple[int, int] | None = None
     roots: tuple[str, ...] | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:  # as dataclasses do it, in a fifth of the time
+        return Request, (self.golden, self.my, self.wanted, self.size, self.span, self.roots)

@@ -41,15 +41,15 @@ def measure_pairs(
         if pair.error is None
     ]
     collected = _Collected(store, len(pairs))
-    plan = make_plan(collected.left_of(requests))
-    tasks = collected.begin(plan, len(pairs) - len(requests))
-    progress(collected.progress())
+    left = collected.left_of(requests)
+    start = EXECUTORS[executor if left else "serial"].start  # no workers for nothing
     try:
-        if tasks:
-            with EXECUTORS[executor].start(limits) as execute:
-                for answer in execute(tasks):
-                    collected.add(answer.task, answer.rows)
-                    progress(collected.progress())
+        with start(limits, len(left)) as execute:
+            tasks = collected.begin(make_plan(left), len(pairs) - len(requests))
+            progress(collected.progress())
+            for answer in execute(tasks):
+                collected.add(answer.task, answer.rows)
+                progress(collected.progress())
     except KeyboardInterrupt:
         _LOGGER.warning(
             "interrupted with %d of %d pairs done%s",

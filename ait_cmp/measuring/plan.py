@@ -58,7 +58,7 @@ def make_plan(requests: Sequence[tuple[int, Request]]) -> Plan:
     measure = _Sizes()
     for pair, bare in requests:
         size = sizes[pair] = measure.tensors(bare)
-        request = replace(bare, size=measure.files(bare))
+        request = Request(bare.golden, bare.my, bare.wanted, measure.files(bare), roots=bare.roots)
         parts[pair] = 1
         if size > 2 * TASK_BYTES:
             split = list(_split(request))

@@ -68,7 +68,10 @@ class Location:
 
     def then(self, steps: tuple[Step, ...]) -> Location:
         """This location with further adapters, if it has files at all."""
-        return replace(self, steps=self.steps + steps) if self.files else self
+        return replace(self, steps=self.steps + steps) if self.files and steps else self
+
+    def __reduce__(self) -> tuple[object, ...]:  # as dataclasses do it, in a fifth of the time
+        return Location, (self.files, self.steps)
 
     def __str__(self) -> str:
         files = " + ".join(self.files)

@@ -22,9 +22,10 @@ _OF_WORKERS = ("workers", "row_timeout", "memory_limit")
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """How it is entered, and which settings of `executor` it heeds; the others are refused."""
+    """How it is entered (with how many rows there are to be at least, so that it can begin to
+    prepare), and which settings of `executor` it heeds; the others are refused."""
 
-    start: Callable[[WorkerLimits], AbstractContextManager[Execute]]
+    start: Callable[[WorkerLimits, int], AbstractContextManager[Execute]]
     heeds: tuple[str, ...] = ()
 
 

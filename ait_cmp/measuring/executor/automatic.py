@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, answer
-from ait_cmp.measuring.executor.processes import run_in_processes, worker_count
+from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, measured_rows
+from ait_cmp.measuring.executor.processes import prepare, run_in_processes, worker_count
 from ait_cmp.measuring.executor.serial import run_serially
 from ait_cmp.measuring.plan import Task
 
@@ -19,8 +19,10 @@ _START_SECONDS = 1.5
 
 
 @contextmanager
-def run_where_it_pays(limits: WorkerLimits) -> Iterator[Execute]:
+def run_where_it_pays(limits: WorkerLimits, rows: int) -> Iterator[Execute]:
     """Choose by the tasks that are left to do. While the workers start, this process works."""
+    if worth_starting(limits, 0, rows):  # whatever their size
+        prepare()
     with ExitStack() as stack:
 
         def execute(tasks: Sequence[Task]) -> Iterator[Answer]:
@@ -44,5 +46,5 @@ def worth_starting(limits: WorkerLimits, size: int, count: int) -> bool:
     return seconds * (1 - 1 / workers) > _START_SECONDS
 
 
-def _here(task: Task) -> Answer:
-    return answer(task, mapped=False)
+def _here(task: Task) -> list[bytes]:
+    return measured_rows(task.requests, mapped=False)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ait_cmp.engine.pairwise import measure_request
+from ait_cmp.engine.request import Request
 from ait_cmp.measuring.plan import Task
 from ait_cmp.measuring.row import pack_row
 
-__all__ = ["Answer", "Execute", "WorkerLimits", "answer"]
+__all__ = ["Answer", "Execute", "WorkerLimits", "measured_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Answer:
     """What a task gave: one packed row for each of its requests."""
 
     task: Task
-    rows: tuple[bytes, ...]
+    rows: Sequence[bytes]
 
 
 class Execute(Protocol):
@@ -36,8 +37,6 @@ class Execute(Protocol):
     def __call__(self, tasks: Sequence[Task], /) -> Iterator[Answer]: ...
 
 
-def answer(task: Task, mapped: bool) -> Answer:
-    """Measure what `task` asks for, in this process."""
-    return Answer(
-        task, tuple(pack_row(one, measure_request(one, mapped=mapped)) for one in task.requests)
-    )
+def measured_rows(requests: Sequence[Request], mapped: bool) -> list[bytes]:
+    """What `requests` ask for, measured in this process and packed."""
+    return [pack_row(one, measure_request(one, mapped=mapped)) for one in requests]

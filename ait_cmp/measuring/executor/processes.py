@@ -15,30 +15,31 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, answer
+from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, measured_rows
 from ait_cmp.measuring.executor.supervision import Failure, supervise
 from ait_cmp.measuring.plan import Task
 from ait_cmp.values.errors import Reason
 
-__all__ = ["run_in_processes", "worker_count"]
+__all__ = ["prepare", "run_in_processes", "worker_count"]
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @contextmanager
 def run_in_processes(
-    limits: WorkerLimits, *, meanwhile: Callable[[Task], Answer] | None = None
+    limits: WorkerLimits,
+    rows: int = 0,
+    *,
+    meanwhile: Callable[[Task], list[bytes]] | None = None,
 ) -> Iterator[Execute]:
     """A pool of workers, each with one thread, forked from a server that has imported all.
 
     `meanwhile` does tasks in this process until they are there.
     """
-    context = _Context()
-    context.set_forkserver_preload(["ait_cmp.measuring.executor.worker"])
+    del rows
+    prepare()
     with _one_thread_each():
-        with _interrupts_wait():
-            forkserver.ensure_running()
-        pool = ProcessPool(worker_count(limits), 0, _begin, (limits.memory,), context)
+        pool = ProcessPool(worker_count(limits), 0, _begin, (limits.memory,), _Context())
 
         def execute(tasks: Sequence[Task]) -> Iterator[Answer]:
             yield from supervise(_Pool(pool, limits), tasks, limits, meanwhile=meanwhile)
@@ -53,6 +54,13 @@ def run_in_processes(
             pool.join()
 
 
+def prepare() -> None:
+    """Start the server that forks the workers, which imports for a second, if it does not run."""
+    forkserver.set_forkserver_preload(["ait_cmp.measuring.executor.worker"])
+    with _one_thread_each(), _interrupts_wait():
+        forkserver.ensure_running()
+
+
 def worker_count(limits: WorkerLimits) -> int:
     """How many workers there are."""
     return limits.workers or len(os.sched_getaffinity(0))
@@ -63,9 +71,11 @@ class _Pool:
         self._pool, self._timeout = pool, limits.row_timeout
         self.width = 2 * worker_count(limits)
 
-    def submit(self, task: Task) -> Future[Answer]:
-        arguments = (task, not task.alone)
-        future: Future[Answer] = self._pool.schedule(answer, arguments, timeout=self._timeout)
+    def submit(self, task: Task) -> Future[list[bytes]]:
+        arguments = (task.requests, not task.alone)
+        future: Future[list[bytes]] = self._pool.schedule(
+            measured_rows, arguments, timeout=self._timeout
+        )
         return future
 
     def failure(self, error: BaseException) -> Failure | None:

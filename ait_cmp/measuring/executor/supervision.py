@@ -35,8 +35,8 @@ class Workers(Protocol):
     def width(self) -> int:
         """How many tasks to hand out ahead, so that no worker waits for one."""
 
-    def submit(self, task: Task, /) -> Future[Answer]:
-        """The answer to come; of a task that is `alone`, files are read and not mapped."""
+    def submit(self, task: Task, /) -> Future[list[bytes]]:
+        """The packed rows to come; of a task that is `alone`, files are read and not mapped."""
 
     def failure(self, error: BaseException, /) -> Failure | None:
         """What `error` of a future says of the worker; None: it is of the task itself."""
@@ -47,20 +47,21 @@ def supervise(
     tasks: Sequence[Task],
     limits: WorkerLimits,
     *,
-    meanwhile: Callable[[Task], Answer] | None = None,
+    meanwhile: Callable[[Task], list[bytes]] | None = None,
 ) -> Iterator[Answer]:
     """Answers as they come, one for each request of `tasks`, whatever happens.
 
     Until the first worker answers, tasks are also done by `meanwhile`, if there is one.
     """
     waiting = list(reversed(tasks))
-    running: dict[Future[Answer], Task] = {}
+    running: dict[Future[list[bytes]], Task] = {}
     while waiting or running:
         while waiting and len(running) < workers.width:
             task = waiting.pop()
             running[workers.submit(task)] = task
         if meanwhile and waiting and not any(future.done() for future in running):
-            yield meanwhile(waiting.pop())
+            task = waiting.pop()
+            yield Answer(task, meanwhile(task))
             continue
         meanwhile = None
         done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -68,7 +69,7 @@ def supervise(
             task = running.pop(future)
             error = future.exception()
             if error is None:
-                yield future.result()
+                yield Answer(task, future.result())
             elif task.alone:
                 yield _given_up(task, _reason(error, workers.failure(error), task, limits))
             else:
@@ -76,7 +77,7 @@ def supervise(
 
 
 def _given_up(task: Task, error: PairError) -> Answer:
-    return Answer(task, tuple(pack_row(one, Measured(error=error)) for one in task.requests))
+    return Answer(task, [pack_row(one, Measured(error=error)) for one in task.requests])
 
 
 def _reason(
