@@ -162,6 +162,8 @@ def test_no_older_report_stays_beside_in_another_format(tmp_path: Path) -> None:
     (tmp_path / f"{STEM}.txt").touch()  # which is none of ours
     write_report(REPORT, tmp_path, ["csv"])
     assert {path.name for path in tmp_path.iterdir()} == {f"{STEM}.csv", f"{STEM}.txt"}
+    write_report(REPORT, tmp_path, [])  # nothing new stands, so nothing old goes
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 # -- what every output reads

@@ -42,7 +42,8 @@ def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[P
     """Write `report` to `folder` in every format; the paths written.
 
     All are written beside their places first and renamed together, so that an old report stays
-    whole until the new one is; then it goes, in other formats as well. Raises ReportError.
+    whole until the new one is; then it goes, in other formats as well. No formats, no change.
+    Raises ReportError.
     """
     paths = [folder / f"{STEM}.{name}" for name in formats]
     try:
@@ -55,7 +56,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[P
                 _sync(temporary)
             for temporary, path in zip(temporaries, paths, strict=True):
                 os.replace(temporary, path)
-        for name in REPORTS.keys() - set(formats):
+        for name in REPORTS.keys() - set(formats) if formats else ():
             (folder / f"{STEM}.{name}").unlink(missing_ok=True)
     except OSError as exc:
         raise ReportError(
