@@ -11,9 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 from ait_cmp.files import (
     SCHEMES,
+    Entry,
+    FileState,
+    OpenFile,
     confined_to,
     exists,
     is_file,
@@ -27,7 +31,9 @@ from ait_cmp.files import (
     same_file,
     state_of,
 )
+from ait_cmp.source import open_source, tensor_bytes
 from ait_cmp.values.errors import PairError, Reason
+from tests.formats import WAYS, Way
 
 # Scheme -> how the path of a file in a test's own folder is spelled.
 PATHS: dict[str, Callable[[Path], str]] = {"": str}
@@ -260,3 +266,62 @@ def test_a_colon_in_a_name_is_no_scheme(
     monkeypatch.chdir(tmp_path)
     tree(tmp_path, name)
     assert open_file(name).read(0, len(name)) == name.encode()
+
+
+class InMemory:
+    """A scheme of a dict: all that a new one needs."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self._files = files
+
+    def open_file(self, path: str, /) -> OpenFile:
+        if path not in self._files:
+            raise FileNotFoundError(path)
+        return InMemoryFile(path, self._files[path])
+
+    def state_of(self, path: str, /) -> FileState:
+        return self.open_file(path).state
+
+    def look_at(self, path: str, /) -> Entry | None:
+        known = path in self._files
+        return Entry(path, path, is_folder=False, is_file=True, identity=path) if known else None
+
+    def list_folder(self, path: str, /) -> list[Entry]:
+        return [found for one in sorted(self._files) if (found := self.look_at(one))]
+
+    def real_path(self, path: str, /) -> str:
+        return path
+
+
+class InMemoryFile:
+    """One file of it."""
+
+    is_settled = True
+
+    def __init__(self, path: str, content: bytes) -> None:
+        self.path = path
+        self.content = content
+        self.size = len(content)
+        self.state = FileState(path, self.size, str(hash(content)))
+
+    def read(self, start: int, length: int) -> bytes:
+        return self.content[start : start + length]
+
+    def map(self) -> bytes:
+        return self.content
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_a_new_scheme_reads_every_format(
+    way: Way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensor = torch.arange(12).reshape(3, 4)
+    path = f"memory://dump/t{way.suffix}"
+    scheme = InMemory({path: way.file(tmp_path, tensor).read_bytes()})
+    monkeypatch.setitem(SCHEMES, "memory", scheme)
+    source = open_source(path)
+    assert source.read(0, 12).tolist() == list(range(12))
+    assert source.states == (state_of(path),)
+    assert tensor_bytes(path) == source.states[0].size
+    with pytest.raises(FileNotFoundError):
+        open_source(f"memory://gone{way.suffix}")
