@@ -35,9 +35,9 @@ READING = ("mapping", "source", "judging", "values", "dump_tree.py", "atb.py", "
 
 # The only functions of more than 50 lines, each with the reason why it is not split.
 LONG = {
-    "engine/kernel/narrow.py add_narrow": "the loop over blocks: its arrays would cross each call",
-    "engine/kernel/narrow.py _add_pairs": "one block's sums, which share a dozen locals",
-    "engine/kernel/wide.py add_wide": "the loop over blocks: its arrays would cross each call",
+    "engine/kernel/loops/narrow.py add_narrow": "the loop over blocks, whose arrays it shares",
+    "engine/kernel/loops/narrow.py _add_pairs": "one block's sums, which share a dozen locals",
+    "engine/kernel/loops/wide.py add_wide": "the loop over blocks, whose arrays it shares",
 }
 
 # What a change under way still owes, to be gone with its end.

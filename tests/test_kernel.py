@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numba.core.errors import TypingError
 
-from ait_cmp.engine import Options, Parts, Stats
-from ait_cmp.engine.kernel import Accumulator
-from ait_cmp.engine.kernel.flags import BLOCK
+from ait_cmp.engine import Options, Parts, Stats, kernel
+from ait_cmp.engine.kernel import Accumulator, compiled, internals
+from ait_cmp.engine.kernel.abi.flags import BLOCK, EXACT
 from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Softmax
 from ait_cmp.values.dtypes import DTYPES
@@ -156,3 +162,91 @@ def test_what_is_left_out_stays_empty_and_changes_nothing_else() -> None:
 def test_sizes_must_agree() -> None:
     with pytest.raises(ValueError, match="3 elements cannot be paired with 4"):
         _stats(np.zeros(3, np.float32), np.zeros(4, np.float32))
+
+
+def _imports(path: Path) -> set[str]:
+    """The names that a module takes from numba and llvmlite, dotted."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{one.name}" for one in node.names}
+    return {name for name in found if name.split(".")[0] in ("numba", "llvmlite")}
+
+
+def test_only_one_module_knows_more_of_numba_than_njit_and_its_types() -> None:
+    taken = {path.name: _imports(path) for path in Path(kernel.__file__).parent.rglob("*.py")}
+    assert taken.pop("internals.py") == {
+        "llvmlite.ir", "numba", "numba.core.event", "numba.extending.intrinsic",
+        "numba.njit", "numba.types",
+    }  # fmt: skip
+    assert set().union(*taken.values()) == {"numba.njit", "numba.types"}
+
+
+def test_numba_says_when_it_compiles_and_does_not_where_it_loads(tmp_path: Path) -> None:
+    """The event `numba:compile`, and the config value CACHE_DIR."""
+
+    def one_more(number: int) -> int:
+        return number + 1
+
+    said: list[int] = []
+    before, internals.config.CACHE_DIR = internals.config.CACHE_DIR, str(tmp_path)
+    try:
+        for _ in range(2):
+            with internals.compiling(lambda: said.append(1)):
+                compiled = internals.njit("int64(int64)", cache=True, **EXACT)(one_more)
+            assert compiled(1) == 2
+    finally:
+        internals.config.CACHE_DIR = before
+    assert said == [1]
+
+
+def test_numba_can_do_without_its_run_time() -> None:
+    """The flag `_nrt`: nothing can be allocated then, so no reference is counted."""
+
+    def made(size: int) -> Any:
+        return np.empty(size)
+
+    with pytest.raises(TypingError, match="Only accept returning of array"):
+        internals.njit("float64[::1](int64)", **EXACT)(made)
+
+
+def test_the_cache_is_where_nobody_else_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(internals.config, "CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    compiled._folder.cache_clear()
+    try:
+        assert compiled._folder() == tmp_path / "ait_cmp"
+        assert (tmp_path / "ait_cmp").stat().st_mode & 0o077 == 0
+        (tmp_path / "ait_cmp").chmod(0o777)
+        compiled._folder.cache_clear()
+        assert compiled._folder() != tmp_path / "ait_cmp"
+    finally:
+        compiled._folder.cache_clear()
+
+
+_STATS_OF_NOISE = """
+import numpy as np
+from ait_cmp.engine import Options, range_stats
+from ait_cmp.source import from_array
+
+generator = np.random.default_rng(0)
+for name in ("float16", "float32", "float64", "int32"):
+    golden, my = (from_array((9 * side).astype(name), "side")
+                  for side in generator.standard_normal((2, 70, 300)))
+    options = Options(2.0**-23, 1e-3, 1e-5)
+    stats = range_stats(golden=golden, my=my, start=0, stop=21000, options=options)
+    print(stats.pack().hex(), stats.slices and stats.slices.pack().hex())
+"""
+
+
+def test_the_process_that_compiles_gives_the_same_bits_as_the_next(tmp_path: Path) -> None:
+    """With an empty cache, which takes a minute: no shorter way is known to show it."""
+    command = [sys.executable, "-c", _STATS_OF_NOISE]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    answers = [subprocess.check_output(command, env=environment) for _ in range(2)]
+    assert answers[0].count(b"\n") == 4
+    assert answers[0] == answers[1]

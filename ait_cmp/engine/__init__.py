@@ -7,18 +7,21 @@ executor computes the same sums in the same order.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from ait_cmp.engine.identity import digest
 from ait_cmp.engine.kernel import Accumulator, Options
 from ait_cmp.engine.parts import EVERYTHING, Parts
 from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Stats
-from ait_cmp.source import Source
-from ait_cmp.values.dtypes import tolerances
+from ait_cmp.source import Array, Source
+from ait_cmp.values.dtypes import DType, tolerances
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = [
+    "ENGINES",
     "EVERYTHING",
+    "Engine",
     "Options",
     "Parts",
     "Stats",
@@ -40,9 +43,39 @@ def ranges(elements: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + RANGE, elements)
 
 
-def range_stats(*, golden: Source, my: Source, start: int, stop: int, options: Options) -> Stats:
+class Accumulation(Protocol):
+    """The stats of one pair, growing."""
+
+    def add(self, golden_bits: Array, my_bits: Array, start: int, /) -> None:
+        """Add 1-D arrays of stored bits, the first element of which has index `start`."""
+
+    def stats(self) -> Stats:
+        """The stats of all that was added."""
+
+
+class Engine(Protocol):
+    """Begins to take the stats of a pair of two types, which falls into these bins."""
+
+    def __call__(
+        self, golden: DType, my: DType, options: Options, bins: Bins, /
+    ) -> Accumulation: ...
+
+
+# What does the arithmetic over elements; all give the same stats, up to rounding.
+ENGINES: dict[str, Engine] = {"numba": Accumulator}
+
+
+def range_stats(
+    *,
+    golden: Source,
+    my: Source,
+    start: int,
+    stop: int,
+    options: Options,
+    engine: Engine = ENGINES["numba"],
+) -> Stats:
     """Stats of the elements [start, stop) of two sources of equal shape."""
-    accumulator = Accumulator(golden.dtype, my.dtype, options, Bins.of(golden.shape))
+    accumulator = engine(golden.dtype, my.dtype, options, Bins.of(golden.shape))
     for begin in range(start, stop, BLOCK):
         end = min(begin + BLOCK, stop)
         accumulator.add(golden.read(begin, end), my.read(begin, end), begin)

@@ -57,23 +57,23 @@ class Record(Generic[T]):
         values: tuple[Any, ...] = self._get(record)
         return values
 
-    def made(self, values: Sequence[Any]) -> T:
-        """The record of these numbers."""
+    def made(self, values: Sequence[Any], *others: Any) -> T:
+        """The record of these numbers, and of the fields that are none."""
         arguments: list[Any] = []
         for nested, start, stop in self._runs:
             if nested is None:
                 arguments.append(values[start])
             else:
                 arguments.append(nested(*values[start:stop]))
-        return self._cls(*arguments)
+        return self._cls(*arguments, *others)
 
     def pack(self, record: T) -> bytes:
         """Its bytes."""
         return self._struct.pack(*self._get(record))
 
-    def unpack(self, packed: Any) -> T:
+    def unpack(self, packed: Any, *others: Any) -> T:
         """The record of these bytes, or of any buffer of them. Raises struct.error if damaged."""
-        return self.made(self._struct.unpack(packed))
+        return self.made(self._struct.unpack(packed), *others)
 
     def places(self, names: Iterable[str]) -> tuple[int, ...]:
         """Where the numbers of these names stand."""

@@ -187,9 +187,9 @@ class Stats:
         return _RECORD.pack(self)
 
     @staticmethod
-    def unpack(packed: Any) -> Stats:
+    def unpack(packed: Any, slices: Slices | None = None) -> Stats:
         """The stats of these bytes, or of any buffer of them. Raises struct.error if damaged."""
-        return _RECORD.unpack(packed)
+        return _RECORD.unpack(packed, slices)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,10 @@
-"""`python -m ait_cmp.engine.kernel`: compile both loops now, so that no compare has to."""
+"""`python -m ait_cmp.engine.kernel`: compile the loops now, so that no compare has to."""
 
 from __future__ import annotations
 
 import logging
 
-from ait_cmp.engine.kernel.compiled import narrow, wide
+from ait_cmp.engine.kernel.compiled import load
 
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-narrow()
-wide()
+load()

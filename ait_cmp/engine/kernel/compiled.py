@@ -1,87 +1,106 @@
-"""The two loops as machine code: compiled once for this processor, then loaded from a cache."""
+"""The loops as machine code: compiled once for this processor, then loaded from a cache.
+
+What runs is always what was loaded. A process that compiles has every helper in memory by itself
+as well, and the linker takes that one: other last bits than those of the next process.
+"""
 
 from __future__ import annotations
 
 import functools
 import logging
 import os
+import stat
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numba
-from numba import njit, types
-from numba.core import event
+from typing import Any, TypeVar
 
 from ait_cmp.engine.identity import digest_of
-from ait_cmp.engine.kernel.arguments import Grid, Results, Room, Stored, Tables, Thresholds
-from ait_cmp.engine.kernel.flags import EXACT, Bytes
-from ait_cmp.engine.kernel.narrow import add_narrow
-from ait_cmp.engine.kernel.wide import add_wide
-from ait_cmp.engine.parts import Parts
+from ait_cmp.engine.kernel.abi.flags import EXACT
+from ait_cmp.engine.kernel.abi.signature import ADD, REDUCE
+from ait_cmp.engine.kernel.internals import VERSION, compiling, config, njit
+from ait_cmp.engine.kernel.loops.entry import add_elements
+from ait_cmp.engine.kernel.loops.reduction import reduce_slices
 
-__all__ = ["narrow", "wide"]
+__all__ = ["adder", "compile_here", "load", "reducer"]
 
-_CONFIG: Any = numba.config
+T = TypeVar("T")
+
 _LOGGER = logging.getLogger("ait_cmp")
+_HERE = "from ait_cmp.engine.kernel.compiled import compile_here; compile_here()"
 
-# What `add_narrow` and `add_wide` take and return.
-Loop = Callable[[Bytes, Stored, Bytes, Stored, int, Thresholds, Room, Results, Grid, Tables], int]
 
-# Arrays that may be written, or are aligned, are accepted for one that may not or is not.
-_BYTES = types.Array(types.uint8, 1, "C", readonly=True, aligned=False)
-_STORED = types.NamedUniTuple(types.int64, 2, Stored)
-_PARTS = types.NamedUniTuple(types.boolean, 3, Parts)
-_THRESHOLDS = types.NamedTuple(
-    (types.float64,) * 3 + (types.float32,) * 5 + (types.boolean, _PARTS), Thresholds
-)
-_ROOM = types.NamedTuple((types.float32[:, ::1], types.float64[:, ::1], types.int32[::1]), Room)
-_RESULTS = types.NamedTuple((types.int64[::1], types.float64[::1]), Results)
-_GRID = types.NamedTuple((types.int64,) * 7 + (types.float64,), Grid)
-_TABLES = types.NamedTuple(
-    (types.float64[:, ::1],) * 2
-    + (types.float32[:, ::1], types.float64[:, ::1], types.int64[::1], types.int64[::1]),
-    Tables,
-)
-_SIDE = (_BYTES, _STORED)
-_SIGNATURE = types.int64(*_SIDE, *_SIDE, types.int64, _THRESHOLDS, _ROOM, _RESULTS, _GRID, _TABLES)
+def load() -> None:
+    """Have all that is compiled at hand."""
+    adder()
+    reducer()
 
 
 @functools.cache
-def narrow() -> Loop:
-    """`add_narrow`: loaded, or compiled if this is the first time."""
-    return _compiled(add_narrow)
+def adder() -> Callable[..., None]:
+    """`add_elements` as machine code."""
+    return _loaded(_add)
 
 
 @functools.cache
-def wide() -> Loop:
-    """`add_wide`: loaded, or compiled if this is the first time."""
-    return _compiled(add_wide)
+def reducer() -> Callable[..., bool]:
+    """`reduce_slices` as machine code."""
+    return _loaded(_reduce)
 
 
-def _compiled(loop: Loop) -> Loop:
-    with _cached(), event.install_listener("numba:compile", _Notice()):
-        compiled: Loop = njit(_SIGNATURE, nogil=True, cache=True, **EXACT)(loop)
+def compile_here() -> None:
+    """Fill the cache, in a process that does nothing else."""
+    with _cached():
+        _add()
+        _reduce()
+
+
+def _add() -> Callable[..., None]:
+    return _compiled(add_elements, ADD)
+
+
+def _reduce() -> Callable[..., bool]:
+    return _compiled(reduce_slices, REDUCE)
+
+
+def _compiled(function: Callable[..., T], signature: Any) -> Callable[..., T]:
+    compiled: Callable[..., T] = njit(signature, nogil=True, cache=True, **EXACT)(function)
     return compiled
 
 
-class _Notice(event.Listener):
-    """Says once what takes so long."""
+class _NotCachedError(Exception):
+    pass
 
-    said = False
 
-    def on_start(self, event: event.Event) -> None:
-        del event
-        if not _Notice.said:
-            _Notice.said = True
-            _LOGGER.info(
-                "compiling the kernel for this processor (once; takes about half a minute)"
-            )
+def _refuse() -> None:
+    raise _NotCachedError
 
-    def on_end(self, event: event.Event) -> None:
-        del event
+
+def _loaded(make: Callable[[], Callable[..., T]]) -> Callable[..., T]:
+    with _cached():
+        try:
+            with compiling(_refuse):
+                return make()
+        except _NotCachedError:
+            _compile_apart()
+        return make()  # compiles, if the other process could not
+
+
+def _compile_apart() -> None:
+    _LOGGER.info("compiling the kernel for this processor (once; takes about half a minute)")
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(_folder())}
+    try:
+        done = subprocess.run(  # noqa: S603 - this interpreter
+            [sys.executable, "-c", _HERE], env=environment, capture_output=True, check=False
+        )
+    except OSError as exc:
+        _LOGGER.debug("the kernel could not be compiled apart: %s", exc)
+    else:
+        _LOGGER.debug("the kernel was compiled: %s", done)
 
 
 @contextmanager
@@ -90,30 +109,42 @@ def _cached() -> Iterator[None]:
 
     Its index knows only the file of a loop, so the folder's name stands for all of them.
     """
-    before = _CONFIG.CACHE_DIR
-    _CONFIG.CACHE_DIR = str(_folder() / _digest())
+    before = config.CACHE_DIR
+    config.CACHE_DIR = str(_folder() / _version())
     try:
         yield
     finally:
-        _CONFIG.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
-def _digest() -> str:
+def _version() -> str:
+    """Of the sources that the machine code is made of, and of the compiler."""
     room = Path(__file__).parent
-    tables = [room.with_name(f"{name}.py") for name in ("parts", "records", "slices", "stats")]
-    return f"{digest_of([*room.rglob('*.py'), *tables])}-{numba.__version__}"
+    tables = (room.with_name(f"{name}.py") for name in _TABLES)
+    return f"{digest_of([*room.rglob('*.py'), *tables])}-{VERSION}"
 
 
+_TABLES = ("evidence", "parts", "records", "slices", "stats")  # which the loops name fields of
+
+
+@functools.cache
 def _folder() -> Path:
     """A folder that only this user can write, since what is in it will be run."""
-    if _CONFIG.CACHE_DIR:  # from NUMBA_CACHE_DIR
-        return Path(_CONFIG.CACHE_DIR)
+    if config.CACHE_DIR:  # from NUMBA_CACHE_DIR
+        return Path(config.CACHE_DIR)
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     for folder in (Path(caches, "ait_cmp"), Path(tempfile.gettempdir(), f"ait_cmp-{os.getuid()}")):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK):
+            if _is_ours(folder):
                 return folder
         except OSError:
             continue
     return Path(tempfile.mkdtemp(prefix="ait_cmp-"))
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether it is a true folder of this user, which nobody else may write."""
+    status = folder.lstat()
+    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return private and status.st_uid == os.getuid() and os.access(folder, os.W_OK)

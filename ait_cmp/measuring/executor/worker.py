@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ait_cmp.engine import pairwise
-from ait_cmp.engine.kernel.compiled import narrow, wide
+from ait_cmp.engine.kernel.compiled import load
 from ait_cmp.source import npy, pth
 
 __all__ = ["npy", "pairwise", "pth"]
 
 # Loaded, or compiled, once and here, so that no row's time is spent on it.
-narrow()
-wide()
+load()

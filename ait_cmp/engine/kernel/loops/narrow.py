@@ -7,8 +7,17 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel.arguments import COARSE, Grid, Results, Room, Stored, Tables, Thresholds
-from ait_cmp.engine.kernel.blocks import (
+from ait_cmp.engine.kernel.abi.arguments import (
+    COARSE,
+    Grid,
+    Results,
+    Room,
+    Stored,
+    Tables,
+    Thresholds,
+)
+from ait_cmp.engine.kernel.abi.flags import BLOCK, EXACT, Bytes, Doubles, Singles
+from ait_cmp.engine.kernel.passes.blocks import (
     add_sums,
     add_worst,
     count_nonfinite,
@@ -16,10 +25,9 @@ from ait_cmp.engine.kernel.blocks import (
     span,
     split,
 )
-from ait_cmp.engine.kernel.columns import add_columns, fold_columns
-from ait_cmp.engine.kernel.flags import BLOCK, EXACT, Bytes, Doubles, Singles
-from ait_cmp.engine.kernel.load import convert, load32
-from ait_cmp.engine.kernel.singles import (
+from ait_cmp.engine.kernel.passes.columns import add_columns, fold_columns
+from ait_cmp.engine.kernel.passes.load import convert, load32
+from ait_cmp.engine.kernel.passes.singles import (
     count_mismatched,
     count_within,
     differences32,
@@ -31,7 +39,7 @@ from ait_cmp.engine.kernel.singles import (
     total,
     worst32,
 )
-from ait_cmp.engine.kernel.slicing import (
+from ait_cmp.engine.kernel.passes.slicing import (
     add_bits,
     add_counts,
     add_each,
@@ -40,7 +48,7 @@ from ait_cmp.engine.kernel.slicing import (
     is_plain,
     sum_runs,
 )
-from ait_cmp.engine.kernel.softmax import add_deep, add_shallow, is_shallow
+from ait_cmp.engine.kernel.passes.softmax import add_deep, add_shallow, is_shallow
 from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["add_narrow"]
@@ -48,6 +56,7 @@ __all__ = ["add_narrow"]
 _SAFE = 2.0**100  # beyond it differences, ratios or tolerances could overflow in float32
 
 
+@njit(**EXACT)
 def add_narrow(
     golden_bytes: Bytes,
     golden_stored: Stored,
@@ -92,7 +101,7 @@ def add_narrow(
             if not _fits(golden_range, my_range, golden_least, thresholds):
                 results.counts[SLOTS.elements] += start
                 add_counts(first, first + start, grid, tables)
-                fold_columns(grid, tables)
+                fold_columns(grid, tables.slots, tables)
                 return start
             reach = max(_magnitude(golden_range), _magnitude(my_range))
             plain = plain and is_plain(reach, golden_range, my_range, grid)
@@ -103,7 +112,7 @@ def add_narrow(
             if plain and reach > 0.0:
                 add_runs(stop - start, first + start, grid, runs, tables)
                 if grid.shift < COARSE:
-                    add_columns(golden, my, first + start, grid, tables)
+                    add_columns(golden, my, first + start, grid, tables.slots, tables)
                 # A tie in float32 may hide a larger difference.
                 if largest > 0.0 and largest >= np.float32(abs(tables.top[0, -1])):
                     add_top(golden, my, first + start, tables)
@@ -117,7 +126,7 @@ def add_narrow(
             _add_lone(singles[3][: found[2]], SLOTS.my_minimum, results.sums)
     results.counts[SLOTS.elements] += elements
     add_counts(first, first + elements, grid, tables)
-    fold_columns(grid, tables)
+    fold_columns(grid, tables.slots, tables)
     return elements
 
 

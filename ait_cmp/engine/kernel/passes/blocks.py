@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from ait_cmp.engine.kernel.arguments import Results
-from ait_cmp.engine.kernel.flags import EXACT, INLINE, Counts, Doubles
+from ait_cmp.engine.kernel.abi.arguments import Results
+from ait_cmp.engine.kernel.abi.flags import EXACT, INLINE, Counts, Doubles
 from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["add_sums", "add_worst", "count_nonfinite", "gather", "span", "split"]

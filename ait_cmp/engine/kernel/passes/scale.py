@@ -10,15 +10,24 @@ import math
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel.arguments import Results
-from ait_cmp.engine.kernel.flags import EXACT, INLINE, Doubles
-from ait_cmp.engine.stats import SLOTS
+from ait_cmp.engine.kernel.abi.arguments import Results
+from ait_cmp.engine.kernel.abi.flags import EXACT, INLINE, Doubles
+from ait_cmp.engine.stats import FIELDS, SLOTS
 
 __all__ = ["OVERFLOW", "choose_exponents", "scaled"]
 
 # Squares of magnitudes between these, summed over any tensor, stay in range.
 _SMALL, _LARGE = 2.0**-400, 2.0**400
 OVERFLOW = 1025  # the exponent for differences beyond float64
+
+# Slots of the sums that have units, and how often each unit is a factor of theirs.
+_MOVED = np.array(
+    [
+        (slot, *(one.units.count(unit) for unit in ("golden", "my", "difference")))
+        for slot, one in enumerate(FIELDS)
+        if one.units
+    ]
+)
 
 
 @njit(**EXACT)
@@ -42,14 +51,10 @@ def choose_exponents(
     counts[SLOTS.golden_exponent] = golden
     counts[SLOTS.my_exponent] = my
     counts[SLOTS.difference_exponent] = difference
-    _move(SLOTS.golden_total, golden_move, sums)
-    _move(SLOTS.golden_squares, 2 * golden_move, sums)
-    _move(SLOTS.my_total, my_move, sums)
-    _move(SLOTS.my_squares, 2 * my_move, sums)
-    _move(SLOTS.products, golden_move + my_move, sums)
-    _move(SLOTS.difference_squares, 2 * move, sums)
-    _move(SLOTS.difference_total, move, sums)
-    _move(SLOTS.above_total, move, sums)
+    for i in range(_MOVED.shape[0]):
+        slot = _MOVED[i, 0]
+        exponent = _MOVED[i, 1] * golden_move + _MOVED[i, 2] * my_move + _MOVED[i, 3] * move
+        sums[slot] = math.ldexp(sums[slot], exponent)
 
 
 @njit(**EXACT)
@@ -63,11 +68,6 @@ def _joint(exponent: int, known: bool, largest: float) -> int:
     elif not _SMALL <= largest <= _LARGE:
         wanted = math.frexp(largest)[1]
     return max(exponent, wanted) if known else wanted
-
-
-@njit(**EXACT)
-def _move(slot: int, exponent: int, sums: Doubles) -> None:
-    sums[slot] = math.ldexp(sums[slot], exponent)
 
 
 @njit(**INLINE)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel.arguments import (
+from ait_cmp.engine.kernel.abi.arguments import (
     COARSE,
     GOLDEN_BITS,
     GRIDDED,
@@ -16,9 +16,9 @@ from ait_cmp.engine.kernel.arguments import (
     Grid,
     Tables,
 )
-from ait_cmp.engine.kernel.doubles import exceeds64
-from ait_cmp.engine.kernel.flags import BLOCK, EXACT, Doubles, Singles
-from ait_cmp.engine.kernel.singles import bits32, my_sums32, sums32
+from ait_cmp.engine.kernel.abi.flags import BLOCK, EXACT, LANES, Doubles, Singles
+from ait_cmp.engine.kernel.passes.doubles import exceeds64
+from ait_cmp.engine.kernel.passes.singles import bits32
 
 __all__ = [
     "add_bits",
@@ -27,6 +27,7 @@ __all__ = [
     "add_runs",
     "add_top",
     "is_plain",
+    "knows_bits",
     "sum_runs",
 ]
 
@@ -40,23 +41,29 @@ _REACH = 2.0**400  # squares of float64 up to here stay in range, in any number
 @njit(**EXACT)
 def is_plain(reach: float, golden_range: Any, my_range: Any, grid: Grid) -> bool:
     """Whether a block of finite elements of magnitudes up to `reach` needs no second look."""
-    golden_low, golden_high = golden_range
-    my_low, my_high = my_range
-    saturated = (golden_high >= grid.saturation and my_high >= grid.saturation) or (
-        golden_low <= -grid.saturation and my_low <= -grid.saturation
-    )
-    return not saturated and (reach == 0.0 or _LEAST <= reach <= _LARGEST)
+    in_range = reach <= _REACH if grid.wide else reach == 0.0 or _LEAST <= reach <= _LARGEST
+    return in_range and not _is_saturated(golden_range, my_range, grid)
 
 
 @njit(**EXACT)
-def sum_runs(golden: Singles, my: Singles, index: int, grid: Grid, runs: Doubles) -> Any:
+def _is_saturated(golden_range: Any, my_range: Any, grid: Grid) -> bool:
+    """Whether both sides have elements at the same end of the range."""
+    golden_low, golden_high = golden_range
+    my_low, my_high = my_range
+    return (golden_high >= grid.saturation and my_high >= grid.saturation) or (
+        golden_low <= -grid.saturation and my_low <= -grid.saturation
+    )
+
+
+@njit(**EXACT)
+def sum_runs(golden: Any, my: Any, index: int, grid: Grid, runs: Doubles) -> Any:
     """Sums over a block, as `blocks.add_sums` takes them; those of its runs, one to a bin, in
     rows of scratch."""
     golden_squares = products = squares = golden_total = difference_total = total = 0.0
     elements, at, run = golden.shape[0], 0, 0
     while at < elements:
         stop = min(at + _run(index + at, grid)[2], elements)
-        gg, dd, gd, g, d, magnitudes = sums32(golden[at:stop], my[at:stop])
+        gg, dd, gd, g, d, magnitudes = _sums(golden[at:stop], my[at:stop])
         runs[0, run], runs[1, run], runs[2, run], runs[3, run] = gg, dd, gd, d
         golden_squares += gg
         squares += dd
@@ -72,8 +79,36 @@ def sum_runs(golden: Singles, my: Singles, index: int, grid: Grid, runs: Doubles
         products += golden_squares
         my_total = golden_total + difference_total
     else:
-        my_squares, products, my_total = my_sums32(golden, my)
+        my_squares, products, my_total = _my_sums(golden, my)
     return golden_squares, my_squares, products, squares, golden_total, my_total, total
+
+
+@njit(**LANES)
+def _sums(golden: Any, my: Any) -> Any:
+    """Σg², Σd², Σgd, Σg, Σd and Σ|d| in float64."""
+    gg = dd = gd = golden_total = difference_total = total = 0.0
+    for i in range(golden.shape[0]):
+        g = np.float64(golden[i])
+        d = np.float64(my[i]) - g
+        gg += g * g
+        dd += d * d
+        gd += g * d
+        golden_total += g
+        difference_total += d
+        total += abs(d)
+    return gg, dd, gd, golden_total, difference_total, total
+
+
+@njit(**LANES)
+def _my_sums(golden: Any, my: Any) -> Any:
+    """Σm², Σgm and Σm in float64."""
+    mm = gm = my_total = 0.0
+    for i in range(golden.shape[0]):
+        g, m = np.float64(golden[i]), np.float64(my[i])
+        mm += m * m
+        gm += g * m
+        my_total += m
+    return mm, gm, my_total
 
 
 @njit(**EXACT)
@@ -114,7 +149,7 @@ def _add_row(table: Doubles, row: int, gg: float, dd: float, gd: float, d: float
 
 
 @njit(**EXACT)
-def add_top(golden: Singles, my: Singles, index: int, tables: Tables) -> None:
+def add_top(golden: Any, my: Any, index: int, tables: Tables) -> None:
     """Add the largest errors of a plain block. The caller asks first whether there are any: a
     call that is made for every block costs a tenth of all."""
     least = abs(tables.top[0, -1])
@@ -191,6 +226,13 @@ def add_counts(start: int, stop: int, grid: Grid, tables: Tables) -> None:
         high = min((channel + 1) << grid.shift, grid.channels)
         above = min(max(last, low), high) - min(max(first, low), high)
         counts[channel] += lines * (high - low) + above
+
+
+@njit(**EXACT)
+def knows_bits(grid: Grid, tables: Tables) -> bool:
+    """Whether all bits that significands can use are known to be in use."""
+    marks = tables.marks
+    return marks[GOLDEN_BITS] == grid.golden_bits and marks[MY_BITS] == grid.my_bits
 
 
 @njit(**EXACT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ait_cmp.engine.kernel.arguments import (
+from ait_cmp.engine.kernel.abi.arguments import (
     COARSE,
     GOLDEN_BITS,
     GRIDDED,
@@ -26,10 +26,13 @@ _SIGNIFICAND = 23  # bits of float32's
 _SATURATED = 0.99
 
 
+_NO_GRID = Grid(0, 0, 0, 0, 0, False, 0, 0, 0.0)
+
+
 def grid(golden: DType, my: DType, bins: Bins | None) -> Grid:
     """How the compiled loops see `bins`; no channels where nothing is wanted."""
     if bins is None or bins.channels == 0:
-        return Grid(0, 0, 0, 0, 0, 0, 0, 0.0)
+        return _NO_GRID
     channels, width = bins.channels, bins.channel_width
     period = channels * max(1, _PERIOD // channels)
     return Grid(
@@ -41,6 +44,7 @@ def grid(golden: DType, my: DType, bins: Bins | None) -> Grid:
         patience=(_ADDENDS - 2) * period
         if width == 1
         else (_ADDENDS * LANES // width - 2) * channels,
+        wide=golden.is_wide or my.is_wide,
         golden_bits=_bits(golden),
         my_bits=_bits(my),
         saturation=_SATURATED * min(golden.largest, my.largest),
@@ -64,7 +68,8 @@ def empty(bins: Bins | None, grid: Grid) -> Tables:
     return Tables(
         np.zeros((5, line_bins)),
         np.zeros((5, channel_bins)),
-        np.zeros((4, slots), np.float32),
+        np.zeros((4, 0 if grid.wide else slots), np.float32),
+        np.zeros((4, slots if grid.wide else 0)),
         np.zeros((2, TOP)),
         np.full(TOP, -1, np.int64),
         np.zeros(MARKS, np.int64),
@@ -75,11 +80,11 @@ def slices(tables: Tables) -> Slices:
     """The tables by name."""
     marks = tables.marks.tolist()
     found = TOP - tables.indices.tolist().count(-1)
-    differences, golden = tables.top[:, :found].copy()
+    differences, golden = tables.top[:, :found]
     return Slices(
-        Table(tables.lines.copy()),
-        Table(tables.channels.copy()),
-        Top(differences, golden, tables.indices[:found].copy()),
+        Table(tables.lines),
+        Table(tables.channels),
+        Top(differences, golden, tables.indices[:found]),
         golden_bits=marks[GOLDEN_BITS],
         my_bits=marks[MY_BITS],
         gridded=marks[GRIDDED],

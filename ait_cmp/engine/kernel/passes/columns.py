@@ -1,8 +1,8 @@
-"""Sums by channel of blocks in float32: eight channels at a time, in slots that stay in a cache.
+"""Sums by channel of blocks: eight channels at a time, in slots that stay in a cache.
 
 Up to 1024 channels a slot is a channel; a period of several lines where channels are few, so
-that loops are long. For more, a bin of channels has eight slots. `fold_columns` adds the slots
-to the table before float32 has more to add up than it can.
+that loops are long. For more, a bin of channels has eight slots. Slots are of the type of the
+elements; `fold_columns` adds them to the table before float32 has more to add up than it can.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
 
-from ait_cmp.engine.kernel.arguments import LANES, PENDING, Grid, Tables
-from ait_cmp.engine.kernel.flags import EXACT, Singles
+from ait_cmp.engine.kernel.abi.arguments import LANES, PENDING, Grid, Tables
+from ait_cmp.engine.kernel.abi.flags import EXACT
+from ait_cmp.engine.kernel.internals import intrinsic, ir, njit, types
 
 __all__ = ["add_columns", "fold_columns"]
 
 _ROWS = 4  # lines that are added to a slot at once
-_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_ELEMENTS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
 _FLAGS = ("contract", "nsz", "reassoc")
 
 
@@ -42,9 +40,13 @@ def _vector_adder(rows: int) -> Callable[..., Any]:
         return types.void(golden, my, *places, slots, types.intp), generate
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        element = signature.args[0].dtype
+        pointer = ir.VectorType(_ELEMENTS[element], LANES).as_pointer()
+        alignment = element.bitwidth // 8
+
         def vector(array: int, at: Any) -> Any:
             made = context.make_array(signature.args[array])(context, builder, values[array])
-            return builder.bitcast(builder.gep(made.data, [at]), _VECTOR.as_pointer())
+            return builder.bitcast(builder.gep(made.data, [at]), pointer)
 
         at, stride, slot = values[2], values[3], values[5]
         made = context.make_array(signature.args[4])(context, builder, values[4])
@@ -58,10 +60,10 @@ def _vector_adder(rows: int) -> Callable[..., Any]:
             at = builder.add(at, stride)
         for added in zip(*terms, strict=True):
             place = vector(4, slot)
-            total = builder.load(place, align=4)
+            total = builder.load(place, align=alignment)
             for term in added:
                 total = builder.fadd(total, term, flags=_FLAGS)
-            builder.store(total, place, align=4)
+            builder.store(total, place, align=alignment)
             slot = builder.add(slot, row)
         return context.get_dummy_value()
 
@@ -72,20 +74,20 @@ _add_vector, _add_vectors = _vector_adder(1), _vector_adder(_ROWS)
 
 
 @njit(**EXACT)
-def add_columns(golden: Singles, my: Singles, index: int, grid: Grid, tables: Tables) -> None:
-    """Add a block that starts at this flat index."""
+def add_columns(golden: Any, my: Any, index: int, grid: Grid, slots: Any, tables: Tables) -> None:
+    """Add a block that starts at this flat index to its slots, which are of its type."""
     elements = golden.shape[0]
     if tables.marks[PENDING] + elements > grid.patience:
-        fold_columns(grid, tables)
+        fold_columns(grid, slots, tables)
     tables.marks[PENDING] += elements
     if grid.shift == 0:
-        _add_lines(golden, my, index % grid.period, grid.period, tables.slots)
+        _add_lines(golden, my, index % grid.period, grid.period, slots)
     else:
-        _add_bins(golden, my, index % grid.channels, grid, tables.slots)
+        _add_bins(golden, my, index % grid.channels, grid, slots)
 
 
 @njit(**EXACT)
-def _add_lines(golden: Singles, my: Singles, phase: int, period: int, slots: Singles) -> None:
+def _add_lines(golden: Any, my: Any, phase: int, period: int, slots: Any) -> None:
     """Period by period from where in it the block begins, the one slot of an element after the
     other; the last ones of a period are the first slots."""
     elements, at = golden.shape[0], 0
@@ -100,14 +102,7 @@ def _add_lines(golden: Singles, my: Singles, phase: int, period: int, slots: Sin
 
 @njit(**EXACT)
 def _add_line(
-    golden: Singles,
-    my: Singles,
-    at: int,
-    length: int,
-    rows: int,
-    period: int,
-    slots: Singles,
-    slot: int,
+    golden: Any, my: Any, at: int, length: int, rows: int, period: int, slots: Any, slot: int
 ) -> None:
     whole = length - length % LANES
     if rows == 1:
@@ -122,7 +117,7 @@ def _add_line(
 
 
 @njit(**EXACT)
-def _add_bins(golden: Singles, my: Singles, column: int, grid: Grid, slots: Singles) -> None:
+def _add_bins(golden: Any, my: Any, column: int, grid: Grid, slots: Any) -> None:
     """Bin by bin; a bin's width is a multiple of four vectors."""
     elements, at = golden.shape[0], 0
     while at < elements:
@@ -139,9 +134,9 @@ def _add_bins(golden: Singles, my: Singles, column: int, grid: Grid, slots: Sing
 
 
 @njit(**EXACT)
-def _add_one(golden: Singles, my: Singles, at: int, slots: Singles, slot: int) -> None:
+def _add_one(golden: Any, my: Any, at: int, slots: Any, slot: int) -> None:
     g = golden[at]
-    d = np.float32(my[at] - g)
+    d = my[at] - g
     slots[0, slot] += g * g
     slots[1, slot] += d * d
     slots[2, slot] += g * d
@@ -149,12 +144,12 @@ def _add_one(golden: Singles, my: Singles, at: int, slots: Singles, slot: int) -
 
 
 @njit(**EXACT)
-def fold_columns(grid: Grid, tables: Tables) -> None:
+def fold_columns(grid: Grid, slots: Any, tables: Tables) -> None:
     """Add the slots to the table of channels, and empty them."""
     if tables.marks[PENDING] == 0:
         return
     tables.marks[PENDING] = 0
-    slots, channels = tables.slots, tables.channels
+    channels = tables.channels
     for which in range(slots.shape[0]):
         sums, row = channels[which + 1], slots[which]
         if grid.shift == 0:
@@ -165,4 +160,4 @@ def fold_columns(grid: Grid, tables: Tables) -> None:
             for i in range(sums.shape[0] * LANES):
                 sums[i // LANES] += np.float64(row[i])
         for i in range(row.shape[0]):
-            row[i] = np.float32(0)
+            row[i] = 0

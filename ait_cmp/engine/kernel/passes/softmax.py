@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel.flags import EXACT, FUSED, LANES, Doubles
+from ait_cmp.engine.kernel.abi.flags import EXACT, FUSED, LANES, Doubles
 from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["add_deep", "add_shallow", "is_shallow"]

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel import kinds
-from ait_cmp.engine.kernel.arguments import Stored
-from ait_cmp.engine.kernel.flags import EXACT, INLINE, Bytes, Doubles, Singles
+from ait_cmp.engine.kernel.abi import kinds
+from ait_cmp.engine.kernel.abi.arguments import Stored
+from ait_cmp.engine.kernel.abi.flags import EXACT, INLINE, Bytes, Doubles, Singles
 
 __all__ = ["convert", "load32", "load64"]
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import threading
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ait_cmp.engine.kernel.flags import ROW, Counts, Doubles, Singles
-from ait_cmp.engine.kernel.options import Options
+from ait_cmp.engine.kernel.abi.flags import ROW, Counts, Doubles, Singles
 from ait_cmp.engine.parts import Parts
-from ait_cmp.engine.stats import EMPTY, SLOTS
 
 __all__ = [
     "COARSE",
@@ -29,7 +27,6 @@ __all__ = [
     "Tables",
     "Thresholds",
     "room",
-    "thresholds",
 ]
 
 LANES = 8  # float32 in a vector
@@ -70,19 +67,17 @@ class Room(NamedTuple):
 
 
 class Results(NamedTuple):
-    """The numbers of `Stats` in its order, at `SLOTS`: the same memory as whole numbers and as
-    floats, each slot being read as one of them alone."""
+    """The numbers of `Stats` or of `Evidence`, each at its slot: the same memory as whole numbers
+    and as floats, a slot being one of them alone."""
 
     counts: Counts
     sums: Doubles
 
     @classmethod
-    def of(cls, epsilon: float) -> Results:
-        """Those of no elements."""
-        counts = np.frombuffer(bytearray(EMPTY), np.int64)
-        sums = counts.view(np.float64)
-        sums[SLOTS.epsilon] = epsilon
-        return cls(counts, sums)
+    def of(cls, packed: bytes) -> Results:
+        """A copy of the numbers of a packed record."""
+        counts = np.frombuffer(bytearray(packed), np.int64)
+        return cls(counts, counts.view(np.float64))
 
 
 class Grid(NamedTuple):
@@ -93,6 +88,7 @@ class Grid(NamedTuple):
     shift: int  # of a channel for its bin
     period: int  # elements after which their slots repeat
     patience: int  # elements that may be added to the slots before they are folded
+    wide: bool  # whether blocks of float64 are summed in float64 slots
     golden_bits: int  # all that its type can use
     my_bits: int
     saturation: float
@@ -103,50 +99,20 @@ class Tables(NamedTuple):
 
     lines: Doubles
     channels: Doubles
-    slots: Singles
+    slots: Singles  # of channels, of blocks in float32
+    wide_slots: Doubles  # and of those in float64
     top: Doubles  # d, g
     indices: Counts  # -1 where there is none
     marks: Counts
 
 
-_MARGIN = 2.0**-20  # comparisons in float32 closer than this are decided again in float64
-
-
-def thresholds(options: Options, *, exact: bool) -> Thresholds:
-    """Thresholds for tolerances of any size."""
-    atol, rtol = options.atol, options.rtol
-    small, large = 2.0**-100, 2.0**20
-    in_range = small <= atol <= large and (rtol == 0.0 or small <= rtol <= large)
-    if in_range or atol == rtol == 0.0:
-        low, high = 1 - _MARGIN, 1 + _MARGIN
-        bracket = (atol * low, rtol * low, atol * high, rtol * high)
-    else:
-        # Every pair is beyond the low tolerance and none beyond the high one: never decided
-        # in float32.
-        bracket = (-1.0, 0.0, math.inf, 0.0)
-    atol_low, rtol_low, atol_high, rtol_high = map(np.float32, bracket)
-    return Thresholds(
-        epsilon=options.epsilon,
-        atol=atol,
-        rtol=rtol,
-        epsilon32=_float32_below(options.epsilon),
-        atol_low=atol_low,
-        rtol_low=rtol_low,
-        atol_high=atol_high,
-        rtol_high=rtol_high,
-        exact=exact,
-        parts=options.parts,
-    )
-
-
-def _float32_below(value: float) -> np.float32:
-    """The largest float32 up to value."""
-    nearest = np.float32(value)
-    return np.nextafter(nearest, np.float32(-np.inf)) if float(nearest) > value else nearest
+_LOCAL = threading.local()
 
 
 def room() -> Room:
-    """Scratch for one thread."""
-    return Room(
-        np.empty((8, ROW), np.float32), np.empty((10, ROW), np.float64), np.empty(ROW, np.int32)
-    )
+    """The scratch of this thread."""
+    made: Room | None = getattr(_LOCAL, "room", None)
+    if made is None:
+        rows = np.empty((8, ROW), np.float32), np.empty((14, ROW), np.float64)
+        made = _LOCAL.room = Room(*rows, np.empty(ROW, np.int32))
+    return made

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel.flags import EXACT, LANES, Doubles
+from ait_cmp.engine.kernel.abi.flags import EXACT, LANES, Doubles
 
 __all__ = [
     "above_total64",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel.flags import EXACT, LANES, Singles
+from ait_cmp.engine.kernel.abi.flags import EXACT, LANES, Singles
 
 __all__ = [
     "bits32",
@@ -20,11 +20,9 @@ __all__ = [
     "differences32",
     "is_finite32",
     "masked_ratios32",
-    "my_sums32",
     "range32",
     "ratios32",
     "scan32",
-    "sums32",
     "total",
     "worst32",
 ]
@@ -114,34 +112,6 @@ def differences32(golden: Singles, my: Singles, thresholds: Any) -> Any:
         most = np.int32(most + (difference > atol_low + rtol_low * magnitude))
         least = np.int32(least + (difference > atol_high + rtol_high * magnitude))
     return equal, least, most, np.int32(largest).view(np.float32)
-
-
-@njit(**LANES)
-def sums32(golden: Singles, my: Singles) -> Any:
-    """Σg², Σd², Σgd, Σg, Σd and Σ|d| in float64."""
-    gg = dd = gd = golden_total = difference_total = total = 0.0
-    for i in range(golden.shape[0]):
-        g = np.float64(golden[i])
-        d = np.float64(my[i]) - g
-        gg += g * g
-        dd += d * d
-        gd += g * d
-        golden_total += g
-        difference_total += d
-        total += abs(d)
-    return gg, dd, gd, golden_total, difference_total, total
-
-
-@njit(**LANES)
-def my_sums32(golden: Singles, my: Singles) -> Any:
-    """Σm², Σgm and Σm in float64."""
-    mm = gm = my_total = 0.0
-    for i in range(golden.shape[0]):
-        g, m = np.float64(golden[i]), np.float64(my[i])
-        mm += m * m
-        gm += g * m
-        my_total += m
-    return mm, gm, my_total
 
 
 @njit(**EXACT)

@@ -1,0 +1,50 @@
+"""The types of what the compiled functions are given."""
+
+from __future__ import annotations
+
+from numba import types
+
+from ait_cmp.engine.kernel.abi.arguments import (
+    Grid,
+    Results,
+    Room,
+    Stored,
+    Tables,
+    Thresholds,
+)
+from ait_cmp.engine.parts import Parts
+
+__all__ = ["ADD", "REDUCE"]
+
+# Arrays that may be written, or are aligned, are accepted for one that may not or is not.
+_BYTES = types.Array(types.uint8, 1, "C", readonly=True, aligned=False)
+_ROW = types.Array(types.float64, 1, "C", readonly=True)
+_TABLE = types.Array(types.float64, 2, "C", readonly=True)
+_PLACES = types.Array(types.int64, 1, "C", readonly=True)
+_SINGLES, _DOUBLES = types.float32[:, ::1], types.float64[:, ::1]
+_COUNTS = types.int64[::1]
+
+_STORED = types.NamedUniTuple(types.int64, 2, Stored)
+_THRESHOLDS = types.NamedTuple(
+    (
+        *(types.float64,) * 3,
+        *(types.float32,) * 5,
+        types.boolean,
+        types.NamedUniTuple(types.boolean, len(Parts._fields), Parts),
+    ),
+    Thresholds,
+)
+_ROOM = types.NamedTuple((_SINGLES, _DOUBLES, types.int32[::1]), Room)
+_RESULTS = types.NamedTuple((_COUNTS, types.float64[::1]), Results)
+_GRID = types.NamedTuple(
+    (*(types.int64,) * 5, types.boolean, types.int64, types.int64, types.float64), Grid
+)
+_TABLES = types.NamedTuple(
+    (_DOUBLES, _DOUBLES, _SINGLES, _DOUBLES, _DOUBLES, _COUNTS, _COUNTS), Tables
+)
+
+_SIDE = (_BYTES, _STORED)
+ADD = types.void(
+    *_SIDE, *_SIDE, types.int64, types.boolean, _THRESHOLDS, _ROOM, _RESULTS, _GRID, _TABLES
+)
+REDUCE = types.boolean(_TABLE, _TABLE, _ROW, _ROW, _PLACES, *(types.int64,) * 4, _ROOM, _RESULTS)
