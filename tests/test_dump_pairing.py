@@ -274,6 +274,31 @@ def test_the_first_rule_that_fits_counts_and_groups_are_literal(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("my", "expected"),
+    [
+        ("*_{op}/out", ["0_a/out.bin", "1_a/out.bin", "a_a/out.bin"]),
+        ("{n}_{op}/*", ["0_a/out.bin"]),
+        ("{n}?a/out", ["0_a/out.bin"]),
+        ("?_a/o*", ["0_a/out.bin", "1_a/out.bin", "a_a/out.bin"]),
+        ("{n}*", ["0_a/out.bin", "0_b/out.bin"]),
+        ("*", ["0_a/out.bin", "0_b/out.bin", "1_a/out.bin", "2+3/out.bin", "a_a/out.bin"]),
+        ("2+*", ["2+3/out.bin"]),
+        ("3*", []),
+    ],
+)
+def test_wild_parts_of_a_template(my: str, expected: list[str], tmp_path: Path) -> None:
+    golden = files(tmp_path / "g", ["0.a.pt"])
+    operations = ("2+3", "0_a", "1_a", "a_a", "0_b")
+    found = files(tmp_path / "m", [f"{operation}/out.bin" for operation in operations])
+    (pair, *_) = [
+        pair
+        for pair in ruled(golden, found, golden=r"(?P<n>\d)\.(?P<op>.)", my=my)
+        if pair.golden.files
+    ]
+    assert [str(Path(one).relative_to(found)) for one in pair.my.files] == expected
+
+
+@pytest.mark.parametrize(
     ("rule", "words"),
     [
         ({"golden": "(", "my": "x"}, "rule 3: golden='\\(' is no regular expression"),

@@ -227,7 +227,7 @@ def test_a_folder_is_listed_by_name(spell: Spell, tmp_path: Path) -> None:
     listed = list_folder(spell(tmp_path))
     plain = [one for one in listed if not one.is_folder]
     assert [one.name for one in plain] == ["b", "c", "e"]
-    assert [one.identity == "" for one in plain] == [False, False, True]
+    assert [one.is_file for one in plain] == [True, True, False]
     assert [one.name for one in listed if one.is_folder] == ["a", "d"]
     assert [one.path for one in listed] == [spell(tmp_path / name) for name in "abcde"]
     assert names_in(spell(tmp_path)) == {"a", "b", "c", "d"}

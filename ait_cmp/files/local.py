@@ -8,7 +8,8 @@ import mmap
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from ait_cmp.files.roots import allowed_roots
 from ait_cmp.files.scheme import Entry, FileState
@@ -26,6 +27,9 @@ _NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _READ_WHOLE = 64 << 10  # bytes
 # File systems date changes by a clock that ticks this often, or more: network and FAT ones.
 _CLOCK_TICK = 2 * 10**9  # nanoseconds
+
+
+Listing = TypeVar("Listing")
 
 
 class LocalFile:
@@ -158,24 +162,23 @@ def look_at(path: str) -> Entry | None:
 def list_folder(path: str) -> list[Entry]:
     """What is in a folder, links followed, by name. Raises FileNotFoundError, PairError
     FILE_UNREADABLE for any other failure."""
-    with _listing(path) as found:
-        device = os.stat(path).st_dev
-        return [_listed(one, device) for one in sorted(found, key=lambda one: one.name)]
+    return _scan(path, lambda found: list(map(_listed, sorted(found, key=lambda one: one.name))))
 
 
 def names_in(path: str) -> frozenset[str]:
     """What is there in a folder, links followed. Raises as `list_folder` does."""
-    with _listing(path) as found:
-        return frozenset(
-            [one.name for one in found if not one.is_symlink() or os.path.exists(one.path)]
-        )
+
+    def names(found: Iterator[os.DirEntry[str]]) -> frozenset[str]:
+        there = [one.name for one in found if not one.is_symlink() or os.path.exists(one.path)]
+        return frozenset(there)
+
+    return _scan(path, names)
 
 
-@contextlib.contextmanager
-def _listing(path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
+def _scan(path: str, read: Callable[[Iterator[os.DirEntry[str]]], Listing]) -> Listing:
     try:
         with os.scandir(path) as found:
-            yield found
+            return read(found)
     except FileNotFoundError:
         raise
     except OSError as exc:
@@ -196,15 +199,9 @@ def _state(path: str, status: os.stat_result) -> FileState:
     return FileState(path, status.st_size, version)
 
 
-def _listed(found: os.DirEntry[str], device: int) -> Entry:
+def _listed(found: os.DirEntry[str]) -> Entry:
     if found.is_file(follow_symlinks=False):  # the listing says so, and needs no stat()
-        return Entry(
-            found.path,
-            found.name,
-            is_folder=False,
-            is_file=True,
-            identity=f"{device}-{found.inode()}",
-        )
+        return Entry(found.path, found.name, is_folder=False, is_file=True)
     try:
         return _entry(found.path, found.name, found.stat())
     except OSError:  # a link that leads nowhere: opening it says why

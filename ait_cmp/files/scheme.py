@@ -26,16 +26,16 @@ class FileState:
 class Entry:
     """One name in a folder, links followed: a folder, a regular file or something else.
 
-    `identity` is the same for two paths that lead to one file or folder, and empty for a link that
-    leads nowhere; `modified`, which only `look_at` tells, is when its content changed last, in
-    seconds since the epoch.
+    A link that leads nowhere is neither folder nor file. `identity` is the same for two paths that
+    lead to one file or folder; `modified` is when its content changed last, in seconds since the
+    epoch. Of a file, only `look_at` tells them: a listing need not know.
     """
 
     path: str
     name: str
     is_folder: bool
     is_file: bool
-    identity: str = ""
+    identity: str = field(default="", compare=False)
     modified: float = field(default=0.0, compare=False)
 
 

@@ -23,7 +23,7 @@ class Folder:
 
     def __init__(self, path: str, around: tuple[str, ...] = ()) -> None:
         """`around`: the identities of this folder and of those it is in, where they are known."""
-        self.path = str(Path(path))
+        self.path = path if around else str(Path(path))
         self._around = around
 
     @cached_property
@@ -67,9 +67,9 @@ class Folder:
         if self.problem:
             yield below, self.problem
         for name in self.files:
-            yield os.path.join(below, name), None
+            yield f"{below}/{name}" if below else name, None
         for name, folder in self._inside[0].items():
-            yield from folder.walk(os.path.join(below, name))
+            yield from folder.walk(f"{below}/{name}" if below else name)
 
     @cached_property
     def _inside(self) -> tuple[dict[str, Folder], list[str], PairError | None]:

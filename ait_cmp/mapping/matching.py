@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from ait_cmp.mapping.layouts import list_dump
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks
-from ait_cmp.mapping.name_rule import SAME_NAME, NameRule
+from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location
@@ -22,7 +23,7 @@ _LOGGER = logging.getLogger(__name__)
 _NAMED = 5  # names in a sentence
 # A place in the order of rows: pair of ranks, token, golden tensor, and what has none after it.
 _Place = tuple[int, int, int, int]
-Called = str | re.Pattern[str]
+Called = str | NamePattern
 
 
 def tree_pairs(wish: Wish) -> list[Pair]:
@@ -68,21 +69,42 @@ class _Group:
     my: list[_One] = field(default_factory=list)
 
 
+class _Names:
+    """My tensors of one rank and token, by name."""
+
+    def __init__(self) -> None:
+        self._ones: dict[str, list[_One]] = {}
+
+    def add(self, one: _One) -> None:
+        """Before the first question."""
+        self._ones.setdefault(one.listed.name, []).append(one)
+
+    def find(self, called: Called) -> list[_One]:
+        """Those of this name, or whose names fit the pattern, in dump order."""
+        if isinstance(called, str):
+            return self._ones.get(called, [])
+        found = [one for name in called.fitting(self._sorted) for one in self._ones[name]]
+        return sorted(found, key=lambda one: one.place)
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self._ones)
+
+
 @dataclass(slots=True)
 class _Matching:
     """The ranks of two dumps; `spans`: they are not as many, so what a rule joins is of all."""
 
     ranks: Sequence[tuple[RankDump | None, RankDump | None]]
     spans: bool
-    _by_name: dict[tuple[int, int | None], dict[str, list[_One]]] = field(default_factory=dict)
+    _my: dict[tuple[int, int | None], _Names] = field(default_factory=dict)
     _found: dict[tuple[int, int | None, Called], list[_One]] = field(default_factory=dict)
 
     def pairs(self, rules: Sequence[NameRule]) -> list[Pair]:
         """Every tensor of either side in exactly one row, in the order of the computation."""
         golden, my = self._side(0), self._side(1)
         for one in my:
-            names = self._by_name.setdefault((one.rank, one.listed.token_id), {})
-            names.setdefault(one.listed.name, []).append(one)
+            self._my.setdefault((one.rank, one.listed.token_id), _Names()).add(one)
         groups = self._groups(golden, rules)
         users: dict[_One, list[_Group]] = {}
         for group in groups:
@@ -128,12 +150,8 @@ class _Matching:
     def _find(self, rank: int, token_id: int | None, called: Called) -> list[_One]:
         key = (rank, token_id, called)
         if key not in self._found:
-            names = self._by_name.get((rank, token_id), {})
-            if isinstance(called, str):
-                found = names.get(called, [])
-            else:
-                found = [one for name in names if called.fullmatch(name) for one in names[name]]
-            self._found[key] = sorted(found, key=lambda one: one.place)
+            names = self._my.get((rank, token_id))
+            self._found[key] = names.find(called) if names else []
         return self._found[key]
 
     # -- what a row says
@@ -142,11 +160,13 @@ class _Matching:
         first, rule = group.golden[0], group.rule
         error = _error(group, users)
         names = dict.fromkeys(one.listed.name for one in group.golden)
+        # Of those that are too many, a few stand for all.
+        my = group.my if rule and rule.joins_my else group.my[:_NAMED]
         return Pair(
             " + ".join(names),
             first.listed.token_id,
             Location(_files(group.golden), rule.golden_steps if rule else ()),
-            Location(_files(group.my), rule.my_steps) if rule and group.my else Location(()),
+            Location(_files(my), rule.my_steps) if rule and my else Location(()),
             self._dump(first.rank),
             error=error,
         )
@@ -208,9 +228,9 @@ def _error(group: _Group, users: dict[_One, list[_Group]]) -> PairError | None:
             Reason.MAPPING_AMBIGUOUS,
             f"several my tensors belong to {name!r}: {_named(group.my)}; name one, or join them",
         )
-    claimants = [other for one in group.my for other in users[one] if other is not group]
-    if claimants:
-        others = [one for other in claimants for one in other.golden]
+    claimants = (other for one in group.my for other in users[one] if other is not group)
+    others = [one for other in islice(claimants, _NAMED) for one in other.golden]
+    if others:
         return PairError(
             Reason.MAPPING_AMBIGUOUS,
             f"the my tensor {group.my[0].listed.name!r} belongs to several golden ones: "

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import re
 import string
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.location import Step, parse_steps
 
-__all__ = ["SAME_NAME", "NameRule", "make_rule", "steps_of"]
+__all__ = ["SAME_NAME", "NamePattern", "NameRule", "make_rule", "steps_of"]
 
 _WILD = {"*": ".*", "?": "."}
+
+
+@dataclass(frozen=True, slots=True)
+class NamePattern:
+    """Names that begin with `prefix` and fit the regular expression `pattern`."""
+
+    prefix: str
+    pattern: str
+
+    def fitting(self, names: Sequence[str]) -> list[str]:
+        """Those of `names`, which are sorted, that fit."""
+        start = self.prefix
+        first = bisect_left(names, start)
+        last = bisect_right(names, start, lo=first, key=lambda name: name[: len(start)])
+        if first == last:
+            return []
+        pattern = re.compile(self.pattern, re.DOTALL)
+        return [name for name in names[first:last] if pattern.fullmatch(name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +53,7 @@ class NameRule:
         """Whether several my tensors become one."""
         return any(step.joins for step in self.my_steps)
 
-    def my_name(self, golden_name: str) -> str | re.Pattern[str] | None:
+    def my_name(self, golden_name: str) -> str | NamePattern | None:
         """How the my tensor of a golden name is called: a name, or a pattern where the template
         has * or ?. None where the rule is not for that name."""
         match = self.golden.fullmatch(golden_name)
@@ -49,7 +69,18 @@ class NameRule:
             "".join(_WILD.get(char) or re.escape(char) for char in literal) + re.escape(value)
             for literal, value in parts
         ]
-        return re.compile("".join(pattern), re.DOTALL)
+        return NamePattern(_before_wild(parts), "".join(pattern))
+
+
+def _before_wild(parts: Sequence[tuple[str, str]]) -> str:
+    before = ""
+    for literal, value in parts:
+        fixed = re.split("[*?]", literal, maxsplit=1)[0]
+        before += fixed
+        if fixed != literal:
+            break
+        before += value
+    return before
 
 
 SAME_NAME = NameRule(re.compile(r"(?P<name>.*)", re.DOTALL), "{name}")

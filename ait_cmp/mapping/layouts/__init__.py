@@ -11,9 +11,9 @@ from collections.abc import Callable
 from ait_cmp.mapping.layouts.dump_data import dump_data_ranks
 from ait_cmp.mapping.layouts.library import library_ranks
 from ait_cmp.mapping.layouts.msprobe import msprobe_ranks
+from ait_cmp.mapping.layouts.plain_folder import folder_ranks
 from ait_cmp.mapping.layouts.ranks import RankDump
 from ait_cmp.mapping.layouts.sglang import sglang_ranks
-from ait_cmp.mapping.layouts.tensor_folder import folder_ranks
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.values.errors import UsageError
 

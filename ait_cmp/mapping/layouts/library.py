@@ -12,8 +12,8 @@ from ait_cmp.dump_tree import (
     library_rank,
     round_number,
 )
+from ait_cmp.mapping.layouts.plain_folder import is_tensor_file, tensors_below
 from ait_cmp.mapping.layouts.ranks import RankDump, distinct, unreadable
-from ait_cmp.mapping.layouts.tensor_folder import is_tensor_file, tensors_below
 from ait_cmp.mapping.listing import Folder
 
 __all__ = ["library_ranks"]
