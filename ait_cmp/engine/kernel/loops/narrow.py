@@ -18,7 +18,6 @@ from ait_cmp.engine.kernel.abi.arguments import (
 )
 from ait_cmp.engine.kernel.abi.flags import BLOCK, EXACT, Bytes, Doubles, Singles
 from ait_cmp.engine.kernel.passes.blocks import (
-    add_sums,
     add_worst,
     count_nonfinite,
     gather,
@@ -46,9 +45,9 @@ from ait_cmp.engine.kernel.passes.slicing import (
     add_runs,
     add_top,
     is_plain,
-    sum_runs,
 )
 from ait_cmp.engine.kernel.passes.softmax import add_deep, add_shallow, is_shallow
+from ait_cmp.engine.kernel.passes.sums import Sums, add_sums, sum_runs
 from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["add_narrow"]
@@ -160,7 +159,7 @@ def _add_pairs(
     golden_least: float,
     my: Singles,
     my_range: Any,
-    summed: Any,
+    summed: Sums,
     positions: Any,
     first: int,
     thresholds: Thresholds,
@@ -195,7 +194,9 @@ def _add_pairs(
         add_worst(worst, first + (positions[place] if positions.shape[0] else place), results)
     add_sums(golden.shape[0], summed, results)
     if thresholds.parts.relative:
-        _add_ratios(golden, my, clear, counted, summed[6], largest, thresholds, room, results)
+        _add_ratios(
+            golden, my, clear, counted, summed.difference_total, largest, thresholds, room, results
+        )
     if thresholds.parts.softmax:
         if is_shallow(golden_range, my_range, sums):
             add_shallow(golden, my, golden_high, my_high, sums)

@@ -20,7 +20,6 @@ from ait_cmp.engine.kernel.abi.arguments import (
 )
 from ait_cmp.engine.kernel.abi.flags import BLOCK, EXACT, Bytes, Doubles
 from ait_cmp.engine.kernel.passes.blocks import (
-    add_sums,
     add_worst,
     count_nonfinite,
     gather,
@@ -37,7 +36,6 @@ from ait_cmp.engine.kernel.passes.doubles import (
     place64,
     range64,
     ratios64,
-    sums64,
     tolerances64,
 )
 from ait_cmp.engine.kernel.passes.load import convert, load64
@@ -50,9 +48,9 @@ from ait_cmp.engine.kernel.passes.slicing import (
     add_top,
     is_plain,
     knows_bits,
-    sum_runs,
 )
 from ait_cmp.engine.kernel.passes.softmax import add_deep, add_shallow, is_shallow
+from ait_cmp.engine.kernel.passes.sums import Sums, add_sums, no_sums, sum_runs, sums64
 from ait_cmp.engine.stats import SLOTS
 
 __all__ = ["add_wide"]
@@ -94,7 +92,7 @@ def add_wide(
         finite = _is_finite(golden_range) and _is_finite(my_range)
         reach = max(_magnitude(golden_range), _magnitude(my_range))
         plain = grid.wide and finite and is_plain(reach, golden_range, my_range, grid)
-        summed = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        summed = no_sums()
         if plain:
             summed = sum_runs(golden, my, first + start, grid, runs)
         elif grid.channels > 0:
@@ -173,7 +171,7 @@ def _add_block(
     lone_my: Doubles,
     difference: Doubles,
     plain: bool,
-    summed: Any,
+    summed: Sums,
     positions: Any,
     first: int,
     thresholds: Thresholds,
@@ -220,7 +218,7 @@ def _add_scaled(
     difference: Doubles,
     largest: float,
     plain: bool,
-    summed: Any,
+    summed: Sums,
     thresholds: Thresholds,
     room: Room,
     results: Results,

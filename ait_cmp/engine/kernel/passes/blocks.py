@@ -12,7 +12,7 @@ from ait_cmp.engine.kernel.abi.arguments import Results
 from ait_cmp.engine.kernel.abi.flags import EXACT, INLINE, Counts, Doubles
 from ait_cmp.engine.stats import SLOTS
 
-__all__ = ["add_sums", "add_worst", "count_nonfinite", "gather", "span", "split"]
+__all__ = ["add_worst", "count_nonfinite", "gather", "span", "split"]
 
 Positions = npt.NDArray[np.int32]
 
@@ -73,23 +73,6 @@ def span(minimum: int, low: float, high: float, sums: Doubles) -> None:
     """Widen the range of the side whose minimum stands in this slot."""
     sums[minimum] = min(sums[minimum], low)
     sums[minimum + 1] = max(sums[minimum + 1], high)
-
-
-@njit(**EXACT)
-def add_sums(pairs: int, found: Any, results: Results) -> None:
-    """Add the counts and sums over so many finite pairs."""
-    counts, sums = results.counts, results.sums
-    counts[SLOTS.pairs] += pairs
-    counts[SLOTS.golden_finite] += pairs
-    counts[SLOTS.my_finite] += pairs
-    golden_squares, my_squares, products, squares, golden_total, my_total, total = found
-    sums[SLOTS.golden_squares] += golden_squares
-    sums[SLOTS.my_squares] += my_squares
-    sums[SLOTS.products] += products
-    sums[SLOTS.difference_squares] += squares
-    sums[SLOTS.golden_total] += golden_total
-    sums[SLOTS.my_total] += my_total
-    sums[SLOTS.difference_total] += total
 
 
 @njit(**EXACT)

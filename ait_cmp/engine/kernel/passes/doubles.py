@@ -19,7 +19,6 @@ __all__ = [
     "place64",
     "range64",
     "ratios64",
-    "sums64",
     "tolerances64",
 ]
 
@@ -105,22 +104,6 @@ def exceeds64(golden: Any, my: Any, limit: float) -> bool:
     for i in range(golden.shape[0]):
         count += abs(np.float64(my[i]) - np.float64(golden[i])) > limit
     return bool(count > 0)
-
-
-@njit(**LANES)
-def sums64(golden: Doubles, my: Doubles, difference: Doubles) -> Any:
-    """Σg², Σm², Σgm, Σd², Σg, Σm and Σ|d|."""
-    gg = mm = gm = dd = golden_total = my_total = total = 0.0
-    for i in range(golden.shape[0]):
-        g, m, d = golden[i], my[i], difference[i]
-        gg += g * g
-        mm += m * m
-        gm += g * m
-        dd += d * d
-        golden_total += g
-        my_total += m
-        total += abs(d)
-    return gg, mm, gm, dd, golden_total, my_total, total
 
 
 @njit(**LANES)

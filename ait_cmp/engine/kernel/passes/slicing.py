@@ -16,9 +16,10 @@ from ait_cmp.engine.kernel.abi.arguments import (
     Grid,
     Tables,
 )
-from ait_cmp.engine.kernel.abi.flags import BLOCK, EXACT, LANES, Doubles, Singles
+from ait_cmp.engine.kernel.abi.flags import EXACT, Doubles, Singles
 from ait_cmp.engine.kernel.passes.doubles import exceeds64
 from ait_cmp.engine.kernel.passes.singles import bits32
+from ait_cmp.engine.kernel.passes.sums import run_from
 
 __all__ = [
     "add_bits",
@@ -28,7 +29,6 @@ __all__ = [
     "add_top",
     "is_plain",
     "knows_bits",
-    "sum_runs",
 ]
 
 # Float32 lanes take squares of magnitudes up to the largest of these, if not all of a block
@@ -56,88 +56,17 @@ def _is_saturated(golden_range: Any, my_range: Any, grid: Grid) -> bool:
 
 
 @njit(**EXACT)
-def sum_runs(golden: Any, my: Any, index: int, grid: Grid, runs: Doubles) -> Any:
-    """Sums over a block, as `blocks.add_sums` takes them; those of its runs, one to a bin, in
-    rows of scratch."""
-    golden_squares = products = squares = golden_total = difference_total = total = 0.0
-    elements, at, run = golden.shape[0], 0, 0
-    while at < elements:
-        stop = min(at + _run(index + at, grid)[2], elements)
-        gg, dd, gd, g, d, magnitudes = _sums(golden[at:stop], my[at:stop])
-        runs[0, run], runs[1, run], runs[2, run], runs[3, run] = gg, dd, gd, d
-        golden_squares += gg
-        squares += dd
-        products += gd
-        golden_total += g
-        difference_total += d
-        total += magnitudes
-        at = stop
-        run += 1
-    if squares <= 0.25 * golden_squares:
-        # No digits are lost where the error is the smaller part.
-        my_squares = golden_squares + 2.0 * products + squares
-        products += golden_squares
-        my_total = golden_total + difference_total
-    else:
-        my_squares, products, my_total = _my_sums(golden, my)
-    return golden_squares, my_squares, products, squares, golden_total, my_total, total
-
-
-@njit(**LANES)
-def _sums(golden: Any, my: Any) -> Any:
-    """Σg², Σd², Σgd, Σg, Σd and Σ|d| in float64."""
-    gg = dd = gd = golden_total = difference_total = total = 0.0
-    for i in range(golden.shape[0]):
-        g = np.float64(golden[i])
-        d = np.float64(my[i]) - g
-        gg += g * g
-        dd += d * d
-        gd += g * d
-        golden_total += g
-        difference_total += d
-        total += abs(d)
-    return gg, dd, gd, golden_total, difference_total, total
-
-
-@njit(**LANES)
-def _my_sums(golden: Any, my: Any) -> Any:
-    """Σm², Σgm and Σm in float64."""
-    mm = gm = my_total = 0.0
-    for i in range(golden.shape[0]):
-        g, m = np.float64(golden[i]), np.float64(my[i])
-        mm += m * m
-        gm += g * m
-        my_total += m
-    return mm, gm, my_total
-
-
-@njit(**EXACT)
 def add_runs(elements: int, index: int, grid: Grid, runs: Doubles, tables: Tables) -> None:
     """Add what `sum_runs` found in a block that turned out to be plain."""
     at, run = 0, 0
     while at < elements:
-        line, channel, length = _run(index + at, grid)
+        line, channel, length = run_from(index + at, grid)
         found = runs[0, run], runs[1, run], runs[2, run], runs[3, run]
         _add_row(tables.lines, line, *found)
         if grid.shift >= COARSE:
             _add_row(tables.channels, channel, *found)
         at += length
         run += 1
-
-
-@njit(**EXACT)
-def _run(index: int, grid: Grid) -> Any:
-    """The bins of an element, and how many from it on are in the same ones; of channels only
-    where they are coarse."""
-    if grid.channels == 0:
-        return 0, 0, BLOCK
-    line = index // grid.line
-    length = (line + 1) * grid.line - index
-    if grid.shift < COARSE:
-        return line, 0, length
-    column = index % grid.channels
-    channel = column >> grid.shift
-    return line, channel, min(length, min((channel + 1) << grid.shift, grid.channels) - column)
 
 
 @njit(**EXACT)
