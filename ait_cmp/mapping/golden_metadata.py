@@ -165,9 +165,8 @@ def _pair(
             error = found
         else:
             golden = found
-    return Pair(
-        entry.data_id, entry.token_id, Location.of(golden), Location.of(my), dump, order, error
-    )
+    sides = Location((golden,)), Location((my,))
+    return Pair(entry.data_id, entry.token_id, *sides, dump, order, error)
 
 
 def _golden_places(entry: MetadataEntry, folder: str, path_map: PathMap) -> Iterator[str | None]:

@@ -65,10 +65,10 @@ class Lookup:
     def _is_there(self, path: str) -> bool:
         folder, slash, name = path.rpartition("/")
         folder = folder or slash or "."
-        self._asked[folder] += 1
-        if self._asked[folder] < _OFTEN:
-            return exists(path)
         if folder not in self._listed:
+            self._asked[folder] += 1
+            if self._asked[folder] < _OFTEN:
+                return exists(path)
             self._listed[folder] = _names_in(folder)
         names = self._listed[folder]
         # A file system may know a name by other letters than it lists.
