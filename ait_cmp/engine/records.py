@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections import namedtuple
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, get_type_hints
@@ -29,7 +29,7 @@ class Record(Generic[T]):
     def __init__(self, cls: type[T]) -> None:
         self._cls = cls
         # A nested dataclass and its places; None for numbers of the record itself.
-        self._runs: list[tuple[Any, int, int]] = []
+        self._runs: list[tuple[Any, slice]] = []
         hints = get_type_hints(cls)
         codes: list[str] = []
         names: list[str] = []
@@ -39,18 +39,19 @@ class Record(Generic[T]):
                 inner = get_type_hints(hint)
                 names += [f"{name}.{one.name}" for one in fields(hint)]
                 codes += [_CODES[inner[one.name]] for one in fields(hint)]
-                self._runs.append((hint, start, len(names)))
+                self._runs.append((hint, slice(start, len(names))))
             elif hint in _CODES:
                 names.append(name)
                 codes.append(_CODES[hint])
-                self._runs.append((None, start, len(names)))
+                if self._runs and self._runs[-1][0] is None:
+                    start = self._runs.pop()[1].start
+                self._runs.append((None, slice(start, len(names))))
         self.names = tuple(names)
         self._struct = struct.Struct("<" + "".join(codes))
         self._get = attrgetter(*names)
         slots: Any = namedtuple(cls.__name__, [name.replace(".", "_") for name in names])  # type: ignore[misc]
         # Not typed, since names come from the dataclass; the compiler of the loops knows them.
         self.slots: Any = slots(*range(len(names)))
-        self.size = self._struct.size
 
     def values(self, record: T) -> tuple[Any, ...]:
         """Its numbers, in order."""
@@ -60,11 +61,11 @@ class Record(Generic[T]):
     def made(self, values: Sequence[Any], *others: Any) -> T:
         """The record of these numbers, and of the fields that are none."""
         arguments: list[Any] = []
-        for nested, start, stop in self._runs:
+        for nested, places in self._runs:
             if nested is None:
-                arguments.append(values[start])
+                arguments += values[places]
             else:
-                arguments.append(nested(*values[start:stop]))
+                arguments.append(nested(*values[places]))
         return self._cls(*arguments, *others)
 
     def pack(self, record: T) -> bytes:
@@ -74,7 +75,3 @@ class Record(Generic[T]):
     def unpack(self, packed: Any, *others: Any) -> T:
         """The record of these bytes, or of any buffer of them. Raises struct.error if damaged."""
         return self.made(self._struct.unpack(packed), *others)
-
-    def places(self, names: Iterable[str]) -> tuple[int, ...]:
-        """Where the numbers of these names stand."""
-        return tuple(self.names.index(name) for name in names)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ __all__ = ["TOP", "Bins", "Slices", "Table", "Top"]
 TOP = 8  # elements that are kept, those of the largest error
 _LINES, _CHANNELS, _LANES = 256, 1024, 16
 _FEW_LINES, _FEW_CHANNELS = 64, 256  # bins of what is kept for good
-_HALF = 0x80000000
+_HALF, _UPPER = np.uint64(1 << 31), np.uint64(0xFFFFFFFF00000000)
 
 # Bins of lines and of channels, kept elements, bytes a number; what `Slices` says from golden_bits.
 _HEADER = struct.Struct("<IIHHqqqq")
@@ -108,12 +108,11 @@ class Table:
 
     def compact(self, most: int) -> Table:
         """At most so many bins, each of twice, four times, … as many neighbours, to 20 bits."""
-        width = _power_of_two(-(-self.sums.shape[1] // most))
         sums = self.sums
-        if width > 1:
-            sums = np.add.reduceat(sums, np.arange(0, sums.shape[1], width), axis=1)
-        bits = np.ascontiguousarray(sums).view(np.uint64) + np.uint64(_HALF)
-        return Table((bits >> np.uint64(32) << np.uint64(32)).view(np.float64))
+        while sums.shape[1] > most:
+            sums = _paired(sums)
+        bits = (sums.view(np.uint64) + _HALF) & _UPPER
+        return Table(bits.view(np.float64))
 
     def _row(self, which: int) -> Values:
         row: Values = self.sums[which]
@@ -176,11 +175,10 @@ class Slices:
 
         Sums are rounded to 20 bits: the upper half of a float64, which has its whole range.
         """
-        return replace(
-            self,
-            lines=self.lines.compact(_FEW_LINES),
-            channels=self.channels.compact(_FEW_CHANNELS),
-        )
+        return Slices(
+            self.lines.compact(_FEW_LINES), self.channels.compact(_FEW_CHANNELS), self.top,
+            self.golden_bits, self.my_bits, self.gridded, self.nonfinite_saturated,
+        )  # fmt: skip
 
     def pack(self) -> bytes:
         """Exactly, in 4 bytes a sum where that is enough."""
@@ -219,6 +217,13 @@ class Slices:
             ),
             *marks,
         )
+
+
+def _paired(sums: Values) -> Values:
+    """Every two neighbouring columns as one; the last may be left alone."""
+    odd = sums.shape[1] % 2
+    paired: Values = sums[:, : sums.shape[1] - odd : 2] + sums[:, 1::2]
+    return np.concatenate((paired, sums[:, -1:]), axis=1) if odd else paired
 
 
 def _power_of_two(number: int) -> int:
