@@ -19,7 +19,7 @@ class Containers(Generic[Content]):
     A file is parsed again when its state is another, or does not tell yet whether it changes.
     """
 
-    def __init__(self, parse: Callable[[OpenFile], Content], most: int = 16) -> None:
+    def __init__(self, parse: Callable[[OpenFile], Content], most: int = 8) -> None:
         self._parse = parse
         self._most = most
         self._kept: dict[FileState, Content] = {}  # the one used last stands last
