@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from ait_cmp.ait import main
+from ait_cmp.dump.dump_request import DumpRequest, range_list
 from ait_cmp.dump.elf import dynamic_symbols
-from ait_cmp.dump.request import DumpRequest, range_list
 from ait_cmp.dump.summary import dumped_files, summarize
 from ait_cmp.values.errors import UsageError
 from tests.dumps import ait_llm_dump

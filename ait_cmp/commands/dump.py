@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ait_cmp.commands.status import ExitStatus
 from ait_cmp.dump.backends import BACKENDS, choose, environment
+from ait_cmp.dump.dump_request import LOG_LEVELS, TYPES, DumpRequest, id_list, name_list, range_list
 from ait_cmp.dump.launch import run_command, split_command
-from ait_cmp.dump.request import LOG_LEVELS, TYPES, DumpRequest, id_list, name_list, range_list
 from ait_cmp.dump.summary import Summary, dumped_files, summarize
 from ait_cmp.values.errors import UsageError, os_reason
 from ait_cmp.values.text import printable

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ait_cmp.dump.dump_request import LOG_LEVELS, DumpRequest
 from ait_cmp.dump.elf import dynamic_symbols
 from ait_cmp.dump.injection import REQUEST, python_path
-from ait_cmp.dump.request import LOG_LEVELS, DumpRequest
 from ait_cmp.values.errors import UsageError
 
 __all__ = ["TYPES", "is_here", "variables"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ait_cmp.dump import atb_backend, torch_backend
-from ait_cmp.dump.request import DumpRequest
+from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.values.errors import UsageError
 
 __all__ = ["BACKENDS", "Backend", "choose", "environment"]

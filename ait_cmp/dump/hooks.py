@@ -21,8 +21,8 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
+from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.recorder import Recorder
-from ait_cmp.dump.request import DumpRequest
 
 __all__ = ["dump_modules", "watch_process"]
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ait_cmp.dump.request import DumpRequest
+from ait_cmp.dump.dump_request import DumpRequest
 
 __all__ = ["REQUEST", "hook_modules", "python_path"]
 

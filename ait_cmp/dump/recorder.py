@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ait_cmp.dump.request import DumpRequest
+from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.tensor_folders import TensorFolders, tensors_in
 from ait_cmp.dump.topology import Node, Topology
 from ait_cmp.dump_tree import Direction, Moment, operand, operation

@@ -12,7 +12,7 @@ import torch
 
 from ait_cmp.dump.bin_file import write_bin, write_description
 from ait_cmp.dump.claiming import claim
-from ait_cmp.dump.request import DumpRequest
+from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump_tree import library_tensors
 
 __all__ = ["TensorFolders", "tensors_in"]

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from ait_cmp.dump.request import DumpRequest
+from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.tensor_folders import tensors_in
 from ait_cmp.dump_tree import topology_file
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.injection import REQUEST, python_path
-from ait_cmp.dump.request import DumpRequest
 from ait_cmp.values.errors import UsageError
 
 __all__ = ["TYPES", "variables"]
