@@ -16,7 +16,6 @@ from typing import Any
 
 import ait_cmp
 from ait_cmp.commands.compare import (
-    list_pairs,
     measure,
     open_store,
     select_pairs,
@@ -39,14 +38,11 @@ _LISTED = 10  # rows that do not pass even so
 
 
 def calibrate(settings: Settings) -> ExitStatus:
-    """Measure, learn, write `tolerance/calibrated.yaml` below the output, and say what it leaves;
-    with `dry_run` only show the pairs.
+    """Measure, learn, write `tolerance/calibrated.yaml` below the output, and say what it leaves.
 
     Raises UsageError where nothing can be learned, ReportError when it cannot be written.
     """
     pairs = select_pairs(settings)
-    if settings.dry_run:
-        return list_pairs(pairs, settings)
     with open_store(settings) as store:
         with painted_progress() as progress:
             measured = measure(pairs, settings, store, progress)

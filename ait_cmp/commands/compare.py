@@ -55,15 +55,13 @@ def few_collections() -> Iterator[None]:
 
 @few_collections()
 def compare_and_report(settings: Settings) -> ExitStatus:
-    """Compare, write the report, show the summary; with `dry_run` only show the pairs.
+    """Compare, write the report, show the summary.
 
     Raises UsageError for a mapping that cannot be read, ReportError when the report cannot be
     written.
     """
     started = datetime.now(UTC)
     pairs = select_pairs(settings)
-    if settings.dry_run:
-        return list_pairs(pairs, settings)
     with open_store(settings) as store:
         with painted_progress() as progress:
             rows = judged(pairs, settings, store, progress)
@@ -73,8 +71,9 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
 
 
-def list_pairs(pairs: Sequence[Pair], settings: Settings) -> ExitStatus:
+def list_pairs(settings: Settings) -> ExitStatus:
     """Show which pairs would be compared; the status tells of those that could not be."""
+    pairs = select_pairs(settings)
     with reader_may_leave():
         show_pairs(pairs)
     statuses = [Status.ERROR if pair.error else Status.PASS for pair in pairs]
@@ -130,13 +129,14 @@ def select_pairs(settings: Settings) -> list[Pair]:
     choice = settings.mapping
     with confined_to(settings.roots):
         mapped = map_pairs(choice.kind, settings.wish)
-    pairs = [
-        replace(
-            pair, golden=pair.golden.then(choice.golden_steps), my=pair.my.then(choice.my_steps)
-        )
-        for pair in mapped
-        if pair in settings.selection
-    ]
+    pairs = [pair for pair in mapped if pair in settings.selection]
+    if choice.golden_steps or choice.my_steps:
+        pairs = [
+            replace(
+                pair, golden=pair.golden.then(choice.golden_steps), my=pair.my.then(choice.my_steps)
+            )
+            for pair in pairs
+        ]
     if not pairs:
         _LOGGER.warning(
             "nothing to compare: none of the %d entries of %s is selected by tokens and data_ids",

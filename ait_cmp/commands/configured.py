@@ -108,9 +108,11 @@ def _status(job: Job, name: str, command: Command) -> int:
             if values.dry_run:
                 raise UsageError("dry_run=true lists the pairs of one compare; leave out -m")
             values = in_job_folder(values, job.folder)
+        from ait_cmp.commands.compare import list_pairs
         from ait_cmp.settings.resolve import resolve
 
-        return command.function()(resolve(values))
+        work = list_pairs if values.dry_run else command.function()
+        return work(resolve(values))
     except AitCmpError as exc:
         complain(str(exc))
         return status_of(exc)

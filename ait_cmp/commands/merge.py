@@ -29,8 +29,7 @@ def merge_sweep() -> list[int]:
     if not reports:
         return statuses  # nothing to merge: an old report stays
     try:
-        # The jobs have no settings in common but those that their names do not tell apart.
-        merged = merge_reports(reports, facts_since(ran.started, {}))
+        merged = merge_reports(reports, facts_since(ran.started, ran.settings))
         paths = write_report(merged, ran.output, ran.formats)
         print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")
         show_summary(merged, paths, ran.worst)

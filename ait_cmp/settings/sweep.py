@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
+from ait_cmp.settings.in_force import in_force
 from ait_cmp.settings.schema import Config
 
 __all__ = [
@@ -67,6 +70,7 @@ class Sweep:
     formats: tuple[str, ...]
     worst: int
     started: datetime
+    settings: Mapping[str, str]
 
     def jobs(self) -> list[Job]:
         """The jobs of this sweep that ended, in order."""
@@ -114,7 +118,20 @@ class RememberSweep(Callback):
             tuple(dict.fromkeys(config.report.formats)),
             config.report.worst,
             datetime.now(UTC),
+            _common_settings(config),
         )
+
+
+def _common_settings(config: DictConfig) -> dict[str, str]:
+    """As text, as they are where no job says otherwise; nothing where one is missing, which each
+    job will say."""
+    common = config.copy()
+    with read_write(common), open_dict(common):
+        del common["hydra"]
+    try:
+        return in_force(OmegaConf.to_object(common))
+    except OmegaConfBaseException:
+        return {}
 
 
 def in_job_folder(values: Config, folder: Path) -> Config:

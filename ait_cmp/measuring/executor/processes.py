@@ -11,14 +11,15 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from multiprocessing import forkserver, spawn
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from typing import Any
-
-from pebble import ProcessExpired, ProcessPool
+from typing import TYPE_CHECKING, Any
 
 from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, measured_rows
 from ait_cmp.measuring.executor.supervision import Failure, supervise
 from ait_cmp.measuring.plan import Task
 from ait_cmp.values.errors import Reason
+
+if TYPE_CHECKING:
+    from pebble import ProcessPool
 
 __all__ = ["prepare", "run_in_processes", "worker_count"]
 
@@ -36,6 +37,8 @@ def run_in_processes(
 
     `meanwhile` does tasks in this process until they are there.
     """
+    from pebble import ProcessPool  # not where this process does the work: it takes long
+
     del rows
     prepare()
     with _one_thread_each():
@@ -79,6 +82,8 @@ class _Pool:
         return future
 
     def failure(self, error: BaseException) -> Failure | None:
+        from pebble import ProcessExpired
+
         if isinstance(error, TimeoutError):
             return Failure(Reason.ROW_TIMEOUT)
         if not isinstance(error, ProcessExpired):
