@@ -130,7 +130,7 @@ def compare_writes(count: int, folder: Path) -> Figures:
 
 def compare_kills(count: int, folder: Path) -> Figures:
     """A compare killed at a random moment, then run again: the report of an undisturbed one."""
-    dump = make_dump(folder / "dump", 40, 200_000)
+    dump = make_dump(folder / "dump", 150, 50_000)  # three batches
     begun: list[float] = []
 
     def note(pid: int) -> None:

@@ -25,6 +25,7 @@ from ait_cmp.__main__ import main
 from ait_cmp.engine.pairwise import measure_request
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.judging.comparison import Row
+from ait_cmp.measuring.stored_run import load
 from ait_cmp.report import Facts, Report, make_report
 from ait_cmp.source import open_source
 from ait_cmp.values.errors import Reason
@@ -121,6 +122,7 @@ def test_an_output_that_vanishes_is_made_again(
     monkeypatch.setattr("ait_cmp.commands.compare.make_report", vanish)
     assert main([f"golden_path={make_dump()}", "output=out"]) == 0
     assert len(pl.read_parquet(tmp_path / "out" / "cmp_report.parquet")) == 6
+    assert len(list(load(tmp_path / "out" / "cmp_report.stats"))) == 6
 
 
 def test_a_summary_that_nobody_can_read_costs_no_report(make_dump: Dump, tmp_path: Path) -> None:

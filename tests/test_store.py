@@ -68,8 +68,8 @@ def _seal(folder: Path, requests: Sequence[Request]) -> Path:
 
 
 def _refuse_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = "ait_cmp.measuring.executor.base.measure_request"
-    monkeypatch.setattr(stand_in, lambda request, mapped: pytest.fail(str(request)))
+    stand_in = "ait_cmp.measuring.executor.base.measure_requests"
+    monkeypatch.setattr(stand_in, lambda requests, mapped: pytest.fail(str(requests)))
 
 
 @pytest.mark.parametrize("executor", ["serial", "processes"])

@@ -143,8 +143,9 @@ class Store:
         is_done = held <= {self._sealed} and len(places) == self._sealed_rows
         is_whole = held <= {self._part} and len(places) == self._part_rows
         try:
-            if not (is_done and self._sealed_is_sound):
-                if not (is_whole and self._part_is_sound):
+            if not (is_done and self._sealed_is_sound and _stands(self._sealed, self.path)):
+                stands = _stands(self._part, self._part_path)
+                if not (is_whole and self._part_is_sound and stands):
                     self._bring_together(places)
                 os.fsync(self._part)
                 os.replace(self._part_path, self.path)
@@ -188,6 +189,7 @@ class Store:
 
     def _bring_together(self, places: Sequence[_Place]) -> None:
         """A new part that holds the rows at `places` and nothing else."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # it may have been removed
         self._new_path.unlink(missing_ok=True)
         new = _make(self._new_path)
         try:
@@ -278,6 +280,14 @@ def _lock(folder: Path, *files: int) -> None:
             raise UsageError(
                 f"another compare is writing to {folder}; wait for it or choose another output=…"
             ) from exc
+
+
+def _stands(file: int, path: Path) -> bool:
+    """Whether `path` still leads to the open `file`."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path, follow_symlinks=False))
+    except FileNotFoundError:
+        return False
 
 
 def _write(file: int, content: bytes) -> None:

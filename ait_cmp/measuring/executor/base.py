@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ait_cmp.engine.pairwise import measure_request
+from ait_cmp.engine.pairwise import measure_requests
 from ait_cmp.engine.request import Request
 from ait_cmp.measuring.plan import Task
 from ait_cmp.measuring.row import pack_row
@@ -39,4 +39,5 @@ class Execute(Protocol):
 
 def measured_rows(requests: Sequence[Request], mapped: bool) -> list[bytes]:
     """What `requests` ask for, measured in this process and packed."""
-    return [pack_row(one, measure_request(one, mapped=mapped)) for one in requests]
+    measured = measure_requests(requests, mapped=mapped)
+    return [pack_row(*both) for both in zip(requests, measured, strict=True)]
