@@ -97,7 +97,7 @@ def _compile_apart() -> None:
         done = subprocess.run(  # noqa: S603 - this interpreter
             [sys.executable, "-c", _HERE], env=environment, capture_output=True, check=False
         )
-    except OSError as exc:
+    except (OSError, TypeError) as exc:  # an interpreter that knows no program of its own
         _LOGGER.debug("the kernel could not be compiled apart: %s", exc)
     else:
         _LOGGER.debug("the kernel was compiled: %s", done)

@@ -104,16 +104,20 @@ def _float32(bits: Any) -> Any:
 
 
 @njit(**EXACT)
-def _float16(source: Any, target: Singles) -> None:
+def _from_half(half: Any) -> Any:
     """Shift into float32's fields and multiply the exponent into place, subnormals included."""
+    magnitude = np.uint32((half & np.uint32(0x7FFF)) << np.uint32(13))
+    scaled = np.float32(_float32(magnitude) * _BIAS_112)
+    bits = np.uint32(scaled.view(np.uint32) | ((half & np.uint32(0x8000)) << np.uint32(16)))
+    # The largest exponent means inf or nan: it needs float32's largest exponent instead.
+    special = _INFINITY if magnitude >= np.uint32(0x0F800000) else np.uint32(0)
+    return _float32(bits | special)
+
+
+@njit(**EXACT)
+def _float16(source: Any, target: Singles) -> None:
     for i in range(target.shape[0]):
-        half = np.uint32(source[i])
-        magnitude = np.uint32((half & np.uint32(0x7FFF)) << np.uint32(13))
-        scaled = np.float32(_float32(magnitude) * _BIAS_112)
-        bits = np.uint32(scaled.view(np.uint32) | ((half & np.uint32(0x8000)) << np.uint32(16)))
-        # The largest exponent means inf or nan: it needs float32's largest exponent instead.
-        special = _INFINITY if magnitude >= np.uint32(0x0F800000) else np.uint32(0)
-        target[i] = _float32(bits | special)
+        target[i] = _from_half(np.uint32(source[i]))
 
 
 @njit(**EXACT)
@@ -126,12 +130,7 @@ def _bfloat16(source: Any, target: Singles) -> None:
 def _e5m2(source: Any, target: Singles) -> None:
     """The upper byte of a float16."""
     for i in range(target.shape[0]):
-        byte = np.uint32(source[i])
-        magnitude = np.uint32((byte & np.uint32(0x7F)) << np.uint32(21))
-        scaled = np.float32(_float32(magnitude) * _BIAS_112)
-        bits = np.uint32(scaled.view(np.uint32) | ((byte & np.uint32(0x80)) << np.uint32(24)))
-        special = _INFINITY if magnitude >= np.uint32(0x0F800000) else np.uint32(0)
-        target[i] = _float32(bits | special)
+        target[i] = _from_half(np.uint32(np.uint32(source[i]) << np.uint32(8)))
 
 
 @njit(**EXACT)
