@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -13,11 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ait_cmp import ReportError, compare
+from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, failed
 from ait_cmp.report import REPORTS, STEM, Facts, Report, make_report, merge_reports, write_report
 from ait_cmp.report.columns import COLUMNS
+from ait_cmp.report.console import show_summary
+from ait_cmp.report.dry_run import show_pairs
 from ait_cmp.report.table import safe_cells, write_parquet
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
@@ -94,7 +98,7 @@ def test_every_row_is_there_in_order(name: str, tmp_path: Path) -> None:
     assert table.columns == list(COLUMNS)
     assert table["order"].cast(pl.Int64).to_list() == list(range(8))
     assert table["status"].to_list() == REPORT.table["status"].to_list()
-    assert table["reason"].null_count() == REPORT.counts[Status.PASS]
+    assert table["reason"].null_count() == REPORT.counts[Status.PASS] == 1
     assert "第0层.注意力" in table["data_id"].to_list()
 
 
@@ -178,15 +182,54 @@ def _merged(folder: Path) -> Report:
 
 
 def test_a_report_has_all_findings_and_says_what_matters_first() -> None:
-    assert REPORT.counts == {Status.PASS: 3, Status.FAIL: 4, Status.ERROR: 1}
+    assert REPORT.counts == {
+        Status.PASS: 1,
+        Status.FAIL: 4,
+        Status.ERROR: 1,
+        Status.SKIPPED: 2,
+    }
     assert [len(one) > 0 for one in REPORT.findings] == [
         row.verdict.status is Status.FAIL for row in REPORT.rows
     ]
-    assert REPORT.errors == (1,)
+    assert (REPORT.errors, REPORT.skipped) == ((1,), (4, 7))
     assert set(REPORT.ranked) == {1, 2, 3, 5, 6}
     # By token, those without one last.
     assert REPORT.divergences == (3, 6, 2, 5)
     assert REPORT.line(3)["first_divergence"] == REPORT.rows[3].verdict.divergence
+
+
+def test_the_summary_counts_what_was_skipped_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    show_summary(REPORT, [], 10)
+    shown = capsys.readouterr().out
+    assert shown.startswith("8 rows: 1 pass, 4 fail, 1 error, 2 skipped\n")
+    assert "skipped: 2 EMPTY; first token 1 : nothing was compared: none of 2 elements" in shown
+    assert "worst 5 of 5 rows that do not pass" in shown
+    show_summary(EMPTY, [], 10)
+    assert capsys.readouterr().out.startswith("0 rows: 0 pass, 0 fail, 0 error\n")
+
+
+def test_pairs_that_are_left_out_are_counted_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    left_out = PairError(Reason.LEFT_OUT, "notes.npz is in no format that is read")
+    show_pairs([replace(_row(1).pair, error=error) for error in (None, left_out)])
+    shown = capsys.readouterr().out
+    assert "would be compared: 1; left unpaired: 0; skipped: 1\n" in shown
+    show_pairs([_row(1).pair])
+    assert capsys.readouterr().out.endswith("would be compared: 0; left unpaired: 1\n")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status"),
+    [
+        ("", ExitStatus.INCOMPLETE),
+        ("skipped", ExitStatus.INCOMPLETE),
+        ("skipped pass", ExitStatus.PASS),
+        ("skipped fail pass", ExitStatus.FAIL),
+        ("fail error", ExitStatus.INCOMPLETE),
+    ],
+)
+def test_what_is_skipped_is_no_pass(statuses: str, status: ExitStatus) -> None:
+    assert exit_status(statuses.split()) is status
+    assert exit_status(statuses.split(), ignore_verdicts=True) is ExitStatus.PASS
 
 
 def test_a_sweep_keeps_the_plainest_finding_of_each_row(tmp_path: Path) -> None:

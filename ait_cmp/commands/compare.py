@@ -76,7 +76,7 @@ def list_pairs(settings: Settings) -> ExitStatus:
     pairs = select_pairs(settings)
     with reader_may_leave():
         show_pairs(pairs)
-    statuses = [Status.ERROR if pair.error else Status.PASS for pair in pairs]
+    statuses = [Status.of(pair.error) if pair.error else Status.PASS for pair in pairs]
     return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
 
 

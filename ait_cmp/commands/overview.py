@@ -17,8 +17,8 @@ __all__ = ["EXIT_STATUSES", "overview", "version"]
 
 _BUILT_ON = ("torch", "numpy", "numba", "polars")
 EXIT_STATUSES = """\
-Exit status: 0 every row passes, 1 some row fails, 2 bad usage, 3 some row could not be
-compared (or there was none), 4 the report could not be written, 130 interrupted."""
+Exit status: 0 every row passes or is skipped, 1 some row fails, 2 bad usage, 3 some row could
+not be compared (or none was judged), 4 the report could not be written, 130 interrupted."""
 
 
 def overview(commands: Mapping[str, Command]) -> str:

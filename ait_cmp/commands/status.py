@@ -16,7 +16,7 @@ class ExitStatus(IntEnum):
     PASS = 0
     FAIL = 1
     USAGE = 2
-    INCOMPLETE = 3  # some row could not be compared, or nothing was
+    INCOMPLETE = 3  # some row could not be compared, or none was judged
     NO_REPORT = 4
     INTERRUPTED = 130
 
@@ -31,7 +31,7 @@ def exit_status(statuses: Collection[str], *, ignore_verdicts: bool = False) -> 
 
     if ignore_verdicts:
         return ExitStatus.PASS
-    if not statuses or Status.ERROR in statuses:
+    if Status.ERROR in statuses or not set(statuses) - {Status.SKIPPED}:
         return ExitStatus.INCOMPLETE
     return ExitStatus.FAIL if Status.FAIL in statuses else ExitStatus.PASS
 

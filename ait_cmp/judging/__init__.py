@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from ait_cmp.judging.checks import Case, Finding
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite, Rule, Subject, Tolerance
-from ait_cmp.judging.verdict import Status, Verdict, judge
+from ait_cmp.judging.verdict import Status, Verdict, judge, named_counts
 
 __all__ = [
     "Case",
@@ -23,4 +23,5 @@ __all__ = [
     "Tolerance",
     "Verdict",
     "judge",
+    "named_counts",
 ]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.parts import Parts
-from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge
+from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge, named_counts
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.judging.places import index_at
 from ait_cmp.values.errors import PairError
@@ -111,8 +111,9 @@ class RunComparison:
 
     @property
     def passed(self) -> bool:
-        """Whether there are rows, and all of them pass."""
-        return bool(self.rows) and all(row.comparison.passed for row in self.rows)
+        """Whether rows pass, and none fails or could not be compared; skipped ones do neither."""
+        found = {row.verdict.status for row in self.rows}
+        return Status.PASS in found and found <= {Status.PASS, Status.SKIPPED}
 
     def __bool__(self) -> bool:
         """As `passed`."""
@@ -134,7 +135,8 @@ class RunComparison:
 
     def __repr__(self) -> str:
         counts = Counter(row.verdict.status for row in self.rows)
-        lines = [f"{len(self.rows)} rows: {', '.join(f'{counts[one]} {one}' for one in Status)}"]
+        named = ", ".join(f"{count} {one}" for one, count in named_counts(counts))
+        lines = [f"{len(self.rows)} rows: {named}"]
         first = self.first_divergence
         if first:
             lines.append(f"  it goes wrong {first.verdict.divergence}")
@@ -184,7 +186,7 @@ def conclude(measured: Measured, tolerance: Tolerance, choice: MetricChoice) -> 
 
 def failed(error: PairError, measured: Measured | None = None) -> Comparison:
     """The comparison that `error` prevented."""
-    verdict = Verdict(Status.ERROR, error.reason, error.sentence)
+    verdict = Verdict(Status.of(error), error.reason, error.sentence)
     return Comparison(measured or Measured(error=error), {}, verdict)
 
 

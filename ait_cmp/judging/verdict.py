@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.checks import (
     Case,
     Finding,
@@ -20,9 +21,9 @@ from ait_cmp.judging.growth import Background, Expectation, noise
 from ait_cmp.judging.places import name_span
 from ait_cmp.judging.tolerance import Growth, Subject, Tolerance
 from ait_cmp.values.dtypes import DTYPES
-from ait_cmp.values.errors import Reason
+from ait_cmp.values.errors import SKIPPED, PairError, Reason
 
-__all__ = ["Status", "Verdict", "judge"]
+__all__ = ["Status", "Verdict", "judge", "named_counts"]
 
 _SUDDEN = ("nonfinite", "exact")  # checks that have no size to grow from
 _LOCAL_CHECKS = ("channel", "line", "element")  # of which the first says enough
@@ -36,6 +37,20 @@ class Status(StrEnum):
     PASS = "pass"
     FAIL = "fail"
     ERROR = "error"
+    SKIPPED = "skipped"  # not judged, on purpose: never a pass
+
+    @classmethod
+    def of(cls, error: PairError) -> Status:
+        """That of a pair which `error` kept from being compared."""
+        return cls.SKIPPED if error.reason in SKIPPED else cls.ERROR
+
+
+def named_counts(counts: Mapping[Status, int]) -> Iterator[tuple[Status, int]]:
+    """What a summary names: every status, but `skipped` only where a row is."""
+    for one in Status:
+        number = counts.get(one, 0)
+        if number or one is not Status.SKIPPED:
+            yield one, number
 
 
 class Verdict(NamedTuple):
@@ -69,17 +84,20 @@ def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
         subject, evidence = case.subject, case.evidence
         expected = background.expect(subject, evidence) if evidence else None
         findings = _findings(case, tolerance, expected, digits)
-        reason, sentence, follows, divergence = None, "", "", ""
+        status, reason, sentence, follows, divergence = Status.PASS, None, "", "", ""
         if findings:
+            status = Status.FAIL
             reason, sentence = _reason(findings), _sentence(findings, tolerance, subject, expected)
             follows, divergence = divergences.place(case, findings, expected)
             if divergence and expected:
                 background.hold(subject, expected)
+        elif empty := _emptiness(case.stats):
+            status, reason, sentence = Status.SKIPPED, Reason.EMPTY, empty
         elif evidence:
             background.learn(subject, evidence)
         verdicts.append(
             Verdict(
-                Status.FAIL if findings else Status.PASS,
+                status,
                 reason,
                 sentence,
                 findings,
@@ -90,6 +108,15 @@ def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
             )
         )
     return verdicts
+
+
+def _emptiness(stats: Stats) -> str:
+    """Why there was nothing to compare, in a sentence; nothing where there was."""
+    if stats.pairs:
+        return ""
+    if not stats.elements:
+        return "nothing was compared: neither tensor has an element"
+    return f"nothing was compared: none of {stats.elements} elements is finite on both sides"
 
 
 def _coarsest_digits(cases: Sequence[Case], sparse: bool) -> int:

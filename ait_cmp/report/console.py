@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ait_cmp.judging import Status
+from ait_cmp.judging import Status, named_counts
 from ait_cmp.report.report import Report
 from ait_cmp.values.errors import os_reason
 from ait_cmp.values.text import printable
@@ -29,7 +30,12 @@ _SHOWN = {
 }
 _FILE_WIDTH = 160
 _NAMED = 5  # further divergences that are named
-_STYLES = {Status.PASS: "green", Status.FAIL: "red", Status.ERROR: "yellow"}
+_STYLES = {
+    Status.PASS: "green",
+    Status.FAIL: "red",
+    Status.ERROR: "yellow",
+    Status.SKIPPED: "cyan",
+}
 
 
 def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
@@ -51,13 +57,14 @@ def _show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _FILE_WIDTH
-    counts = (f"[{_STYLES[one]}]{count} {one}[/]" for one, count in report.counts.items())
+    counts = [f"[{_STYLES[one]}]{count} {one}[/]" for one, count in named_counts(report.counts)]
     console.print(f"{len(report.table)} rows: {', '.join(counts)}")
     dumps = report.table["dump"].unique(maintain_order=True).to_list()
     if len(dumps) > 1:
         console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")
     _show_divergences(console, report)
     _show_first_error(console, report)
+    _show_skipped(console, report)
     if report.ranked and worst:
         _show_worst(console, report, worst)
     for path in paths:
@@ -89,6 +96,16 @@ def _show_first_error(console: Console, report: Report) -> None:
     if report.errors:
         line = report.line(report.errors[0])
         console.print(f"first not compared: {_name(line)}: {_plain(line['cmp_fail_reason'])}")
+
+
+def _show_skipped(console: Console, report: Report) -> None:
+    """How many rows were not judged for each reason, and what is said of the first."""
+    if not report.skipped:
+        return
+    reasons = Counter(report.table["reason"][number] for number in report.skipped)
+    named = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    line = report.line(report.skipped[0])
+    console.print(f"skipped: {named}; first {_name(line)}: {_plain(line['cmp_fail_reason'])}")
 
 
 def _show_worst(console: Console, report: Report, worst: int) -> None:

@@ -1,10 +1,12 @@
-"""What a dry run shows: the pairs that would be compared, and what is left unpaired."""
+"""What a dry run shows: the pairs that would be compared, what is left unpaired or out."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 
+from ait_cmp.judging import Status
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.text import printable
@@ -24,8 +26,12 @@ def show_pairs(pairs: Sequence[Pair]) -> None:
     several = len({pair.dump for pair in pairs}) > 1
     for pair in pairs:
         _show(pair, roots, several)
-    unpaired = sum(pair.error is not None for pair in pairs)
-    print(f"pairs that would be compared: {len(pairs) - unpaired}; left unpaired: {unpaired}")
+    counts = Counter(Status.of(pair.error) if pair.error else Status.PASS for pair in pairs)
+    skipped = f"; skipped: {counts[Status.SKIPPED]}" if counts[Status.SKIPPED] else ""
+    print(
+        f"pairs that would be compared: {counts[Status.PASS]}; "
+        f"left unpaired: {counts[Status.ERROR]}{skipped}"
+    )
 
 
 def _show(pair: Pair, roots: dict[str, str], several: bool) -> None:

@@ -34,8 +34,9 @@ class Report:
     that was measured of each line; a sweep has none.
 
     `counts` has every status. `divergences` are the lines where it went wrong, the first first,
-    and `following` so many lines only follow from these; `errors` could not be compared, in the
-    same order; `ranked` are those that do not pass, what matters most first.
+    and `following` so many lines only follow from these; `errors` could not be compared and
+    `skipped` were not judged, on purpose, in the same order; `ranked` are those that fail or could
+    not be compared, what matters most first.
     """
 
     table: pl.DataFrame
@@ -46,6 +47,7 @@ class Report:
     divergences: tuple[int, ...]
     following: int
     errors: tuple[int, ...]
+    skipped: tuple[int, ...]
     ranked: tuple[int, ...]
 
     def line(self, number: int) -> dict[str, Any]:
@@ -96,7 +98,7 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
     found = table["status"].to_list()
     numbered = table.with_row_index("line")
     in_order = numbered.sort("token_id", "order", nulls_last=True, maintain_order=True)
-    ranked = numbered.filter(status != Status.PASS).sort(
+    ranked = numbered.filter(~status.is_in([Status.PASS, Status.SKIPPED])).sort(
         follows,  # what is only a consequence comes last
         pl.col("relative_euclidean_distance").fill_null(float("inf")),
         descending=[False, True],
@@ -111,6 +113,7 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
         divergences=_lines(in_order.filter(diverges)),
         following=len(table.filter(follows & ~diverges)),
         errors=_lines(in_order.filter(status == Status.ERROR)),
+        skipped=_lines(in_order.filter(status == Status.SKIPPED)),
         ranked=_lines(ranked),
     )
 

@@ -2,7 +2,7 @@
 
 AitCmpError
 ├── UsageError       bad usage, config or mapping: exit status 2
-├── PairError        one pair cannot be compared: an error row with a reason code
+├── PairError        one pair cannot be compared, or is left out on purpose: a row with a reason
 └── ReportError      the report could not be written: exit status 4
 
 Each message is one sentence: what is wrong, where, and what to do.
@@ -12,7 +12,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["AitCmpError", "PairError", "Reason", "ReportError", "UsageError", "os_reason"]
+__all__ = [
+    "SKIPPED",
+    "AitCmpError",
+    "PairError",
+    "Reason",
+    "ReportError",
+    "UsageError",
+    "os_reason",
+]
 
 
 class Reason(StrEnum):
@@ -53,6 +61,14 @@ class Reason(StrEnum):
     ROW_MEMORY = "ROW_MEMORY"
     ROW_TIMEOUT = "ROW_TIMEOUT"
     INTERNAL = "INTERNAL"
+    # Not judged, on purpose (status `skipped`).
+    EMPTY = "EMPTY"
+    UNJUDGED = "UNJUDGED"
+    LEFT_OUT = "LEFT_OUT"
+
+
+# With these nothing was lost, and nothing was shown to be right.
+SKIPPED = frozenset({Reason.EMPTY, Reason.UNJUDGED, Reason.LEFT_OUT})
 
 
 class AitCmpError(Exception):
@@ -64,7 +80,10 @@ class UsageError(AitCmpError):
 
 
 class PairError(AitCmpError):
-    """One pair cannot be compared; `reason` is its code, the message its sentence."""
+    """One pair is not compared; `reason` is its code, the message its sentence.
+
+    Where the reason is one of `SKIPPED` the row is skipped, else it is an error.
+    """
 
     def __init__(self, reason: Reason, sentence: str) -> None:
         super().__init__(reason, sentence)
