@@ -163,7 +163,7 @@ def test_left_out_metrics_are_empty_columns(make_dump: Dump, tmp_path: Path) -> 
             ["golden_path=x", "tolerance=lax"],
             "choose tolerance from ascend, assert_close, dtype",
         ),
-        (["golden_path=x", "+tolerance.default.rmsee.max=1"], "there is no 'rmsee'"),
+        (["golden_path=x", "+tolerance.default.rmsee.max=1"], "there is no metric 'rmsee'"),
         (["golden_path=x", "+tolerance.default.rmse.max=much"], "NUMBER"),
         (["golden_path=x", "+surprise=1"], "there is no setting 'surprise'"),
         (["golden_path=x", "path_map=3"], "path_map={/old/place:/new/place}"),
@@ -259,6 +259,36 @@ def test_a_config_folder_of_the_user(make_dump: Dump, tmp_path: Path) -> None:
     failing = _report(tmp_path).filter(pl.col("status") == "fail")
     assert failing["data_id"].to_list() == ["layer1.q"]
     assert failing["token_id"].to_list() == [1]
+
+
+@pytest.mark.parametrize("rule", ["data_ids: [layr0.*]", "tokens: 7", "dtypes: [float64]"])
+def test_a_tolerance_that_says_nothing_of_the_run_is_refused(
+    make_dump: Dump, tmp_path: Path, capsys: pytest.CaptureFixture[str], rule: str
+) -> None:
+    path = tmp_path / "tolerance" / "typo.yaml"
+    path.parent.mkdir()
+    path.write_text(f"{{name: typo, rules: [{{{rule}, limits: {{rmse: {{max: 1}}}}}}]}}")
+    arguments = [f"golden_path={make_dump()}"]
+    assert main(arguments) == 0
+    before = (tmp_path / "cmp_report.csv").read_bytes()
+    assert main([*arguments, f"tolerance={path}"]) == 2
+    assert "in rule 1 of tolerance typo no" in capsys.readouterr().err
+    assert (tmp_path / "cmp_report.csv").read_bytes() == before
+    path.write_text(path.read_text().replace("}]}", "}], growth: {}}"))
+    assert main([*arguments, f"tolerance={path}"]) == 0
+    assert "WARNING: in rule 1 of tolerance typo no" in capsys.readouterr().err
+    assert main([*arguments, "tolerance=ascend"]) == 0  # made for many types
+    assert "WARNING" not in capsys.readouterr().err
+
+
+def test_rows_without_a_limit_are_skipped(make_dump: Dump, tmp_path: Path) -> None:
+    path = tmp_path / "tolerance" / "few.yaml"
+    path.parent.mkdir()
+    path.write_text("{name: few, rules: [{tokens: 1, limits: {rmse: {max: 1}}}]}")
+    assert main([f"golden_path={make_dump()}", f"tolerance={path}"]) == 0
+    found = _report(tmp_path).select("token_id", "status", "reason").unique().rows()
+    assert {row for row in found if row[0] == 1} == {(1, "pass", None)}
+    assert {row[1:] for row in found if row[0] != 1} == {("skipped", "UNJUDGED")}
 
 
 def test_a_broken_config_file_is_a_mistake_of_usage(

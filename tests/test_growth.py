@@ -93,6 +93,31 @@ def test_a_fault_is_found_at_its_row_by_its_check(name: str) -> None:
     assert check in {finding.check for finding in verdicts[FAULTY].findings}
 
 
+@pytest.mark.parametrize("name", FAULTS)
+def test_rows_that_growth_does_not_judge_teach_it_nothing(name: str) -> None:
+    """They are of a coarse type, and far off: E, grains and grids are those of the others."""
+    check, change = FAULTS[name]
+    pairs = _run()
+    golden, my = pairs[FAULTY]
+    pairs[FAULTY] = golden, change(my).bfloat16()
+    for number in (3, LAYERS + 3):
+        golden, my = pairs[number]
+        pairs[number] = golden, (my + 0.4 * torch.randn(my.shape)).to(torch.float8_e5m2)
+    rule = Rule({"cosine_similarity": Limit(min=0.5)}, ("layer3",), growth=False)
+    verdicts = _judge(pairs, Tolerance("t", (rule,), growth=Growth()))
+    assert _failing(verdicts) == [FAULTY]
+    assert check in {finding.check for finding in verdicts[FAULTY].findings}
+
+
+def test_an_empty_row_teaches_nothing() -> None:
+    """An expert without tokens has no error, and says nothing of the same one later."""
+    pairs = _run()
+    pairs[FAULTY - LAYERS] = torch.empty(0, 64), torch.empty(0, 64, dtype=torch.bfloat16)
+    verdicts, usual = _judge(pairs), _judge(_run())
+    assert verdicts[FAULTY - LAYERS].status is Status.SKIPPED
+    assert (verdicts[FAULTY].expected or 0.0) >= (usual[FAULTY].expected or 0.0) > 1e-3
+
+
 def test_what_comes_after_the_first_divergence_follows_it() -> None:
     pairs = _run()
     for number in range(FAULTY, len(pairs)):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ait_cmp import Growth, Limit, Rule, Tolerance, UsageError, compare
-from ait_cmp.judging import NonFinite, Status, Subject
+from ait_cmp.judging import NonFinite, Status, Subject, Unjudged
 from ait_cmp.settings.tolerances import load_tolerance, write_tolerance
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import Reason
@@ -75,12 +75,68 @@ def test_a_limit_whose_metric_has_no_value_is_no_pass() -> None:
     assert compare(golden=golden, my=torch.zeros(4), tolerance=limits).passed
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_other_limits_do_not_speak_for_one_whose_metric_has_no_value(dtype: torch.dtype) -> None:
+    """All of golden is below epsilon, and my points the same way, but is 1,000 times as long."""
+    golden = torch.randn(64, generator=torch.Generator().manual_seed(0)) * 1e-10
+    result = compare(golden=golden, my=(golden * 1000).to(dtype), tolerance="ascend")
+    assert result.verdict.status is Status.FAIL
+    assert "relative_error and max_relative_error cannot be told" in result.verdict.sentence
+    assert compare(golden=golden, my=golden.clone(), tolerance="ascend").passed
+
+
+@pytest.mark.parametrize("bounds", [(), (math.nan,), (0, math.nan), (2, 1), (math.inf,), ("1",)])
+def test_a_limit_that_tells_nothing_apart_is_refused(bounds: tuple[float, ...]) -> None:
+    with pytest.raises(UsageError, match="limit"):
+        Limit(*bounds)
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("rmse", Limit(min=-1)),
+        ("rmse", Limit(min=0)),
+        ("cosine_similarity", Limit(min=-1)),
+        ("cosine_similarity", Limit(max=1.5)),
+        ("exact_match", Limit(0, 1)),
+        ("kl_divergence", Limit(max=-1e-9)),
+    ],
+)
+def test_a_limit_must_tell_values_of_its_metric_apart(name: str, limit: Limit) -> None:
+    for given in ({"default": {name: limit}}, {"rules": (Rule({name: limit}),)}):
+        with pytest.raises(UsageError, match=f"the limit of {name}, m"):
+            Tolerance("t", **given)
+
+
+@pytest.mark.parametrize("name", ["dtype", "strict", "none", "ascend"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.float8_e5m2, torch.int8])
+def test_nothing_compared_is_no_pass(name: str, dtype: torch.dtype) -> None:
+    nothing = [torch.empty(0, 3), torch.empty(0)]
+    if dtype.is_floating_point:
+        nothing += [torch.full((4, 4), value) for value in (math.nan, math.inf, -math.inf)]
+    for one in nothing:
+        result = compare(golden=one.to(dtype), my=one.to(dtype), tolerance=name)
+        assert (result.verdict.status, result.verdict.reason) == (Status.SKIPPED, Reason.EMPTY)
+        assert not result.passed
+
+
+def test_what_nothing_judges_is_no_pass() -> None:
+    ones = torch.ones(4)
+    rule = Rule({"rmse": Limit(max=1)}, data_ids=("layer0.*",))
+    result = compare(golden=ones, my=-ones, tolerance=Tolerance("t", (rule,)))
+    assert (result.verdict.status, result.verdict.reason) == (Status.SKIPPED, Reason.UNJUDGED)
+    meant = Tolerance("t", (rule,), unjudged=Unjudged.PASS)
+    assert compare(golden=ones, my=-ones, tolerance=meant).passed
+    nan = torch.tensor([math.nan, 1, 1, 1])  # which the policy alone judges
+    assert compare(golden=ones, my=nan, tolerance=meant).verdict.status is Status.FAIL
+
+
 @pytest.mark.parametrize(
     ("policy", "alike", "different"),
     [(NonFinite.ALIKE, True, False), (NonFinite.NONE, False, False), (NonFinite.ANY, True, True)],
 )
 def test_policy_for_nonfinite_elements(policy: NonFinite, alike: bool, different: bool) -> None:
-    tolerance = Tolerance("t", nonfinite=policy)
+    tolerance = Tolerance("t", nonfinite=policy, unjudged=Unjudged.PASS)
     nan, one = torch.tensor([math.nan, 1.0]), torch.tensor([1.0, 1.0])
     assert compare(golden=nan, my=nan, tolerance=tolerance).passed is alike
     result = compare(golden=one, my=nan, tolerance=tolerance)
@@ -183,6 +239,7 @@ def test_a_tolerance_reads_back_as_it_was_written(tmp_path: Path) -> None:
         default={"cosine_similarity": Limit(0.5, 0.75)},
         nonfinite=NonFinite.NONE,
         growth=Growth(level=3.0, noise={"layer0.q": 0.25, "7": 0.125}),
+        unjudged=Unjudged.PASS,
     )
     path = tmp_path / "mine.yaml"
     write_tolerance(tolerance, path, made={"by": "a test"})
@@ -202,7 +259,13 @@ def test_a_tolerance_reads_back_as_it_was_written(tmp_path: Path) -> None:
         ("{name: x, growth: {noise: {q: high}}}", "noise of 'q' must be"),
         ("{name: x, growth: {noise: {q: .inf}}}", "noise of 'q' must be"),  # would pass anything
         ("{name: x, growth: {noise: 3}}", "noise must map"),
-        ("{name: x, default: {rmse: {max: .nan}}}", "not NaN"),  # would pass anything
+        ("{name: x, default: {rmse: {max: .nan}}}", "rmse: a limit must be a number, not nan"),
+        ("{name: x, default: {rmse: {}}}", "rmse: a limit must have a min or a max"),
+        ("{name: x, default: {rmse: {min: 2, max: 1}}}", "no number keeps a limit of min 2"),
+        ("{name: x, default: {rmse: {max: -1}}}", "max -1.0, is beyond.*never below 0"),
+        ("{name: x, default: {exact_match: {min: 0}}}", "is kept by everything"),
+        ("{name: x, rules: [{limits: {}}]}", "tolerance x has no limit and no growth"),
+        ("{name: x, unjudged: fail}", "no 'fail'; choose from skipped, pass"),
         ("{name: x, default: {rmes: {max: 1}}}", "rmes.*choose from"),
     ],
 )

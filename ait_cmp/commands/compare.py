@@ -16,6 +16,7 @@ from ait_cmp.engine.measured import Measured
 from ait_cmp.files import confined_to
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, conclude_rows
+from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
 from ait_cmp.mapping import map_pairs
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import ShowProgress
@@ -24,6 +25,7 @@ from ait_cmp.report import Report, facts_since, make_report, write_report
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
 from ait_cmp.report.progress import painted_progress
+from ait_cmp.settings.tolerances import has_shipped_rules
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.pair import Pair
 
@@ -95,9 +97,17 @@ def open_store(settings: Settings) -> Iterator[Store | None]:
 def judged(
     pairs: Sequence[Pair], settings: Settings, store: Store | None, progress: ShowProgress
 ) -> list[Row]:
-    """Measure the pairs and judge them."""
+    """Measure the pairs and judge them. Raises UsageError where the tolerance says nothing of
+    them."""
+    tolerance = settings.tolerance
+    refuse_idle(tolerance, targets(pairs, {}))  # before hours are spent
     measured = measure(pairs, settings, store, progress)
-    return conclude_rows(pairs, measured, settings.tolerance, settings.metrics)
+    found = targets(pairs, measured)
+    refuse_idle(tolerance, found)
+    if (idle := idle_rules(tolerance, found)) and not has_shipped_rules(tolerance):
+        for sentence in idle:
+            _LOGGER.warning("%s", sentence)
+    return conclude_rows(pairs, measured, tolerance, settings.metrics)
 
 
 def written(

@@ -83,18 +83,19 @@ def limit_findings(stats: Stats, limits: Mapping[str, Limit]) -> Iterator[Findin
     """
     if not limits:
         return
-    values = {name: value for name, value in compute(stats, limits).items() if value is not None}
-    if not values and stats.difference_max > 0:
-        # Nothing that is limited has a value (a zero golden has no relative error), so
-        # nothing has shown that this difference is allowed.
-        names = " and ".join(limits)
+    values = compute(stats, limits)
+    unknown = [name for name, value in values.items() if value is None]
+    if unknown and stats.equal < stats.pairs:
+        # Nothing has shown that this difference is allowed (a golden of zeros has no relative
+        # error), whatever the other limits say.
+        names = " and ".join(unknown)
         meaning = (
             f"{names} cannot be told, since golden has no element above "
             f"{stats.epsilon:.3g}, and my differs by up to {stats.difference_max!r}"
         )
         yield Finding(names, math.nan, math.nan, meaning)
     for name, value in values.items():
-        if limits[name].excess(value) > 0:
+        if value is not None and limits[name].excess(value) > 0:
             yield _broken(name, value, limits[name])
 
 

@@ -22,10 +22,12 @@ Formula = Callable[[Stats], float | None]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A formula, and the optional parts of the stats that it needs."""
+    """A formula, the optional parts of the stats that it needs, and what it can be at most."""
 
     formula: Formula
     needs: Parts = _NOTHING
+    most: float = math.inf
+    least: float = 0.0
 
 
 def _cosine_similarity(stats: Stats) -> float | None:
@@ -136,7 +138,7 @@ def _scaled(value: float, exponent: int) -> float:
 
 
 METRICS: dict[str, Metric] = {
-    "cosine_similarity": Metric(_cosine_similarity),
+    "cosine_similarity": Metric(_cosine_similarity, least=-1.0, most=1.0),
     "max_relative_error": Metric(_max_relative_error, _RELATIVE),
     "mean_relative_error": Metric(_mean_relative_error, _RELATIVE),
     "max_absolute_error": Metric(_max_absolute_error),
@@ -144,10 +146,10 @@ METRICS: dict[str, Metric] = {
     "kl_divergence": Metric(_kl_divergence, _SOFTMAX),
     "relative_euclidean_distance": Metric(_relative_euclidean_distance),
     "rmse": Metric(_rmse),
-    "mismatch_ratio": Metric(_mismatch_ratio),
-    "exact_match": Metric(_exact_match),
-    "one_thousandth_ratio": Metric(_one_thousandth_ratio, _RELATIVE),
-    "five_thousandths_ratio": Metric(_five_thousandths_ratio, _RELATIVE),
+    "mismatch_ratio": Metric(_mismatch_ratio, most=1.0),
+    "exact_match": Metric(_exact_match, most=1.0),
+    "one_thousandth_ratio": Metric(_one_thousandth_ratio, _RELATIVE, most=1.0),
+    "five_thousandths_ratio": Metric(_five_thousandths_ratio, _RELATIVE, most=1.0),
 }
 
 AIT: dict[str, Metric] = {

@@ -9,12 +9,13 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from ait_cmp.judging.metrics import METRICS
 from ait_cmp.values.dtypes import DType, coarser
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.growth import Growth
 from ait_cmp.values.tokens import Tokens, row_name
 
-__all__ = ["Growth", "Limit", "NonFinite", "Rule", "Subject", "Tolerance"]
+__all__ = ["Growth", "Limit", "NonFinite", "Rule", "Subject", "Tolerance", "Unjudged"]
 
 
 class NonFinite(StrEnum):
@@ -27,21 +28,45 @@ class NonFinite(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The closed interval that a metric must lie in. Raises UsageError for bounds of NaN, which
-    nothing would exceed."""
+    """The closed interval that a metric must lie in.
+
+    Raises UsageError for bounds that nothing, or everything, would break.
+    """
 
     min: float = -math.inf
     max: float = math.inf
 
     def __post_init__(self) -> None:
-        if math.isnan(self.min) or math.isnan(self.max):
-            raise UsageError(f"a limit of tolerance must be a number, not NaN: {self}")
+        for bound in (self.min, self.max):
+            number = isinstance(bound, int | float) and not isinstance(bound, bool)
+            if not number or math.isnan(bound):
+                raise UsageError(f"a limit must be a number, not {bound!r}")
+        if (self.min, self.max) == (-math.inf, math.inf):
+            raise UsageError("a limit must have a min or a max, else everything keeps it")
+        if self.min > self.max or self.min == math.inf or self.max == -math.inf:
+            raise UsageError(f"no number keeps a limit of {self}")
+
+    def __str__(self) -> str:
+        bounds = (f"{side} {bound!r}" for side, bound in self.bounds().items())
+        return " and ".join(bounds)
+
+    def bounds(self) -> dict[str, float]:
+        """Those that there are, by their names."""
+        sides = {"min": self.min, "max": self.max}
+        return {side: bound for side, bound in sides.items() if not math.isinf(bound)}
 
     def excess(self, value: float) -> float:
         """How far `value` lies outside; 0.0 inside, inf for NaN."""
         if math.isnan(value):
             return math.inf
         return max(self.min - value, value - self.max, 0.0)
+
+
+class Unjudged(StrEnum):
+    """What a row is called that no limit and no growth judges."""
+
+    SKIPPED = "skipped"
+    PASS = "pass"
 
 
 class Subject(NamedTuple):
@@ -81,10 +106,14 @@ class Rule:
 
     def matches(self, subject: Subject) -> bool:
         """Whether this rule is for `subject`."""
-        return (
-            any(fnmatchcase(subject.data_id, glob) for glob in self.data_ids)
-            and (self.tokens is None or subject.token_id in self.tokens)
-            and (not self.dtypes or subject.coarser.name in self.dtypes)
+        return self.takes(subject.data_id, subject.token_id) and (
+            not self.dtypes or subject.coarser.name in self.dtypes
+        )
+
+    def takes(self, data_id: str, token_id: int | None) -> bool:
+        """Whether this rule is for a row of that name, of some type."""
+        return any(fnmatchcase(data_id, glob) for glob in self.data_ids) and (
+            self.tokens is None or token_id in self.tokens
         )
 
 
@@ -93,7 +122,9 @@ class Tolerance:
     """What pairs are held to.
 
     The first of `rules` that matches gives the limits, `default` where none does; `growth`,
-    where it is set, judges each row against those before it as well.
+    where it is set, judges each row against those before it as well. `unjudged` is what becomes
+    of a row that neither judges. Raises UsageError for limits that say nothing of their metric,
+    and where nothing would ever be judged.
     """
 
     name: str
@@ -101,6 +132,17 @@ class Tolerance:
     default: Mapping[str, Limit] = field(default_factory=dict)
     nonfinite: NonFinite = NonFinite.ALIKE
     growth: Growth | None = None
+    unjudged: Unjudged = Unjudged.SKIPPED
+
+    def __post_init__(self) -> None:
+        for limits in (self.default, *(rule.limits for rule in self.rules)):
+            for name, limit in limits.items():
+                _check(name, limit)
+        if self.growth is None and not self.metrics() and self.unjudged is Unjudged.SKIPPED:
+            raise UsageError(
+                f"tolerance {self.name} has no limit and no growth, so nothing would be judged; "
+                "give it one, or say unjudged: pass if that is meant"
+            )
 
     def limits(self, subject: Subject) -> Mapping[str, Limit]:
         """The limits for `subject`."""
@@ -116,5 +158,23 @@ class Tolerance:
         """Every metric that some limit names."""
         return frozenset(self.default).union(*(rule.limits for rule in self.rules))
 
+    def judges(self, subject: Subject) -> bool:
+        """Whether any limit, or growth, is for `subject`."""
+        return bool(self.limits(subject)) or self.growth_for(subject) is not None
+
     def _rule(self, subject: Subject) -> Rule | None:
         return next((rule for rule in self.rules if rule.matches(subject)), None)
+
+
+def _check(name: str, limit: Limit) -> None:
+    """Refuse a limit of a metric that there is not, or that cannot tell its values apart."""
+    if name not in METRICS:
+        raise UsageError(
+            f"tolerance: there is no metric {name!r}; choose from {', '.join(METRICS)}"
+        )
+    least, most = METRICS[name].least, METRICS[name].most
+    span = f"{name} is {least:g} to {most:g}" if most < math.inf else f"{name} is never below 0"
+    if any(not least <= bound <= most for bound in limit.bounds().values()):
+        raise UsageError(f"the limit of {name}, {limit}, is beyond what it can be: {span}")
+    if limit.min <= least and limit.max >= most:
+        raise UsageError(f"the limit of {name}, {limit}, is kept by everything: {span}")

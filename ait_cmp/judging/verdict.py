@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import compress
 from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
-from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.checks import (
     Case,
     Finding,
@@ -19,7 +19,7 @@ from ait_cmp.judging.checks import (
 )
 from ait_cmp.judging.growth import Background, Expectation, noise
 from ait_cmp.judging.places import name_span
-from ait_cmp.judging.tolerance import Growth, Subject, Tolerance
+from ait_cmp.judging.tolerance import Growth, Subject, Tolerance, Unjudged
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import SKIPPED, PairError, Reason
 
@@ -75,12 +75,15 @@ class Verdict(NamedTuple):
 def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
     """The verdicts of one run, each row read against those before it, in dump order."""
     growth = tolerance.growth or Growth()
-    sparse = len({case.subject.data_id for case in cases}) < growth.few
+    # Rows that growth does not judge teach it nothing: it is as if they were not there.
+    taught = [tolerance.growth_for(case.subject) is tolerance.growth for case in cases]
+    teaching = [*compress(cases, taught)]
+    sparse = len({case.subject.data_id for case in teaching}) < growth.few
     background = Background(growth, sparse=sparse)
     divergences = _Divergences(growth.jump)
-    digits = _coarsest_digits(cases, sparse)
+    digits = _coarsest_digits(teaching, sparse)
     verdicts = []
-    for case in cases:
+    for case, teaches in zip(cases, taught, strict=True):
         subject, evidence = case.subject, case.evidence
         expected = background.expect(subject, evidence) if evidence else None
         findings = _findings(case, tolerance, expected, digits)
@@ -89,11 +92,11 @@ def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
             status = Status.FAIL
             reason, sentence = _reason(findings), _sentence(findings, tolerance, subject, expected)
             follows, divergence = divergences.place(case, findings, expected)
-            if divergence and expected:
+            if divergence and expected and teaches:
                 background.hold(subject, expected)
-        elif empty := _emptiness(case.stats):
-            status, reason, sentence = Status.SKIPPED, Reason.EMPTY, empty
-        elif evidence:
+        elif unjudged := _unjudged(case, tolerance):
+            status, (reason, sentence) = Status.SKIPPED, unjudged
+        elif evidence and teaches:
             background.learn(subject, evidence)
         verdicts.append(
             Verdict(
@@ -110,13 +113,22 @@ def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
     return verdicts
 
 
-def _emptiness(stats: Stats) -> str:
-    """Why there was nothing to compare, in a sentence; nothing where there was."""
-    if stats.pairs:
-        return ""
+def _unjudged(case: Case, tolerance: Tolerance) -> tuple[Reason, str] | None:
+    """Why nothing shows that a row without findings is right."""
+    stats = case.stats
     if not stats.elements:
-        return "nothing was compared: neither tensor has an element"
-    return f"nothing was compared: none of {stats.elements} elements is finite on both sides"
+        return Reason.EMPTY, "nothing was compared: neither tensor has an element"
+    if not stats.pairs:
+        sentence = (
+            f"nothing was compared: none of {stats.elements} elements is finite on both sides"
+        )
+        return Reason.EMPTY, sentence
+    if tolerance.unjudged is Unjudged.PASS or tolerance.judges(case.subject):
+        return None
+    return Reason.UNJUDGED, (
+        f"nothing judges it: tolerance {tolerance.name} has no limit for {case.subject}, "
+        f"{case.subject.coarser.name}, and growth does not look at it; add a rule or a default"
+    )
 
 
 def _coarsest_digits(cases: Sequence[Case], sparse: bool) -> int:

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from ait_cmp.judging import Limit, Tolerance
 from ait_cmp.judging.comparison import MetricChoice
-from ait_cmp.judging.metrics import METRICS
 from ait_cmp.settings.options import load_option
 from ait_cmp.settings.resolve import metric_choice, resolve
 from ait_cmp.settings.schema import Config, ExecutorConfig, MappingRuleConfig
@@ -81,11 +80,6 @@ def tolerance_from(tolerance: ToleranceLike) -> Tolerance:
         return tolerance
     if isinstance(tolerance, str | os.PathLike):
         return load_tolerance(os.fspath(tolerance))
-    unknown = [name for name in tolerance if name not in METRICS]
-    if unknown:
-        raise UsageError(
-            f"tolerance: there is no metric {unknown[0]!r}; choose from {', '.join(METRICS)}"
-        )
     for name, limit in tolerance.items():
         if not isinstance(limit, Limit):
             raise UsageError(

@@ -90,6 +90,7 @@ class ToleranceConfig:
     growth: Any = _said(  # numbers of `Growth`, {} for its own
         "limits of the error's growth: tolerance.growth.level=6; null: none", None
     )
+    unjudged: str = "skipped"  # or pass: what a row is that nothing judges
     made: Any = None  # how a calibrated tolerance was made; not read
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -10,15 +9,20 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from ait_cmp.judging import Growth, Limit, NonFinite, Rule, Tolerance
-from ait_cmp.judging.metrics import METRICS
+from ait_cmp.judging import Growth, Limit, NonFinite, Rule, Tolerance, Unjudged
 from ait_cmp.settings.options import load_option, one_of
-from ait_cmp.settings.schema import NonFiniteChoice, RuleConfig, ToleranceConfig
+from ait_cmp.settings.schema import NonFiniteChoice, RuleConfig, ToleranceConfig, config_folder
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import ReportError, UsageError, os_reason
 from ait_cmp.values.tokens import parse_tokens
 
-__all__ = ["load_tolerance", "make_tolerance", "tolerance_values", "write_tolerance"]
+__all__ = [
+    "has_shipped_rules",
+    "load_tolerance",
+    "make_tolerance",
+    "tolerance_values",
+    "write_tolerance",
+]
 
 
 def load_tolerance(name: str) -> Tolerance:
@@ -43,6 +47,12 @@ def write_tolerance(tolerance: Tolerance, path: Path, *, made: dict[str, Any]) -
         ) from exc
 
 
+def has_shipped_rules(tolerance: Tolerance) -> bool:
+    """Whether the rules are those of a shipped preset, which is made for more than one run."""
+    shipped = {path.stem for path in (config_folder() / "tolerance").glob("*.yaml")}
+    return tolerance.name in shipped and load_tolerance(tolerance.name).rules == tolerance.rules
+
+
 def tolerance_values(tolerance: Tolerance) -> ToleranceConfig:
     """`tolerance` as a config writes it, of which `make_tolerance` makes an equal one."""
     return ToleranceConfig(
@@ -51,6 +61,7 @@ def tolerance_values(tolerance: Tolerance) -> ToleranceConfig:
         rules=[_rule_values(rule) for rule in tolerance.rules],
         default=_limit_values(tolerance.default),
         growth=None if tolerance.growth is None else asdict(tolerance.growth),
+        unjudged=tolerance.unjudged.value,
     )
 
 
@@ -65,14 +76,7 @@ def _rule_values(rule: Rule) -> RuleConfig:
 
 
 def _limit_values(limits: Mapping[str, Limit]) -> dict[str, dict[str, float]]:
-    return {
-        name: {
-            side: bound
-            for side, bound in (("min", limit.min), ("max", limit.max))
-            if math.isfinite(bound)
-        }
-        for name, limit in limits.items()
-    }
+    return {name: limit.bounds() for name, limit in limits.items()}
 
 
 def make_tolerance(values: ToleranceConfig) -> Tolerance:
@@ -83,6 +87,7 @@ def make_tolerance(values: ToleranceConfig) -> Tolerance:
         default=_limits(values.default),
         nonfinite=NonFinite(values.nonfinite.value),
         growth=None if values.growth is None else _growth(values.growth),
+        unjudged=Unjudged(one_of("tolerance.unjudged", values.unjudged, [*Unjudged])),
     )
 
 
@@ -112,10 +117,7 @@ def _rule(rule: RuleConfig) -> Rule:
 def _limits(limits: Any) -> dict[str, Limit]:
     if not isinstance(limits, dict):
         raise UsageError(f"limits of tolerance must map metrics to min and max, not {limits!r}")
-    return {
-        one_of("a limit of tolerance", name, METRICS): _limit(name, bounds)
-        for name, bounds in limits.items()
-    }
+    return {name: _limit(name, bounds) for name, bounds in limits.items()}
 
 
 def _limit(name: str, bounds: Any) -> Limit:
@@ -126,4 +128,7 @@ def _limit(name: str, bounds: Any) -> Limit:
             raise UsageError(
                 f"the limit of {name} must be {{min: NUMBER, max: NUMBER}}, not {bounds}"
             )
-    return Limit(**{side: float(bound) for side, bound in numbers.items() if bound is not None})
+    try:
+        return Limit(**{side: float(bound) for side, bound in numbers.items() if bound is not None})
+    except UsageError as exc:
+        raise UsageError(f"tolerance, {name}: {exc}") from exc
