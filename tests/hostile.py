@@ -21,7 +21,7 @@ from pathlib import Path
 from ait_cmp.values.errors import Reason
 from tests.answering import answer_all
 
-__all__ = ["CORPUS", "Case", "make_corpus"]
+__all__ = ["CORPUS", "OPTION_FILES", "Case", "make_corpus"]
 
 Make = Callable[[Path], None]
 
@@ -43,6 +43,103 @@ def make_corpus(folder: Path) -> list[Case]:
         make(path)
         cases.append(Case(path, reason))
     return cases
+
+
+# -- files of settings: group, text, and words of the one sentence that it must get
+
+_BOMB = "name: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n"
+    for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+_RUNS = "_target_: ait_cmp.dump.launch.run_command\narguments: [touch, pwned]\n"
+OPTION_FILES: dict[str, tuple[str, str, str]] = {
+    "a package of its own": (
+        "tolerance",
+        "# @package _global_\ntolerance: {name: x}\n"
+        "hydra: {callbacks: {x: {_target_: os.system, command: touch pwned}}}\n",
+        "there is no 'tolerance'; choose from name, nonfinite, rules",
+    ),
+    "hydra": ("mapping", "kind: tree\nhydra: {searchpath: [file:///tmp]}\n", "there is no 'hydra'"),
+    "a target": ("tolerance", f"name: x\n{_RUNS}", "there is no '_target_'"),
+    "a target inside": (
+        "tolerance",
+        "name: x\ngrowth: {_target_: os.system, _args_: [touch pwned]}\n",
+        "growth: there is no '_target_'",
+    ),
+    "defaults": ("tolerance", "defaults: [dtype]\nname: x\n", "did you mean 'default'?"),
+    "an environment": (
+        "tolerance",
+        "name: x\ngrowth: {level: '${oc.env:SECRET_TOKEN}'}\n",
+        "growth.level must be a number, not '${oc.env:SECRET_TOKEN}'",
+    ),
+    "a resolver of a limit": (
+        "tolerance",
+        "name: x\ndefault: {rmse: {max: '${oc.decode:inf}'}}\n",
+        "default.rmse.max must be a number, not '${oc.decode:inf}'",
+    ),
+    "a python object": (
+        "mapping",
+        "kind: !!python/object/apply:os.system [touch pwned]\n",
+        "line 1: the tag 'tag:yaml.org,2002:python/object/apply:os.system' is not read",
+    ),
+    "aliases": ("mapping", _BOMB, "line 1: anchors and aliases are not read"),
+    "a merge key": ("mapping", "<<: {kind: tree}\n", "line 1: the merge key << is not read"),
+    "a key twice": ("mapping", "kind: tree\nkind: files\n", "line 2: 'kind' stands there twice"),
+    "a rule twice": (
+        "mapping",
+        "kind: rules\nrules: [{golden: a, my: b, my: c}]\n",
+        "line 2: 'my' stands there twice",
+    ),
+    "nesting": ("mapping", "kind: " + "[" * 100_000, "line 1: "),
+    "nested mappings": ("tolerance", "{made: " * 100_000, "line 1: "),
+    "a large file": ("mapping", "# " + "x" * (1 << 25), "bytes; at most"),
+    "two documents": ("tolerance", "name: x\n---\nname: y\n", "a second document"),
+    "a list": ("tolerance", "- name: x\n", "it must map names"),
+    "text": ("mapping", "tree\n", "it must map names"),
+    "a typo": ("mapping", "kind: tree\ngolden_adapter: t\n", "did you mean 'golden_adapters'?"),
+    "a typo in a rule": (
+        "tolerance",
+        "name: x\nrules: [{limits: {}, data_id: [a]}]\n",
+        "rules[0]: there is no 'data_id'; did you mean 'data_ids'?",
+    ),
+    "a typo in a limit": (
+        "tolerance",
+        "name: x\ndefault: {rmse: {maxi: 1}}\n",
+        "default.rmse: there is no 'maxi'; did you mean 'max'?",
+    ),
+    "a typo in a choice": (
+        "tolerance",
+        "name: x\nnonfinite: alik\n",
+        "nonfinite: there is no 'alik'; did you mean 'alike'?",
+    ),
+    "an underscore in a number": (
+        "tolerance",
+        "name: x\ndefault: {rmse: {max: 1_0}}\n",
+        "default.rmse.max must be a number, not '1_0'",
+    ),
+    "a time": ("report", "formats: [csv]\nworst: 12:30\n", "worst must be a whole number"),
+    "a hexadecimal number": ("report", "formats: [csv]\nworst: 0x10\n", "must be a whole number"),
+    "a number too large": (
+        "tolerance",
+        "name: x\ndefault: {rmse: {max: 1e999}}\n",
+        "default.rmse.max must be a number, not '1e999'",
+    ),
+    "a number of 60,000 digits": (
+        "report",
+        f"formats: [csv]\nworst: {'9' * 60_000}\n",
+        "worst must be a whole number",
+    ),
+    "a name of a million letters": (
+        "mapping",
+        f"? {'kind' * 250_000}\n: 1\n",
+        "there is no 'kindkind",
+    ),
+    "no bool": ("report", "formats: [csv]\nkeep_stats: no\n", "must be true or false, not 'no'"),
+    "no list": ("report", "formats: csv\n", "formats must be a list, not 'csv'"),
+    "no text": ("mapping", "kind: [tree]\n", "kind must be text, not a list"),
+    "no name": ("mapping", "kind:\n", "kind must be text, not null"),
+    "omegaconf's mark": ("mapping", "kind: ???\n", "stands for what must be given"),
+}
 
 
 # -- .bin

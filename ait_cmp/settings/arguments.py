@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from ait_cmp.values.errors import UsageError
 
@@ -16,14 +15,13 @@ _VALUE_OPTIONS = {
     *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
     *("--cfg", "-c", "--package", "-p"),
 }
-_TOLERANCE = "tolerance="
 # A number of growth may be given with a + or without, whether or not the tolerance names it.
 _GROWTH = re.compile(r"\+?(tolerance\.growth\.[^=]+=.*)", re.DOTALL)
 _GROWTH_ADDED = re.compile(r"\+\+(?=tolerance\.growth\.)")
 
 
 def hydra_arguments(arguments: Sequence[str]) -> list[str]:
-    """Options before overrides, since Hydra refuses them mixed; a tolerance file by its place.
+    """Options before overrides, since Hydra refuses them mixed.
 
     Raises UsageError for what is neither.
     """
@@ -31,7 +29,7 @@ def hydra_arguments(arguments: Sequence[str]) -> list[str]:
     for one in overrides:
         if "=" not in one and not one.startswith("~"):
             raise UsageError(_no_setting(one))
-    return [*options, *map(_growth, _with_tolerance_file(overrides))]
+    return [*options, *map(_growth, overrides)]
 
 
 def as_given(overrides: Sequence[str]) -> tuple[str, ...]:
@@ -88,18 +86,3 @@ def _no_setting(word: str) -> str:
 def _growth(override: str) -> str:
     match = _GROWTH.fullmatch(override)
     return f"++{match[1]}" if match else override
-
-
-def _with_tolerance_file(overrides: list[str]) -> list[str]:
-    """`tolerance=FOLDER/tolerance/NAME.yaml` as Hydra reads it: a place to search, and a name."""
-    given = [one for one in overrides if one.startswith(_TOLERANCE) and one.endswith(".yaml")]
-    if not given:
-        return overrides
-    path = Path(given[-1].removeprefix(_TOLERANCE)).absolute()
-    if not path.is_file():
-        raise UsageError(f"the tolerance {path} does not exist")
-    if path.parent.name != "tolerance":
-        raise UsageError(f"{path} must lie in a folder called tolerance to be read from there")
-    place = f"hydra.searchpath=[file://{path.parent.parent}]"
-    rest = [one for one in overrides if one not in given]
-    return [*rest, place, f"{_TOLERANCE}{path.stem}"]

@@ -17,7 +17,8 @@ from hydra.types import RunMode
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from ait_cmp.settings.arguments import as_given, hydra_arguments
+from ait_cmp.settings.arguments import as_given, has_option, hydra_arguments, option_values
+from ait_cmp.settings.option_source import as_named, know_folders, with_signs
 from ait_cmp.settings.schema import (
     GROUPS,
     Config,
@@ -95,9 +96,13 @@ def each_job(
     )
     command = decorate(lambda config: work(_job(config)))
     asked_for_all = os.environ.get(_FULL_ERROR) == "1"
-    with _hydra_environment([program, *hydra_arguments(arguments)]):
+    know_folders(list(option_values(arguments, "--config-dir", "-cd")))
+    given = with_signs(hydra_arguments(arguments), sweeps=has_option(arguments, "-m", "--multirun"))
+    with _hydra_environment([program, *given]):
         try:
             command()
+        except UsageError:
+            raise
         except Exception as exc:
             if asked_for_all:
                 raise
@@ -106,7 +111,7 @@ def each_job(
 
 def _job(config: DictConfig) -> Job:
     composed = HydraConfig.get()
-    overrides = as_given(composed.overrides.task)
+    overrides = tuple(map(as_named, as_given(composed.overrides.task)))
     if composed.mode != RunMode.MULTIRUN:
         return Job(config, overrides)
     return Job(config, overrides, composed.job.num, Path(composed.runtime.output_dir))

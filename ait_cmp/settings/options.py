@@ -1,20 +1,34 @@
-"""The options of the config's groups, as Hydra would take them: shipped, or of a user's file."""
+"""The options of the config's groups: shipped, or of a user's file, which is data and no more.
+
+No part of Hydra or omegaconf reads such a file, since they would look up in it what runs, what
+the environment says, and other files.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
+from ait_cmp.files import open_file
 from ait_cmp.settings.schema import GROUPS, config_folder
-from ait_cmp.values.errors import UsageError, os_reason
+from ait_cmp.settings.typed import typed
+from ait_cmp.values.errors import PairError, UsageError, os_reason
+from ait_cmp.values.plain_yaml import read_yaml
 
-__all__ = ["load_option", "one_of"]
+__all__ = ["is_file_name", "load_option", "one_of", "read_option"]
+
+_MOST = 1 << 24  # bytes; what is read of them is bounded once more
+_SIGN = re.compile(r"(\\*)\$\{")
+
+
+def is_file_name(option: str) -> bool:
+    """Whether `option` is no name of a shipped one, but the path of a YAML file."""
+    return option.endswith((".yaml", ".yml"))
 
 
 def load_option(group: str, name: str) -> Any:
@@ -22,25 +36,59 @@ def load_option(group: str, name: str) -> Any:
 
     Raises UsageError if there is none, or if it does not fit the schema.
     """
-    if not name.endswith(".yaml"):
-        return _shipped(group, name)
-    return _load(group, Path(name))
+    return _load(group, name) if is_file_name(name) else _shipped(group, name)
 
 
 @cache
 def _shipped(group: str, name: str) -> Any:
     shipped = {path.stem: path for path in sorted((config_folder() / group).glob("*.yaml"))}
-    return _load(group, shipped[one_of(group, name, shipped)])
+    return _load(group, str(shipped[one_of(group, name, shipped)]))
 
 
-def _load(group: str, path: Path) -> Any:
+def _load(group: str, path: str) -> Any:
+    merged = OmegaConf.merge(OmegaConf.structured(GROUPS[group]), read_option(group, path))
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(GROUPS[group]), OmegaConf.load(path))
         return OmegaConf.to_object(merged)
+    except OmegaConfBaseException as exc:
+        raise UsageError(f"the {group} {path}: {str(exc).splitlines()[0]}") from exc
+
+
+def read_option(group: str, path: str) -> DictConfig:
+    """What the file at `path` says of `group`, typed by its schema, and safe from omegaconf.
+
+    Raises UsageError where it is not there, is no YAML, or does not fit the schema.
+    """
+    try:
+        values = typed(GROUPS[group], read_yaml(_text(path)))
+        return OmegaConf.create({name: _literal(value) for name, value in values.items()})
+    except FileNotFoundError as exc:
+        raise UsageError(f"the {group} {path} does not exist") from exc
+    except PairError as exc:
+        raise UsageError(f"the {group}: {exc.sentence}") from exc
     except OSError as exc:
         raise UsageError(f"the {group} {path} cannot be read: {os_reason(exc)}") from exc
-    except (OmegaConfBaseException, YAMLError) as exc:
-        raise UsageError(f"the {group} {path}: {str(exc).splitlines()[0]}") from exc
+    except (UsageError, ValueError) as exc:
+        raise UsageError(f"the {group} {path}: {exc}") from exc
+
+
+def _text(path: str) -> str:
+    file = open_file(path)
+    if file.size > _MOST:
+        raise ValueError(f"it has {file.size} bytes; at most {_MOST} are read")
+    return file.read(0, file.size).decode("utf-8-sig")
+
+
+def _literal(value: Any) -> Any:
+    """`value` as omegaconf must have it to leave its text alone."""
+    if isinstance(value, dict):
+        return {name: _literal(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_literal(one) for one in value]
+    if not isinstance(value, str):
+        return value
+    if value == "???":
+        raise ValueError("'???' stands for what must be given; give it")
+    return _SIGN.sub(r"\1\1\\${", value)
 
 
 def one_of(what: str, name: str, known: Iterable[str]) -> str:

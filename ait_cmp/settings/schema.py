@@ -13,6 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from ait_cmp.values.growth import Growth
+
 __all__ = [
     "GROUPS",
     "Config",
@@ -65,11 +67,22 @@ class NonFiniteChoice(Enum):
 
 
 @dataclass
+class LimitConfig:
+    """What a metric must keep; see `judging.Limit`."""
+
+    min: float | None = None
+    max: float | None = None
+
+
+# metric -> its limit. A field of this kind is Any to Hydra, so that the command line can add to it.
+_LIMITS = dict[str, LimitConfig]
+
+
+@dataclass
 class RuleConfig:
     """Limits for the pairs that match; see `judging.Rule`."""
 
-    # metric -> {min, max}; Any, so that the command line can add to it.
-    limits: Any = MISSING
+    limits: Any = field(default=MISSING, metadata={"kind": _LIMITS})
     data_ids: list[str] = field(default_factory=lambda: ["*"])
     tokens: str | None = None
     dtypes: list[str] = field(default_factory=list)
@@ -83,12 +96,19 @@ class ToleranceConfig:
     name: str = MISSING
     nonfinite: NonFiniteChoice = NonFiniteChoice.alike
     rules: list[RuleConfig] = field(default_factory=list)
-    default: Any = field(  # as RuleConfig.limits
+    default: Any = field(
         default_factory=dict,
-        metadata={"help": "limits where no rule gives any: +tolerance.default.rmse.max=0.01"},
+        metadata={
+            "help": "limits where no rule gives any: +tolerance.default.rmse.max=0.01",
+            "kind": _LIMITS,
+        },
     )
-    growth: Any = _said(  # numbers of `Growth`, {} for its own
-        "limits of the error's growth: tolerance.growth.level=6; null: none", None
+    growth: Any = field(  # {}: all of its own numbers
+        default=None,
+        metadata={
+            "help": "limits of the error's growth: tolerance.growth.level=6; null: none",
+            "kind": Growth | None,
+        },
     )
     unjudged: str = "skipped"  # or pass: what a row is that nothing judges
     made: Any = None  # how a calibrated tolerance was made; not read
