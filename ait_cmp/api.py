@@ -104,7 +104,7 @@ def compare_dumps(
 
 def _source(value: TensorLike, argument: str) -> Source:
     if isinstance(value, torch.Tensor):
-        return from_memory(*as_array(value.detach().resolve_conj().cpu(), argument))
+        return from_memory(*as_array(value, argument))
     if isinstance(value, np.ndarray):
         return from_array(value, argument)
     raise TypeError(

@@ -8,6 +8,8 @@ dump_data and the library, whose successor puts either below `msit_dump_{TIME}/`
     ait_dump/{model,layer}/{PID}/{N}_{Name}.json
     atb_dump_data/data/{DEVICE}_{PID}/{ROUND}/…
 
+A tensor of either that could not be saved has `{FILE}.failed`, which says why, in its place.
+
 msprobe and SGLang:
 
     step{N}/{rank{N},proc{PID}}/{dump.json,construct.json,dump_tensor_data/…}
@@ -49,6 +51,8 @@ __all__ = [
     "library_tensors",
     "msprobe_rank",
     "msprobe_step",
+    "not_saved",
+    "not_saved_for",
     "operand",
     "operand_alias",
     "operand_direction",
@@ -93,6 +97,7 @@ _STEP = re.compile(r"step(\d{1,18})", re.ASCII)
 _MSPROBE_RANK = re.compile(r"rank(\d{0,18})|proc(\d{1,18})", re.ASCII)
 
 _TENSOR_SUFFIX = "_tensor.pth"
+_FAILED_SUFFIX = ".failed"
 _SAFE_DATA_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+,@-]{0,99}")
 _HASHED = re.compile(r".*-[0-9a-f]{16}")
 _UNSAFE_IN_DATA_ID = re.compile(r"[^A-Za-z0-9._-]+")
@@ -128,6 +133,16 @@ class LibraryFile:
 
     rank: str
     round: int
+
+
+def not_saved(file: str) -> str:
+    """What stands beside the place of a tensor that could not be saved, and says why."""
+    return f"{file}{_FAILED_SUFFIX}"
+
+
+def not_saved_for(name: str) -> str | None:
+    """The file that could not be saved, where `name` is what says why."""
+    return name.removesuffix(_FAILED_SUFFIX) if name.endswith(_FAILED_SUFFIX) else None
 
 
 # -- dump_data

@@ -258,7 +258,7 @@ def npy_files() -> Iterator[tuple[str, Reason, bytes]]:
     yield "structure", malformed, npy_file(npy_header([("a", "<f4"), ("b", "|O")]))
     yield "structure in text", malformed, npy_file(npy_header("f4,O"))
     yield "text", unsupported, npy_file(npy_header("<U1"))
-    yield "complex", unsupported, npy_file(npy_header("<c8", shape=(1,)))
+    yield "complex", unsupported, npy_file(npy_header("<c32", shape=(1,)), bytes(32))
     yield "void", unsupported, npy_file(npy_header("|V4"))
     yield "no size", malformed, npy_file(npy_header("|S0"))
     yield "long double", unsupported, npy_file(npy_header("<f16"), bytes(32))

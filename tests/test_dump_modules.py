@@ -344,12 +344,12 @@ def test_what_cannot_be_saved_is_said_once_and_keeps_its_number(
     saved = [
         int(Path(name).stem.removeprefix("outtensor"))
         for name in names(only_run(tmp_path))
-        if name.startswith("0/0_")
+        if name.startswith("0/0_") and name.endswith(".bin")
     ]
-    assert sorted(saved) == [0, 5, 6, 7, 8, 9, 10, 11]
-    reasons = ("class _Odd", "meta device", "sparse", "quantized tensor")
-    assert [sum(reason in message for message in caplog.messages) for reason in reasons] == [1] * 4
-    assert len(caplog.messages) == 4
+    assert sorted(saved) == [0, 1, 5, 6, 7, 8, 9, 10, 11]
+    reasons = ("meta device", "sparse", "quantized tensor")
+    assert [sum(reason in message for message in caplog.messages) for reason in reasons] == [1] * 3
+    assert len(caplog.messages) == 3
 
 
 def test_our_errors_stay_out_of_the_model(

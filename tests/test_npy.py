@@ -44,7 +44,7 @@ def npy(header: str, data: bytes = bytes(40)) -> bytes:
         (npy("{'descr': '<f4', 'shape': (10,), }"), Reason.NPY_MALFORMED),
         (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }"), Reason.NPY_MALFORMED),
         (
-            npy("{'descr': '<c8', 'fortran_order': False, 'shape': (5,), }"),
+            npy("{'descr': '<c32', 'fortran_order': False, 'shape': (5,), }"),
             Reason.DTYPE_UNSUPPORTED,
         ),
         (

@@ -13,6 +13,7 @@ import random
 import threading
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ait_cmp.source import SOURCES, Source, is_tensor_path, open_source, split_name
-from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.dtypes import COMPLEX, DTYPES
 from ait_cmp.values.errors import PairError, Reason
 from tests.formats import SHAPES, WAYS, Way, flat_bits, random_tensor, refusal, views
 
@@ -55,6 +56,30 @@ def test_every_row_has_a_way() -> None:
 
 
 # -- what is read
+
+
+@every_way
+@pytest.mark.filterwarnings("ignore:ComplexHalf support")
+@pytest.mark.parametrize("dtype", COMPLEX)
+def test_complex_numbers_are_read_as_their_parts(way: Way, dtype: str, tmp_path: Path) -> None:
+    lacks = {
+        "safetensors": {"complex32", "complex128"},
+        "npy": {"complex32"},
+        "legacy": {"complex32"},
+    }
+    if dtype in next((types for name, types in lacks.items() if way is WAYS[name]), set()):
+        pytest.skip("this format has no such type")
+    parts = random_tensor(COMPLEX[dtype].name, (4, 6, 3, 2))
+    for view in [parts, parts.transpose(0, 2), parts[1:, ::2], parts[:1].expand(5, 6, 3, 2)]:
+        check_source(way.source(tmp_path, torch.view_as_complex(view)), view)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("byteorder", "<>")
+def test_complex_arrays_of_any_order(order: Any, byteorder: str, tmp_path: Path) -> None:
+    numbers = np.arange(12).reshape(3, 4) * (1 - 2j)
+    np.save(tmp_path / "t.npy", np.array(numbers, f"{byteorder}c16", order=order))
+    check_source(open_source(str(tmp_path / "t.npy")), torch.view_as_real(torch.tensor(numbers)))
 
 
 @pytest.mark.parametrize(
@@ -230,16 +255,6 @@ def test_damage_is_an_error_or_values_never_a_crash(way: Way, tmp_path: Path) ->
 def test_another_format_is_malformed(way: Way, content: bytes, tmp_path: Path) -> None:
     (tmp_path / f"t{way.suffix}").write_bytes(content)
     assert refusal(tmp_path / f"t{way.suffix}").reason.endswith(("_MALFORMED", "_TRUNCATED"))
-
-
-@every_way
-@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
-def test_complex_is_an_error_that_says_so(way: Way, dtype: torch.dtype, tmp_path: Path) -> None:
-    if way is WAYS["safetensors"] and dtype is torch.complex128:
-        pytest.skip("safetensors has no such type")
-    with pytest.raises(PairError, match=r"complex|C64") as caught:
-        way.source(tmp_path, torch.ones(2, dtype=dtype))
-    assert caught.value.reason is Reason.DTYPE_UNSUPPORTED
 
 
 # -- what is no file

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ait_cmp.atb import encode_header
-from ait_cmp.tensors import compact, raw_bytes
+from ait_cmp.tensors import compact, plain, raw_bytes
 
 __all__ = ["write_bin", "write_description"]
 
@@ -18,7 +18,7 @@ def write_bin(path: str | os.PathLike[str], tensor: torch.Tensor) -> None:
     """Write `tensor` (any shape, strides, device) to `path` as one ATB `.bin` record.
 
     The file appears whole or not at all, and replaces one that is there. Raises TypeError
-    for a type that the format does not know.
+    for what has no dense data, or a type that the format does not know.
     """
     dense = compact(tensor, argument="tensor")
     data = raw_bytes(dense)
@@ -28,9 +28,9 @@ def write_bin(path: str | os.PathLike[str], tensor: torch.Tensor) -> None:
 def write_description(path: str | os.PathLike[str], tensor: torch.Tensor) -> None:
     """Write only the header of `tensor`, as the library does when it saves descriptions.
 
-    Raises TypeError for a type that the format does not know.
+    Raises TypeError for what has no dense data, or a type that the format does not know.
     """
-    _write(Path(path), _header(tensor, None))
+    _write(Path(path), _header(plain(tensor, "tensor"), None))
 
 
 def _header(tensor: torch.Tensor, length: int | None) -> bytes:

@@ -18,8 +18,9 @@ import torch
 
 from ait_cmp.dump.claiming import claim
 from ait_cmp.dump.metadata_file import MetadataFile
-from ait_cmp.dump_tree import METADATA, golden_file, golden_tensor, tensor_name
-from ait_cmp.tensors import compact
+from ait_cmp.dump.reason_file import first_line, write_reason
+from ait_cmp.dump_tree import METADATA, golden_file, golden_tensor, not_saved, tensor_name
+from ait_cmp.tensors import compact, is_traced
 from ait_cmp.values.text import printable
 
 __all__ = ["dump_data"]
@@ -42,35 +43,37 @@ def dump_data(
     returns, tensor and entry are on record, however the process ends. Threads may call it
     together.
 
-    A dump that fails (disk full, no memory) warns once, with the reason, and the model goes
-    on; with `strict` it raises OSError, RuntimeError or MemoryError. A key that comes twice
-    warns once: the last tensor counts, and the report says so.
+    A tensor that cannot be saved (disk full, a type that no compare reads, no data in it)
+    warns once, with the reason, and the model goes on; its entry and the reason are on record,
+    so that its row is an error. With `strict` it raises OSError, RuntimeError, MemoryError or
+    TypeError. A key that comes twice warns once: the last tensor counts, and the report says
+    so. Of complex numbers, real and imaginary part are compared.
+
+    Nothing is saved where a graph is traced that must not break (torch.export, fullgraph=True),
+    which is warned of once.
 
     Raises TypeError or ValueError, naming the argument, for arguments that are wrong.
     """
+    if _is_to_come(golden_data):
+        return
     token, key = _token(token_id), _data_id(data_id)
     library_path = _path(my_path, "my_path")
     root = _path(output_path, "output_path")
     try:
         dense = compact(golden_data, argument="golden_data")
         again = _folder(root, golden_data.get_device()).save(token, key, dense, library_path)
-    except (OSError, RuntimeError, MemoryError, ImportError) as exc:
-        # ImportError: nothing can be imported any more when the interpreter ends.
+    except Exception as exc:  # whatever torch raises, and ImportError when the interpreter ends
+        with contextlib.suppress(Exception):
+            folder = _folder(root, golden_data.get_device())
+            folder.give_up(token, key, library_path, first_line(exc))
         if strict:
             raise
-        _warn_once(
-            "failed",
-            f"dump_data could not save {key!r} of token {token} to {root}: "
-            f"{str(exc).splitlines()[0] if str(exc) else type(exc).__name__}; the model goes on, "
-            "this tensor is missing, and further failures are not told (strict=True raises them)",
-        )
+        kind = first_line(exc) if isinstance(exc, TypeError) else "failed"
+        what = f"{key!r} of token {token} to {root}: {first_line(exc)}"
+        _warn_once(kind, _FAILED.format(what))
         return
     if again:
-        _warn_once(
-            "again",
-            f"dump_data got {key!r} of token {token} more than once; the last tensor counts, and "
-            "the report has an error row for each earlier one",
-        )
+        _warn_once("again", _AGAIN.format(f"{key!r} of token {token}"))
 
 
 class _DumpFolder:
@@ -82,6 +85,8 @@ class _DumpFolder:
         self._lock = threading.Lock()
         self._tokens: set[int] = set()
         self._targets: set[int] = set()
+        self._failed: set[int] = set()
+        self._unrecorded: list[tuple[str, int, str, str]] = []
         self._serial = itertools.count()
 
     def save(self, token: int, data_id: str, dense: torch.Tensor, my_path: str) -> bool:
@@ -100,8 +105,33 @@ class _DumpFolder:
             os.makedirs(folder, exist_ok=True)
             again = self._write(dense, folder, target)
         with self._lock:
+            self._record()
             self._metadata.add(data_id, token, target, my_path)
+            if hash(target) in self._failed:
+                os.unlink(not_saved(target))
+                self._failed.discard(hash(target))
         return again
+
+    def give_up(self, token: int, data_id: str, my_path: str, why: str) -> None:
+        """Record a tensor that could not be saved, and why, as far as the disk allows it.
+
+        An earlier tensor of this key is none of it, and goes.
+        """
+        target = golden_file(self._path, token, tensor_name(data_id))
+        with self._lock:
+            self._unrecorded.append((data_id, token, target, my_path))
+            with contextlib.suppress(OSError):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                Path(target).unlink(missing_ok=True)
+                write_reason(target, why)
+                self._failed.add(hash(target))
+            self._record()
+
+    def _record(self) -> None:
+        """The entries of tensors that are not saved, those that found no room before included."""
+        while self._unrecorded:
+            self._metadata.add(*self._unrecorded[0])
+            del self._unrecorded[0]
 
     def _write(self, dense: torch.Tensor, folder: str, target: str) -> bool:
         """Save to `target`; whether there was, or is to be, another tensor of this name."""
@@ -132,6 +162,52 @@ class _DumpFolder:
         self._metadata.close()
 
 
+def _is_to_come(golden_data: torch.Tensor) -> bool:
+    """Whether a graph is traced that must not break, so that there are no values yet.
+
+    Raises TypeError for what is no tensor.
+    """
+    if torch.compiler.is_compiling() and _traces_one_graph():
+        return True
+    if not isinstance(golden_data, torch.Tensor):
+        raise TypeError(f"golden_data must be a torch.Tensor, not {type(golden_data).__name__}")
+    if not is_traced(golden_data):
+        return False
+    _warn_once(*_TRACED)
+    return True
+
+
+def _traces_one_graph() -> bool:
+    """Whether torch traces code that must become one graph, of which nothing is run now.
+
+    Torch calls this while it traces, and takes the answer for a constant.
+    """
+    one_graph = torch.compiler.is_exporting()
+    with contextlib.suppress(ImportError, AttributeError):  # not here, or it traces nothing now
+        from torch._dynamo.symbolic_convert import InstructionTranslator
+
+        traced = InstructionTranslator.current_tx()
+        one_graph = one_graph or traced.one_graph or traced.error_on_graph_break
+    if one_graph:
+        _warn_once(*_TRACED)
+    return one_graph
+
+
+_traces_one_graph._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+_FAILED = (
+    "dump_data could not save {}; the model goes on, this tensor is missing, and further failures "
+    "of this kind are not told (strict=True raises them)"
+)
+_AGAIN = (
+    "dump_data got {} more than once; the last tensor counts, and the report has an error row for "
+    "each earlier one"
+)
+_TRACED = (
+    "traced",
+    "dump_data saves nothing while a graph is traced, as torch.export and fullgraph=True do; "
+    "dump from a run without them",
+)
 _warned: set[str] = set()
 
 

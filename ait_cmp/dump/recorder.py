@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ait_cmp.dump.dump_request import DumpRequest
+from ait_cmp.dump.reason_file import first_line
 from ait_cmp.dump.tensor_folders import TensorFolders, tensors_in
 from ait_cmp.dump.topology import Node, Topology
 from ait_cmp.dump_tree import Direction, Moment, operand, operation
@@ -209,7 +210,8 @@ class Recorder:
                 with torch.no_grad():
                     self._process.folders.save(name, tensor)
             except Exception as exc:
-                self.warn(f"a tensor is not dumped ({exc}); the first such is {name}", str(exc))
+                why = first_line(exc)
+                self.warn(f"a tensor is not dumped ({why}); the first such is {name}", why)
 
     def _draw(self, topology: Topology, call: _Call, inputs: Any) -> None:
         stack = self._process.calls.stack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import threading
@@ -13,11 +14,12 @@ import torch
 from ait_cmp.dump.bin_file import write_bin, write_description
 from ait_cmp.dump.claiming import claim
 from ait_cmp.dump.dump_request import DumpRequest
+from ait_cmp.dump.reason_file import first_line, write_reason
 from ait_cmp.dump_tree import library_tensors
+from ait_cmp.tensors import is_traced
 
 __all__ = ["TensorFolders", "tensors_in"]
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _DEPTH = 32  # of containers in containers; one may hold itself
 
 
@@ -51,17 +53,24 @@ class TensorFolders:
     def save(self, name: str, tensor: torch.Tensor) -> None:
         """Save `tensor` as `name` (a relative path) unless its device is not wanted.
 
-        Raises TypeError for a tensor that cannot be saved, OSError where it cannot be written.
+        Raises TypeError for a tensor that cannot be saved, OSError where it cannot be written;
+        why then stands in its place.
         """
-        if type(tensor) not in _PLAIN:
-            raise TypeError(f"tensors of class {type(tensor).__name__} are not saved")
-        if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
-            raise TypeError("a CUDA graph is being captured, which allows no copy")
+        if is_traced(tensor):
+            raise TypeError("a graph is being traced, whose tensors have no values")
         device = tensor.get_device()
         if self._request.device_id not in (None, device):
             return
+        path = f"{self._folder(device)}/{name}"
         write = write_description if self._request.only_save_desc else write_bin
-        write(f"{self._folder(device)}/{name}", tensor)
+        try:
+            if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+                raise TypeError("a CUDA graph is being captured, which allows no copy")
+            write(path, tensor)
+        except Exception as exc:
+            with contextlib.suppress(OSError):
+                write_reason(path, first_line(exc))
+            raise
 
     def _folder(self, device: int) -> str:
         with self._lock:

@@ -6,14 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
+from ait_cmp.dump_tree import not_saved
 from ait_cmp.files import exists, names_in, open_file
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
 
-__all__ = ["Lookup", "natural", "read_mapping"]
+__all__ = ["Lookup", "natural", "read_mapping", "why_not_saved"]
 
 _NUMBERS = re.compile(r"(\d+)")
 _FILE_LIMIT = 1 << 30  # bytes; some millions of entries
+_REASON_LIMIT = 4096  # bytes of why a tensor was not saved
 _OFTEN = 8  # a folder that was asked about so often is listed: one answer for all of its files
 
 
@@ -57,6 +59,9 @@ class Lookup:
             except PairError as exc:
                 problem = problem or exc
             tried[candidate] = None
+        lost = next(filter(None, map(why_not_saved, tried)), None)
+        if lost:
+            return lost
         named = list(tried)
         if brief and len(named) > 2:
             named = [named[0], named[-1]]
@@ -73,6 +78,19 @@ class Lookup:
         names = self._listed[folder]
         # A file system may know a name by other letters than it lists.
         return exists(path) if names is None or (names and name not in names) else name in names
+
+
+def why_not_saved(file: str) -> PairError | None:
+    """The error of a tensor in whose place its dump only says why it could not be saved."""
+    try:
+        found = open_file(not_saved(file))
+        why = found.read(0, min(found.size, _REASON_LIMIT)).decode("utf-8", "backslashreplace")
+    except (PairError, FileNotFoundError):
+        return None
+    return PairError(
+        Reason.NOT_SAVED,
+        f"{file} could not be saved when it was dumped: {why.strip() or 'no reason is given'}",
+    )
 
 
 def _names_in(folder: str) -> frozenset[str] | None:

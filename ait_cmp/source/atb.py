@@ -10,7 +10,7 @@ from ait_cmp.atb import END, MAGIC, HeaderError, Record, decode_header
 from ait_cmp.dump_tree import is_below_rank, operand_alias, operation_number
 from ait_cmp.files import OpenFile, exists, is_file, list_folder, real_path, same_file
 from ait_cmp.source.header import Elsewhere, Header, is_possible
-from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.dtypes import COMPLEX, DTYPES
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["read_atb"]
@@ -31,23 +31,24 @@ def read_atb(file: OpenFile, name: None) -> Header | Elsewhere:
     record, start = _newest(file)
     if record.alias is not None:
         return Elsewhere(_find_alias(file.path, record.alias))
-    dtype = DTYPES.get(record.dtype_name)
+    dtype, shape = DTYPES.get(record.dtype_name), record.shape
+    if record.dtype_name in COMPLEX and record.format_name != "FRACTAL_NZ":
+        dtype, shape = COMPLEX[record.dtype_name], (*shape, 2)
     if dtype is None:
-        hint = "; compare real and imaginary part" if "complex" in record.dtype_name else ""
         raise PairError(
             Reason.DTYPE_UNSUPPORTED,
-            f"{file.path} holds {record.dtype_name}, which cannot be compared{hint}",
+            f"{file.path} holds {record.dtype_name}, which cannot be compared",
         )
-    needed = math.prod(record.shape) * dtype.itemsize
+    needed = math.prod(shape) * dtype.itemsize
     if needed != record.length:
         raise PairError(
             Reason.BIN_INCONSISTENT,
             f"{file.path} says dims {list(record.shape)} of {dtype.name}, which takes {needed} "
             f"bytes, but holds {record.length} (of a file of {file.size}); dump it again",
         )
-    if not is_possible(record.shape, dtype.itemsize):
+    if not is_possible(shape, dtype.itemsize):
         raise _malformed(f"{file.path} says dims that no tensor has")
-    return Header(dtype, record.shape, start + record.start, layout=record.format_name)
+    return Header(dtype, shape, start + record.start, layout=record.format_name)
 
 
 def _newest(file: OpenFile) -> tuple[Record, int]:

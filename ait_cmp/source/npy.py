@@ -12,6 +12,7 @@ import numpy as np
 from ait_cmp.files import OpenFile
 from ait_cmp.source.header import Header, dense_strides, is_possible
 from ait_cmp.source.memory import numpy_dtype
+from ait_cmp.values.dtypes import COMPLEX
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["read_npy"]
@@ -51,13 +52,16 @@ def _array(file: OpenFile, head: bytes) -> Header:
     if length > min(_HEADER_LIMIT, file.size - start):
         raise ValueError(f"its header is longer than the file, or than {_HEADER_LIMIT} bytes")
     stored, fortran, shape = _parsed(file.read(start, length))
-    dtype = numpy_dtype(stored.name, file.path)
+    parts = COMPLEX.get(stored.name)
+    dtype = parts or numpy_dtype(stored.name, file.path)
     offset = start + length
     if offset + math.prod(shape) * stored.itemsize != file.size:
         raise ValueError(f"shape {list(shape)} of {stored} is not the size of its data")
-    if not is_possible(shape, stored.itemsize):
-        raise ValueError("it says a shape that no array has")
     strides = _first_fastest(shape, stored.itemsize) if fortran and len(shape) > 1 else None
+    if parts:  # side by side
+        shape, strides = (*shape, 2), (*strides, dtype.itemsize) if strides else None
+    if not is_possible(shape, dtype.itemsize):
+        raise ValueError("it says a shape that no array has")
     return Header(dtype, shape, offset, strides, big_endian=stored.byteorder == ">")
 
 

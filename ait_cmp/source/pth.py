@@ -10,7 +10,7 @@ import contextlib
 import math
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ait_cmp.files import OpenFile
 from ait_cmp.source.alike import AlikeZips
@@ -25,7 +25,7 @@ from ait_cmp.source.torch_pickle import (
     read_pickles,
 )
 from ait_cmp.source.zip_directory import ZIP_MAGIC, ZipEntry, read_directory
-from ait_cmp.values.dtypes import DTYPES, DType
+from ait_cmp.values.dtypes import COMPLEX, DTYPES, DType
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["read_pth"]
@@ -33,7 +33,6 @@ __all__ = ["read_pth"]
 _LEGACY_MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
 _LEGACY_PICKLES = 5  # magic number, version, system, the value, the keys of the storages
 _PICKLE_LIMIT = 1 << 20  # bytes
-_COMPLEX_BYTES = {"complex32": 4, "complex64": 8, "complex128": 16}
 # A tensor may show more elements than its storage holds (stride 0); so many are compared in
 # seconds, while a few bytes could claim enough for years.
 _EXPANDED_LIMIT = 1 << 32  # elements
@@ -157,8 +156,8 @@ def _bytes(storage: Storage) -> int:
         return storage.count
     if storage.dtype in DTYPES:
         return storage.count * DTYPES[storage.dtype].itemsize
-    if storage.dtype in _COMPLEX_BYTES:
-        return storage.count * _COMPLEX_BYTES[storage.dtype]
+    if storage.dtype in COMPLEX:
+        return storage.count * 2 * COMPLEX[storage.dtype].itemsize
     raise ValueError(f"a storage of the unknown kind {storage.dtype[:80]!r}")
 
 
@@ -194,6 +193,8 @@ def _candidates(value: object, name: str) -> Iterator[tuple[object, str]]:
 
 
 def _header(tensor: StoredTensor, content: _Content, path: str) -> Header:
+    if tensor.dtype in COMPLEX:
+        tensor = _parts(tensor)
     dtype, shape = _dtype(tensor, path), tensor.shape
     if content.fault:
         raise ValueError(content.fault)
@@ -226,6 +227,17 @@ def _header(tensor: StoredTensor, content: _Content, path: str) -> Header:
     )
 
 
+def _parts(tensor: StoredTensor) -> StoredTensor:
+    """A complex tensor as its real and imaginary parts, side by side in one more dimension."""
+    return replace(
+        tensor,
+        dtype=COMPLEX[tensor.dtype].name,
+        offset=2 * tensor.offset,
+        shape=(*tensor.shape, 2),
+        strides=(*(2 * step for step in tensor.strides), 1),
+    )
+
+
 def _steps(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
     """The strides, in elements; None where the elements lie in a row.
 
@@ -243,10 +255,9 @@ def _steps(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] 
 def _dtype(tensor: StoredTensor, path: str) -> DType:
     dtype = DTYPES.get(tensor.dtype)
     if dtype is None:
-        hint = "compare real and imaginary part" if "complex" in tensor.dtype else "convert it"
         raise PairError(
             Reason.DTYPE_UNSUPPORTED,
-            f"{path} holds torch.{tensor.dtype}, which cannot be compared; {hint}",
+            f"{path} holds torch.{tensor.dtype}, which cannot be compared; convert it",
         )
     if tensor.negated and "u" in dtype.storage:
         raise PairError(

@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 from ait_cmp.files import OpenFile, open_file
 from ait_cmp.source.containers import Containers
 from ait_cmp.source.header import Header, is_possible
-from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.dtypes import COMPLEX, DTYPES
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["read_safetensors", "tensor_names"]
@@ -25,6 +25,7 @@ __all__ = ["read_safetensors", "tensor_names"]
 _HEADER_LIMIT = 4 << 20
 _ALIKE_LIMIT = 4096  # bytes of a header that may come again in another file
 _NAMES = {
+    "C64": "complex64",
     "F64": "float64",
     "F32": "float32",
     "F16": "float16",
@@ -114,7 +115,10 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _tensor(entry: dict[str, Any], begin: int, path: str) -> Header:
     code, shape = entry.get("dtype"), entry.get("shape")
-    dtype = DTYPES.get(_NAMES.get(code, "")) if isinstance(code, str) else None
+    name = _NAMES.get(code, "") if isinstance(code, str) else ""
+    dtype = DTYPES.get(name)
+    if name in COMPLEX and isinstance(shape, list):  # its parts stand side by side
+        dtype, shape = COMPLEX[name], [*shape, 2]
     if isinstance(code, str) and dtype is None:
         raise PairError(Reason.DTYPE_UNSUPPORTED, f"{path} holds {code}, which cannot be compared")
     if dtype is None or not _are_sizes(shape) or not is_possible(shape, dtype.itemsize):

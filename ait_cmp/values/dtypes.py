@@ -5,13 +5,15 @@ included), so that its unit roundoff is 2**-p; 0 marks an exact type. `rtol` and
 are the defaults of `torch.testing.assert_close`; it has none for the 8-bit floats, whose
 rtol is therefore one unit in the last place (2**(1 - p)), as it is for float16. `largest`
 is the largest finite value of a floating type.
+
+What `dump_data` and the hooks save, the compare reads: both go by `DTYPES` and `COMPLEX`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["DTYPES", "DType", "coarser", "tolerances"]
+__all__ = ["COMPLEX", "DTYPES", "DType", "coarser", "tolerances"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,14 @@ DTYPES: dict[str, DType] = {
         DType("int64", "<i8"),
         DType("uint64", "<u8"),
     )
+}
+
+# A complex type -> that of its real and its imaginary part, which are compared side by side: a
+# tensor of it has one dimension more, of 2.
+COMPLEX: dict[str, DType] = {
+    "complex32": DTYPES["float16"],
+    "complex64": DTYPES["float32"],
+    "complex128": DTYPES["float64"],
 }
 
 

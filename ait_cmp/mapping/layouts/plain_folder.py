@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from ait_cmp.dump_tree import library_rank, operand_direction, round_number
+from ait_cmp.dump_tree import library_rank, not_saved_for, operand_direction, round_number
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.listing import Folder, inside
-from ait_cmp.mapping.lookup import natural
+from ait_cmp.mapping.lookup import natural, why_not_saved
 from ait_cmp.source import SOURCES
 from ait_cmp.source.safetensors import tensor_names
-from ait_cmp.values.errors import PairError
+from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["folder_ranks", "is_tensor_file", "tensors_below"]
 
@@ -27,14 +27,25 @@ def folder_ranks(folder: Folder) -> list[RankDump]:
 
 
 def tensors_below(folder: Folder) -> list[DumpedTensor]:
-    """The tensors of all files below `folder`, and the folders there that cannot be listed."""
+    """The tensors of all files below `folder`, those that were not saved, and the folders there
+    that cannot be listed."""
     found = [
         (_order(path), path, problem)
-        for path, problem in folder.walk()
+        for path, problem in _with_not_saved(folder)
         if problem or is_tensor_file(path)
     ]
     found.sort(key=lambda one: one[0])
     return [tensor for _, path, problem in found for tensor in _tensors(folder, path, problem)]
+
+
+def _with_not_saved(folder: Folder) -> Iterator[tuple[str, PairError | None]]:
+    """What is below `folder`, where what says why a tensor was not saved is that tensor."""
+    for path, problem in folder.walk():
+        lost = None if problem else not_saved_for(path)
+        if lost and is_tensor_file(lost):
+            yield lost, why_not_saved(inside(folder.path, lost))
+        else:
+            yield path, problem
 
 
 def is_tensor_file(name: str) -> bool:
@@ -61,6 +72,9 @@ def _order(path: str) -> tuple[int, list[tuple[int, list[int | str]]], str]:
 def _tensors(folder: Folder, path: str, problem: PairError | None) -> Iterator[DumpedTensor]:
     token, rest = _split_round(path)
     file = inside(folder.path, path)
+    if problem and problem.reason is Reason.NOT_SAVED:
+        yield DumpedTensor(os.path.splitext(rest)[0], token, file, problem)
+        return
     if problem:
         token = round_number(path) if token is None else token
         yield DumpedTensor(rest or folder.name, token, file, problem)
