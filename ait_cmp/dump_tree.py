@@ -29,7 +29,6 @@ from typing import Literal
 
 __all__ = [
     "DUMP",
-    "GOLDEN_PLACES",
     "GOLDEN_TENSOR",
     "LIBRARY_PLACES",
     "METADATA",
@@ -38,6 +37,7 @@ __all__ = [
     "MSPROBE_TENSORS",
     "Direction",
     "LibraryFile",
+    "LibraryPlace",
     "Moment",
     "RankName",
     "golden_file",
@@ -47,6 +47,7 @@ __all__ = [
     "is_dump",
     "is_successor",
     "library_file",
+    "library_place",
     "library_rank",
     "library_tensors",
     "msprobe_rank",
@@ -77,14 +78,15 @@ MSPROBE_TENSORS = "dump_tensor_data"
 _TENSORS = "tensors"
 _NEWER = "atb_dump_data"
 _LIBRARY = (f"{DUMP}/{_TENSORS}", f"{_NEWER}/data")
-# Where {PID}_{DEVICE} of dump_data, or {DEVICE}_{PID} of the library, stands below what a user may
-# call "the dump". Older documents name `tensors` for both. dump_data's come level by level.
-GOLDEN_PLACES = (("", _TENSORS), (DUMP, f"{DUMP}/{_TENSORS}"))
+# Where {DEVICE}_{PID} of the library stands below what a user may call "the dump".
 LIBRARY_PLACES = ("", _TENSORS, _LIBRARY[0], "data", _LIBRARY[1])
 
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _GOLDEN_RANK = re.compile(r"(\d{1,18})_(-?\d{1,18})(?:_([1-9]\d{0,8}))?", re.ASCII)
 _LIBRARY_RANK = re.compile(r"(-?\d{1,18})_(\d{1,18})(?:_([1-9]\d{0,8}))?", re.ASCII)
+_LIBRARY_PLACE = re.compile(
+    r"(?<![^/])(-?\d{1,18})_(\d{1,18})(?:_([1-9]\d{0,8}))?/(\d{1,18})(?=/)", re.ASCII
+)
 _SUCCESSOR = re.compile(r"msit_dump_.+", re.DOTALL)
 _LIBRARY_FILE = re.compile(
     rf"((?:msit_dump_[^/]+/)?(?:{'|'.join(_LIBRARY)})/[^/]+)/(\d{{1,18}})/.+\.bin",
@@ -133,6 +135,19 @@ class LibraryFile:
 
     rank: str
     round: int
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryPlace:
+    """Where any path has a tensor of the library: its process, its round, the path from that on."""
+
+    rank: RankName
+    round: int
+    below: str
+
+    def may_be(self, other: LibraryPlace) -> bool:
+        """Whether both are of one device and round; the process of another run has another id."""
+        return (self.rank.device, self.round) == (other.rank.device, other.round)
 
 
 def not_saved(file: str) -> str:
@@ -185,6 +200,16 @@ def library_rank(name: str) -> RankName | None:
     """The process whose folder the library called `name`."""
     match = _LIBRARY_RANK.fullmatch(name)
     return RankName(int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
+
+
+def library_place(path: str) -> LibraryPlace | None:
+    """What {DEVICE}_{PID}/{ROUND}/ in the path of a tensor says."""
+    matches = list(_LIBRARY_PLACE.finditer(path))
+    if not matches:
+        return None
+    match = matches[-1]  # what is above may be called so by chance
+    rank = RankName(int(match[1]), int(match[2]), int(match[3] or 0))
+    return LibraryPlace(rank, int(match[4]), path[match.start(4) :])
 
 
 def is_successor(name: str) -> bool:

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ait_cmp import dump_tree
-from ait_cmp.dump_tree import Direction, LibraryFile, Moment, RankName
+from ait_cmp.dump_tree import Direction, LibraryFile, LibraryPlace, Moment, RankName
 
 ROOTS = st.sampled_from(["/", "/out", "out", "/a/ait_dump/tensors", "/msit_dump_1", "/层"])
 NUMBERS = st.integers(0, 10**9 - 1)
@@ -33,10 +33,13 @@ def test_a_folder_of_a_process_says_which(rank: RankName, root: str) -> None:
     assert dump_tree.is_dump(library.parents[1].name)
 
 
-@given(place=st.sampled_from([*dump_tree.GOLDEN_PLACES[1]]), rank=RANKS)
-def test_a_place_starts_with_what_dumping_makes(place: str, rank: RankName) -> None:
-    assert dump_tree.is_dump(place.partition("/")[0])
+@given(rank=RANKS)
+def test_a_tensor_of_the_library_says_process_and_round(rank: RankName) -> None:
     library = f"{dump_tree.library_tensors('', rank)}/3/0_A/after/outtensor0.bin"
+    for above in ("", "/0_1/2/", "/x/"):  # what is above may be called alike
+        place = dump_tree.library_place(above + library)
+        assert place == LibraryPlace(rank, 3, "3/0_A/after/outtensor0.bin")
+    assert dump_tree.library_place(f"{rank.golden}/golden_tensor/0/x.pth") is None
     for below in ("", "msit_dump_20260101_120000/"):
         found = dump_tree.library_file(below + library)
         assert found == LibraryFile(below + dump_tree.library_tensors("", rank), 3)

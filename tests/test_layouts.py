@@ -243,6 +243,16 @@ def test_tensors_beside_the_processes_are_told(
     assert "(2 such tensors)" in caplog.text
 
 
+def test_a_folder_that_many_links_lead_to_is_walked_once(tmp_path: Path) -> None:
+    files(tmp_path, [f"{number}/x.pt" for number in range(20)])
+    for number in range(19):
+        for name in ("a", "b"):
+            (tmp_path / str(number) / name).symlink_to(tmp_path / str(number + 1))
+    for top in (tmp_path, tmp_path / "0"):
+        assert len(tensors(top)) == 20
+    assert {tensor.name for tensor in tensors(tmp_path)} == {"x"}  # of 20 rounds, by no link
+
+
 def test_ranks_of_unknown_devices_do_not_mix_up_the_others(tmp_path: Path) -> None:
     place = "ait_dump/tensors"
     files(tmp_path / "g" / place, ["0_7/0/x.bin", "1_7/0/x.bin"])
@@ -267,7 +277,7 @@ def test_a_golden_folder_without_its_metadata_is_told(tmp_path: Path) -> None:
     (folder / "ait_dump" / "8_-1" / "golden_tensor" / "metadata.json").unlink()
     *_, lost = map_pairs("metadata", Wish(str(folder)))
     assert lost.error is not None
-    assert lost.error.reason is Reason.FOLDER_UNREADABLE
+    assert lost.error.reason is Reason.NO_METADATA
     assert f"{folder}/ait_dump/8_-1/golden_tensor has tensors but no metadata.json" in str(
         lost.error
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -177,11 +178,52 @@ def test_relative_golden_paths_of_the_original_tool(
     assert reasons([pair]) == [Reason.MY_MISSING]
 
 
-def test_the_recorded_path_goes_before_the_one_beside(tmp_path: Path) -> None:
+def test_the_one_beside_goes_before_the_recorded_path(tmp_path: Path) -> None:
     recorded = touch(tmp_path / "old" / "x.pth")
     golden_tensor = dump(tmp_path, {"x": {"0": [recorded, "m"]}})
-    touch(golden_tensor / "0" / "x.pth")
     assert str(pairs_of(golden_tensor)[0].golden) == recorded
+    beside = touch(golden_tensor / "0" / "x.pth")
+    assert str(pairs_of(golden_tensor)[0].golden) == beside
+
+
+def test_path_map_goes_before_all_else_and_replaces_what_it_matches(tmp_path: Path) -> None:
+    old, new = (tmp_path / name for name in ("old", "new"))
+    recorded = [touch(old / "g.pth"), touch(old / "m.bin")]
+    golden_tensor = dump(tmp_path, {"x": {"0": recorded}})
+    beside = touch(golden_tensor / "0" / "g.pth")
+    (pair,) = pairs_of(golden_tensor, **{str(old): str(new)})
+    # The files at the old place are those of an older run.
+    assert (str(pair.golden), reasons([pair])) == (beside, [Reason.MY_MISSING])
+    golden, my = touch(new / "g.pth"), touch(new / "m.bin")
+    (pair,) = pairs_of(golden_tensor, **{str(old): str(new)})
+    assert (str(pair.golden), str(pair.my), pair.error) == (golden, my, None)
+
+
+def test_a_prefix_that_no_recorded_path_has_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorded = [touch(tmp_path / "lib" / "g.pth"), touch(tmp_path / "lib" / "m.bin")]
+    golden_tensor = dump(tmp_path, {"x": {"0": recorded}})
+    (pair,) = pairs_of(golden_tensor, **{"/gone": "/z", str(tmp_path): str(tmp_path)})
+    assert pair.error is None
+    assert "no recorded path is below /gone; the recorded paths are like" in caplog.text
+    with pytest.raises(UsageError, match=r"no recorded path is below /gone.*m\.bin"):
+        pairs_of(golden_tensor, **{"/gone": "/z"})
+
+
+@pytest.mark.parametrize("place", ["ait_dump", "renamed"])
+def test_relative_paths_belong_to_the_run_that_was_named(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relative = ["ait_dump/1_0/golden_tensor/0/q.pth", "lib/q.bin"]
+    for run in ("a", "b"):
+        golden_tensor = dump(tmp_path / run / place / "1_0", {"q": {"0": relative}})
+        touch(golden_tensor / "0" / "q.pth")
+        touch(tmp_path / run / "lib" / "q.bin")
+    monkeypatch.chdir(tmp_path / "b")
+    (pair,) = pairs_of(tmp_path / "a" / place)
+    assert str(pair.my) == str(tmp_path / "a" / "lib" / "q.bin")
+    assert str(pair.golden) == str(tmp_path / "a" / place / "1_0/golden_tensor/0/q.pth")
 
 
 def test_moved_dumps_are_found_through_path_map(tmp_path: Path) -> None:
@@ -229,7 +271,7 @@ def test_a_missing_side_says_where_it_was_looked_for(tmp_path: Path) -> None:
     dump(tmp_path, {"a": {"0": ["/gone/g.pth", "/gone/m.bin"]}, "b": {"0": here}})
     golden_gone, my_gone = pairs_of(golden_tensor)
     assert reasons([golden_gone, my_gone]) == [Reason.GOLDEN_MISSING, Reason.MY_MISSING]
-    assert f"/gone/g.pth, {golden_tensor}/0/g.pth" in str(golden_gone.error)
+    assert f"{golden_tensor}/0/g.pth, /gone/g.pth" in str(golden_gone.error)
     assert "/gone/m.bin" in str(my_gone.error)
     assert str(golden_gone.golden) == "/gone/g.pth"  # as recorded
 
@@ -314,6 +356,149 @@ def test_my_path_that_no_entry_maps_to_is_a_usage_error(tmp_path: Path) -> None:
         pairs_of(golden_tensor, touch(tmp_path / "here.bin"))
     with pytest.raises(UsageError, match="does not exist"):
         pairs_of(golden_tensor, tmp_path / "gone")
+
+
+# -- a file that a look-up finds serves one entry
+
+
+def two_ranks(folder: Path, ranks: tuple[str, str] = ("0_70", "1_71")) -> Path:
+    """A golden dump of two ranks and two rounds, recorded where no tensor is any more."""
+    for number, rank in enumerate(ranks):
+        golden_tensor = dump(folder / "ait_dump" / f"{number + 1}_{number}", {})
+        entries = {
+            str(token): entry(golden_tensor, f"/lib/{rank}/{token}/0_Op/after/o.bin", token)
+            for token in (0, 1)
+        }
+        dump(golden_tensor.parent, {"h": entries})
+    return folder / "ait_dump"
+
+
+def compared(pairs: list[Pair]) -> list[tuple[str, int | None, str]]:
+    """What is compared: the golden rank, the token, and where the my file is."""
+    return [
+        (pair.dump, pair.token_id, "/".join(Path(str(pair.my)).parts[-5:-3]))
+        for pair in pairs
+        if not pair.error
+    ]
+
+
+def test_a_my_tensor_serves_its_own_device_and_round_only(tmp_path: Path) -> None:
+    golden = two_ranks(tmp_path)
+    lib = tmp_path / "tensors"
+    for rank in ("0_70", "1_71"):
+        for token in (0, 1):
+            touch(lib / rank / str(token) / "0_Op" / "after" / "o.bin")
+    whole = [("1_0", 0, "0_70/0"), ("1_0", 1, "0_70/1"), ("2_1", 0, "1_71/0"), ("2_1", 1, "1_71/1")]
+    assert compared(pairs_of(golden, lib)) == whole
+    assert compared(pairs_of(golden, tmp_path)) == whole
+    assert compared(pairs_of(golden, lib / "0_70")) == whole[:2]
+    pairs = pairs_of(golden, lib / "0_70" / "0")
+    assert compared(pairs) == whole[:1]
+    assert reasons(pairs)[1:] == [Reason.MY_MISSING] * 3
+    assert "is of another device or round than /lib/0_70/1/" in str(pairs[1].error)
+    assert compared(pairs_of(golden, lib / "0_70" / "0" / "0_Op" / "after" / "o.bin")) == whole[:1]
+
+
+def test_a_run_made_again_is_found_by_its_devices(tmp_path: Path) -> None:
+    golden = two_ranks(tmp_path)
+    for token in (0, 1):
+        touch(tmp_path / "new" / "0_99" / str(token) / "0_Op" / "after" / "o.bin")
+    found = [("1_0", 0, "0_99/0"), ("1_0", 1, "0_99/1")]
+    for my_path in ("new", "new/0_99"):
+        pairs = pairs_of(golden, tmp_path / my_path)
+        assert compared(pairs) == found
+        assert reasons(pairs)[2:] == [Reason.MY_MISSING] * 2
+    touch(tmp_path / "new" / "0_100" / "0" / "0_Op" / "after" / "o.bin")
+    pairs = pairs_of(golden, tmp_path / "new")  # which of the two runs?
+    assert compared(pairs) == found[1:]
+    assert reasons(pairs)[0] == Reason.MAPPING_AMBIGUOUS
+    assert "0_100/0/0_Op/after/o.bin" in str(pairs[0].error)
+    assert "0_99/0/0_Op/after/o.bin" in str(pairs[0].error)
+
+
+def test_processes_of_one_device_do_not_share_a_tensor(tmp_path: Path) -> None:
+    golden = two_ranks(tmp_path, ("-1_70", "-1_71"))
+    for rank in ("-1_70", "-1_99"):
+        for token in (0, 1):
+            touch(tmp_path / rank[-2:] / rank / str(token) / "0_Op" / "after" / "o.bin")
+    own = pairs_of(golden, tmp_path / "70" / "-1_70")
+    assert compared(own) == [("1_0", 0, "-1_70/0"), ("1_0", 1, "-1_70/1")]
+    assert reasons(own)[2:] == [Reason.MAPPING_AMBIGUOUS] * 2
+    assert reasons(pairs_of(golden, tmp_path / "99" / "-1_99")) == [Reason.MAPPING_AMBIGUOUS] * 4
+
+
+@pytest.mark.parametrize("by", ["folder", "file", "path_map"])
+def test_a_my_tensor_that_several_paths_lead_to_is_ambiguous(by: str, tmp_path: Path) -> None:
+    my = touch(tmp_path / "new" / "after" / "x" / "o.bin")
+    places = ("/a/after/x/o.bin", "/b/after/x/o.bin", "/b/after/../after/x/o.bin")
+    golden_tensor = dump(tmp_path, {})
+    dump(tmp_path, {name: {"0": entry(golden_tensor, name)} for name in places})
+    prefixes = {old: str(tmp_path / "new") for old in ("/a", "/b")} if by == "path_map" else {}
+    my_path = {"folder": tmp_path / "new", "file": Path(my)}.get(by)
+    pairs = pairs_of(golden_tensor, my_path, **prefixes)
+    assert reasons(pairs) == [Reason.MAPPING_AMBIGUOUS] * 3
+    assert all("is found for several recorded paths: /a/" in str(one.error) for one in pairs)
+
+
+def test_what_one_recorded_path_names_may_come_again(tmp_path: Path) -> None:
+    """q, k and v of a fused tensor, which adapters take apart."""
+    my = touch(tmp_path / "new" / "1_A" / "after" / "qkv.bin")
+    golden_tensor = dump(tmp_path, {})
+    dump(tmp_path, {name: {"0": entry(golden_tensor, "/old/1_A/after/qkv.bin")} for name in "qkv"})
+    for my_path in (tmp_path / "new", my):
+        assert reasons(pairs_of(golden_tensor, my_path)) == [""] * 3
+
+
+# -- every dump below the folder has its rows
+
+
+def test_a_backup_beside_the_dump_is_compared_too(tmp_path: Path) -> None:
+    for folder in ("backup", "ait_dump/2_1", "old/run/ait_dump/tensors/3_0"):
+        dump(tmp_path / folder, {"x": {"0": ["g", "m"]}})
+    (tmp_path / "backup" / "again").symlink_to(tmp_path / "ait_dump")  # each once
+    assert [pair.dump for pair in pairs_of(tmp_path)] == ["2_1", "backup", "3_0"]
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_a_rank_whose_metadata_is_lost_is_an_error_row(content: str | None, tmp_path: Path) -> None:
+    dump(tmp_path / "1_0", {"x": {"0": ["g", "m"]}})
+    lost = dump(tmp_path / "2_1", content or "")
+    touch(lost / "0" / "x_tensor.pth")
+    if content is None:
+        (lost / "metadata.json").unlink()
+    pairs = pairs_of(tmp_path)
+    assert [(pair.dump, reason) for pair, reason in zip(pairs, reasons(pairs), strict=True)] == [
+        ("1_0", Reason.GOLDEN_MISSING),
+        ("2_1", Reason.NO_METADATA),
+    ]
+    assert pairs[1] in Selection(data_ids=["y"])  # it may have been of any name
+
+
+def test_files_that_no_entry_names_are_left_out_in_words(tmp_path: Path) -> None:
+    golden_tensor = dump(tmp_path, {})
+    dump(tmp_path, {"x": {"0": entry(golden_tensor, touch(tmp_path / "m.bin"))}})
+    for name in ("0/y_tensor.pth", "1/x_tensor.pth", "0/x_tensor.pth.bak", "0/z.npz", "notes.txt"):
+        touch(golden_tensor / name)
+    (fine, *others) = pairs_of(golden_tensor)
+    assert fine.error is None
+    assert [(pair.data_id, pair.token_id) for pair in others] == [
+        ("x_tensor.pth", 0),
+        ("y_tensor", 0),
+        ("z", 0),
+        ("x_tensor", 1),
+    ]
+    assert reasons(others) == [Reason.LEFT_OUT] * 4
+    assert "names it in no entry" in str(others[1].error)
+    assert "files called *.npz are not read; save it as .bin" in str(others[2].error)
+    assert [pair.order for pair in others] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("end", ['\\"' * 90_000, '"\\' * 60_000, '"' * 180_000])
+def test_a_hostile_metadata_is_refused_at_once(end: str, tmp_path: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(UsageError, match="no valid JSON"):
+        pairs_of(dump(tmp_path, '{"x":' + "[" * 2000 + end))
+    assert time.monotonic() - start < 1
 
 
 # -- one file against one file

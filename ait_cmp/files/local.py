@@ -203,17 +203,18 @@ def _listed(found: os.DirEntry[str]) -> Entry:
     if found.is_file(follow_symlinks=False):  # the listing says so, and needs no stat()
         return Entry(found.path, found.name, is_folder=False, is_file=True)
     try:
-        return _entry(found.path, found.name, found.stat())
+        return _entry(found.path, found.name, found.stat(), is_link=found.is_symlink())
     except OSError:  # a link that leads nowhere: opening it says why
-        return Entry(found.path, found.name, is_folder=False, is_file=False)
+        return Entry(found.path, found.name, is_folder=False, is_file=False, is_link=True)
 
 
-def _entry(path: str, name: str, status: os.stat_result) -> Entry:
+def _entry(path: str, name: str, status: os.stat_result, *, is_link: bool = False) -> Entry:
     return Entry(
         path,
         name,
         is_folder=stat.S_ISDIR(status.st_mode),
         is_file=stat.S_ISREG(status.st_mode),
+        is_link=is_link,
         identity=f"{status.st_dev}-{status.st_ino}",
         modified=status.st_mtime,
     )

@@ -35,6 +35,7 @@ class Entry:
     name: str
     is_folder: bool
     is_file: bool
+    is_link: bool = field(default=False, compare=False)  # told by a listing
     identity: str = field(default="", compare=False)
     modified: float = field(default=0.0, compare=False)
 

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ait_cmp.dump_tree import (
-    GOLDEN_PLACES,
-    GOLDEN_TENSOR,
-    METADATA,
-    golden_file,
-    golden_rank,
-    is_dump,
-)
-from ait_cmp.files import exists, is_file, is_folder, same_file
+from ait_cmp.dump_tree import not_saved_for, round_number
+from ait_cmp.files import exists, is_file, is_folder
+from ait_cmp.mapping.golden_dumps import GoldenDump, golden_dumps
+from ait_cmp.mapping.left_out import files_like_tensors, left_out
 from ait_cmp.mapping.listing import Folder, inside
-from ait_cmp.mapping.lookup import Lookup, natural
+from ait_cmp.mapping.lookup import Lookup
 from ait_cmp.mapping.metadata_entries import MetadataEntry, read_entries
-from ait_cmp.mapping.selection import PathMap, Wish
+from ait_cmp.mapping.recorded import BelowFolder, Found, OneFile, Recorded, beside, one_entry_each
+from ait_cmp.mapping.selection import Wish, tell_unused_prefixes
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 
 __all__ = ["has_metadata", "metadata_pairs", "recorded_pairs"]
-
-# How a recorded my path, of a metadata.json in a folder, is looked up.
-Finder = Callable[[str, str], str | PairError]
 
 
 def metadata_pairs(wish: Wish) -> list[Pair]:
@@ -39,7 +32,7 @@ def metadata_pairs(wish: Wish) -> list[Pair]:
     """
     golden_path = wish.golden_path
     if is_file(golden_path):
-        return _pairs(wish, [_Dump(str(Path(golden_path)))])
+        return _pairs(wish, [GoldenDump(str(Path(golden_path)))])
     if not is_folder(golden_path):
         raise UsageError(f"golden_path={golden_path} does not exist")
     return recorded_pairs(Folder(golden_path), wish)
@@ -47,11 +40,8 @@ def metadata_pairs(wish: Wish) -> list[Pair]:
 
 def recorded_pairs(folder: Folder, wish: Wish) -> list[Pair]:
     """The same of the dumps in a folder; a dump that cannot be listed is a row that says so."""
-    dumps = _dumps_in(folder)
-    if all(dump.problem for dump in dumps):
-        for problem in (folder.problem, *(dump.problem for dump in dumps)):
-            if problem:
-                raise UsageError(problem.sentence)
+    dumps = golden_dumps(folder)
+    if not dumps:
         raise UsageError(
             f"golden_path={wish.golden_path} holds no metadata.json; pass the folder that "
             "dump_data wrote (ait_dump, one of its PID_DEVICE folders, or a golden_tensor folder), "
@@ -62,164 +52,153 @@ def recorded_pairs(folder: Folder, wish: Wish) -> list[Pair]:
 
 def has_metadata(folder: Folder) -> bool:
     """Whether `folder` is one that dump_data wrote to."""
-    return any(not dump.problem for dump in _dumps_in(folder))
+    return any(not dump.problem for dump in golden_dumps(folder))
 
 
 @dataclass(frozen=True, slots=True)
 class _Dump:
-    """The metadata.json of one process, or the folder that keeps it from being found, and why."""
+    """A golden dump as it was read: its name among all, its entries, and why it has none."""
 
-    path: str
-    problem: PairError | None = None
-
-    @property
-    def rank(self) -> str:
-        """The folder of the process."""
-        path = os.path.abspath(self.path)
-        folder = path if self.problem else os.path.dirname(path)
-        above, name = os.path.split(folder)
-        return above if name == GOLDEN_TENSOR else folder
+    golden: GoldenDump
+    name: str
+    entries: Sequence[MetadataEntry]
+    problem: PairError | None
 
     @property
-    def name(self) -> str:
-        """`{PID}_{DEVICE}`, where dump_data called it so."""
-        return os.path.basename(self.rank)
+    def folder(self) -> str:
+        """Where its metadata.json is."""
+        return os.path.dirname(self.golden.path)
 
 
-def _dumps_in(folder: Folder) -> list[_Dump]:
-    """The dumps at the first level that has any; where none has, what may hide some."""
-    if METADATA in folder.files:
-        return [_Dump(inside(folder.path, METADATA))]
-    hidden = []
-    for ranks in _levels(folder):
-        found = [dump for rank in ranks for dump in _dump_of(rank)]
-        if any(not dump.problem for dump in found):
-            return sorted(found, key=lambda dump: natural(dump.path))
-        hidden += found
-    return hidden
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """An entry and where its tensors were found; of one that cannot be read, neither."""
+
+    entry: MetadataEntry
+    order: int
+    golden: Found | None = None
+    my: Found | None = None
 
 
-def _levels(folder: Folder) -> Iterator[list[Folder]]:
-    """The folders that may be those of processes, nearest first."""
-    yield [folder]
-    for places in GOLDEN_PLACES:
-        around = [found for place in places if (found := folder.at(place))]
-        yield [
-            rank for place in around for rank in (place.folders if not place.problem else [place])
-        ]
-
-
-def _dump_of(rank: Folder) -> Iterator[_Dump]:
-    golden = rank.at(GOLDEN_TENSOR)
-    if golden is None:
-        return
-    if rank.problem and not (golden_rank(rank.name) or is_dump(rank.name)):
-        return  # it need not be of a dump
-    if golden.problem:
-        yield _Dump(golden.path, golden.problem)
-    elif METADATA in golden.files:
-        yield _Dump(inside(golden.path, METADATA))
-    elif golden.folders:
-        sentence = f"{golden.path} has tensors but no {METADATA}; dump it again"
-        yield _Dump(golden.path, PairError(Reason.FOLDER_UNREADABLE, sentence))
-
-
-def _pairs(wish: Wish, dumps: list[_Dump]) -> list[Pair]:
-    lookup = Lookup()
-    find_my, wanted = _my_finder(wish.my_path, wish.path_map, lookup)
-    times = Counter(dump.name for dump in dumps)
+def _pairs(wish: Wish, dumps: Sequence[GoldenDump]) -> list[Pair]:
+    read = _read(dumps)
+    recorded = [entry for dump in read for entry in dump.entries if not entry.error]
+    tell_unused_prefixes(wish.path_map, [path for one in recorded for path in (one.golden, one.my)])
+    rows = _rows(wish, read)
+    errors = _shared(rows)
     pairs = []
-    for dump in dumps:
-        name = dump.name if times[dump.name] == 1 else dump.rank
+    for dump, of_dump in zip(read, rows, strict=True):
+        pairs += [_pair(row, dump.name, errors.get(id(row))) for row in of_dump]
         if dump.problem:
-            golden, my = Location.of(dump.path), Location(())
-            pairs.append(Pair(dump.name, None, golden, my, name, 0, dump.problem))
-            continue
-        folder = os.path.dirname(dump.path)
-        for order, entry in enumerate(read_entries(dump.path)):
-            if wanted(entry):
-                pairs.append(_pair(entry, folder, name, order, wish.path_map, find_my, lookup))
-    if not pairs and wish.my_path is not None and is_file(split_name(wish.my_path)[0]):
+            golden, nothing = Location.of(dump.golden.path), Location(())
+            pairs.append(Pair(dump.golden.name, None, golden, nothing, dump.name, 0, dump.problem))
+        elif dump.golden.folder and not _is_one_file(wish):
+            unnamed = enumerate(_unnamed(dump, dump.golden.folder, read), start=len(of_dump))
+            pairs += [replace(pair, order=order) for order, pair in unnamed]
+    if not pairs and _is_one_file(wish):
         raise UsageError(f"my_path={wish.my_path} is not mapped by any entry of {wish.golden_path}")
     return pairs
 
 
-def _pair(
-    entry: MetadataEntry,
-    folder: str,
-    dump: str,
-    order: int,
-    path_map: PathMap,
-    find_my: Finder,
-    lookup: Lookup,
-) -> Pair:
-    golden, my, error = entry.golden, entry.my, entry.error
-    if error is None:
-        places = _golden_places(entry, folder, path_map)
-        found, my_found = lookup.first(Reason.GOLDEN_MISSING, places), find_my(entry.my, folder)
-        if isinstance(my_found, PairError):
-            error = my_found
-        else:
-            my = my_found
-        if isinstance(found, PairError):
-            error = found
-        else:
-            golden = found
-    sides = Location((golden,)), Location((my,))
-    return Pair(entry.data_id, entry.token_id, *sides, dump, order, error)
+def _is_one_file(wish: Wish) -> bool:
+    return wish.my_path is not None and not is_folder(wish.my_path)
 
 
-def _golden_places(entry: MetadataEntry, folder: str, path_map: PathMap) -> Iterator[str | None]:
-    yield entry.golden
-    name = os.path.basename(entry.golden.rstrip("/"))
-    yield golden_file(folder, entry.token_id or 0, name)
-    yield path_map.apply(entry.golden)
+def _read(dumps: Sequence[GoldenDump]) -> list[_Dump]:
+    """Every dump. Raises UsageError where none can be read."""
+    times = Counter(dump.name for dump in dumps)
+    read = []
+    for dump in dumps:
+        problem, entries = dump.problem, list[MetadataEntry]()
+        if not problem:
+            try:
+                entries = read_entries(dump.path)
+            except UsageError as exc:
+                problem = PairError(Reason.NO_METADATA, str(exc))
+        name = dump.name if times[dump.name] == 1 else dump.rank
+        read.append(_Dump(dump, name, entries, problem))
+    problems = [dump.problem for dump in read if dump.problem]
+    if len(problems) == len(read):
+        raise UsageError(problems[0].sentence)
+    return read
 
 
-def _my_finder(
-    my_path: str | None, path_map: PathMap, lookup: Lookup
-) -> tuple[Finder, Callable[[MetadataEntry], bool]]:
-    """How a recorded my path is looked up, and which entries are wanted at all."""
-
-    def recorded(path: str, folder: str) -> str | PairError:
-        return lookup.first(Reason.MY_MISSING, _my_places(path, folder, path_map))
-
-    if my_path is None:
-        return recorded, lambda entry: True
-    if is_folder(my_path):
-        root = str(Path(my_path))
-        return (
-            lambda path, folder: lookup.first(Reason.MY_MISSING, _tails(path, root), brief=True)
-        ), lambda entry: True
-    if not exists(split_name(my_path)[0]):
-        raise UsageError(f"my_path={my_path} does not exist")
-    return (
-        lambda path, folder: my_path
-    ), lambda entry: entry.error is None and _maps_to(entry.my, my_path, path_map)
+# -- entries
 
 
-def _my_places(path: str, folder: str, path_map: PathMap) -> Iterator[str | None]:
-    yield path
-    yield str(Path(folder, path))
-    yield path_map.apply(path)
+def _rows(wish: Wish, dumps: Sequence[_Dump]) -> list[list[_Row]]:
+    """The wanted entries of each dump."""
+    lookup = Lookup()
+    recorded = Recorded(wish.path_map, lookup)
+    find: Recorded | BelowFolder | OneFile = recorded
+    if wish.my_path is not None and is_folder(wish.my_path):
+        find = BelowFolder(wish.my_path, wish.path_map, lookup)
+    elif wish.my_path is not None:
+        if not exists(split_name(wish.my_path)[0]):
+            raise UsageError(f"my_path={wish.my_path} does not exist")
+        find = OneFile(wish.my_path, wish.path_map)
+        for dump in dumps:
+            for entry in dump.entries:
+                find.add(entry, dump.folder)
+    return [
+        [
+            _Row(entry, order)
+            if entry.error
+            else _Row(
+                entry, order, recorded.golden(entry, dump.folder), find.my(entry, dump.folder)
+            )
+            for order, entry in enumerate(dump.entries)
+            if not isinstance(find, OneFile) or find.wants(entry, dump.folder)
+        ]
+        for dump in dumps
+    ]
 
 
-def _tails(path: str, root: str) -> Iterator[str]:
-    """`path` below `root`, as much of it as can be."""
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    for skip in range(len(parts)):
-        yield inside(root, *parts[skip:])
+def _shared(rows: Sequence[Sequence[_Row]]) -> dict[int, PairError]:
+    """The errors of rows whose files a look-up found for several entries, by the row's id."""
+    every = [row for of_dump in rows for row in of_dump]
+    sides = (
+        one_entry_each("my", [row.my for row in every]),
+        one_entry_each("golden", [row.golden for row in every]),
+    )
+    return {
+        id(row): error
+        for errors in sides
+        for row, error in zip(every, errors, strict=True)
+        if error
+    }
 
 
-def _maps_to(recorded: str, my_path: str, path_map: PathMap) -> bool:
-    """Whether a recorded my path means the file, or the tensor in the file, `my_path`."""
-    wanted, wanted_name = split_name(my_path)
-    file, name = split_name(recorded)
-    if name != wanted_name:
-        return False
-    for path in (file, path_map.apply(file)):
-        if path and exists(path):
-            return same_file(path, wanted)
-    # The dump was moved: its folder of operation, its before/after and its name stay.
-    tail = Path(os.path.normpath(file)).parts[-3:]
-    return Path(os.path.abspath(wanted)).parts[-len(tail) :] == tail
+def _pair(row: _Row, dump: str, shared: PairError | None) -> Pair:
+    entry, golden, my = row.entry, row.golden, row.my
+    error = entry.error or (golden and golden.error) or (my and my.error) or shared
+    return Pair(
+        entry.data_id,
+        entry.token_id,
+        Location((golden.file if golden else entry.golden,)),
+        Location((my.file if my else entry.my,)),
+        dump,
+        row.order,
+        error,
+    )
+
+
+# -- what no entry names
+
+
+def _unnamed(dump: _Dump, folder: Folder, dumps: Sequence[_Dump]) -> Iterator[Pair]:
+    """A row for each file in the folder of a dump that none of its entries names."""
+    named = {split_name(beside(entry, dump.folder))[0] for entry in dump.entries}
+    others = tuple(f"{one.folder}/" for one in dumps if one is not dump)
+    for path in sorted(path for path, _ in files_like_tensors(folder)):
+        file = inside(folder.path, path)
+        if (not_saved_for(file) or file) not in named and not file.startswith(others):
+            yield _left_out(file, path, dump.name)
+
+
+def _left_out(file: str, path: str, dump: str) -> Pair:
+    first, slash, rest = path.partition("/")
+    token = round_number(first) if slash else None
+    name = os.path.splitext(path if token is None else rest)[0]
+    error = left_out(file, "its metadata.json names it in no entry")
+    return Pair(name, token, Location.of(file), Location(()), dump, error=error)

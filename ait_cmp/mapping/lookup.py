@@ -11,11 +11,12 @@ from ait_cmp.files import exists, names_in, open_file
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
 
-__all__ = ["Lookup", "natural", "read_mapping", "why_not_saved"]
+__all__ = ["Lookup", "named_files", "natural", "read_mapping", "why_not_saved"]
 
 _NUMBERS = re.compile(r"(\d+)")
 _FILE_LIMIT = 1 << 30  # bytes; some millions of entries
 _REASON_LIMIT = 4096  # bytes of why a tensor was not saved
+_NAMED = 5  # files in a sentence
 _OFTEN = 8  # a folder that was asked about so often is listed: one answer for all of its files
 
 
@@ -108,6 +109,12 @@ def _missing(reason: Reason, tried: list[str]) -> PairError:
     hint = "my_path or path_map" if reason is Reason.MY_MISSING else "path_map"
     places = f"at none of {', '.join(tried)}" if len(tried) > 1 else f"not at {tried[0]}"
     return PairError(reason, f"the {side} tensor is {places}; say where it is with {hint}")
+
+
+def named_files(files: Iterable[str]) -> str:
+    """Some files for a sentence, of many the first."""
+    names = list(dict.fromkeys(files))
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
 
 
 def natural(text: str) -> list[int | str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ait_cmp.mapping.layouts import list_dump
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks
+from ait_cmp.mapping.lookup import named_files
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError
@@ -240,8 +241,7 @@ def _error(group: _Group, users: dict[_One, list[_Group]]) -> PairError | None:
 
 
 def _named(ones: Sequence[_One]) -> str:
-    files = list(dict.fromkeys(one.listed.file for one in ones))
-    return ", ".join(files[:_NAMED]) + (", …" if len(files) > _NAMED else "")
+    return named_files(one.listed.file for one in ones)
 
 
 def _files(ones: Sequence[_One]) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 __all__ = ["MetadataEntry", "read_entries"]
 
 _TOKEN = re.compile(r"\d{1,18}", re.ASCII)
-_STRING_OR_BRACKET = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
+# A string that is not closed goes on to the end, so that none is looked through twice.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[][{}]', re.DOTALL)
 _DEPTH = 8  # an entry has 3
 _TEXT_LIMIT = 4096  # characters; no path can be longer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -12,7 +13,10 @@ from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.tokens import Tokens
 
-__all__ = ["PathMap", "Selection", "Wish"]
+__all__ = ["PathMap", "Selection", "Wish", "tell_unused_prefixes"]
+
+_WHOLE_FOLDERS = (Reason.FOLDER_UNREADABLE, Reason.NO_METADATA)
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,34 @@ class PathMap:
 
     def apply(self, path: str) -> str | None:
         """`path` under its new prefix; None where no prefix matches whole components."""
-        for old in sorted(self.prefixes, key=len, reverse=True):
-            stem = old.rstrip("/")
-            if path == stem or path.startswith(f"{stem}/"):
-                return self.prefixes[old].rstrip("/") + path[len(stem) :]
-        return None
+        old = self.prefix_of(path)
+        if old is None:
+            return None
+        return self.prefixes[old].rstrip("/") + path[len(old.rstrip("/")) :]
+
+    def prefix_of(self, path: str) -> str | None:
+        """The prefix that matches `path`."""
+        fits = [old for old in self.prefixes if _is_below(path, old.rstrip("/"))]
+        return max(fits, key=len, default=None)
+
+
+def _is_below(path: str, stem: str) -> bool:
+    return path == stem or path.startswith(f"{stem}/")
+
+
+def tell_unused_prefixes(path_map: PathMap, paths: Sequence[str]) -> None:
+    """Warn of a prefix that none of the recorded `paths` has. Raises UsageError where no prefix is
+    of any: then all would be compared by the paths that the user says are wrong."""
+    if not path_map.prefixes or not paths:
+        return
+    unused = path_map.prefixes.keys() - {path_map.prefix_of(path) for path in paths}
+    if not unused:
+        return
+    there = f"the recorded paths are like {', '.join(dict.fromkeys((paths[0], paths[-1])))}"
+    what = f"path_map: no recorded path is below {', '.join(sorted(unused))}; {there}"
+    if len(unused) == len(path_map.prefixes):
+        raise UsageError(what)
+    _LOGGER.warning("%s", what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +92,9 @@ class Selection:
         return self.tokens is None or pair.token_id is None or pair.token_id in self.tokens
 
     def _data_id(self, pair: Pair) -> bool:
-        # A folder that cannot be listed may hold any data_id.
+        # A folder that cannot be listed, or has lost its list, may hold any data_id.
         return (
             self.data_ids is None
-            or (pair.error is not None and pair.error.reason is Reason.FOLDER_UNREADABLE)
+            or (pair.error is not None and pair.error.reason in _WHOLE_FOLDERS)
             or any(fnmatchcase(pair.data_id, glob) for glob in self.data_ids)
         )

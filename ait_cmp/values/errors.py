@@ -36,6 +36,8 @@ class Reason(StrEnum):
     SHAPE_MISMATCH = "SHAPE_MISMATCH"
     ADAPTER_MISMATCH = "ADAPTER_MISMATCH"
     MAPPING_AMBIGUOUS = "MAPPING_AMBIGUOUS"
+    SAME_FILE = "SAME_FILE"
+    NO_METADATA = "NO_METADATA"
     ENTRY_MALFORMED = "ENTRY_MALFORMED"
     ENTRY_DUPLICATE = "ENTRY_DUPLICATE"
     FORMAT_UNKNOWN = "FORMAT_UNKNOWN"
@@ -66,10 +68,11 @@ class Reason(StrEnum):
     EMPTY = "EMPTY"
     UNJUDGED = "UNJUDGED"
     LEFT_OUT = "LEFT_OUT"
+    UNPAIRED = "UNPAIRED"
 
 
 # With these nothing was lost, and nothing was shown to be right.
-SKIPPED = frozenset({Reason.EMPTY, Reason.UNJUDGED, Reason.LEFT_OUT})
+SKIPPED = frozenset({Reason.EMPTY, Reason.UNJUDGED, Reason.LEFT_OUT, Reason.UNPAIRED})
 
 
 class AitCmpError(Exception):

@@ -12,8 +12,9 @@ from ait_cmp.dump_tree import (
     library_rank,
     round_number,
 )
-from ait_cmp.mapping.layouts.plain_folder import is_tensor_file, tensors_below
+from ait_cmp.mapping.layouts.plain_folder import tensors_below
 from ait_cmp.mapping.layouts.ranks import RankDump, distinct, unreadable
+from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder
 
 __all__ = ["library_ranks"]
@@ -71,7 +72,10 @@ def _tell_left_out(place: Folder, left_out: Sequence[Folder]) -> None:
     if place.name not in _NAMES:
         return
     left_out = [one for one in left_out if not _is_golden(one)]
-    files = [*place.files, *(f"{one.name}/{path}" for one in left_out for path, _ in one.walk())]
+    files = [
+        *place.files,
+        *(f"{one.name}/{path}" for one in left_out for path, _ in one.all_files()),
+    ]
     tensors = list(filter(is_tensor_file, files))
     if tensors:
         _LOGGER.warning(

@@ -21,8 +21,8 @@ from ait_cmp.dump_tree import (
     msprobe_step,
 )
 from ait_cmp.files import real_path
-from ait_cmp.mapping.layouts.plain_folder import is_tensor_file
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, numbered
+from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, read_mapping
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason

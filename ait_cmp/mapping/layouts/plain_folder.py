@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from ait_cmp.dump_tree import library_rank, not_saved_for, operand_direction, round_number
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
+from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, why_not_saved
-from ait_cmp.source import SOURCES
 from ait_cmp.source.safetensors import tensor_names
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["folder_ranks", "is_tensor_file", "tensors_below"]
+__all__ = ["folder_ranks", "tensors_below"]
 
 # What an operation has: its inputs, then the operations within it, then its outputs.
 _FIRST, _WITHIN, _LAST = 0, 1, 2
@@ -40,17 +40,12 @@ def tensors_below(folder: Folder) -> list[DumpedTensor]:
 
 def _with_not_saved(folder: Folder) -> Iterator[tuple[str, PairError | None]]:
     """What is below `folder`, where what says why a tensor was not saved is that tensor."""
-    for path, problem in folder.walk():
+    for path, problem in folder.all_files():
         lost = None if problem else not_saved_for(path)
         if lost and is_tensor_file(lost):
             yield lost, why_not_saved(inside(folder.path, lost))
         else:
             yield path, problem
-
-
-def is_tensor_file(name: str) -> bool:
-    """Whether a file of this name is read for tensors."""
-    return os.path.splitext(name)[1].lower() in SOURCES
 
 
 def _split_round(path: str) -> tuple[int | None, str]:

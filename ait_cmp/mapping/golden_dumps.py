@@ -1,0 +1,67 @@
+"""Where the golden dumps below a folder are: every one, and every folder that may hide one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ait_cmp.dump_tree import GOLDEN_TENSOR, METADATA, library_rank, round_number
+from ait_cmp.mapping.listing import Folder, inside
+from ait_cmp.mapping.lookup import natural
+from ait_cmp.values.errors import PairError, Reason
+
+__all__ = ["GoldenDump", "golden_dumps"]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenDump:
+    """The metadata.json of one process, or the folder that keeps it from being found, and why.
+
+    `folder` is the one that it is in, unless the user names the file itself.
+    """
+
+    path: str
+    problem: PairError | None = None
+    folder: Folder | None = None
+
+    @property
+    def rank(self) -> str:
+        """The folder of the process."""
+        path = os.path.abspath(self.path)
+        folder = path if self.problem else os.path.dirname(path)
+        above, name = os.path.split(folder)
+        return above if name == GOLDEN_TENSOR else folder
+
+    @property
+    def name(self) -> str:
+        """`{PID}_{DEVICE}`, where dump_data called it so."""
+        return os.path.basename(self.rank)
+
+
+def golden_dumps(folder: Folder) -> list[GoldenDump]:
+    """All of them, in the order in which a person counts."""
+    found = [dump for _, one in folder.walk(_may_hold_dumps) for dump in _dump_of(one, folder)]
+    return sorted(found, key=lambda dump: natural(dump.path))
+
+
+def _may_hold_dumps(folder: Folder) -> bool:
+    """Whether to look into it: not into the rounds of a golden dump, nor into the library's."""
+    if round_number(folder.name) is not None:
+        return False
+    names = {one.name for one in folder.folders} if library_rank(folder.name) else set()
+    return GOLDEN_TENSOR in names or all(round_number(name) is None for name in names)
+
+
+def _dump_of(folder: Folder, top: Folder) -> Iterator[GoldenDump]:
+    if folder.problem:
+        yield GoldenDump(folder.path, folder.problem, folder)
+    elif METADATA in folder.files:
+        # Many a program calls a file so; a backup may be called golden_tensor.old.
+        rounds = any(round_number(one.name) is not None for one in folder.folders)
+        if folder is top or rounds or folder.name.startswith(GOLDEN_TENSOR):
+            yield GoldenDump(inside(folder.path, METADATA), folder=folder)
+    elif folder.name == GOLDEN_TENSOR:
+        tensors = "tensors but no" if folder.folders else "neither tensors nor a"
+        sentence = f"{folder.path} has {tensors} {METADATA}; dump it again"
+        yield GoldenDump(folder.path, PairError(Reason.NO_METADATA, sentence), folder)

@@ -1,0 +1,51 @@
+"""Files below a named folder that are not compared: told, so that none is lost without a word."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+
+from ait_cmp.dump_tree import not_saved_for
+from ait_cmp.mapping.listing import Folder
+from ait_cmp.mapping.lookup import why_not_saved
+from ait_cmp.source import SOURCES
+from ait_cmp.values.errors import PairError, Reason
+
+__all__ = ["files_like_tensors", "is_tensor_file", "left_out"]
+
+# What stands in dumps and beside models, and holds no tensor.
+_NO_TENSORS = re.compile(
+    r"\.(jsonl?|[ct]sv|txt|md|rst|log|out|err|ya?ml|toml|ini|cfg|conf|xml|html|pyc?|sh|[ch]|cc|cpp|so"
+    r"|lock|tmp|png|svg|pdf|xlsx|db|stats|parquet)"
+)
+
+
+def is_tensor_file(name: str) -> bool:
+    """Whether a file of this name is read for tensors."""
+    return os.path.splitext(name)[1].lower() in SOURCES
+
+
+def files_like_tensors(folder: Folder) -> Iterator[tuple[str, Folder]]:
+    """The files below `folder` that may hold a tensor, by their relative paths, and the folders
+    that they are in: by their names, all but what is known to hold none."""
+    for below, one in folder.walk():
+        for name in one.files:
+            suffix = os.path.splitext(name)[1].lower()
+            may = not (_NO_TENSORS.fullmatch(suffix) or name.startswith(".") or name in one.strays)
+            if suffix in SOURCES or may:
+                yield f"{below}/{name}" if below else name, one
+
+
+def left_out(file: str, why: str) -> PairError:
+    """The reason of a file that is not compared since, as `why` says, nobody knows with what; of
+    one that says why a tensor was not saved, that."""
+    lost = not_saved_for(file)
+    not_saved = why_not_saved(lost) if lost else None
+    if not_saved:
+        return not_saved
+    suffix = os.path.splitext(file)[1]
+    if suffix.lower() not in SOURCES:
+        called = f"files called *{suffix}" if suffix else "files without a suffix"
+        why = f"{called} are not read; save it as {', '.join(SOURCES)}"
+    return PairError(Reason.LEFT_OUT, f"{file} is not compared: {why}")

@@ -1,0 +1,271 @@
+"""Where recorded paths lead: what the user says goes before what was recorded, and what was
+recorded before what happens to lie in the working folder."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from ait_cmp.dump_tree import (
+    DUMP,
+    LIBRARY_PLACES,
+    LibraryPlace,
+    golden_file,
+    library_place,
+    library_rank,
+)
+from ait_cmp.files import exists, same_file
+from ait_cmp.mapping.listing import Folder, inside
+from ait_cmp.mapping.lookup import Lookup, named_files
+from ait_cmp.mapping.metadata_entries import MetadataEntry
+from ait_cmp.mapping.selection import PathMap
+from ait_cmp.source import split_name
+from ait_cmp.values.errors import PairError, Reason
+
+__all__ = ["BelowFolder", "Found", "OneFile", "Recorded", "beside", "one_entry_each"]
+
+_COMPONENTS = 100  # that the ending of a path may have
+_TAIL = 3  # so many components tell a moved file: its operation, its moment, its name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The file that a recorded path leads to, or why to none; `looked_up` where it is not at the
+    recorded path itself."""
+
+    recorded: str
+    file: str
+    error: PairError | None = None
+    looked_up: bool = False
+
+    @classmethod
+    def of(cls, recorded: str, found: str | PairError, *, looked_up: bool = False) -> Found:
+        """What a look-up answers."""
+        if isinstance(found, PairError):
+            return cls(recorded, recorded, found)
+        return cls(recorded, found, looked_up=looked_up)
+
+
+def beside(entry: MetadataEntry, folder: str) -> str:
+    """Where the golden tensor is in the dump whose metadata.json is in `folder`."""
+    file, name = split_name(entry.golden)
+    there = golden_file(folder, entry.token_id or 0, os.path.basename(file.rstrip("/")))
+    return there if name is None else f"{there}::{name}"
+
+
+class Recorded:
+    """The tensors of an entry: where path_map says, a golden one beside its metadata.json, and
+    where they were recorded, unless that is the place which path_map replaces."""
+
+    def __init__(self, path_map: PathMap, lookup: Lookup) -> None:
+        self._path_map = path_map
+        self._lookup = lookup
+
+        self._absolute = functools.cache(os.path.abspath)
+
+    def golden(self, entry: MetadataEntry, folder: str) -> Found:
+        """The golden tensor of an entry of the metadata.json in `folder`."""
+        mapped, own = self._path_map.apply(entry.golden), beside(entry, folder)
+        if entry.golden == os.path.join(self._absolute(folder), own[len(folder) :].lstrip("/")):
+            own = entry.golden  # the same, as it was recorded
+        places = [mapped, own] if mapped else [own, *_as_recorded(entry.golden, entry, folder)]
+        found = self._lookup.first(Reason.GOLDEN_MISSING, places)
+        return Found.of(entry.golden, found, looked_up=found in (mapped, own))
+
+    def my(self, entry: MetadataEntry, folder: str) -> Found:
+        """The my tensor of the same."""
+        mapped = self._path_map.apply(entry.my)
+        places = _as_recorded(entry.my, entry, folder) if mapped is None else [mapped]
+        found = self._lookup.first(Reason.MY_MISSING, places)
+        return Found.of(entry.my, found, looked_up=mapped is not None)
+
+
+def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> list[str]:
+    """`path` itself; a relative one below the folder that the dump's run was in, beside the
+    metadata.json, and last in the working folder."""
+    if os.path.isabs(path):
+        return [path]
+    run = _run_folder(os.path.abspath(folder), os.path.dirname(os.path.dirname(entry.golden)))
+    places = [os.path.join(folder, path), path]
+    return places if run is None else [os.path.join(run, path), *places]
+
+
+@functools.lru_cache(maxsize=64)
+def _run_folder(folder: str, recorded: str) -> str | None:
+    """The folder from which the dump in `folder`, an absolute path, recorded as `recorded`,
+    hangs."""
+    parts, there = os.path.normpath(recorded).split("/"), folder.split("/")
+    hangs_there = parts[-2:] == there[-len(parts[-2:]) :] and ".." not in parts
+    if hangs_there and not os.path.isabs(recorded):
+        above = there[: -len(parts)]
+    elif DUMP in there:
+        above = there[: len(there) - 1 - there[::-1].index(DUMP)]
+    else:
+        return None
+    return "/".join(above) or "/"
+
+
+class BelowFolder:
+    """The my tensor of an entry below a folder that the user names, by as much of its path as can
+    be: of its own device and round, where both paths tell them."""
+
+    def __init__(self, root: str, path_map: PathMap, lookup: Lookup) -> None:
+        self._root = Folder(root)
+        self._names = {*self._root.files, *(one.name for one in self._root.folders)}
+        self._path_map = path_map
+        self._lookup = lookup
+
+    def my(self, entry: MetadataEntry, folder: str) -> Found:
+        """The my tensor of an entry of the metadata.json in `folder`."""
+        mapped = self._path_map.apply(entry.my)
+        places = [*([] if mapped is None else [mapped]), *self._tails(entry.my)]
+        recorded = library_place(entry.my)
+        if recorded is None:
+            return Found.of(entry.my, self._first(places), looked_up=True)
+        own = [place for place in places if _may_be(recorded, place)]
+        found = self._first(own) if own else self._of_others(entry.my, places[0])
+        if isinstance(found, PairError):
+            others = [place for place in self._of_device(recorded) if self._is_there(place)]
+            found = others[0] if len(others) == 1 else found
+            if len(others) > 1:
+                named = f"{entry.my} may be any of {named_files(others)}; pass one of their folders"
+                found = PairError(Reason.MAPPING_AMBIGUOUS, named)
+        return Found.of(entry.my, found, looked_up=True)
+
+    def _of_others(self, path: str, place: str) -> PairError:
+        return PairError(
+            Reason.MY_MISSING,
+            f"{place} is of another device or round than {path}, which is not below "
+            f"{self._root.path}; pass the my_path that holds it",
+        )
+
+    def _first(self, places: Sequence[str]) -> str | PairError:
+        return self._lookup.first(Reason.MY_MISSING, places, brief=True)
+
+    def _is_there(self, place: str) -> bool:
+        return isinstance(self._first([place]), str)
+
+    def _tails(self, path: str) -> list[str]:
+        """`path` below the folder, the longest first: what begins with a name that is in there,
+        or else the whole and the last."""
+        parts = [part for part in os.path.normpath(path).split("/") if part][-_COMPONENTS:]
+        skips = [skip for skip, first in enumerate(parts) if split_name(first)[0] in self._names]
+        if self._root.problem:
+            skips = list(range(len(parts)))
+        skips = skips or sorted({0, max(len(parts) - 1, 0)})
+        return [inside(self._root.path, *parts[skip:]) for skip in skips]
+
+    def _of_device(self, recorded: LibraryPlace) -> list[str]:
+        """The same tensor in the folders of all processes of its device: those of another run."""
+        ranks = self._ranks.get(recorded.rank.device, ())
+        return [inside(one.path, recorded.below) for one in ranks]
+
+    @functools.cached_property
+    def _ranks(self) -> dict[int, list[Folder]]:
+        """The {DEVICE}_{PID} folders below the folder, by device."""
+        ranks: dict[int, list[Folder]] = {}
+        for place in filter(None, map(self._root.at, LIBRARY_PLACES)):
+            for one in place.folders:
+                rank = library_rank(one.name)
+                if rank:
+                    ranks.setdefault(rank.device, []).append(one)
+        return ranks
+
+
+def _may_be(recorded: LibraryPlace, place: str) -> bool:
+    """Whether a file may be the recorded one: its path tells of no other device or round."""
+    found = library_place(os.path.abspath(place))
+    return found is None or recorded.may_be(found)
+
+
+class OneFile:
+    """The entries that are mapped to one my file, which may have been moved: where it lies at the
+    recorded path of none, those whose paths end as its own does, as far as can be."""
+
+    def __init__(self, my: str, path_map: PathMap) -> None:
+        self._my = my
+        self._path_map = path_map
+        self._closeness: dict[tuple[str, str], int] = {}
+
+    def add(self, entry: MetadataEntry, folder: str) -> None:
+        """An entry of the metadata.json in `folder`, before the first question."""
+        key = entry.my, folder
+        if entry.error is None and key not in self._closeness:
+            self._closeness[key] = self._alike(entry, folder)
+
+    def wants(self, entry: MetadataEntry, folder: str) -> bool:
+        """Whether an entry is mapped to it."""
+        alike = self._closeness.get((entry.my, folder), 0)
+        return entry.error is None and 0 < alike == self._closest
+
+    def my(self, entry: MetadataEntry, folder: str) -> Found:
+        """The file itself."""
+        return Found(entry.my, self._my, looked_up=self._closest <= _COMPONENTS)
+
+    @functools.cached_property
+    def _closest(self) -> int:
+        return max(self._closeness.values(), default=0)
+
+    def _alike(self, entry: MetadataEntry, folder: str) -> int:
+        """How many components at its end a recorded path shares with the file; above all where it
+        leads to it, 0 where it cannot mean it."""
+        wanted, wanted_name = split_name(self._my)
+        file, name = split_name(entry.my)
+        if name != wanted_name:
+            return 0
+        mapped = self._path_map.apply(file)
+        places = [mapped] if mapped else _as_recorded(file, entry, folder)
+        if any(same_file(place, wanted) for place in places):
+            return _COMPONENTS + 1
+        recorded = library_place(file)
+        if exists(places[0]) or (recorded and not _may_be(recorded, wanted)):
+            return 0
+        parts = [part for part in os.path.normpath(file).split("/") if part]
+        ends = zip(reversed(parts), reversed(os.path.abspath(wanted).split("/")), strict=False)
+        alike = sum(1 for _ in takewhile(lambda both: both[0] == both[1], ends))
+        return min(alike, _COMPONENTS) if alike >= min(_TAIL, len(parts)) else 0
+
+
+def one_entry_each(side: str, found: Sequence[Found | None]) -> list[PairError | None]:
+    """The error of every recorded path that a look-up leads to a file of another one.
+
+    What recorded paths themselves name may come again: slices of one tensor, say.
+    """
+    paths: dict[str, dict[str, None]] = {}
+    looked_up = set()
+    files = [os.path.normpath(one.file) if one and not one.error else "" for one in found]
+    for one, file in zip(found, files, strict=True):
+        if one and file:
+            paths.setdefault(file, {})[one.recorded] = None
+            if one.looked_up:
+                looked_up.add(file)
+    shared = {file: _claims(file, paths[file]) for file in looked_up if len(paths[file]) > 1}
+    return [
+        _ambiguous(side, one, shared[file]) if one and file in shared else None
+        for one, file in zip(found, files, strict=True)
+    ]
+
+
+def _claims(file: str, paths: Iterable[str]) -> list[str]:
+    """The recorded paths, of those that lead to a file, that may mean it."""
+    normal = {os.path.normpath(path): path for path in paths}
+    place = library_place(os.path.abspath(file))
+    own = [
+        path
+        for path in normal.values()
+        if place and (found := library_place(path)) and found.rank == place.rank
+    ]
+    return own if len(own) == 1 else list(normal.values())
+
+
+def _ambiguous(side: str, found: Found, claims: Sequence[str]) -> PairError | None:
+    if len(claims) == 1 and os.path.normpath(found.recorded) == os.path.normpath(claims[0]):
+        return None
+    return PairError(
+        Reason.MAPPING_AMBIGUOUS,
+        f"the {side} file {found.file} is found for several recorded paths: "
+        f"{named_files([*claims, found.recorded])}; say with path_map or my_path where each is",
+    )
