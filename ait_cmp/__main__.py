@@ -15,9 +15,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return command(argv)
     except KeyboardInterrupt:
+        from ait_cmp.commands.say import complain
         from ait_cmp.commands.status import ExitStatus
 
-        print("ait_cmp: error: interrupted", file=sys.stderr)
+        complain("interrupted")
         return ExitStatus.INTERRUPTED
 
 

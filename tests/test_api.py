@@ -27,7 +27,7 @@ from tests.conftest import Dump
 # What a setting is called as a keyword, where that is not its own name.
 KEYWORDS = {"mapping.rules": "mapping_rules", "metrics.names": "metric_names"}
 # What only a command has: how it prints, logs and exits.
-OF_COMMANDS = {"dry_run", "fail_on", "log_level", "report.worst"}
+OF_COMMANDS = {"dry_run", "fail_on", "learn_failing", "log_level", "report.worst"}
 # What the option of a group is, which its name chooses.
 OF_OPTIONS = {"mapping.kind", "metrics.definition", "executor.kind", "report"}
 

@@ -522,6 +522,49 @@ def test_any_name_is_printed_in_any_encoding(make_dump: Dump, more: list[str]) -
     assert done.returncode == 3
 
 
+@pytest.mark.parametrize(
+    ("command", "sink"),
+    [
+        ("compare", "gone"),
+        ("compare", "no stderr"),
+        ("calibrate", "full"),
+        ("sweep", "closed"),
+        ("sweep", "full"),
+    ],
+)
+def test_what_cannot_be_shown_changes_no_answer(
+    make_dump: Dump, tmp_path: Path, command: str, sink: str
+) -> None:
+    """stdout that nobody reads, a full disk behind it, none at all; and stderr of these kinds."""
+    dump = make_dump(wrong={(0, 0): torch.ones(4, 6)})
+    arguments = {"sweep": "-m tokens=0,1"}.get(command, "tokens=0")
+    name = command if command == "calibrate" else ""
+    plain = f"{sys.executable} -m ait_cmp {name} {arguments} golden_path={dump} output=o"
+    script = {
+        "closed": f"( {plain}; echo $? >status ) | true",
+        "full": f"{plain} >/dev/full; echo $? >status",
+        "gone": f"{plain} >&-; echo $? >status",
+        "no stderr": f"{plain} 2>/dev/full >/dev/full; echo $? >status",
+    }[sink]
+    subprocess.run(["bash", "-c", script], check=True, timeout=60, stderr=subprocess.DEVNULL)
+    assert (tmp_path / "status").read_text() == "1\n"
+    written = "tolerance/calibrated.yaml" if command == "calibrate" else "cmp_report.csv"
+    assert (tmp_path / "o" / written).exists()
+
+
+def test_a_complaint_that_cannot_be_made_is_no_failing_row() -> None:
+    command = f"{sys.executable} -m ait_cmp nosuch=1 2>/dev/full"
+    assert subprocess.run(["bash", "-c", command], check=False, timeout=60).returncode == 2
+
+
+def test_a_folder_that_the_locale_cannot_write(make_dump: Dump, tmp_path: Path) -> None:
+    """Its name is bytes to Python then, which polars takes for no path."""
+    command = [sys.executable, "-m", "ait_cmp", f"golden_path={make_dump()}", "output='报告'"]
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run(command, check=True, timeout=60, env=plain)
+    assert len(pl.read_parquet(tmp_path / "报告" / "cmp_report.parquet")) == 6
+
+
 def test_a_format_is_written_once(make_dump: Dump, tmp_path: Path) -> None:
     assert (
         main([f"golden_path={make_dump()}", "report.formats=[csv,csv]", "report.keep_stats=false"])

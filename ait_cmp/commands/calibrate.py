@@ -1,8 +1,9 @@
 """`ait-cmp calibrate`: a benign run in, the tolerance that knows its noise out.
 
 It takes the arguments of a compare. What it learns is each data_id's noise: the least expected
-error with which that run passes. A tolerance that knows some already (`tolerance=FILE`) learns
-more, so that several benign runs add up.
+error with which that run passes. Rows that the tolerance fails which it starts from are not
+learned, unless `learn_failing=true` says that they are good. A tolerance that knows some already
+(`tolerance=FILE`) learns more, so that several benign runs add up.
 """
 
 from __future__ import annotations
@@ -20,58 +21,93 @@ from ait_cmp.commands.compare import (
     open_store,
     select_pairs,
 )
-from ait_cmp.commands.say import reader_may_leave
-from ait_cmp.commands.status import ExitStatus
-from ait_cmp.judging import Status, Tolerance
+from ait_cmp.commands.say import complain, may_go_unread
+from ait_cmp.commands.status import ExitStatus, exit_status
+from ait_cmp.judging import Growth, Status, Tolerance
 from ait_cmp.judging.comparison import Row, conclude_rows
 from ait_cmp.report.progress import painted_progress
 from ait_cmp.settings.tolerances import write_tolerance
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import UsageError
+from ait_cmp.values.pair import Pair
 from ait_cmp.values.text import printable
 
-__all__ = ["calibrate", "learn"]
+__all__ = ["calibrate", "learn", "require_growth"]
 
 _NAME = "calibrated"
 _LOUD = 0.3  # noise of golden's own size is rarely benign
-_LISTED = 10  # rows that do not pass even so
+_LISTED = 10  # rows that do not pass
 
 
 def calibrate(settings: Settings) -> ExitStatus:
     """Measure, learn, write `tolerance/calibrated.yaml` below the output, and say what it leaves.
 
-    Raises UsageError where nothing can be learned, ReportError when it cannot be written.
+    The status is that of the rows, judged by what was learned. Raises UsageError where nothing
+    can be learned, ReportError when it cannot be written.
     """
+    require_growth(settings.tolerance)
     pairs = select_pairs(settings)
     with open_store(settings) as store:
         with painted_progress() as progress:
             measured = measure(pairs, settings, store, progress)
         rows = conclude_rows(pairs, measured, settings.tolerance, settings.metrics)
-        learned = learn(rows, settings.tolerance)
+        learned = learn(rows, settings.tolerance, failing=settings.learn_failing)
+        if learned is None:
+            complain(_nothing_learned(rows))
+            return max(ExitStatus.USAGE, _status(rows, settings))
         path = settings.folder / "tolerance" / f"{_NAME}.yaml"
         write_tolerance(learned, path, made=_made(settings, len(rows)))
-    with reader_may_leave():
-        _show(conclude_rows(pairs, measured, learned, settings.metrics), path)
-    return ExitStatus.PASS
+    after = conclude_rows(pairs, measured, learned, settings.metrics)
+    with may_go_unread("what was learned"):
+        told = _show_failing(rows, settings)
+        _show(after, path, told)
+    return _status(after, settings)
 
 
-def learn(rows: Sequence[Row], tolerance: Tolerance) -> Tolerance:
-    """`tolerance` with the noise of `rows`, which are of a benign run. Raises UsageError."""
-    growth = tolerance.growth
-    if growth is None:
+def require_growth(tolerance: Tolerance) -> Growth:
+    """The growth that noise has its place in. Raises UsageError where there is none."""
+    if tolerance.growth is None:
         raise UsageError(
             f"tolerance={tolerance.name} does not look at growth, so noise has no place in it; "
             "calibrate dtype or int8"
         )
+    return tolerance.growth
+
+
+def learn(rows: Sequence[Row], tolerance: Tolerance, *, failing: bool = False) -> Tolerance | None:
+    """`tolerance` with the noise of `rows`, which are of a benign run; None where there is none.
+
+    Of rows that `tolerance` fails it learns only with `failing`: it would hide what is wrong with
+    them.
+    """
+    growth = require_growth(tolerance)
     noise = dict(growth.noise)
+    learns = (Status.PASS, Status.FAIL) if failing else (Status.PASS,)
     for row in rows:
         learned = row.verdict.noise
-        if learned is not None and math.isfinite(learned):  # else golden is zero, and my is not
+        if learned is None or row.verdict.status not in learns:
+            continue
+        if math.isfinite(learned):  # else golden is zero, and my is not
             data_id = row.pair.data_id
             noise[data_id] = max(noise.get(data_id, 0.0), learned)
     if not noise:
-        raise UsageError("nothing can be learned: no two floating tensors were compared")
+        return None
     return replace(tolerance, name=_NAME, growth=replace(growth, noise=noise))
+
+
+def _status(rows: Sequence[Row], settings: Settings) -> ExitStatus:
+    statuses = [row.verdict.status for row in rows]
+    return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
+
+
+def _nothing_learned(rows: Sequence[Row]) -> str:
+    failing = sum(row.verdict.status is Status.FAIL for row in rows)
+    if failing:
+        return (
+            f"nothing can be learned: {failing} of {len(rows)} rows fail; if the run is good all "
+            "the same, learn_failing=true learns them"
+        )
+    return "nothing can be learned: no two floating tensors were compared"
 
 
 def _made(settings: Settings, rows: int) -> dict[str, Any]:
@@ -85,12 +121,29 @@ def _made(settings: Settings, rows: int) -> dict[str, Any]:
     }
 
 
-def _show(rows: Sequence[Row], path: Path) -> None:
-    """What was written, and which rows of this very run it would not pass."""
+def _show_failing(rows: Sequence[Row], settings: Settings) -> set[Pair]:
+    """Which rows the tolerance fails that was started from, and what becomes of them; those of
+    which no more needs to be said."""
+    failing = [row for row in rows if row.verdict.status is Status.FAIL]
+    if not failing:
+        return set()
+    fails = f"{len(failing)} rows fail tolerance={printable(settings.tolerance.name)}"
+    if settings.learn_failing:
+        print(f"{fails} and were learned, which hides what is wrong with them:")
+    else:
+        print(
+            f"{fails} and were not learned, since that would hide what is wrong with them; if they "
+            "are good, learn_failing=true learns them:"
+        )
+    _list(failing)
+    return set() if settings.learn_failing else {row.pair for row in failing}
+
+
+def _show(rows: Sequence[Row], path: Path, told: set[Pair]) -> None:
+    """What was written, and which other rows of this very run it would not pass."""
     bad = [row for row in rows if row.verdict.status is not Status.PASS]
     print(f"{len(rows)} rows, {len(rows) - len(bad)} of which pass with what was learned")
-    for row in bad[:_LISTED]:
-        print(printable(f"  not {row.pair.name}: {row.verdict.sentence}"))
+    _list([row for row in bad if row.pair not in told])
     loud = [row for row in rows if (row.verdict.noise or 0.0) > _LOUD]
     if loud:
         worst = max(loud, key=lambda row: row.verdict.noise or 0.0)
@@ -100,3 +153,11 @@ def _show(rows: Sequence[Row], path: Path) -> None:
         )
     print(f"tolerance: {path}")
     print(f"use it: python -m ait_cmp golden_path=… output=… tolerance={path}")
+
+
+def _list(rows: Sequence[Row]) -> None:
+    for row in rows[:_LISTED]:
+        verdict = row.verdict
+        print(printable(f"  {verdict.status} {row.pair.name}: {verdict.sentence}"))
+    if len(rows) > _LISTED:
+        print(f"  and {len(rows) - _LISTED} more")

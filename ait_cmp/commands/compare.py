@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ait_cmp.commands.say import reader_may_leave
+from ait_cmp.commands.say import may_go_unread, reader_may_leave
 from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
 from ait_cmp.files import confined_to
@@ -27,6 +27,7 @@ from ait_cmp.report.dry_run import show_pairs
 from ait_cmp.report.progress import painted_progress
 from ait_cmp.settings.tolerances import has_shipped_rules
 from ait_cmp.settings.values import Settings
+from ait_cmp.values.errors import UsageError
 from ait_cmp.values.pair import Pair
 
 __all__ = [
@@ -59,16 +60,19 @@ def few_collections() -> Iterator[None]:
 def compare_and_report(settings: Settings) -> ExitStatus:
     """Compare, write the report, show the summary.
 
-    Raises UsageError for a mapping that cannot be read, ReportError when the report cannot be
-    written.
+    Raises UsageError for a mapping that cannot be read and for what is calibrate's, ReportError
+    when the report cannot be written.
     """
+    if settings.learn_failing:
+        raise UsageError("learn_failing=true is for calibrate: a compare learns nothing")
     started = datetime.now(UTC)
     pairs = select_pairs(settings)
     with open_store(settings) as store:
         with painted_progress() as progress:
             rows = judged(pairs, settings, store, progress)
         report, paths = written(rows, settings, started)
-    show_summary(report, paths, settings.worst)
+    with may_go_unread("the summary"):
+        show_summary(report, paths, settings.worst)
     statuses = [row.verdict.status for row in report.rows]
     return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
 

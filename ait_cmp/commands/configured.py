@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ait_cmp.commands.merge import merge_sweep
 from ait_cmp.commands.overview import EXIT_STATUSES, version
-from ait_cmp.commands.say import complain, reader_may_leave
+from ait_cmp.commands.say import complain, may_go_unread, reader_may_leave
 from ait_cmp.commands.status import ExitStatus, status_of
 from ait_cmp.settings.arguments import has_option, option_values, without_option
 from ait_cmp.settings.hydra_jobs import Job, each_job
@@ -87,7 +87,8 @@ def _run_job(job: Job, name: str, command: Command) -> int:
     if job.folder is None:
         return _status(job, name, command)
     status: int = ExitStatus.INTERRUPTED
-    print(f"\njob {job.number}: {printable(' '.join(job.overrides))}", flush=True)
+    with may_go_unread("which job runs"):
+        print(f"\njob {job.number}: {printable(' '.join(job.overrides))}")
     try:
         status = _status(job, name, command)
     finally:

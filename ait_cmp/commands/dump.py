@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
+from ait_cmp.commands.say import remark
 from ait_cmp.commands.status import ExitStatus
 from ait_cmp.dump.backends import BACKENDS, choose, environment
 from ait_cmp.dump.dump_request import LOG_LEVELS, TYPES, DumpRequest, id_list, name_list, range_list
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.dump.summary import Summary, dumped_files, summarize
 from ait_cmp.values.errors import UsageError, os_reason
-from ait_cmp.values.text import printable
 
 __all__ = ["add_arguments", "dump", "make_parser"]
 
@@ -179,7 +178,7 @@ def _report(summary: Summary, backend: str, status: int) -> None:
 
 
 def _say(sentence: str) -> None:
-    print(f"ait llm dump: {printable(sentence)}", file=sys.stderr)
+    remark(f"ait llm dump: {sentence}")
 
 
 def _switch(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ait_cmp.commands.say import complain
+from ait_cmp.commands.say import complain, may_go_unread
 from ait_cmp.commands.status import WITHOUT_REPORT, ExitStatus
 from ait_cmp.settings.sweep import take_current
 from ait_cmp.values.errors import ReportError
@@ -31,8 +31,9 @@ def merge_sweep() -> list[int]:
     try:
         merged = merge_reports(reports, facts_since(ran.started, ran.settings))
         paths = write_report(merged, ran.output, ran.formats)
-        print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")
-        show_summary(merged, paths, ran.worst)
+        with may_go_unread("the merged summary"):
+            print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")
+            show_summary(merged, paths, ran.worst)
     except ReportError as exc:
         complain(str(exc))
         statuses.append(ExitStatus.NO_REPORT)

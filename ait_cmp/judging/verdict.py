@@ -57,7 +57,8 @@ class Verdict(NamedTuple):
     """What is said of one row; `sentence` says why, for anything but a pass.
 
     `expected` is E, the relative error that the rows before explain, and `noise` what a
-    calibration takes as E of this row; None for exact types. `follows` names the row
+    calibration takes as E of this row; None for exact types, and noise where growth does not
+    look. `follows` names the row
     that this one is a consequence of. `divergence` tells, in a sentence, where the run or the
     token went wrong, on the row where it did.
     """
@@ -105,7 +106,7 @@ def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
                 sentence,
                 findings,
                 expected.error if expected else None,
-                noise(evidence, growth) if evidence else None,
+                noise(evidence, growth) if evidence and teaches else None,
                 follows,
                 divergence,
             )

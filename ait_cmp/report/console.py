@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,13 +13,11 @@ from rich.table import Table
 
 from ait_cmp.judging import Status, named_counts
 from ait_cmp.report.report import Report
-from ait_cmp.values.errors import os_reason
 from ait_cmp.values.text import printable
 from ait_cmp.values.tokens import row_name
 
 __all__ = ["show_summary"]
 
-_LOGGER = logging.getLogger(__name__)
 _SHOWN = {
     "cosine_similarity": "cosine",
     "relative_euclidean_distance": "rel dist",
@@ -39,21 +34,7 @@ _STYLES = {
 
 
 def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
-    """Counts, where it went wrong first, the `worst` rows, where the report is.
-
-    Where nobody can be shown anything (a closed pipe, a full disk), a warning says so.
-    """
-    try:
-        _show_summary(report, paths, worst)
-        sys.stdout.flush()
-    except (OSError, SystemExit) as exc:  # SystemExit is how rich takes a closed pipe
-        # What is left in the buffer would fail again when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        why = os_reason(exc) if isinstance(exc, OSError) else "nobody reads it"
-        _LOGGER.warning("the summary cannot be shown (%s); the report is written", why)
-
-
-def _show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
+    """Counts, where it went wrong first, the `worst` rows, where the report is."""
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = _FILE_WIDTH

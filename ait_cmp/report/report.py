@@ -74,7 +74,8 @@ def merge_reports(jobs: Sequence[tuple[str, Path]], facts: Facts) -> Report:
 
 def _job_table(name: str, path: Path) -> pl.DataFrame:
     try:
-        table = pl.read_parquet(path)
+        with path.open("rb") as file:
+            table = pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as exc:
         why = os_reason(exc) if isinstance(exc, OSError) else str(exc)
         raise ReportError(

@@ -21,12 +21,14 @@ def write_csv(report: Report, path: Path) -> None:
     Text is made safe to look at: see `for_spreadsheet`.
     """
     safe = [safe_cells(column) for column in report.table if column.dtype == pl.String]
-    report.table.with_columns(safe).write_csv(path)
+    with path.open("wb") as file:  # polars itself opens no path that is not UTF-8
+        report.table.with_columns(safe).write_csv(file)
 
 
 def write_parquet(report: Report, path: Path) -> None:
     """The exact report, with true types."""
-    report.table.write_parquet(path)
+    with path.open("wb") as file:
+        report.table.write_parquet(file)
 
 
 def safe_cells(column: pl.Series) -> pl.Series:

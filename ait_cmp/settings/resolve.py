@@ -58,6 +58,7 @@ def resolve(values: Config) -> Settings:
         keep_stats=values.report.keep_stats,
         output=Path(values.output),
         dry_run=values.dry_run,
+        learn_failing=values.learn_failing,
         roots=_roots(values.allowed_roots),
         ignore_verdicts=values.fail_on is FailOn.never,
         in_force=in_force(_in_full(values, tolerance)),

@@ -183,6 +183,10 @@ class Config:
     tokens: str | None = _said("7, 0-9, 0-9/2 (every second), unions 0-3+7 (default: all)", None)
     data_ids: Any = _said("a glob or a list of globs (default: all)", None)
     dry_run: bool = _said("true: list the pairs that would be compared, and write nothing", False)
+    learn_failing: bool = _said(
+        "calibrate: true learns rows as well that the tolerance fails, and hides their faults",
+        False,
+    )
     allowed_roots: Any = _said(
         "folders outside which no tensor or mapping is opened (default: no bounds)", None
     )

@@ -45,6 +45,7 @@ class Settings:
     output: Path | None
     keep_stats: bool = True
     dry_run: bool = False
+    learn_failing: bool = False
     roots: tuple[str, ...] | None = None
     ignore_verdicts: bool = False
     in_force: Mapping[str, str] = field(default_factory=dict)
