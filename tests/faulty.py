@@ -216,7 +216,7 @@ def report_rows(folder: Path) -> dict[str, dict[str, str]]:
 
 def dump_writes(count: int, folder: Path) -> Figures:
     """A dumping process whose N-th write fails, for every N up to `count`."""
-    figures = dict.fromkeys(("runs", "hit", "went_on", "listed", "torn"), 0)
+    figures = dict.fromkeys(("runs", "hit", "went_on", "listed", "torn", "not_saved"), 0)
     for name, (error, forever) in FAULTS.items():
         for after in range(1, count + 1):
             root = folder / f"{name}{after}"
@@ -238,23 +238,28 @@ def dump_writes(count: int, folder: Path) -> Figures:
             figures["runs"] += 1
             figures["hit"] += status >= 10
             figures["went_on"] += status in (0, 11)
-            listed, torn = check_dump(root)
+            listed, torn, not_saved = check_dump(root)
             figures["listed"] += listed
             figures["torn"] += torn
+            figures["not_saved"] += not_saved
     return figures
 
 
-def check_dump(root: Path) -> tuple[int, int]:
-    """How many tensors the dumps below `root` list, and how many are not what was dumped."""
-    listed = torn = 0
+def check_dump(root: Path) -> tuple[int, int, int]:
+    """How many tensors the dumps below `root` list, how many are not what was dumped, and how many
+    are listed only to say that they are not there."""
+    listed = torn = not_saved = 0
     for metadata in root.rglob("metadata.json"):
         for tokens in json.loads(metadata.read_text()).values():
             for token, (golden, _) in tokens.items():
+                if not os.path.exists(golden):
+                    not_saved += 1
+                    continue
                 source = open_source(golden)
                 values = source.read(0, source.elements)
                 listed += 1
                 torn += not (len(values) == 50 and (values == int(token)).all())
-    return listed, torn
+    return listed, torn, not_saved
 
 
 def dump_kills(count: int, folder: Path) -> Figures:
@@ -281,7 +286,8 @@ def dump_kills(count: int, folder: Path) -> Figures:
         lost = [
             line for line in returned if line.split()[1] not in recorded.get(line.split()[0], {})
         ]
-        listed, torn = check_dump(root)
+        listed, torn, not_saved = check_dump(root)
+        assert not not_saved
         figures["kills"] += 1
         figures["returned"] += len(returned)
         figures["lost"] += len(lost)

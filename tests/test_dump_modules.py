@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 import ait_cmp
 from ait_cmp import dump_modules
+from ait_cmp.dump.dump_request import DumpRequest
+from ait_cmp.dump.hooks import watch_process
 from ait_cmp.values.errors import UsageError
 from tests.dumps import calls, names, only_run, read_bin, run_folders
 
@@ -154,6 +156,71 @@ def test_time_and_part(model: Model, time: int, part: int, kinds: set[str], tmp_
 def test_rounds_are_calls_of_the_outermost_module(model: Model, tmp_path: Path) -> None:
     found = filtered(model, tmp_path, execute_range=[(1, 2), (4, 4)])
     assert sorted({name.split("/")[0] for name in found}) == ["1", "2", "4"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_output_is_saved_as_the_caller_gets_it(late: bool, tmp_path: Path) -> None:
+    """After the module's own hooks, whenever they were registered, and before others change it."""
+    module = nn.Sequential(nn.Identity(), nn.Identity())
+    hooked = module[0].register_forward_hook
+
+    def in_place(module: nn.Module, args: Any, output: Tensor) -> None:
+        output.add_(1)
+
+    if not late:
+        hooked(lambda module, args, output: output * 10)
+        hooked(in_place)
+    with dump_modules(module, tmp_path, save_tensor_part=1, execute_range=[(0, 1)]):
+        if late:
+            hooked(lambda module, args, output: output * 10)
+            hooked(in_place)
+        for _ in range(2):
+            got = module(X)
+            saved, got = got.clone(), got.add_(1)
+    for token in range(2):
+        for name in ("0_Sequential", "0_Sequential/0_0", "0_Sequential/1_1"):
+            path = only_run(tmp_path) / f"{token}/{name}/after/outtensor0.bin"
+            assert torch.equal(read_bin(path), saved)
+    assert len(module[0]._forward_hooks) == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_watched_process_takes_its_hooks_away_between_calls(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Identity())
+    module.register_forward_hook(lambda module, args, output: output * 10)
+    scripted = torch.jit.trace(nn.Identity(), (X,))  # type: ignore[no-untyped-call]
+    watch_process(DumpRequest(str(tmp_path), types=("tensor",), save_tensor_part=1))
+    try:
+        module(X)
+        assert torch.equal(scripted(X), X)
+    finally:
+        torch.nn.modules.module._global_forward_pre_hooks.clear()
+    saved = only_run(tmp_path) / "0/0_Sequential/after/outtensor0.bin"
+    assert torch.equal(read_bin(saved), X * 10)
+    assert len(module._forward_hooks) == 1
+    assert not module[0]._forward_hooks
+
+
+class Twice(nn.Module):
+    def forward(self, x: Tensor, again: bool = True) -> Tensor:
+        return self(x, again=False) + 1 if again else x * 2
+
+
+def test_a_module_that_calls_itself_and_one_that_fails_are_seen_whole(tmp_path: Path) -> None:
+    module = Twice()
+    with dump_modules(module, tmp_path, save_tensor_part=1, execute_range=[(0, 2)]):
+        module(X)
+        with pytest.raises(TypeError):
+            module(None)
+        assert module._forward_hooks  # kept by the exception, and used by the next call
+        module(X)
+    assert not module._forward_hooks
+    assert not module._forward_hooks_with_kwargs
+    run = only_run(tmp_path)
+    for token in (0, 2):
+        assert torch.equal(read_bin(run / f"{token}/0_Twice/after/outtensor0.bin"), X * 2 + 1)
+        (inner,) = (run / f"{token}/0_Twice").glob("0_*/after/outtensor0.bin")
+        assert torch.equal(read_bin(inner), X * 2)
 
 
 def test_before_shows_what_the_module_changes_in_place(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def test_a_dump_whose_writes_fail_goes_on_and_lists_nothing_torn(
     assert found["went_on"] == found["runs"]
     assert found["listed"] > 0
     assert found["torn"] == 0
+    assert found["not_saved"] > 0
 
 
 def test_a_compare_that_is_killed_ends_with_the_same_report(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 `watch_process` hooks all modules of a process, `dump_modules` those of one model. The hooks do
 nothing where torch compiles or traces a graph, so what runs compiled is seen from outside only.
+
+What is saved of an output is what the caller gets. Of a module's hooks, torch runs global ones
+first and its own in the order in which they were registered, so ours is moved behind all of them
+each time that the module begins.
 """
 
 from __future__ import annotations
@@ -9,6 +13,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +22,8 @@ from types import FrameType
 from typing import Any
 
 import torch
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.recorder import Recorder
@@ -28,15 +32,21 @@ __all__ = ["dump_modules", "watch_process"]
 
 
 class _BeforeForward:
-    """The hook that runs before a module."""
+    """The hook that runs before a module, and sees to it that `after` runs last."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, after: _AfterForward) -> None:
         self._recorder = recorder
+        self._after = after
 
     def __call__(
         self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any] | None = None
     ) -> None:
         if torch.compiler.is_compiling():
+            return
+        try:
+            self._after.come_last(module)
+        except Exception as exc:
+            self._recorder.warn(f"{type(module).__name__} takes no hook and is not seen ({exc})")
             return
         caller = sys._getframe(1)
         self._recorder.enter(module, (args, _keywords(caller, kwargs)), caller)
@@ -46,10 +56,17 @@ class _BeforeForward:
 
 
 class _AfterForward:
-    """The hook that runs after a module."""
+    """The hook that runs after a module: while one runs, the last of its own hooks.
+
+    A module that is pickled, scripted or compiled between calls has no hook of ours.
+    """
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
+        self._key = RemovableHandle(OrderedDict()).id  # as torch calls its hooks
+        self._lock = threading.Lock()
+        # Of the hooks of a module, which its replicas share: id -> threads that it runs in.
+        self._running: dict[int, set[int]] = {}
 
     def __call__(
         self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any
@@ -57,6 +74,33 @@ class _AfterForward:
         if torch.compiler.is_compiling():
             return
         self._recorder.leave(module, (args, kwargs), output)
+        if not self._recorder.is_running(module):
+            self._go(module)
+
+    def come_last(self, module: torch.nn.Module) -> None:
+        """Be the last hook of a module that begins now."""
+        hooks = module._forward_hooks
+        with self._lock:
+            self._running.setdefault(id(hooks), set()).add(threading.get_ident())
+            module._forward_hooks_with_kwargs[self._key] = True
+            if next(reversed(hooks), None) != self._key:
+                hooks.pop(self._key, None)
+                hooks[self._key] = self
+
+    def _go(self, module: torch.nn.Module) -> None:
+        """Be no hook of a module that runs in no thread any more."""
+        with self._lock:
+            hooks = id(module._forward_hooks)
+            threads = self._running.get(hooks, set())
+            threads.discard(threading.get_ident())
+            if not threads:
+                self._running.pop(hooks, None)
+                self.leave(module)
+
+    def leave(self, module: torch.nn.Module) -> None:
+        """Be no hook of `module`, which may have kept it when an exception ended its call."""
+        module._forward_hooks.pop(self._key, None)
+        module._forward_hooks_with_kwargs.pop(self._key, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _ignore_calls, ()
@@ -82,8 +126,7 @@ def watch_process(request: DumpRequest) -> None:
     name = "warning" if request.log_level == "warn" else request.log_level
     logging.getLogger("ait_cmp").setLevel(name.upper())
     recorder = Recorder(request)
-    register_module_forward_pre_hook(_BeforeForward(recorder))
-    register_module_forward_hook(_AfterForward(recorder), with_kwargs=True)
+    register_module_forward_pre_hook(_BeforeForward(recorder, _AfterForward(recorder)))
 
 
 @contextmanager
@@ -124,16 +167,25 @@ def dump_modules(
         device_id=device_id,
     )
     recorder = Recorder(request)
-    before, after = _BeforeForward(recorder), _AfterForward(recorder)
-    handles = []
+    with _hooked(model, recorder):
+        yield Path(output, "ait_dump")
+
+
+@contextmanager
+def _hooked(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
+    """While this holds, the modules that `model` has now tell `recorder` of their calls."""
+    after = _AfterForward(recorder)
+    before = _BeforeForward(recorder, after)
+    modules, handles = list(model.modules()), []
     try:
-        for module in model.modules():
+        for module in modules:
             if isinstance(module, torch.jit.ScriptModule):
                 recorder.warn("modules made by torch.jit.script take no hooks and are not seen")
                 continue
             handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(module.register_forward_hook(after, with_kwargs=True))
-        yield Path(output, "ait_dump")
+        yield
     finally:
         for handle in handles:
             handle.remove()
+        for module in modules:
+            after.leave(module)

@@ -130,6 +130,10 @@ class Recorder:
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
 
+    def is_running(self, module: torch.nn.Module) -> bool:
+        """Whether another call of `module` goes on in this thread."""
+        return any(call.module is module for call in self._process.calls.stack)
+
     def warn(self, sentence: str, key: str | None = None) -> None:
         """Log `sentence`, unless one of the same `key` (default: itself) was logged before."""
         warned = self._process.warned
