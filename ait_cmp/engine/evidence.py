@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ait_cmp.engine.records import Record
 from ait_cmp.engine.slices import Bins, Slices
 from ait_cmp.engine.stats import Stats
@@ -97,6 +99,8 @@ def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evide
     counts, sums, errors = reduce_to(_EMPTY, slices, Bins.of(shape))
     if not 0 < counts[SLOTS.count] < stats.pairs:
         sums[SLOTS.level] = _level(stats)
+    elif math.isnan(slices.lines.squares.sum()):  # too large a pair for `engine.reach`
+        sums[SLOTS.level] = math.inf
     top = slices.top
     if len(errors) and top.differences[0]:
         *others, worst = errors.argsort().tolist()
@@ -105,6 +109,9 @@ def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evide
         counts[SLOTS.peak_index] = top.indices[worst]
         sums[SLOTS.peak_golden] = top.golden[worst]
         sums[SLOTS.peak_difference] = top.differences[worst]
+    if slices.exponent:
+        for slot in (SLOTS.rms, SLOTS.peak_golden, SLOTS.peak_difference):
+            sums[slot] = np.ldexp(sums[slot], slices.exponent)
     counts[SLOTS.golden_bits] = _bits_in_use(slices.golden_bits)
     counts[SLOTS.my_bits] = _bits_in_use(slices.my_bits)
     counts[SLOTS.gridded] = slices.gridded

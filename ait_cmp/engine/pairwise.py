@@ -11,6 +11,8 @@ from ait_cmp.engine.adapters import adapt, open_files, open_location
 from ait_cmp.engine.evidence import make_evidence
 from ait_cmp.engine.kernel import widen
 from ait_cmp.engine.measured import Measured, TensorInfo
+from ait_cmp.engine.parts import Parts
+from ait_cmp.engine.reach import is_out_of_reach, slices_in_reach
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.engine.row_errors import as_pair_error, changed, dated
 from ait_cmp.engine.stats import Stats
@@ -142,12 +144,26 @@ def _parts(
     """Each range of two sources, or this one; an error stands alone."""
     try:
         golden, my = align(golden=golden, my=my)
-        return [
+        parts = [
             _measure_range(golden, my, wanted, files, start, stop)
             for start, stop in ([span] if span else ranges(golden.elements))
         ]
+        return parts if span else _in_reach(golden, my, wanted, parts)
     except Exception as exc:
         return [Measured(_info(golden), _info(my), error=as_pair_error(exc, "this pair"))]
+
+
+def _in_reach(golden: Source, my: Source, wanted: Wanted, parts: list[Measured]) -> list[Measured]:
+    """All ranges of a pair; those of a pair out of reach as one, with slices that tell."""
+    if "float64" not in (golden.dtype.name, my.dtype.name):
+        return parts
+    whole = functools.reduce(_merge, parts)
+    if whole.stats is None or not is_out_of_reach(golden, my, whole.stats):
+        return parts
+    options = pair_options(golden=golden, my=my, epsilon=wanted.epsilon, parts=Parts(slices=True))
+    assert whole.stats.slices is not None
+    slices = slices_in_reach(golden, my, options, whole.stats.slices)
+    return [replace(whole, stats=replace(whole.stats, slices=slices))]
 
 
 def _paths(request: Request) -> list[str]:

@@ -158,6 +158,8 @@ class Slices:
     my_bits: int
     gridded: int
     nonfinite_saturated: int
+    # Of the unit of a whole pair's sums, two to it; see `engine.reach`. What is kept has no unit.
+    exponent: int = 0
 
     def __add__(self, other: Slices) -> Slices:
         return Slices(
