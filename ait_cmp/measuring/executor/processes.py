@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from multiprocessing import forkserver, spawn
+from multiprocessing import forkserver, resource_tracker, spawn
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ def run_in_processes(
 def prepare() -> None:
     """Start the server that forks the workers, which imports for a second, if it does not run."""
     forkserver.set_forkserver_preload(["ait_cmp.measuring.executor.worker"])
+    resource_tracker.ensure_running()  # before, since it lets interrupts through when it starts
     with _one_thread_each(), _interrupts_wait():
         forkserver.ensure_running()
 
