@@ -152,6 +152,41 @@ def test_default_passes_one_rounding_and_fails_a_shift(dtype: torch.dtype) -> No
     assert not compare(golden=golden, my=(golden * 1.1).to(dtype)).passed
 
 
+@pytest.mark.parametrize("elements", range(1, 17))
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("float8_e4m3fn", 0.25), ("float8_e5m2", 0.5), ("float8_e8m0fnu", 0.5)],
+)
+def test_a_lone_pair_of_8_bit_floats_has_limits_that_hold(
+    name: str, most: float, elements: int
+) -> None:
+    dtype = getattr(torch, name)
+    generator = torch.Generator().manual_seed(elements)
+    golden = torch.randn(elements, generator=generator)
+    another = torch.randn(20, elements, generator=generator)
+    if name == "float8_e8m0fnu":  # has neither signs nor zero
+        golden, another = golden.abs(), another.abs()
+        faults = [golden * 2.0**-60, golden * 2.0**9]
+    else:
+        assert compare(golden=golden, my=golden.to(dtype)).passed
+        faults = [-golden, golden * 0]
+    assert compare(golden=golden.to(dtype), my=golden.to(dtype)).passed
+    for my in (*faults, *another):
+        result = compare(golden=golden, my=my.to(dtype))
+        distance = result.metrics["relative_euclidean_distance"]
+        assert distance is not None
+        assert not (result.passed and distance >= most)
+    assert not any(compare(golden=golden, my=my.to(dtype)).passed for my in faults)
+
+
+@pytest.mark.parametrize("elements", [1, 3, 15, 16, 63, 64, 100])
+def test_a_tensor_of_zeros_fails_whatever_error_is_expected(elements: int) -> None:
+    noisy = Tolerance("noisy", growth=Growth(grain=0.125))  # E is a quarter of golden
+    golden = torch.randn(elements, generator=torch.Generator().manual_seed(elements))
+    assert not compare(golden=golden, my=torch.zeros(elements), tolerance=noisy).passed
+    assert compare(golden=golden, my=golden * 1.2, tolerance=noisy).passed
+
+
 def test_default_takes_integers_exactly() -> None:
     ids = torch.arange(10)
     assert compare(golden=ids, my=ids.int()).passed
@@ -249,14 +284,14 @@ def test_a_tolerance_reads_back_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("name: [", "while parsing"),
+        ("name: [", "line 2: did not find"),
         ("nme: x", "nme"),
-        ("{name: x, growth: {levle: 3}}", "levle.*choose from level"),
+        ("{name: x, growth: {levle: 3}}", "there is no 'levle'; did you mean 'level'"),
         ("{name: x, growth: {level: -3}}", "level must be a finite number of at least 0"),
-        ("{name: x, growth: {level: true}}", "level must be a finite number of at least 0"),
-        ("{name: x, growth: {window: .inf}}", "window must be a finite number of at least 0"),
+        ("{name: x, growth: {level: true}}", "level must be a number, not 'true'"),
+        ("{name: x, growth: {window: .inf}}", "window must be a whole number, not"),
         ("{name: x, growth: {channel: 0}}", "channel must be a finite number above 0"),
-        ("{name: x, growth: {noise: {q: high}}}", "noise of 'q' must be"),
+        ("{name: x, growth: {noise: {q: high}}}", "noise.q must be a number, not 'high'"),
         ("{name: x, growth: {noise: {q: .inf}}}", "noise of 'q' must be"),  # would pass anything
         ("{name: x, growth: {noise: 3}}", "noise must map"),
         ("{name: x, default: {rmse: {max: .nan}}}", "rmse: a limit must be a number, not nan"),
