@@ -62,6 +62,8 @@ def compare_dumps(
     tokens: str | int | None = None,
     data_ids: str | Sequence[str] | None = None,
     allowed_roots: PathLike | Sequence[PathLike] | None = None,
+    unpaired: str = "error",
+    allow_same: bool = False,
     mapping: str = "auto",
     mapping_rules: Sequence[Mapping[str, str]] | None = None,
     golden_adapters: str | None = None,

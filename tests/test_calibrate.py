@@ -121,6 +121,7 @@ def test_a_run_that_only_fails_teaches_nothing(
     [
         ("tolerance=strict", "does not look at growth"),
         ("tolerance=nosuch/tolerance/x.yaml", "nosuch/tolerance/x.yaml does not exist"),
+        ("data_ids=nothing", "'nothing' selects nothing"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(

@@ -108,8 +108,21 @@ def test_selection(make_dump: Dump, tmp_path: Path) -> None:
     assert rows["data_id"].unique(maintain_order=True).to_list() == ["layer1.q", "layer2.q"]
 
 
-def test_nothing_selected_is_no_success(make_dump: Dump) -> None:
-    assert main([f"golden_path={make_dump()}", "tokens=99"]) == 3
+def test_nothing_selected_is_no_success_and_replaces_no_report(
+    make_dump: Dump, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    dump = make_dump()
+    assert main([f"golden_path={dump}"]) == 0
+    before = (tmp_path / "cmp_report.csv").read_bytes()
+    for nothing in ("tokens=99", "data_ids=[layr0.q]", "data_ids=[]"):
+        assert main([f"golden_path={dump}", nothing]) == 2
+    said = capfd.readouterr().err
+    assert "tokens: 99 selects nothing; there are the tokens 0-1" in said
+    assert "data_ids: 'layr0.q' selects nothing; did you mean layer0.q" in said
+    Path("empty.json").write_text("{}")
+    assert main(["golden_path=empty.json", "mapping=metadata"]) == 2
+    assert main(["golden_path=empty.json", "mapping=metadata", "output=new"]) == 3
+    assert (tmp_path / "cmp_report.csv").read_bytes() == before
 
 
 def test_my_path_as_folder_and_as_file(make_dump: Dump, tmp_path: Path) -> None:
@@ -242,10 +255,10 @@ def test_nothing_but_the_report_is_written(make_dump: Dump, tmp_path: Path) -> N
 
 
 def test_results_go_to_stdout_and_logs_to_stderr(make_dump: Dump) -> None:
-    done = _run(f"golden_path={make_dump()}", "tokens=99")
-    assert done.returncode == 3
-    assert done.stdout.startswith("0 rows")
-    assert "WARNING: nothing to compare" in done.stderr
+    done = _run(f"golden_path={make_dump()}", "tokens=0+99")
+    assert done.returncode == 0
+    assert done.stdout.startswith("3 rows")
+    assert "WARNING: tokens: 99 selects nothing" in done.stderr
 
 
 def test_a_config_folder_of_the_user(make_dump: Dump, tmp_path: Path) -> None:

@@ -701,7 +701,8 @@ def test_a_dry_run_lists_pairs_and_writes_nothing(
     assert not (tmp_path / "out").exists()
     assert main([*arguments, "data_ids=a"]) == 0
     assert main([*arguments, "fail_on=never"]) == 0
-    assert main([*arguments, "data_ids=nothing"]) == 3
+    assert main([*arguments, "data_ids=nothing"]) == 2
+    assert main([*arguments, "unpaired=ignore"]) == 0
     assert main(["-m", *arguments, "tokens=0,1"]) == 2
 
 
@@ -729,6 +730,6 @@ def test_the_chosen_mapping_is_said(
     dump_data(0, "x", ONE, tmp_path / "m" / "x.npy", tmp_path / "dump")
     (tmp_path / "p.csv").write_text("data_id,golden,my\nx,m/x.npy,m/x.npy\n")
     arguments = [f"golden_path={golden}", *([f"my_path={my}"] if my else [])]
-    assert main([*arguments, "output=out"]) == 0
+    assert main([*arguments, "output=out", "allow_same=true"]) == 0
     assert f"mapping={kind}" in capsys.readouterr().err
     assert len(report(tmp_path / "out")) == 1

@@ -14,7 +14,7 @@ import torch
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
 from ait_cmp.files import Entry, list_folder
-from ait_cmp.mapping import MAPPINGS, Wish, listing, map_pairs
+from ait_cmp.mapping import MAPPINGS, PathMap, Wish, listing, map_pairs
 from ait_cmp.mapping.name_rule import make_rule
 from ait_cmp.values.errors import PairError, Reason, UsageError
 
@@ -97,6 +97,83 @@ def test_every_entry_is_one_pair_in_dump_order(kind: str, tmp_path: Path) -> Non
     for pair in pairs:
         for (file,) in (pair.golden.files, pair.my.files):
             assert Path(file).is_file()
+
+
+@every_mapping
+@pytest.mark.parametrize("by", ["name", "hard link", "link"])
+def test_a_file_compared_with_itself_is_an_error(kind: str, by: str, tmp_path: Path) -> None:
+    """By inode: whatever the two names are."""
+    wish = WISHES[kind](tmp_path)
+    last = map_pairs(kind, wish)[-1]
+    golden, my = Path(last.golden.files[0]), Path(last.my.files[0])
+    my.unlink()
+    if by == "hard link":
+        my.hardlink_to(golden)
+    else:
+        my.symlink_to(golden)
+    if by == "name" and kind == "files":
+        wish = replace(wish, my_path=wish.golden_path)
+    *fine, same = map_pairs(kind, wish)
+    assert not any(pair.error for pair in fine)
+    assert same.error is not None
+    assert same.error.reason is Reason.SAME_FILE
+    assert not any(pair.error for pair in map_pairs(kind, replace(wish, allow_same=True)))
+
+
+def test_a_folder_compared_with_itself_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wish = _tree(tmp_path)
+    (tmp_path / "link").symlink_to("golden")
+    pairs = map_pairs("tree", replace(wish, my_path=str(tmp_path / "link")))
+    assert {pair.error and pair.error.reason for pair in pairs} == {Reason.SAME_FILE}
+    assert caplog.text.count("are one folder") == 1
+    assert main([f"golden_path={wish.golden_path}", f"my_path={tmp_path}/link", "output=o"]) == 3
+
+
+def test_tensors_of_one_container_are_two_tensors(tmp_path: Path) -> None:
+    file = tmp_path / "both.pt"
+    torch.save({"a": ONE, "b": ONE}, file)
+    for name, reason in (("a", Reason.SAME_FILE), ("b", None)):
+        (pair,) = map_pairs("files", Wish(f"{file}::a", f"{file}::{name}"))
+        assert (pair.error and pair.error.reason) == reason
+
+
+@pytest.mark.parametrize("kind", ["tree", "rules"])
+def test_what_has_no_counterpart_may_be_ignored(kind: str, tmp_path: Path) -> None:
+    wish = WISHES[kind](tmp_path)
+    (tmp_path / "golden" / "0" / "a.bin").unlink()
+    (tmp_path / "my" / "1" / "b.bin").unlink()
+    given = settings(kind, wish, tmp_path)
+    assert main([*given, "output=out"]) == 3
+    assert main([*given, "output=out", "unpaired=ignore"]) == 0
+    rows = pl.read_parquet("out/cmp_report.parquet")
+    assert rows["status"].to_list().count("skipped") == 2
+    assert set(rows["reason"].drop_nulls()) == {"UNPAIRED"}
+    (tmp_path / "my" / "0" / "a.bin").rename(tmp_path / "my" / "0" / "c.bin")
+    for name in ("0/b.bin", "1/a.bin"):
+        (tmp_path / "my" / name).unlink()
+    assert main([*given, "output=out", "unpaired=ignore"]) == 3  # nothing was compared
+
+
+def test_a_list_moved_by_path_map_is_read_at_its_new_place(tmp_path: Path) -> None:
+    wish = _pairs(tmp_path)
+    _dumped(tmp_path / "new")
+    pairs = map_pairs("pairs", replace(wish, path_map=PathMap({"my": str(tmp_path / "new")})))
+    assert all("/new/" in str(pair.my) for pair in pairs)
+    with pytest.raises(UsageError, match="no recorded path is below mine"):
+        map_pairs("pairs", replace(wish, path_map=PathMap({"mine": "x"})))
+
+
+def test_a_list_in_yaml_is_text_and_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("- {data_id: 1_0, token_id: 010, golden: no, my: 12:30}\n")
+    (pair,) = map_pairs("pairs", Wish(str(path)))
+    assert (pair.data_id, pair.token_id) == ("1_0", 10)
+    assert (str(pair.golden), str(pair.my)) == ("no", "12:30")
+    path.write_text("a: &a [x, x]\n" + "".join(f"b{n}: &b{n} [*a, *a]\n" for n in range(9)))
+    with pytest.raises(UsageError, match="aliases are not read"):
+        map_pairs("pairs", Wish(str(path)))
 
 
 @every_mapping

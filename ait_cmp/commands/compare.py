@@ -17,7 +17,7 @@ from ait_cmp.files import confined_to
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, conclude_rows
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
-from ait_cmp.mapping import map_pairs
+from ait_cmp.mapping import map_pairs, select
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import ShowProgress
 from ait_cmp.measuring.store import Store
@@ -143,7 +143,7 @@ def select_pairs(settings: Settings) -> list[Pair]:
     choice = settings.mapping
     with confined_to(settings.roots):
         mapped = map_pairs(choice.kind, settings.wish)
-    pairs = [pair for pair in mapped if pair in settings.selection]
+    pairs = select(mapped, settings.selection)
     if choice.golden_steps or choice.my_steps:
         pairs = [
             replace(
@@ -152,9 +152,14 @@ def select_pairs(settings: Settings) -> list[Pair]:
             for pair in pairs
         ]
     if not pairs:
-        _LOGGER.warning(
-            "nothing to compare: none of the %d entries of %s is selected by tokens and data_ids",
-            len(mapped),
-            settings.wish.golden_path,
-        )
+        _tell_nothing(settings)
     return pairs
+
+
+def _tell_nothing(settings: Settings) -> None:
+    """Warn that there is no entry. Raises UsageError where a report would be replaced by an empty
+    one."""
+    sentence = f"nothing to compare: {settings.wish.golden_path} has no entries"
+    if settings.output is not None and any(settings.output.glob("cmp_report.*")):
+        raise UsageError(f"{sentence}; the report in {settings.output} stays as it is")
+    _LOGGER.warning("%s", sentence)

@@ -45,7 +45,8 @@ def rule_pairs(wish: Wish) -> list[Pair]:
 def _pairs(wish: Wish, rules: Sequence[NameRule]) -> list[Pair]:
     golden_path, my_path = wish.two_folders()
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
-    matching = _Matching(pair_ranks(golden=golden, my=my), len(golden) != len(my))
+    ranks = pair_ranks(golden=golden, my=my)
+    matching = _Matching(ranks, len(golden) != len(my), wish.ignore_unpaired)
     for golden_rank, my_rank in matching.ranks:
         if golden_rank and my_rank and golden_rank.name and my_rank.name:
             _LOGGER.info("golden %s is compared with my %s", golden_rank.name, my_rank.name)
@@ -94,10 +95,12 @@ class _Names:
 
 @dataclass(slots=True)
 class _Matching:
-    """The ranks of two dumps; `spans`: they are not as many, so what a rule joins is of all."""
+    """The ranks of two dumps; `spans`: they are not as many, so what a rule joins is of all;
+    `ignores_unpaired`: what has no counterpart is left out on purpose."""
 
     ranks: Sequence[tuple[RankDump | None, RankDump | None]]
     spans: bool
+    ignores_unpaired: bool
     _my: dict[tuple[int, int | None], _Names] = field(default_factory=dict)
     _found: dict[tuple[int, int | None, Called], list[_One]] = field(default_factory=dict)
 
@@ -159,7 +162,7 @@ class _Matching:
 
     def _row(self, group: _Group, users: dict[_One, list[_Group]]) -> Pair:
         first, rule = group.golden[0], group.rule
-        error = _error(group, users)
+        error = self._error(group, users)
         names = dict.fromkeys(one.listed.name for one in group.golden)
         # Of those that are too many, a few stand for all.
         my = group.my if rule and rule.joins_my else group.my[:_NAMED]
@@ -172,6 +175,39 @@ class _Matching:
             error=error,
         )
 
+    def _error(self, group: _Group, users: dict[_One, list[_Group]]) -> PairError | None:
+        for one in (*group.golden, *group.my):
+            if one.listed.error:
+                return one.listed.error
+        name = group.golden[0].listed.name
+        if group.rule is None:
+            return self._unpaired(
+                Reason.MY_MISSING, f"no rule is for the golden tensor {name!r}; add one"
+            )
+        if not group.my:
+            called = "" if group.rule is SAME_NAME else f" called {group.rule.my} by its rule"
+            return self._unpaired(
+                Reason.MY_MISSING, f"the golden tensor {name!r} has no my one{called} in its round"
+            )
+        if len(group.my) > 1 and not group.rule.joins_my:
+            return PairError(
+                Reason.MAPPING_AMBIGUOUS,
+                f"several my tensors belong to {name!r}: {_named(group.my)}; name one, or join "
+                "them",
+            )
+        claimants = (other for one in group.my for other in users[one] if other is not group)
+        others = [one for other in islice(claimants, _NAMED) for one in other.golden]
+        if others:
+            return PairError(
+                Reason.MAPPING_AMBIGUOUS,
+                f"the my tensor {group.my[0].listed.name!r} belongs to several golden ones: "
+                f"{_named([*group.golden, *others])}; narrow the rules",
+            )
+        return None
+
+    def _unpaired(self, reason: Reason, sentence: str) -> PairError:
+        return PairError(Reason.UNPAIRED if self.ignores_unpaired else reason, sentence)
+
     def _rest(
         self, my: Sequence[_One], users: dict[_One, list[_Group]]
     ) -> Iterator[tuple[_Place, Pair]]:
@@ -182,7 +218,7 @@ class _Matching:
             if one in users:
                 behind[where] = max(behind.get(where, -1), users[one][0].golden[0].place)
                 continue
-            error = one.listed.error or PairError(
+            error = one.listed.error or self._unpaired(
                 Reason.GOLDEN_MISSING,
                 f"the my tensor {one.listed.name!r} has no golden one: {self._no_golden(one)}",
             )
@@ -210,34 +246,6 @@ def _first_rule(rules: Sequence[NameRule], name: str) -> tuple[NameRule | None, 
         if called is not None:
             return rule, called
     return None, None
-
-
-def _error(group: _Group, users: dict[_One, list[_Group]]) -> PairError | None:
-    for one in (*group.golden, *group.my):
-        if one.listed.error:
-            return one.listed.error
-    name = group.golden[0].listed.name
-    if group.rule is None:
-        return PairError(Reason.MY_MISSING, f"no rule is for the golden tensor {name!r}; add one")
-    if not group.my:
-        called = "" if group.rule is SAME_NAME else f" called {group.rule.my} by its rule"
-        return PairError(
-            Reason.MY_MISSING, f"the golden tensor {name!r} has no my one{called} in its round"
-        )
-    if len(group.my) > 1 and not group.rule.joins_my:
-        return PairError(
-            Reason.MAPPING_AMBIGUOUS,
-            f"several my tensors belong to {name!r}: {_named(group.my)}; name one, or join them",
-        )
-    claimants = (other for one in group.my for other in users[one] if other is not group)
-    others = [one for other in islice(claimants, _NAMED) for one in other.golden]
-    if others:
-        return PairError(
-            Reason.MAPPING_AMBIGUOUS,
-            f"the my tensor {group.my[0].listed.name!r} belongs to several golden ones: "
-            f"{_named([*group.golden, *others])}; narrow the rules",
-        )
-    return None
 
 
 def _named(ones: Sequence[_One]) -> str:

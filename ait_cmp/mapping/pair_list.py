@@ -6,19 +6,18 @@ import csv
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import yaml
 
 from ait_cmp.files import is_folder
 from ait_cmp.mapping.duplicates import duplicate, superseded
 from ait_cmp.mapping.lookup import Lookup, read_mapping
-from ait_cmp.mapping.selection import PathMap, Wish
+from ait_cmp.mapping.selection import PathMap, Wish, tell_unused_prefixes
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.values.location import Location, parse_steps
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.plain_yaml import read_yaml, unsaid
 
 __all__ = ["LISTS", "listed_pairs"]
 
@@ -27,6 +26,7 @@ LISTS = (".yaml", ".yml", ".csv", ".json")
 _NEEDED = ("data_id", "golden", "my")
 _KEYS = (*_NEEDED, "token_id", "golden_adapters", "my_adapters")
 _TOKEN = re.compile(r"\d{1,18}", re.ASCII)
+_YAML_SIZE = 1 << 26  # characters; some hundred thousand entries
 _JOINED = " + "  # between the files of a side, where its adapters join them
 
 
@@ -62,7 +62,9 @@ class _Finder:
     ) -> tuple[Location, PairError | None]:
         files, error = [], None
         for file in location.files:
-            found = self.lookup.first(reason, [os.path.join(root, file), self.path_map.apply(file)])
+            # A path that path_map replaces is that of an older run.
+            mapped = self.path_map.apply(file)
+            found = self.lookup.first(reason, [mapped or os.path.join(root, file)])
             if isinstance(found, PairError):
                 error = error or found
             files.append(file if isinstance(found, PairError) else found)
@@ -82,12 +84,22 @@ def listed_pairs(wish: Wish) -> list[Pair]:
         raise UsageError(f"my_path={wish.my_path} is no folder; with a list it is where my is")
     my_folder = path.parent if wish.my_path is None else Path(wish.my_path)
     find = _Finder(str(path.parent), str(my_folder), wish.path_map, Lookup())
-    pairs = [_pair(entry, order, path, find) for order, entry in enumerate(_entries(path))]
+    entries = _entries(path)
+    tell_unused_prefixes(wish.path_map, _recorded(entries))
+    pairs = [_pair(entry, order, path, find) for order, entry in enumerate(entries)]
     again = superseded([_key(pair) for pair in pairs])
     return [
         replace(pair, error=duplicate(pair.data_id, pair.token_id)) if replaced else pair
         for pair, replaced in zip(pairs, again, strict=True)
     ]
+
+
+def _recorded(entries: Sequence[_Entry]) -> list[str]:
+    """The files that the entries name."""
+    members = [dict(one.value) for one in entries if isinstance(one.value, _Object)]
+    named = [one.get(side) for one in members for side in ("golden", "my")]
+    files = [file for one in named for file in (one if isinstance(one, list) else [one])]
+    return [part for file in files if isinstance(file, str) for part in file.split(_JOINED)]
 
 
 def _key(pair: Pair) -> tuple[str, int | None] | None:
@@ -106,7 +118,7 @@ def _entries(path: Path) -> list[_Entry]:
         return list(_csv_entries(path, text))
     try:
         loaded = _read_json(text) if path.suffix.lower() == ".json" else _read_yaml(text)
-    except (ValueError, RecursionError, yaml.YAMLError) as exc:
+    except (ValueError, RecursionError) as exc:
         words = " ".join(str(exc).split())
         raise UsageError(f"{path} cannot be read as {path.suffix[1:].upper()}: {words}") from exc
     if not isinstance(loaded, list) or isinstance(loaded, _Object):
@@ -119,18 +131,17 @@ def _read_json(text: str) -> object:
     return loaded
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # has no types
-    """Plain values only, and objects with every member."""
-
-
-_Loader.add_constructor(
-    "tag:yaml.org,2002:map", lambda loader, node: _Object(loader.construct_pairs(node, deep=True))
-)
-
-
 def _read_yaml(text: str) -> object:
-    loaded: object = yaml.load(text, _Loader)  # noqa: S506
-    return loaded
+    return _said(read_yaml(text, members=_Object, size=_YAML_SIZE))
+
+
+def _said(value: object) -> object:
+    """`value` with None where YAML says null."""
+    if isinstance(value, _Object):
+        return _Object((key, _said(one)) for key, one in value)
+    if isinstance(value, list):
+        return [_said(one) for one in value]
+    return None if unsaid(value) else value
 
 
 def _csv_entries(path: Path, text: str) -> Iterator[_Entry]:

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from ait_cmp.files import exists, is_folder
+from ait_cmp.files import exists, is_folder, same_file
 from ait_cmp.mapping.name_rule import NameRule
 from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.tokens import Tokens
 
-__all__ = ["PathMap", "Selection", "Wish", "tell_unused_prefixes"]
+__all__ = ["PathMap", "Selection", "Wish", "stands_for_all", "tell_unused_prefixes"]
 
 _WHOLE_FOLDERS = (Reason.FOLDER_UNREADABLE, Reason.NO_METADATA)
 _LOGGER = logging.getLogger(__name__)
@@ -65,6 +65,8 @@ class Wish:
     my_path: str | None = None
     path_map: PathMap = field(default_factory=PathMap)
     rules: tuple[NameRule, ...] = ()
+    ignore_unpaired: bool = False
+    allow_same: bool = False
 
     def two_folders(self) -> tuple[str, str]:
         """Both paths. Raises UsageError where either is no folder."""
@@ -74,7 +76,21 @@ class Wish:
             if not is_folder(path):
                 is_file = "is no folder" if exists(path) else "does not exist"
                 raise UsageError(f"{key}={path} {is_file}; this mapping takes two dump folders")
+        if not self.allow_same and same_file(self.golden_path, self.my_path):
+            _LOGGER.warning(
+                "golden_path=%s and my_path=%s are one folder: a file compared with itself; "
+                "pass the other run's, or allow_same=true",
+                self.golden_path,
+                self.my_path,
+            )
+        if self.path_map.prefixes:
+            _LOGGER.warning("path_map says nothing to two folders, whose files are where they are")
         return self.golden_path, self.my_path
+
+
+def stands_for_all(pair: Pair) -> bool:
+    """Whether a row is of a folder whose tensors nobody knows."""
+    return pair.error is not None and pair.error.reason in _WHOLE_FOLDERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +101,18 @@ class Selection:
     data_ids: Sequence[str] | None = None
 
     def __contains__(self, pair: object) -> bool:
-        return isinstance(pair, Pair) and self._token(pair) and self._data_id(pair)
+        return isinstance(pair, Pair) and self.has_token(pair) and self.has_data_id(pair)
 
-    def _token(self, pair: Pair) -> bool:
+    def has_token(self, pair: Pair) -> bool:
+        """Whether its token is wanted."""
         # An entry whose token cannot be read is shown rather than lost.
         return self.tokens is None or pair.token_id is None or pair.token_id in self.tokens
 
-    def _data_id(self, pair: Pair) -> bool:
+    def has_data_id(self, pair: Pair) -> bool:
+        """Whether its data_id is wanted."""
         # A folder that cannot be listed, or has lost its list, may hold any data_id.
         return (
             self.data_ids is None
-            or (pair.error is not None and pair.error.reason in _WHOLE_FOLDERS)
+            or stands_for_all(pair)
             or any(fnmatchcase(pair.data_id, glob) for glob in self.data_ids)
         )

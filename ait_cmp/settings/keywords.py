@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from ait_cmp.judging import Limit, Tolerance
 from ait_cmp.judging.comparison import MetricChoice
-from ait_cmp.settings.options import load_option
+from ait_cmp.settings.options import load_option, one_of
 from ait_cmp.settings.resolve import metric_choice, resolve
-from ait_cmp.settings.schema import Config, ExecutorConfig, MappingRuleConfig
+from ait_cmp.settings.schema import Config, ExecutorConfig, MappingRuleConfig, Unpaired
 from ait_cmp.settings.tolerances import load_tolerance, tolerance_values
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import UsageError
@@ -61,6 +61,8 @@ def _values(given: Mapping[str, Any]) -> Config:
         tokens=None if tokens is None else str(tokens),
         data_ids=_text(given["data_ids"]),
         allowed_roots=_text(given["allowed_roots"]),
+        unpaired=Unpaired[one_of("unpaired", given["unpaired"], Unpaired.__members__)],
+        allow_same=given["allow_same"],
         mapping=mapping,
         metrics=metrics,
         tolerance=tolerance_values(tolerance_from(given["tolerance"])),

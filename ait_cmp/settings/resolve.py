@@ -25,6 +25,7 @@ from ait_cmp.settings.schema import (
     MappingRuleConfig,
     MetricsConfig,
     ReportConfig,
+    Unpaired,
 )
 from ait_cmp.settings.tolerances import make_tolerance, tolerance_values
 from ait_cmp.settings.values import MappingChoice, Settings
@@ -45,6 +46,8 @@ def resolve(values: Config) -> Settings:
             my_path=values.my_path or None,
             path_map=_path_map(values.path_map),
             rules=_mapping_rules(values.mapping),
+            ignore_unpaired=values.unpaired is Unpaired.ignore,
+            allow_same=values.allow_same,
         ),
         selection=_selection(values),
         mapping=_mapping(values.mapping),

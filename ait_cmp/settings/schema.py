@@ -28,6 +28,7 @@ __all__ = [
     "ReportConfig",
     "RuleConfig",
     "ToleranceConfig",
+    "Unpaired",
     "config_folder",
     "setting_help",
     "setting_names",
@@ -56,6 +57,13 @@ class FailOn(Enum):
 
     any = "any"
     never = "never"
+
+
+class Unpaired(Enum):
+    """What a tensor of two folders is that has no counterpart: an error, or left out."""
+
+    error = "error"
+    ignore = "ignore"
 
 
 class NonFiniteChoice(Enum):
@@ -190,6 +198,10 @@ class Config:
     allowed_roots: Any = _said(
         "folders outside which no tensor or mapping is opened (default: no bounds)", None
     )
+    unpaired: Unpaired = _said(
+        "error, or ignore: tensors of one of two folders only are skipped", Unpaired.error
+    )
+    allow_same: bool = _said("true: golden and my may be one file", False)
     fail_on: FailOn = _said("any, or never: exit with 0 whatever the rows say", FailOn.any)
     log_level: LogLevel = _said("debug, info, warning, error", LogLevel.info)
     mapping: MappingConfig = MISSING
