@@ -288,11 +288,11 @@ def test_permissions_are_plain(tmp_path: Path) -> None:
 def test_two_compares_into_one_folder_are_refused(tmp_path: Path) -> None:
     request = _request(_dump(tmp_path / "dump", rows=1, size=100))
     with Store(tmp_path, WANTED) as store:
-        with pytest.raises(UsageError, match="another compare is writing"):
+        with pytest.raises(UsageError, match="another compare or sweep is writing"):
             Store(tmp_path, WANTED)
         store.add([_row(request)])
         store.finish()
-        with pytest.raises(UsageError, match="another compare is writing"):
+        with pytest.raises(UsageError, match="another compare or sweep is writing"):
             Store(tmp_path, WANTED)
     Store(tmp_path, WANTED).__exit__(None, None, None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ait_cmp.commands.say import complain, may_go_unread
 from ait_cmp.commands.status import WITHOUT_REPORT, ExitStatus
-from ait_cmp.settings.sweep import take_current
+from ait_cmp.settings.sweep import Sweep, take_current
 from ait_cmp.values.errors import ReportError
 
 __all__ = ["merge_sweep"]
@@ -15,6 +15,11 @@ def merge_sweep() -> list[int]:
     ran = take_current()
     if ran is None:
         return []
+    with ran.held:
+        return _merge(ran)
+
+
+def _merge(ran: Sweep) -> list[int]:
     from ait_cmp.report import STEM, facts_since, merge_reports, write_report
     from ait_cmp.report.console import show_summary
 

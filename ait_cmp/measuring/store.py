@@ -16,7 +16,7 @@ import fcntl
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -30,7 +30,7 @@ from ait_cmp.measuring.batches import BadHeaderError, header_bytes, pack_batch, 
 from ait_cmp.measuring.row import files_in, is_measured, is_of_range, key_bytes, key_in, unpack_row
 from ait_cmp.values.errors import PairError, ReportError, UsageError, os_reason
 
-__all__ = ["NAME", "Store", "facts_of"]
+__all__ = ["NAME", "Store", "facts_of", "holding"]
 
 NAME = "cmp_report.stats"
 _COPIED = 256  # rows of a batch, where rows are brought together
@@ -63,6 +63,8 @@ class Store:
             self._part = _open_part(self._part_path)
             self._sealed = _open_sealed(self.path)
             _lock(folder, self._part, self._sealed)
+            if not _stands(self._part, self._part_path):
+                raise _held(folder)  # until a moment ago, and it has another file now
         except OSError as exc:
             self._close()
             raise ReportError(
@@ -216,6 +218,32 @@ class Store:
         self._part = self._sealed = -1
 
 
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[None]:
+    """`folder`, as long as a `Store` of it would be open; nothing is kept there.
+
+    Raises as `Store` does.
+    """
+    part = folder / f"{NAME}.part"
+    with contextlib.ExitStack() as open_files:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = _open_part(part)
+            open_files.callback(os.close, file)
+            if (sealed := _open_sealed(folder / NAME)) >= 0:
+                open_files.callback(os.close, sealed)
+        except OSError as exc:
+            raise _no_room(part, exc) from exc
+        _lock(folder, file, sealed)
+        if not _stands(file, part):
+            raise _held(folder)
+        try:
+            yield
+        finally:
+            if _stands(file, part) and not os.fstat(file).st_size:
+                part.unlink()
+
+
 def facts_of(wanted: Wanted, roots: Sequence[str] | None) -> dict[str, Any]:
     """What must be the same for rows to be taken over: the engine, the stats, where files lie."""
     return {
@@ -277,9 +305,13 @@ def _lock(folder: Path, *files: int) -> None:
             if file >= 0:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
-            raise UsageError(
-                f"another compare is writing to {folder}; wait for it or choose another output=…"
-            ) from exc
+            raise _held(folder) from exc
+
+
+def _held(folder: Path) -> UsageError:
+    return UsageError(
+        f"another compare or sweep is writing to {folder}; wait for it or choose another output=…"
+    )
 
 
 def _stands(file: int, path: Path) -> bool:

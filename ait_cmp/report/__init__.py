@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ait_cmp.files.output import new_file
 from ait_cmp.report.facts import Facts, facts_since
 from ait_cmp.report.report import Report, make_report, merge_reports
 from ait_cmp.report.table import write_csv, write_parquet
@@ -49,8 +50,9 @@ def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[P
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as clean_up:
-            temporaries = [path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in paths]
-            for name, temporary in zip(formats, temporaries, strict=True):
+            temporaries = []
+            for name, path in zip(formats, paths, strict=True):
+                temporaries.append(temporary := new_file(path))
                 clean_up.callback(temporary.unlink, missing_ok=True)
                 REPORTS[name](report, temporary)
                 _sync(temporary)

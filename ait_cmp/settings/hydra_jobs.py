@@ -26,6 +26,7 @@ from ait_cmp.settings.schema import (
     setting_names,
     unknown_setting,
 )
+from ait_cmp.settings.sweep import SweepRefused
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.growth import Growth
 
@@ -88,7 +89,8 @@ def each_job(
 ) -> None:
     """Give each job that `arguments` ask for to `work`, which answers for its own errors.
 
-    Raises UsageError for arguments or config files that Hydra refuses.
+    Raises UsageError for arguments or config files that Hydra refuses, ReportError where a sweep
+    cannot write to its output.
     """
     ConfigStore.instance().store(name="schema", node=Config)
     decorate = hydra.main(
@@ -101,6 +103,8 @@ def each_job(
     with _hydra_environment([program, *given]):
         try:
             command()
+        except SweepRefused as exc:
+            raise exc.error from exc
         except UsageError:
             raise
         except Exception as exc:

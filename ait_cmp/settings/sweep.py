@@ -10,6 +10,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,14 +20,17 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from ait_cmp.files.output import no_links, own_folder, write_whole
 from ait_cmp.settings.in_force import in_force
 from ait_cmp.settings.schema import Config
+from ait_cmp.values.errors import AitCmpError, ReportError, os_reason
 
 __all__ = [
     "Job",
     "JobRecord",
     "RememberSweep",
     "Sweep",
+    "SweepRefused",
     "in_job_folder",
     "job_record",
     "take_current",
@@ -47,8 +51,16 @@ class JobRecord:
 
     def write(self, folder: Path) -> None:
         """Leave this record in the job's folder."""
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _RECORD).write_text(json.dumps(asdict(self)), encoding="utf-8")
+        own_folder(folder)
+        write_whole(folder / _RECORD, json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> JobRecord | None:
+        """The record at `path`; None for what is none, which is not of a sweep that just ran."""
+        try:
+            return cls(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The sweep that this process started."""
+    """The sweep that this process started; `held` keeps others out of its output."""
 
     sweep: str
     folder: Path
@@ -71,13 +83,14 @@ class Sweep:
     worst: int
     started: datetime
     settings: Mapping[str, str]
+    held: ExitStack
 
     def jobs(self) -> list[Job]:
         """The jobs of this sweep that ended, in order."""
         found: list[tuple[JobRecord, Path]] = []
         for path in self.folder.glob(f"*/{_RECORD}"):
-            record = JobRecord(**json.loads(path.read_text(encoding="utf-8")))
-            if record.sweep == self.sweep:
+            record = JobRecord.read(path)
+            if record and record.sweep == self.sweep:
                 found.append((record, path.parent))
         found.sort(key=lambda pair: pair[0].number)
         given = [set(record.overrides) for record, _ in found]
@@ -102,6 +115,14 @@ def take_current() -> Sweep | None:
     return taken
 
 
+class SweepRefused(BaseException):
+    """The sweep must not begin, because of `error`. No Exception: Hydra goes on after those."""
+
+    def __init__(self, error: AitCmpError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 class RememberSweep(Callback):
     """Notes where a sweep goes when it starts; the end is not left to a callback, since Hydra
     skips it when a job raises."""
@@ -109,17 +130,42 @@ class RememberSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Called by Hydra in the process that starts the sweep."""
         global _current
+        _current = None
+        folder, output = Path(config.hydra.sweep.dir), Path(config.output)
+        held = _hold(output, folder)
         sweep_id = uuid.uuid4().hex
         os.environ[_SWEEP_ID] = sweep_id  # reaches the jobs, in whatever process they run
         _current = Sweep(
             sweep_id,
-            Path(config.hydra.sweep.dir),
-            Path(config.output),
+            folder,
+            output,
             tuple(dict.fromkeys(config.report.formats)),
             config.report.worst,
             datetime.now(UTC),
             _common_settings(config),
+            held,
         )
+
+
+def _hold(output: Path, folder: Path) -> ExitStack:
+    """Keep others out of `output`, and Hydra from writing to other places than the job `folder`.
+
+    Raises SweepRefused.
+    """
+    from ait_cmp.measuring.store import holding  # heavy, and every typo imports this module
+
+    held = ExitStack()
+    try:
+        held.enter_context(holding(output))
+        no_links(*sorted(own_folder(folder).iterdir()))
+    except AitCmpError as exc:
+        held.close()
+        raise SweepRefused(exc) from exc
+    except OSError as exc:
+        held.close()
+        sentence = f"{folder} cannot be written to: {os_reason(exc)}; choose another output=…"
+        raise SweepRefused(ReportError(sentence)) from exc
+    return held
 
 
 def _common_settings(config: DictConfig) -> dict[str, str]:

@@ -7,8 +7,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
+from ait_cmp.files.output import own_folder, write_whole
 from ait_cmp.judging import Growth, Limit, NonFinite, Rule, Tolerance, Unjudged
 from ait_cmp.settings.options import load_option, one_of
 from ait_cmp.settings.schema import NonFiniteChoice, RuleConfig, ToleranceConfig, config_folder
@@ -25,6 +26,13 @@ __all__ = [
 ]
 
 
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # has no types
+    """Writes out what stands at several places, since no alias is read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def load_tolerance(name: str) -> Tolerance:
     """The shipped tolerance `name`, or that of a YAML file. Raises UsageError if there is none."""
     values: ToleranceConfig = load_option("tolerance", name)
@@ -37,9 +45,10 @@ def load_tolerance(name: str) -> Tolerance:
 def write_tolerance(tolerance: Tolerance, path: Path, *, made: dict[str, Any]) -> None:
     """Write `tolerance` as `load_tolerance` reads it, with how it was made. Raises ReportError."""
     values = asdict(tolerance_values(tolerance)) | {"made": made}
+    values["nonfinite"] = values["nonfinite"].name
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(values), path)
+        own_folder(path.parent)
+        write_whole(path, yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
     except OSError as exc:
         raise ReportError(
             f"the tolerance cannot be written to {path}: {os_reason(exc)}; "
