@@ -208,6 +208,21 @@ def test_the_summary_counts_what_was_skipped_and_why(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.startswith("0 rows: 0 pass, 0 fail, 0 error\n")
 
 
+def test_a_narrow_terminal_shows_whose_rows_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "model.layers.17.self_attn.q_proj.output.0"
+    row = _row(3, [0.0, 0.0], [1.0, 1.0])
+    show_summary(make_report([replace(row, pair=replace(row.pair, data_id=name))], Facts()), [], 10)
+    cells = [
+        line.split("│")[2].strip() for line in capsys.readouterr().out.splitlines() if "│" in line
+    ]
+    assert "".join(cells) == name
+
+
 def test_pairs_that_are_left_out_are_counted_apart(capsys: pytest.CaptureFixture[str]) -> None:
     left_out = PairError(Reason.LEFT_OUT, "notes.npz is in no format that is read")
     show_pairs([replace(_row(1).pair, error=error) for error in (None, left_out)])

@@ -24,6 +24,8 @@ _SHOWN = {
     "max_absolute_error": "max abs err",
 }
 _FILE_WIDTH = 160
+_NARROW = 110  # a terminal with less shows one metric, so that names have room
+_NAME_WIDTH = 16  # of a name at least
 _NAMED = 5  # further divergences that are named
 _STYLES = {
     Status.PASS: "green",
@@ -93,16 +95,22 @@ def _show_worst(console: Console, report: Report, worst: int) -> None:
     lines = [report.line(number) for number in report.ranked[:worst]]
     table = Table(title=f"worst {len(lines)} of {len(report.ranked)} rows that do not pass")
     jobs = ["job"] if "job" in report.table.columns else []
+    shown = dict(_SHOWN)
+    if console.width < _NARROW:
+        shown = {name: _SHOWN[name] for name in ("relative_euclidean_distance",)}
     for heading in (
         *jobs,
         "token",
         "data_id",
         "status",
         "reason",
-        *_SHOWN.values(),
+        *shown.values(),
         "worst element",
     ):
-        table.add_column(heading, overflow="fold", no_wrap=heading not in ("data_id", "job"))
+        named = heading in ("data_id", "job")
+        table.add_column(
+            heading, overflow="fold", no_wrap=not named, min_width=_NAME_WIDTH if named else None
+        )
     for line in lines:
         table.add_row(
             *(_plain(line[job]) for job in jobs),
@@ -110,7 +118,7 @@ def _show_worst(console: Console, report: Report, worst: int) -> None:
             _plain(line["data_id"]),
             f"[{_STYLES[line['status']]}]{line['status']}[/]",
             line["reason"],
-            *("" if line[name] is None else f"{line[name]:.6g}" for name in _SHOWN),
+            *("" if line[name] is None else f"{line[name]:.6g}" for name in shown),
             _plain(line["worst_index"] or ""),
         )
     console.print(table)
