@@ -7,6 +7,7 @@ import json
 import math
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -377,6 +378,38 @@ def test_alias_of_an_alias(tmp_path: Path) -> None:
     (tmp_path / "b.bin").write_bytes(alias("c.bin"))
     (tmp_path / "c.bin").write_bytes(GOOD)
     assert_holds(tmp_path / "a.bin", torch.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [record("3", floats(1, 2, 3)), record("1,2", floats(1, 2)), record("2", bytes(16), dtype=9)],
+    ids=["size", "dims", "dtype"],
+)
+def test_alias_that_contradicts_what_it_leads_to(other: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(alias("b.bin"))
+    (tmp_path / "b.bin").write_bytes(other)
+    error = refusal(tmp_path / "a.bin")
+    assert error.reason is Reason.BIN_ALIAS
+    assert "dims [2] of torch.float32" in str(error)
+    (tmp_path / "b.bin").write_bytes(alias("c.bin", dims="3"))
+    (tmp_path / "c.bin").write_bytes(GOOD)
+    assert refusal(tmp_path / "a.bin").reason is Reason.BIN_ALIAS
+
+
+def test_many_links_between_operations_cost_no_time(tmp_path: Path) -> None:
+    folder = tmp_path / "0_77" / "0"
+    for _ in range(16):
+        folder.mkdir(parents=True)
+        (folder / "0_b").symlink_to("0_a")
+        (folder / "0_c").symlink_to("0_a")
+        folder /= "0_a"
+    folder.mkdir()
+    (folder / "outtensor0.bin").write_bytes(GOOD)
+    asking = tmp_path / "0_77" / "0" / "1_x.bin"
+    asking.write_bytes(alias("0_" * 16 + "outtensor0.bin"))
+    began = time.monotonic()
+    assert_holds(asking, torch.tensor([1.0, 2.0]))
+    assert time.monotonic() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,19 @@ def test_roots(spell: Spell, tmp_path: Path) -> None:
     assert open_file(spell(tmp_path / "in_not" / "f")).size == 1
 
 
+def test_roots_bound_what_is_listed(spell: Spell, tmp_path: Path) -> None:
+    tree(tmp_path, "in/f", "in/below/g", "in_not/f")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "in_not")
+    free = list_folder(spell(tmp_path / "in"))
+    with confined_to([str(tmp_path / "in")]):
+        assert list_folder(spell(tmp_path / "in")) == free
+        assert names_in(spell(tmp_path / "in" / "below")) == {"g"}
+        for name in ("in_not", "in/link", ".", "in/.."):
+            for listing in (list_folder, names_in):
+                assert refusal(listing, spell(tmp_path / name)) is Reason.OUTSIDE_ROOTS
+    assert len(list_folder(spell(tmp_path))) == 2
+
+
 # -- folders
 
 

@@ -221,9 +221,19 @@ def test_the_cache_is_where_nobody_else_may_write(
     try:
         assert compiled._folder() == tmp_path / "ait_cmp"
         assert (tmp_path / "ait_cmp").stat().st_mode & 0o077 == 0
-        (tmp_path / "ait_cmp").chmod(0o777)
+        for open_one in (tmp_path / "ait_cmp", tmp_path):  # of which the other can be replaced
+            before = open_one.stat().st_mode
+            open_one.chmod(0o777)
+            compiled._folder.cache_clear()
+            assert compiled._folder() != tmp_path / "ait_cmp"
+            open_one.chmod(before)
+        monkeypatch.setattr(internals.config, "CACHE_DIR", str(tmp_path / "a" / "numba"))
         compiled._folder.cache_clear()
-        assert compiled._folder() != tmp_path / "ait_cmp"
+        assert compiled._folder() == tmp_path / "a" / "numba"
+        assert (tmp_path / "a").stat().st_mode & 0o077 == 0
+        (tmp_path / "a" / "numba").chmod(0o770)
+        compiled._folder.cache_clear()
+        assert compiled._folder() == tmp_path / "ait_cmp"
     finally:
         compiled._folder.cache_clear()
 

@@ -174,6 +174,21 @@ def test_a_changed_file_is_measured_again(tmp_path: Path) -> None:
         assert store.known(request) is None
 
 
+def test_a_rewritten_file_is_measured_again_though_size_and_time_are_the_old_ones(
+    tmp_path: Path,
+) -> None:
+    dump = _dump(tmp_path / "dump", rows=1, size=100)
+    assert main([f"golden_path={dump}", "output=out"]) == 0
+    my = dump / "my" / "0.bin"
+    before = my.stat()
+    with open(my, "r+b") as file:  # the same inode, too
+        file.seek(-200, os.SEEK_END)
+        file.write(bytes(200))
+    os.utime(my, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert my.stat().st_size == before.st_size
+    assert main([f"golden_path={dump}", "output=out"]) == 1
+
+
 @pytest.mark.parametrize("other", [{"epsilon": 1e-3}, {"roots": ["/"]}, {"digest": "another"}])
 def test_other_stats_are_not_taken_for_these(
     tmp_path: Path, other: dict[str, object], monkeypatch: pytest.MonkeyPatch

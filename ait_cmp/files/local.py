@@ -64,7 +64,7 @@ class LocalFile:
             )
         roots = allowed_roots()
         if roots is not None:
-            self._refuse_outside(roots)
+            _refuse_outside(roots, path, self._descriptor)
         self.size = status.st_size
         self.state = _state(path, status)
         self._changed_ns = max(status.st_mtime_ns, status.st_ctime_ns)
@@ -126,15 +126,6 @@ class LocalFile:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _refuse_outside(self, roots: tuple[str, ...]) -> None:
-        # Where the descriptor leads, not the path: that could lead elsewhere by now.
-        real = os.readlink(f"/proc/self/fd/{self._descriptor}")
-        if not any(os.path.commonpath((root, real)) == root for root in roots):
-            raise PairError(
-                Reason.OUTSIDE_ROOTS,
-                f"{self.path} leads to {real}, which is in none of allowed_roots",
-            )
-
 
 open_file = LocalFile
 
@@ -162,7 +153,11 @@ def look_at(path: str) -> Entry | None:
 def list_folder(path: str) -> list[Entry]:
     """What is in a folder, links followed, by name. Raises FileNotFoundError, PairError
     FILE_UNREADABLE for any other failure."""
-    return _scan(path, lambda found: list(map(_listed, sorted(found, key=lambda one: one.name))))
+
+    def entries(found: Iterator[os.DirEntry[str]]) -> list[Entry]:
+        return [_listed(one, path) for one in sorted(found, key=lambda one: one.name)]
+
+    return _scan(path, entries)
 
 
 def names_in(path: str) -> frozenset[str]:
@@ -176,7 +171,10 @@ def names_in(path: str) -> frozenset[str]:
 
 
 def _scan(path: str, read: Callable[[Iterator[os.DirEntry[str]]], Listing]) -> Listing:
+    roots = allowed_roots()
     try:
+        if roots is not None:
+            return _scan_within(roots, path, read)
         with os.scandir(path) as found:
             return read(found)
     except FileNotFoundError:
@@ -185,6 +183,28 @@ def _scan(path: str, read: Callable[[Iterator[os.DirEntry[str]]], Listing]) -> L
         raise _unreadable(path, "listed", exc) from exc
     except ValueError as exc:
         raise PairError(Reason.FILE_UNREADABLE, f"{path} cannot be a path: {exc}") from exc
+
+
+def _scan_within(
+    roots: tuple[str, ...], path: str, read: Callable[[Iterator[os.DirEntry[str]]], Listing]
+) -> Listing:
+    """The same of a folder below `roots`. Raises PairError OUTSIDE_ROOTS for any other."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _refuse_outside(roots, path, descriptor)
+        with os.scandir(f"/proc/self/fd/{descriptor}") as found:
+            return read(found)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_outside(roots: tuple[str, ...], path: str, descriptor: int) -> None:
+    # Where the descriptor leads, not the path: that could lead elsewhere by now.
+    real = os.readlink(f"/proc/self/fd/{descriptor}")
+    if not any(os.path.commonpath((root, real)) == root for root in roots):
+        raise PairError(
+            Reason.OUTSIDE_ROOTS, f"{path} leads to {real}, which is in none of allowed_roots"
+        )
 
 
 def real_path(path: str) -> str:
@@ -199,13 +219,14 @@ def _state(path: str, status: os.stat_result) -> FileState:
     return FileState(path, status.st_size, version)
 
 
-def _listed(found: os.DirEntry[str]) -> Entry:
+def _listed(found: os.DirEntry[str], folder: str) -> Entry:
+    path = os.path.join(folder, found.name)
     if found.is_file(follow_symlinks=False):  # the listing says so, and needs no stat()
-        return Entry(found.path, found.name, is_folder=False, is_file=True)
+        return Entry(path, found.name, is_folder=False, is_file=True)
     try:
-        return _entry(found.path, found.name, found.stat(), is_link=found.is_symlink())
+        return _entry(path, found.name, found.stat(), is_link=found.is_symlink())
     except OSError:  # a link that leads nowhere: opening it says why
-        return Entry(found.path, found.name, is_folder=False, is_file=False, is_link=True)
+        return Entry(path, found.name, is_folder=False, is_file=False, is_link=True)
 
 
 def _entry(path: str, name: str, status: os.stat_result, *, is_link: bool = False) -> Entry:

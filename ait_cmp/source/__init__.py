@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -83,15 +83,33 @@ def open_source(location: str) -> Source:
     """
     path, name = split_name(location)
     states: tuple[FileState, ...] = ()
+    promised: list[Elsewhere] = []
     for _ in range(_ALIAS_DEPTH):
         reader = _reader(path)
         file = open_file(path)
         states += (file.state,)
         header = reader(file, name)
         if isinstance(header, Header):
+            _refuse_others(promised, header, location)
             return _view(header, file, states)
+        promised.append(header)
         path = header.path
     raise PairError(Reason.BIN_ALIAS, f"{location} points to files that point to each other")
+
+
+def _refuse_others(promised: Sequence[Elsewhere], found: Header, location: str) -> None:
+    """Raise PairError BIN_ALIAS where `found` is not what an alias on the way to it promised."""
+    for one in promised:
+        if (one.dtype, one.shape) != (found.dtype, found.shape):
+            raise PairError(
+                Reason.BIN_ALIAS,
+                f"{location} says that its data, {_spelled(one)}, were saved as {one.path}, which "
+                f"leads to {_spelled(found)}; dump it again",
+            )
+
+
+def _spelled(tensor: Elsewhere | Header) -> str:
+    return f"dims {list(tensor.shape)} of {tensor.dtype or 'an unknown type'}"
 
 
 def tensor_bytes(location: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from ait_cmp.atb import END, MAGIC, HeaderError, Record, decode_header
 from ait_cmp.dump_tree import is_below_rank, operand_alias, operation_number
-from ait_cmp.files import OpenFile, exists, is_file, list_folder, real_path, same_file
+from ait_cmp.files import Entry, OpenFile, exists, is_file, list_folder, real_path, same_file
 from ait_cmp.source.header import Elsewhere, Header, is_possible
 from ait_cmp.values.dtypes import COMPLEX, DTYPES
 from ait_cmp.values.errors import PairError, Reason
@@ -29,11 +29,11 @@ def read_atb(file: OpenFile, name: None) -> Header | Elsewhere:
     """
     del name
     record, start = _newest(file)
-    if record.alias is not None:
-        return Elsewhere(_find_alias(file.path, record.alias))
     dtype, shape = DTYPES.get(record.dtype_name), record.shape
     if record.dtype_name in COMPLEX and record.format_name != "FRACTAL_NZ":
         dtype, shape = COMPLEX[record.dtype_name], (*shape, 2)
+    if record.alias is not None:
+        return Elsewhere(_find_alias(file.path, record.alias), dtype, shape)
     if dtype is None:
         raise PairError(
             Reason.DTYPE_UNSUPPORTED,
@@ -149,9 +149,12 @@ def _dump_folders(path: str) -> list[str]:
 def _in_operation(folder: str, numbers: tuple[int, ...], name: str, moment: str) -> Iterator[str]:
     """`name` in the operation that `numbers` lead to; as near to `moment` (before, after) as can
     be, and nothing where it is not there."""
+    operations = [folder]
+    for number in numbers:
+        operations = _operations(operations, number)
     found = [
         file
-        for operation in _operations(folder, numbers)
+        for operation in operations
         for place in (operation, *_folders(operation))
         if exists(file := f"{place}/{name}")
     ]
@@ -161,19 +164,24 @@ def _in_operation(folder: str, numbers: tuple[int, ...], name: str, moment: str)
     yield from found[:1]
 
 
-def _operations(folder: str, numbers: tuple[int, ...]) -> Iterator[str]:
-    """The folders of operations below `folder` that `numbers` lead to, level by level."""
-    if not numbers:
-        yield folder
-        return
-    for inner in _folders(folder):
-        if operation_number(os.path.basename(inner)) == numbers[0]:
-            yield from _operations(inner, numbers[1:])
+def _operations(folders: list[str], number: int) -> list[str]:
+    """The `number`-th operations of `folders`, each once, however many links lead to it."""
+    found = {
+        entry.identity: entry.path
+        for folder in reversed(folders)
+        for entry in reversed(_entries(folder))
+        if entry.is_folder and operation_number(entry.name) == number
+    }
+    return list(found.values())[::-1]
 
 
 def _folders(folder: str) -> list[str]:
-    """The folders in `folder`; none where they cannot be listed."""
+    return [entry.path for entry in _entries(folder) if entry.is_folder]
+
+
+def _entries(folder: str) -> Sequence[Entry]:
+    """What is in `folder`; nothing where it cannot be listed."""
     try:
-        return [entry.path for entry in list_folder(folder) if entry.is_folder]
+        return list_folder(folder)
     except (PairError, FileNotFoundError):
         return []

@@ -35,9 +35,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The file holds no data, but says which other file does."""
+    """The file holds no data, but says which other file does, and what should be there."""
 
     path: str
+    dtype: DType | None
+    shape: tuple[int, ...]
 
 
 def is_possible(shape: Sequence[int], itemsize: int) -> bool:

@@ -130,21 +130,44 @@ _TABLES = ("evidence", "parts", "records", "slices", "stats")  # which the loops
 @functools.cache
 def _folder() -> Path:
     """A folder that only this user can write, since what is in it will be run."""
-    if config.CACHE_DIR:  # from NUMBA_CACHE_DIR
-        return Path(config.CACHE_DIR)
     caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    for folder in (Path(caches, "ait_cmp"), Path(tempfile.gettempdir(), f"ait_cmp-{os.getuid()}")):
+    places = [Path(caches, "ait_cmp"), Path(tempfile.gettempdir(), f"ait_cmp-{os.getuid()}")]
+    if config.CACHE_DIR:  # from NUMBA_CACHE_DIR
+        places.insert(0, Path(config.CACHE_DIR))
+    for folder in places:
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(folder)
             if _is_ours(folder):
                 return folder
         except OSError:
-            continue
+            pass
+        _LOGGER.info("%s is not used for the kernel, since others may write there", folder)
     return Path(tempfile.mkdtemp(prefix="ait_cmp-"))
 
 
+def _make_private(folder: Path) -> None:
+    """Make `folder`, and what is missing above it, for this user alone."""
+    for missing in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+
+
 def _is_ours(folder: Path) -> bool:
-    """Whether it is a true folder of this user, which nobody else may write."""
+    """Whether it is a true folder of this user, which nobody else may write or put another in the
+    place of."""
     status = folder.lstat()
-    private = stat.S_ISDIR(status.st_mode) and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return private and status.st_uid == os.getuid() and os.access(folder, os.W_OK)
+    if not (stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()):
+        return False
+    return (
+        not _is_open(status) and os.access(folder, os.W_OK) and all(map(_is_kept, folder.parents))
+    )
+
+
+def _is_kept(parent: Path) -> bool:
+    """Whether nobody else can rename what this user has in `parent`."""
+    status = parent.stat()
+    is_sticky = bool(status.st_mode & stat.S_ISVTX)
+    return status.st_uid in (0, os.getuid()) and (is_sticky or not _is_open(status))
+
+
+def _is_open(status: os.stat_result) -> bool:
+    return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
