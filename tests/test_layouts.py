@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from ait_cmp import dump_data
 from ait_cmp.files import Entry, list_folder
 from ait_cmp.mapping import listing, map_pairs
-from ait_cmp.mapping.layouts import LAYOUTS, list_dump
+from ait_cmp.mapping.layouts import LAYOUTS, Dump, list_dump
 from ait_cmp.mapping.layouts.ranks import DumpedTensor
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.selection import Wish
@@ -101,7 +102,9 @@ def made(dump: str, folder: Path) -> Path:
 
 
 def tensors(folder: Path) -> list[DumpedTensor]:
-    return [tensor for rank in list_dump("golden_path", str(folder)) for tensor in rank.tensors]
+    return [
+        tensor for rank in list_dump("golden_path", str(folder)).ranks for tensor in rank.tensors
+    ]
 
 
 def dumped(folder: Path) -> set[str]:
@@ -114,7 +117,7 @@ def dumped(folder: Path) -> set[str]:
 def test_every_tensor_is_listed_once(dump: str, tmp_path: Path) -> None:
     folder = made(dump, tmp_path / "d")
     ranks = LAYOUTS[DUMPS[dump][0]](Folder(str(folder)))
-    assert ranks == list_dump("golden_path", str(folder))
+    assert list_dump("golden_path", str(folder)) == Dump(ranks, [])
     listed = [tensor.file for rank in ranks for tensor in rank.tensors]
     assert set(listed) == dumped(folder)
     assert len(set(listed)) == len(listed)
@@ -232,15 +235,39 @@ def test_what_looks_like_a_run_is_compared_or_told(name: str, tmp_path: Path) ->
     assert "golden has fewer dumps than my" in str(extra.error)
 
 
-def test_tensors_beside_the_processes_are_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = files(tmp_path / "tensors", ["0_7/0/x.bin", "loose.bin", "notes/y.npy"])
-    files(tmp_path, ["tensors/7_-1/golden_tensor/0/z.pth"])
-    (rank,) = list_dump("my_path", str(folder))
-    assert [tensor.name for tensor in rank.tensors] == ["x"]
-    assert "loose.bin is in no folder {DEVICE}_{PID}" in caplog.text
-    assert "(2 such tensors)" in caplog.text
+def test_tensors_beside_the_ranks_are_compared_or_left_out_in_words(tmp_path: Path) -> None:
+    for side in ("g", "m"):
+        files(
+            tmp_path / side / "tensors", ["0_7/0/x.bin", "loose.bin", "0_7/0/read.me.txt", "w.npz"]
+        )
+    files(tmp_path, ["m/tensors/notes/y.npy", "g/tensors/7_-1/golden_tensor/0/z.pth"])
+    fine, *rest = map_pairs("tree", Wish(str(tmp_path / "g"), str(tmp_path / "m")))
+    assert fine.error is None
+    assert [(pair.data_id, pair.error and pair.error.reason) for pair in rest] == [
+        ("tensors/7_-1/golden_tensor/0/z", Reason.LEFT_OUT),
+        ("tensors/loose", None),
+        ("tensors/notes/y", Reason.LEFT_OUT),
+        ("tensors/w", Reason.LEFT_OUT),
+    ]
+    assert "the other one has no such file" in str(rest[0].error)
+    assert "*.npz are not read" in str(rest[3].error)
+    assert (len(rest[3].golden.files), len(rest[3].my.files)) == (1, 1)
+
+
+@every_dump
+def test_every_file_like_a_tensor_has_its_row(dump: str, tmp_path: Path) -> None:
+    golden, my = made(dump, tmp_path / "g"), made(dump, tmp_path / "m")
+    before = map_pairs("tree", Wish(str(golden), str(my)))
+    folders = [my, *(path for path in my.rglob("*") if path.is_dir())]
+    added = [folder / name for folder in folders for name in ("new.ckpt", "x.bin.bak", "q")]
+    for file in added:
+        file.touch()
+    pairs = map_pairs("tree", Wish(str(golden), str(my)))
+    told = {pair.my.files[0] for pair in pairs if pair.error}
+    assert told == set(map(str, added))
+    assert {pair.error.reason for pair in pairs if pair.error} == {Reason.LEFT_OUT}
+    fine = [replace(pair, order=0) for pair in pairs if not pair.error]
+    assert fine == [replace(pair, order=0) for pair in before]
 
 
 def test_a_folder_that_many_links_lead_to_is_walked_once(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from ait_cmp.mapping.layouts import list_dump
+from ait_cmp.mapping.layouts import Dump, list_dump
+from ait_cmp.mapping.layouts.beside import with_counterparts
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks
 from ait_cmp.mapping.lookup import named_files
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule
@@ -21,6 +22,7 @@ from ait_cmp.values.pair import Pair
 __all__ = ["rule_pairs", "tree_pairs"]
 
 _LOGGER = logging.getLogger(__name__)
+_BESIDE = "(beside)"  # the dump of their rows
 _NAMED = 5  # names in a sentence
 # A place in the order of rows: pair of ranks, token, golden tensor, and what has none after it.
 _Place = tuple[int, int, int, int]
@@ -45,12 +47,22 @@ def rule_pairs(wish: Wish) -> list[Pair]:
 def _pairs(wish: Wish, rules: Sequence[NameRule]) -> list[Pair]:
     golden_path, my_path = wish.two_folders()
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
-    ranks = pair_ranks(golden=golden, my=my)
-    matching = _Matching(ranks, len(golden) != len(my), wish.ignore_unpaired)
+    ranks = pair_ranks(golden=golden.ranks, my=my.ranks)
+    spans = len(golden.ranks) != len(my.ranks)
+    matching = _Matching(ranks, spans, wish.ignore_unpaired)
     for golden_rank, my_rank in matching.ranks:
         if golden_rank and my_rank and golden_rank.name and my_rank.name:
             _LOGGER.info("golden %s is compared with my %s", golden_rank.name, my_rank.name)
-    return matching.pairs(rules)
+    return matching.pairs(rules) + _beside(golden, my)
+
+
+def _beside(golden: Dump, my: Dump) -> list[Pair]:
+    """The files beside the ranks: those of equal names, and why all others are left out."""
+    sides = with_counterparts(golden=golden.beside_both(my), my=my.beside_both(golden))
+    golden_rest, my_rest = (RankDump(_BESIDE, None, side) if side else None for side in sides)
+    if not golden_rest and not my_rest:
+        return []
+    return _Matching([(golden_rest, my_rest)], False, False).pairs((SAME_NAME,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,17 +7,19 @@ has another layout, and a row in `LAYOUTS`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from ait_cmp.mapping.layouts.beside import file_of, files_beside, files_of
 from ait_cmp.mapping.layouts.dump_data import dump_data_ranks
 from ait_cmp.mapping.layouts.library import library_ranks
 from ait_cmp.mapping.layouts.msprobe import msprobe_ranks
 from ait_cmp.mapping.layouts.plain_folder import folder_ranks
-from ait_cmp.mapping.layouts.ranks import RankDump
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.layouts.sglang import sglang_ranks
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.values.errors import UsageError
 
-__all__ = ["LAYOUTS", "list_dump"]
+__all__ = ["LAYOUTS", "Dump", "list_dump"]
 
 # A folder has the first of these layouts that finds tensors in it.
 LAYOUTS: dict[str, Callable[[Folder], list[RankDump]]] = {
@@ -29,13 +31,26 @@ LAYOUTS: dict[str, Callable[[Folder], list[RankDump]]] = {
 }
 
 
-def list_dump(key: str, path: str) -> list[RankDump]:
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """What is below a folder: the ranks that its layout finds, and the files beside them."""
+
+    ranks: list[RankDump]
+    beside: list[DumpedTensor]
+
+    def beside_both(self, other: Dump) -> list[DumpedTensor]:
+        """The files beside that are of no rank of another dump either: that one may lie within."""
+        taken = files_of(other.ranks) if self.beside else set()
+        return [one for one in self.beside if file_of(one) not in taken]
+
+
+def list_dump(key: str, path: str) -> Dump:
     """The ranks of a dump folder. Raises UsageError, naming `key`, for one without any."""
     folder = Folder(path)
     if folder.problem:
         raise UsageError(f"{key}: {folder.problem}")
     for layout in LAYOUTS.values():
-        dumps = layout(folder)
-        if any(dump.tensors for dump in dumps):
-            return dumps
+        ranks = layout(folder)
+        if any(rank.tensors for rank in ranks):
+            return Dump(ranks, files_beside(folder, ranks))
     raise UsageError(f"{key}={path} holds no tensors (.bin, .pt, .pth, .npy, .safetensors)")

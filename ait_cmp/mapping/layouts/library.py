@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-
 from ait_cmp.dump_tree import (
     GOLDEN_TENSOR,
     LIBRARY_PLACES,
@@ -14,13 +11,9 @@ from ait_cmp.dump_tree import (
 )
 from ait_cmp.mapping.layouts.plain_folder import tensors_below
 from ait_cmp.mapping.layouts.ranks import RankDump, distinct, unreadable
-from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder
 
 __all__ = ["library_ranks"]
-
-_LOGGER = logging.getLogger(__name__)
-_NAMES = {place.rpartition("/")[2] for place in LIBRARY_PLACES} - {""}
 
 
 def library_ranks(folder: Folder) -> list[RankDump]:
@@ -38,7 +31,6 @@ def library_ranks(folder: Folder) -> list[RankDump]:
             continue
         found = {rank: _rank_dump(rank, run) for rank in place.folders}
         dumps += [(dump, rank.path) for rank, dump in found.items() if dump]
-        _tell_left_out(place, [rank for rank, dump in found.items() if not dump])
     return distinct(dumps)
 
 
@@ -65,25 +57,3 @@ def _rank_dump(folder: Folder, run: str) -> RankDump | None:
 def _is_golden(folder: Folder) -> bool:
     """Whether it is dump_data's, whose folders are called alike; older ones stand beside."""
     return GOLDEN_TENSOR in (folder.name, *(one.name for one in folder.folders))
-
-
-def _tell_left_out(place: Folder, left_out: Sequence[Folder]) -> None:
-    """Warn of tensors beside the folders of the processes, where nothing else belongs."""
-    if place.name not in _NAMES:
-        return
-    left_out = [one for one in left_out if not _is_golden(one)]
-    files = [
-        *place.files,
-        *(f"{one.name}/{path}" for one in left_out for path, _ in one.all_files()),
-    ]
-    tensors = list(filter(is_tensor_file, files))
-    if tensors:
-        _LOGGER.warning(
-            "%s/%s is in no folder {DEVICE}_{PID}, so it is not compared (%d such tensors)",
-            place.path,
-            tensors[0],
-            len(tensors),
-        )
-    for one in left_out:
-        if one.problem:
-            _LOGGER.warning("%s, so it is not compared", one.problem)

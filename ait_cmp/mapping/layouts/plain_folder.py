@@ -13,7 +13,7 @@ from ait_cmp.mapping.lookup import natural, why_not_saved
 from ait_cmp.source.safetensors import tensor_names
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["folder_ranks", "tensors_below"]
+__all__ = ["folder_ranks", "tensors_below", "tensors_of"]
 
 # What an operation has: its inputs, then the operations within it, then its outputs.
 _FIRST, _WITHIN, _LAST = 0, 1, 2
@@ -35,7 +35,7 @@ def tensors_below(folder: Folder) -> list[DumpedTensor]:
         if problem or is_tensor_file(path)
     ]
     found.sort(key=lambda one: one[0])
-    return [tensor for _, path, problem in found for tensor in _tensors(folder, path, problem)]
+    return [tensor for _, path, problem in found for tensor in tensors_of(folder, path, problem)]
 
 
 def _with_not_saved(folder: Folder) -> Iterator[tuple[str, PairError | None]]:
@@ -64,7 +64,8 @@ def _order(path: str) -> tuple[int, list[tuple[int, list[int | str]]], str]:
     return -1 if token is None else token, parts, path
 
 
-def _tensors(folder: Folder, path: str, problem: PairError | None) -> Iterator[DumpedTensor]:
+def tensors_of(folder: Folder, path: str, problem: PairError | None) -> Iterator[DumpedTensor]:
+    """The tensors of one file below `folder`, or the problem of what is there."""
     token, rest = _split_round(path)
     file = inside(folder.path, path)
     if problem and problem.reason is Reason.NOT_SAVED:
