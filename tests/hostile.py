@@ -21,7 +21,7 @@ from pathlib import Path
 from ait_cmp.values.errors import Reason
 from tests.answering import answer_all
 
-__all__ = ["CORPUS", "OPTION_FILES", "Case", "make_corpus"]
+__all__ = ["CORPUS", "MAPPING_FILES", "OPTION_FILES", "Case", "make_corpus"]
 
 Make = Callable[[Path], None]
 
@@ -139,6 +139,62 @@ OPTION_FILES: dict[str, tuple[str, str, str]] = {
     "no text": ("mapping", "kind: [tree]\n", "kind must be text, not a list"),
     "no name": ("mapping", "kind:\n", "kind must be text, not null"),
     "omegaconf's mark": ("mapping", "kind: ???\n", "stands for what must be given"),
+}
+
+
+# -- files that say who is compared with whom: names and texts of one folder
+
+_ENTRY = '"a": {"0": ["g", "m"]}'
+_LISTED = {"data_id": "a", "golden": "g", "my": "m"}
+_RING = {f"n{number}": f"n{(number + 1) % 2000}" for number in range(2000)}
+_CALLS = {
+    "data": {name: {"output": [{"data_name": f"{name}.pt"}]} for name in _RING},
+}
+
+
+def _listed(**members: object) -> str:
+    return json.dumps([{**_LISTED, **members}])
+
+
+def _msprobe(data: str, parents: object) -> dict[str, str]:
+    return {"rank0/dump.json": data, "rank0/construct.json": json.dumps(parents)}
+
+
+MAPPING_FILES: dict[str, dict[str, str]] = {
+    "a key 5,000 times": {"metadata.json": "{" + ", ".join([_ENTRY] * 5000) + "}"},
+    "a token 5,000 times": {
+        "metadata.json": '{"a": {' + ", ".join(['"0": ["g", "m"]'] * 5000) + "}}"
+    },
+    "brackets": {"metadata.json": "[" * 180_000},
+    "nesting": {"metadata.json": '{"a": ' + "[" * 90_000 + "]" * 90_000 + "}"},
+    "an open string in nesting": {
+        "metadata.json": '{"a": ' + "[" * 2000 + '"' + '\\"' * 80_000,
+    },
+    "open strings": {"metadata.json": '{"a": ' + '["x\\"' * 45_000},
+    "half characters": {"metadata.json": '{"' + "\\ud800" * 30_000 + '": {"0": ["g", "m"]}}'},
+    "a number of 180,000 digits": {"metadata.json": '{"a": {"0": [' + "9" * 180_000 + ", 1]}}"},
+    "paths of 2,000 parts": {
+        "metadata.json": json.dumps({f"a{n}": {"0": ["g/" * 2000, "m/" * 2000]} for n in range(40)})
+    },
+    "members": {"pairs.json": _listed(**{f"k{number}": 1 for number in range(20_000)})},
+    "a member 5,000 times": {"pairs.json": "[{" + ", ".join(['"data_id": "1"'] * 5000) + "}]"},
+    "a list in lists": {"pairs.json": "[" * 100_000},
+    "a long data_id": {"pairs.json": '[{"data_id": ' + "9" * 100_000 + "}]"},
+    "adapters": {"pairs.json": _listed(my_adapters=" | ".join(["transpose(0, 1)"] * 5000))},
+    "blanks for adapters": {"pairs.json": _listed(my_adapters=" " * 100_000 + "x")},
+    "an adapter of parentheses": {"pairs.json": _listed(my_adapters="a(" * 50_000)},
+    "an adapter of commas": {"pairs.json": _listed(my_adapters=f"slice({',' * 100_000})")},
+    "an index of 100,000 digits": {"pairs.json": _listed(my_adapters=f"slice({'9' * 100_000})")},
+    "joined nothing": {"pairs.json": _listed(golden=" + " * 50_000, golden_adapters="sum()")},
+    "columns": {"pairs.csv": f"data_id,golden,my{',x' * 20_000}\na,b,c{',x' * 20_000}\n"},
+    "an open quote": {"pairs.csv": 'data_id,golden,my\n"' + "x\n" * 100_000},
+    "line ends": {"pairs.csv": "data_id,golden,my\n" + "\r" * 180_000},
+    "a cell of 200,000 letters": {"pairs.csv": f"data_id,golden,my\na,{'b' * 200_000},c\n"},
+    "a chain of modules": _msprobe(json.dumps(_CALLS), {**_RING, "n1999": None}),
+    "a ring of modules": _msprobe(json.dumps(_CALLS), _RING),
+    "modules in lists": _msprobe('{"data": {"a": {"output": ' + "[" * 100_000, {}),
+    "modules that are no text": _msprobe(json.dumps(_CALLS), {name: [1] for name in _RING}),
+    "no modules": _msprobe(json.dumps(_CALLS), [1]),
 }
 
 
@@ -275,9 +331,9 @@ def npy_files() -> Iterator[tuple[str, Reason, bytes]]:
     yield "no shape", malformed, npy_file("{'descr': '<f4', 'fortran_order': False}")
     yield "code", malformed, npy_file("__import__('os').system('true')")
     yield "deep", malformed, npy_file("(" * 4000 + ")" * 4000)
-    yield "signs", malformed, npy_file("-" * 9000 + "1")
+    yield "signs", malformed, npy_file("-" * 5000 + "1")
     yield "additions", malformed, npy_file("1+" * 4500 + "1")
-    yield "digits", malformed, npy_file(npy_header().replace("2", "9" * 9000))
+    yield "digits", malformed, npy_file(npy_header().replace("2", "9" * 5000))
     yield "not UTF-8", malformed, npy_file(b"\xff\xfe{}")
     yield "zip", Reason.NOT_A_TENSOR, b"PK\x03\x04" + bytes(100)
 

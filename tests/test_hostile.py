@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,11 @@ import torch
 
 from ait_cmp import write_bin
 from ait_cmp.__main__ import main
+from ait_cmp.mapping import Wish, map_pairs
+from ait_cmp.values.errors import UsageError
 from ait_cmp.values.text import for_spreadsheet, printable
 from tests.answering import MEMORY, answer_all
-from tests.hostile import make_corpus
+from tests.hostile import MAPPING_FILES, make_corpus
 
 # -- tensor files
 
@@ -45,6 +49,22 @@ def test_a_whole_run_over_the_corpus_gives_every_entry_its_row(tmp_path: Path) -
         str(case.path): "MY_MISSING" if case.path.stem == "loop" else str(case.reason)
         for case in cases
     }
+
+
+@pytest.mark.parametrize("name", MAPPING_FILES)
+def test_every_hostile_mapping_is_answered_at_once(name: str, tmp_path: Path) -> None:
+    for place, text in MAPPING_FILES[name].items():
+        file = tmp_path / place
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    is_list = file.suffix == ".csv" or file.name == "pairs.json"
+    is_tree = file.name == "construct.json"
+    kind = "pairs" if is_list else "tree" if is_tree else "metadata"
+    begun = time.process_time()
+    with contextlib.suppress(UsageError):
+        folder = str(tmp_path)
+        map_pairs(kind, Wish(str(file) if is_list else folder, folder if is_tree else None))
+    assert time.process_time() - begun < 1  # some three times what any takes
 
 
 # -- where files may be opened

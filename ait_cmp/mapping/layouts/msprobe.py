@@ -119,24 +119,29 @@ def _spans(
     starts: dict[str, int], parents: dict[str, Any]
 ) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
     """For each name, the first and last place of what ran within it, and how deep it is."""
-    first, last, depth = dict(starts), dict(starts), {}
-    for name, place in starts.items():
-        above = list(_above(name, parents))
-        depth[name] = len(above)
-        for module in above:
-            if module in starts:
-                first[module] = min(first[module], place)
-                last[module] = max(last[module], place)
+    first, last, depth = dict(starts), dict(starts), _depths(starts, parents)
+    for name in sorted(depth, key=lambda name: -depth[name]):
+        above = parents.get(name)
+        if name in first and isinstance(above, str) and depth.get(above, depth[name]) < depth[name]:
+            first[above] = min(first.get(above, first[name]), first[name])
+            last[above] = max(last.get(above, last[name]), last[name])
     return first, last, depth
 
 
-def _above(name: str, parents: dict[str, Any]) -> Iterator[str]:
-    seen = {name}
-    parent = parents.get(name)
-    while isinstance(parent, str) and parent not in seen:
-        seen.add(parent)
-        yield parent
-        parent = parents.get(parent)
+def _depths(starts: dict[str, int], parents: dict[str, Any]) -> dict[str, int]:
+    """How many are around each name, and around each of these; a ring of parents ends somewhere."""
+    depth: dict[str, int] = {}
+    for name in starts:
+        chain: dict[str, None] = {}
+        at: Any = name
+        while isinstance(at, str) and at not in depth and at not in chain:
+            chain[at] = None
+            at = parents.get(at)
+        around = depth[at] + 1 if isinstance(at, str) and at in depth else 0
+        for inner in reversed(chain):
+            depth[inner] = around
+            around += 1
+    return depth
 
 
 def _saved(value: Any) -> Iterator[str]:
