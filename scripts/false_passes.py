@@ -1,10 +1,10 @@
 """A search for false passes: drawn runs with one blatant fault, and with one file that was lost.
 
-    python scripts/false_passes.py [--examples 20000] [--seed N] [--jobs 1] [--folder FOLDER]
+    python scripts/false_passes.py faults|files [--examples N] [--seed N] [--jobs N] [--folder F]
 
-Every fourth run has a mishap (a file removed, doubled, renamed, unreadable) instead of a fault. A
-run with a fault that ends with 0, and a tensor file that no row tells of, is kept, as small as it
-can be made, in FOLDER/found-*, with the command. The same command goes on where it was stopped.
+`faults` looks for a run with a fault that ends with 0; `files` for a tensor file, of those that
+something befell or that lie about, of which no row tells. What is found is kept, as small as it can
+be made, in F/found-*, with the command. The same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ BATCH = 500
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "false_passes"
 
 
-def search(number: int, first_seed: int, folder: Path) -> dict[str, Any]:
+def search(number: int, what: str, first_seed: int, folder: Path) -> dict[str, Any]:
     """One batch of drawn runs: what became of them, counted."""
     logging.disable(logging.CRITICAL)
     counts: Counter[str] = Counter()
@@ -46,9 +46,9 @@ def search(number: int, first_seed: int, folder: Path) -> dict[str, Any]:
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
     )
-    @given(plans(), st.sampled_from([*[""] * 3 * len(MISHAPS), *MISHAPS]), st.integers(0, 999))
+    @given(plans(), st.sampled_from(MISHAPS if what == "files" else [""]), st.integers(0, 999))
     def trial(plan: Plan, mishap: str, place: int) -> None:
-        keep = folder / f"found-{first_seed + number}"
+        keep = folder / f"found-{what}-{first_seed + number}"
         hit = mishap and lost_files(plan, mishap, place, keep)
         outcome = hit or plant_and_compare(plan, keep)
         told = outcome.what if outcome.what in ("seen", "no blatant fault") else "other"
@@ -95,6 +95,7 @@ def show(batches: list[dict[str, Any]], first_seed: int) -> None:
 def main() -> int:
     """Search, and show what was found."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["faults", "files"])
     parser.add_argument("--examples", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=None, help="default: random, and printed")
     parser.add_argument("--jobs", type=int, default=1)
@@ -103,11 +104,11 @@ def main() -> int:
     first_seed = random.randrange(10**6) if given_.seed is None else given_.seed
     print(f"seed {first_seed}", flush=True)
     given_.folder.mkdir(parents=True, exist_ok=True)
-    journal = given_.folder / f"{first_seed}.jsonl"
+    journal = given_.folder / f"{given_.what}-{first_seed}.jsonl"
     done = list(map(json.loads, journal.read_text().splitlines())) if journal.exists() else []
     finished = {one["batch"] for one in done}
     wanted = [one for one in range(-(-given_.examples // BATCH)) if one not in finished]
-    work = partial(search, first_seed=first_seed, folder=given_.folder)
+    work = partial(search, what=given_.what, first_seed=first_seed, folder=given_.folder)
     with ProcessPoolExecutor(given_.jobs) as pool, open(journal, "a") as file:
         for batch in pool.map(work, wanted):
             done.append(batch)

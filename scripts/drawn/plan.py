@@ -120,13 +120,13 @@ def _held(suffix: str, dtype: str) -> bool:
 
 
 @st.composite
-def _specs(draw: st.DrawFn, names: list[str], suffixes: tuple[str, str], plain: bool) -> list[Spec]:
+def _specs(draw: st.DrawFn, names: list[str], suffixes: tuple[str, str], form: str) -> list[Spec]:
     """One for each name; all of one shape, a matrix, where one adapter is for all of them."""
     one_shape = draw(st.sampled_from(_MATRICES))
     specs = []
     for number, name in enumerate(names):
-        shape = draw(st.sampled_from(_SHAPES)) if plain else one_shape
-        floating = draw(st.integers(0, 9)) < 7
+        shape = one_shape if form else draw(st.sampled_from(_SHAPES))
+        floating = form == "sum" or draw(st.integers(0, 9)) < 7
         kinds = FLOATS if floating else _EXACT
         golden = draw(st.sampled_from([one for one in kinds if _held(suffixes[0], one)]))
         fitting = [one for one in kinds if _held(suffixes[1], one)] if floating else [golden]
@@ -134,7 +134,9 @@ def _specs(draw: st.DrawFn, names: list[str], suffixes: tuple[str, str], plain: 
         # The first is the one that may be struck.
         content = "normal"
         if number and floating:
-            content = draw(st.sampled_from(["normal"] * 7 + ["NaN", "zeros"] + ["empty"] * plain))
+            content = draw(
+                st.sampled_from(["normal"] * 7 + ["NaN", "zeros"] + ["empty"] * (not form))
+            )
         if content == "empty":
             shape = (0, *shape[1:])
         specs.append(Spec(name, shape, golden, my, content))
@@ -202,7 +204,7 @@ def plans(draw: st.DrawFn) -> Plan:
     form = draw(st.sampled_from(_forms(mapping, sides)))
     texts = _TEXTS if sides.style == "text" else range(4)
     names = [_NAMES[sides.style].format(one) for one in texts][: draw(st.integers(1, 4))]
-    specs = draw(_specs(names, sides.suffixes, not form))
+    specs = draw(_specs(names, sides.suffixes, form))
     tolerance, tokens = draw(st.sampled_from(TOLERANCES)), draw(st.integers(1, 3))
     if tolerance == "assert_close":  # which lets no NaN be
         specs = [replace(one, content="normal") if one.content == "NaN" else one for one in specs]

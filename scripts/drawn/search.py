@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,7 @@ def plant_and_compare(plan: Plan, keep: Path | None = None) -> Outcome:
 def lost_files(plan: Plan, mishap: str, place: int, keep: Path | None = None) -> Outcome:
     """Something befalls one file. Raises FalsePassError where a tensor file then has no row, or
     where one is missing and the run ends with 0."""
+    plan = replace(plan, selected=False)  # else the file may be of a row that nobody asked for
     with a_folder() as folder:
         built, _, _ = _built(plan, folder)
         before = ask(built)
@@ -126,14 +127,15 @@ def lost_files(plan: Plan, mishap: str, place: int, keep: Path | None = None) ->
 
 
 def unaccounted(built: Built, answer: Answer) -> list[str]:
-    """Tensor files below the named folders that no row names, by itself or by its folder."""
+    """Tensor files below the named folders that no row names, by the file or a folder around it."""
     named = {os.path.abspath(file.partition("::")[0]) for file in answer.files}
     lost = []
     for top in built.named:
         for path in sorted(top.rglob("*")):
             if path.suffix.lower() not in _SUFFIXES or path.is_dir():
                 continue
-            if not {str(path), *map(str, path.parents)} & named:
+            told = any(str(path) in sentence for _, _, sentence in answer.told)
+            if not told and not {str(path), *map(str, path.parents)} & named:
                 lost.append(str(path))
     return lost
 

@@ -1,0 +1,85 @@
+"""No drawn run with a blatant fault passes, in this process or by the command."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from drawn.build import Built, build, golden_tensors, honest, plant, victim
+from drawn.faults import planted
+from drawn.plan import Plan, plans
+from drawn.search import plant_and_compare
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+SEED = int(os.environ.get("AIT_CMP_SEED", random.randrange(10**6)))
+TOGETHER = 4  # processes
+
+
+def drawn(examples: int) -> settings:
+    """So many; which they were says the seed, which pytest shows of a test that fails."""
+    return settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    print(f"AIT_CMP_SEED={SEED}")
+    logging.disable(logging.WARNING)  # of which drawn runs give hundreds
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@seed(SEED)
+@drawn(150)
+@given(plan=plans())
+def test_no_run_with_a_blatant_fault_passes(plan: Plan) -> None:
+    plant_and_compare(plan)
+
+
+def test_no_run_with_a_blatant_fault_passes_the_command(tmp_path: Path) -> None:
+    found: list[Plan] = []
+
+    @seed(SEED)
+    @drawn(60)
+    @given(plan=plans())
+    def draw(plan: Plan) -> None:
+        if plant_and_compare(plan).what == "seen":
+            found.append(plan)
+
+    draw()
+    waiting = iter(faulty(plan, tmp_path / str(number)) for number, plan in enumerate(found[:20]))
+    asked = 0
+    while some := list(islice(waiting, TOGETHER)):
+        running = [(built, command(built)) for built in some]
+        for built, process in running:
+            said = process.communicate(timeout=120)[0]
+            assert process.returncode in (1, 3), f"{built.words()}\n{said}"
+            asked += 1
+    assert asked == 20
+
+
+def faulty(plan: Plan, folder: Path) -> Built:
+    golden, my = honest(plan, golden_tensors(plan))
+    struck = victim(plan)
+    wrong = planted(plan, struck, golden, my)
+    assert wrong is not None
+    built = build(plan, folder, golden, my)
+    plant(plan, built, golden, my, wrong)
+    return built
+
+
+def command(built: Built) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "ait_cmp", *built.words()]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
