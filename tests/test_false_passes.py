@@ -1,4 +1,4 @@
-"""No drawn run with a blatant fault passes, in this process or by the command."""
+"""No drawn run with a blatant fault passes, and no tensor file is without a row."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 from drawn.build import Built, build, golden_tensors, honest, plant, victim
 from drawn.faults import planted
+from drawn.mishaps import MISHAPS
 from drawn.plan import Plan, plans
-from drawn.search import plant_and_compare
+from drawn.search import lost_files, plant_and_compare
 from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
 
 SEED = int(os.environ.get("AIT_CMP_SEED", random.randrange(10**6)))
 TOGETHER = 4  # processes
@@ -46,6 +48,13 @@ def _quiet() -> Iterator[None]:
 @given(plan=plans())
 def test_no_run_with_a_blatant_fault_passes(plan: Plan) -> None:
     plant_and_compare(plan)
+
+
+@seed(SEED)
+@drawn(50)
+@given(plan=plans(), mishap=st.sampled_from(MISHAPS), place=st.integers(0, 999))
+def test_no_tensor_file_is_without_a_row(plan: Plan, mishap: str, place: int) -> None:
+    lost_files(plan, mishap, place)
 
 
 def test_no_run_with_a_blatant_fault_passes_the_command(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def befall(built: Built, mishap: str, place: int) -> Hit | None:
         path.rename(path.with_name(f"{path.stem}_was{suffix}"))
         return Hit(str(path), True)
     if mishap == "a cut":
-        os.truncate(path, path.stat().st_size // 2)
+        os.truncate(path, path.stat().st_size * 3 // 4)  # half would be one record of two
         return Hit(str(path), True)
     path.unlink()
     if mishap == "a folder in its place":
