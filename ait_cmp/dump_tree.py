@@ -179,6 +179,11 @@ def golden_file(folder: str, token_id: int, name: str) -> str:
     return os.path.join(folder, str(token_id), name)
 
 
+def is_tensor_name(name: str) -> bool:
+    """Whether a file is called as `tensor_name` calls that of some data_id."""
+    return name.endswith(_TENSOR_SUFFIX)
+
+
 def tensor_name(data_id: str) -> str:
     """The file of a data_id; where that is no plain name, a readable one with a hash."""
     plain = _SAFE_DATA_ID.fullmatch(data_id) and not _HASHED.fullmatch(data_id)

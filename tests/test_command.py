@@ -584,3 +584,48 @@ def test_a_format_is_written_once(make_dump: Dump, tmp_path: Path) -> None:
         == 0
     )
     assert [path.name for path in tmp_path.glob("cmp_report.*")] == ["cmp_report.csv"]
+
+
+def test_a_small_selection_of_many_says_what_it_may_let_pass(
+    make_dump: Dump, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = make_dump(tokens=1, layers=40)
+    assert main([f"golden_path={dump}", "output=all"]) == 0
+    assert "are selected" not in capsys.readouterr().err
+    assert main([f"golden_path={dump}", "output=few", "data_ids=layer1*"]) == 0
+    assert "11 of 40 data_ids are selected" in capsys.readouterr().err
+
+
+def test_a_my_path_that_is_not_there_is_named(
+    make_dump: Dump, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"golden_path={make_dump()}", "my_path=nowhere", "output=out"]) == 2
+    assert "my_path=nowhere does not exist" in capsys.readouterr().err
+
+
+def test_a_sweep_over_nothing_is_no_success(
+    make_dump: Dump, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = make_dump(wrong={(0, 0): -torch.ones(4, 6)})
+    assert main([f"golden_path={dump}", "output=out", "-m", "tokens=glob(*)"]) == 2
+    assert "the sweep has no jobs" in capsys.readouterr().err
+
+
+def test_a_path_map_for_two_folders_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for side in ("g", "my"):
+        Path(side).mkdir()
+        torch.save(torch.ones(3), f"{side}/a.pt")
+    sides = ["golden_path=g", "my_path=my", "mapping=tree"]
+    assert main([*sides, "path_map={/nope: /x}"]) == 2
+    assert "two folders record none" in capsys.readouterr().err
+
+
+def test_a_saved_tensor_without_an_entry_is_an_error(make_dump: Dump, tmp_path: Path) -> None:
+    dump = make_dump(tokens=1)
+    (metadata,) = dump.rglob("metadata.json")
+    entries = json.loads(metadata.read_text())
+    del entries["layer1.q"]
+    metadata.write_text(json.dumps(entries))
+    assert main([f"golden_path={dump}", "output=out"]) == 3
+    rows = pl.read_parquet("out/cmp_report.parquet")
+    assert sorted(rows["reason"].drop_nulls().to_list()) == ["NO_METADATA"]

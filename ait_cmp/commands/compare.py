@@ -144,6 +144,7 @@ def select_pairs(settings: Settings) -> list[Pair]:
     with confined_to(settings.roots):
         mapped = map_pairs(choice.kind, settings.wish)
     pairs = select(mapped, settings.selection)
+    _warn_of_few(mapped, pairs, settings)
     if choice.golden_steps or choice.my_steps:
         pairs = [
             replace(
@@ -154,6 +155,22 @@ def select_pairs(settings: Settings) -> list[Pair]:
     if not pairs:
         _tell_nothing(settings)
     return pairs
+
+
+def _warn_of_few(mapped: Sequence[Pair], selected: Sequence[Pair], settings: Settings) -> None:
+    """Where so little is selected that verdicts are laxer than those of all would be."""
+    growth = settings.tolerance.growth
+    there, kept = ({pair.data_id for pair in pairs} for pairs in (mapped, selected))
+    if growth and len(kept) < growth.few <= len(there):
+        _LOGGER.warning(
+            "%d of %d data_ids are selected, and from fewer than %d little can be learned: the "
+            "expected error is up to %g times as large, so that faults may pass which a compare of "
+            "all finds",
+            len(kept),
+            len(there),
+            growth.few,
+            growth.sparse,
+        )
 
 
 def _tell_nothing(settings: Settings) -> None:

@@ -49,6 +49,8 @@ def run_configured(name: str, command: Command, arguments: list[str]) -> int:
             _show_config(arguments)
             return ExitStatus.PASS
         each_job(arguments, lambda job: statuses.append(_run_job(job, name, command)))
+        if not statuses and has_option(arguments, "-m", "--multirun"):
+            raise UsageError("the sweep has no jobs: what it runs over matches nothing")
     except KeyboardInterrupt:
         complain("interrupted")
         statuses.append(ExitStatus.INTERRUPTED)

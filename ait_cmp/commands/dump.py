@@ -171,10 +171,10 @@ def _output_folder(path: str) -> Path:
 def _report(summary: Summary, backend: str, status: int) -> None:
     for sentence in summary.sentences():
         _say(sentence)
-    if not summary.tensors and not summary.others:
-        _say(_WHY_NOTHING[backend])
     if status:
         _say(f"the command ended with status {status}, so the dump may be incomplete")
+    elif not summary.tensors and not summary.others:
+        _say(_WHY_NOTHING[backend])
 
 
 def _say(sentence: str) -> None:

@@ -10,13 +10,17 @@ from pathlib import Path
 __all__ = ["digest", "digest_of"]
 
 _PACKAGE = Path(__file__).parent.parent
-_ROOMS = ("engine", "source", "values")
+_SOURCES = ("engine", "source", "files", "values", "atb.py", "dump_tree.py")
 
 
 @functools.cache
 def digest() -> str:
     """Of all sources that determine the stats: what another one measured may differ."""
-    return digest_of(path for room in _ROOMS for path in (_PACKAGE / room).rglob("*.py"))
+    return digest_of(path for name in _SOURCES for path in _sources(_PACKAGE / name))
+
+
+def _sources(path: Path) -> Iterable[Path]:
+    return path.rglob("*.py") if path.is_dir() else (path,)
 
 
 def digest_of(paths: Iterable[Path]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ait_cmp.files import is_folder, same_file
+from ait_cmp.files import exists, is_folder, same_file
 from ait_cmp.mapping.golden_metadata import has_metadata, metadata_pairs
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.matching import rule_pairs, tree_pairs
@@ -32,10 +32,18 @@ _LOGGER = logging.getLogger(__name__)
 def map_pairs(kind: str, wish: Wish) -> list[Pair]:
     """The pairs of the mapping `kind`. Raises UsageError for what cannot be mapped at all."""
     try:
+        _refuse_missing(wish)
         pairs = MAPPINGS[kind](wish)
     except PairError as exc:  # of a path that the user names, not of an entry
         raise UsageError(exc.sentence) from exc
     return pairs if wish.allow_same else [_of_two_files(pair) for pair in pairs]
+
+
+def _refuse_missing(wish: Wish) -> None:
+    """Before the golden path is asked for what is only there without a my path."""
+    golden, my = (path and split_name(path)[0] for path in (wish.golden_path, wish.my_path))
+    if golden and my and exists(golden) and not exists(my):
+        raise UsageError(f"my_path={wish.my_path} does not exist")
 
 
 def _of_two_files(pair: Pair) -> Pair:

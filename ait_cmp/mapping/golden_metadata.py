@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ait_cmp.dump_tree import not_saved_for, round_number
+from ait_cmp.dump_tree import is_tensor_name, not_saved_for, round_number
 from ait_cmp.files import exists, is_file, is_folder
 from ait_cmp.mapping.golden_dumps import GoldenDump, golden_dumps
 from ait_cmp.mapping.left_out import files_like_tensors, left_out
@@ -201,4 +201,8 @@ def _left_out(file: str, path: str, dump: str) -> Pair:
     token = round_number(first) if slash else None
     name = os.path.splitext(path if token is None else rest)[0]
     error = left_out(file, "its metadata.json names it in no entry")
+    if error.reason is Reason.LEFT_OUT and token is not None and is_tensor_name(rest):
+        # dump_data saved it, so that the entry was lost: nobody left it out on purpose.
+        sentence = f"{file} has lost its entry in metadata.json; dump it again"
+        error = PairError(Reason.NO_METADATA, sentence)
     return Pair(name, token, Location.of(file), Location(()), dump, error=error)

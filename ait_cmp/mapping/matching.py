@@ -245,8 +245,13 @@ class _Matching:
             yield (one.rank, _token(one), behind.get(where, -1), 1 + one.place), pair
 
     def _no_golden(self, one: _One) -> str:
-        rank = self.ranks[one.rank][0]
-        return "no name leads to it" if rank else "golden has fewer dumps than my"
+        golden, my = self.ranks[one.rank]
+        if golden or not my:
+            return "no name leads to it"
+        return (
+            f"golden has fewer dumps than my, so {my.name} stands alone; pass as my_path the one "
+            "that belongs to golden"
+        )
 
     def _dump(self, rank: int) -> str:
         return next(one.name for one in self.ranks[rank] if one)

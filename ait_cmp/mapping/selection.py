@@ -72,6 +72,11 @@ class Wish:
         """Both paths. Raises UsageError where either is no folder."""
         if self.my_path is None:
             raise UsageError(f"golden_path={self.golden_path} is a dump; pass my_path=FOLDER too")
+        if self.path_map.prefixes:
+            raise UsageError(
+                "path_map says where recorded paths are now, and two folders record none; leave it "
+                "out"
+            )
         for key, path in (("golden_path", self.golden_path), ("my_path", self.my_path)):
             if not is_folder(path):
                 is_file = "is no folder" if exists(path) else "does not exist"
