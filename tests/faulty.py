@@ -171,21 +171,25 @@ def truncations(count: int, folder: Path) -> Figures:
     }
     for name, make in makers.items():
         make(folder / "whole" / name)
+    shutil.copytree(folder / "whole", folder / "again")
+    dump = folder / "dump"
+    dump.mkdir()
     figures = dict.fromkeys(("reads", "rows", "cut", "while_read", "passed"), 0)
     for number in range(count):
         name = list(makers)[number % len(makers)]
         whole, my = folder / "whole" / name, folder / name
         shutil.copy(whole, my)
-        entries = {"cut": [str(whole), str(my)], "whole": [str(whole), str(whole)]}
+        again = folder / "again" / name
+        entries = {"cut": [str(whole), str(my)], "whole": [str(whole), str(again)]}
         mapping = {data_id: {"0": paths} for data_id, paths in entries.items()}
-        (folder / "metadata.json").write_text(json.dumps(mapping))
+        (dump / "metadata.json").write_text(json.dumps(mapping))
 
         def harm(pid: int, my: Path = my) -> None:
             wait_until_open(pid, my)
             time.sleep(chance.uniform(0, 0.03))
             os.truncate(my, chance.randrange(32_000_000))
 
-        status = forked(lambda: compare_into(folder / "out", folder), harm)
+        status = forked(lambda: compare_into(folder / "out", dump), harm)
         assert status in (0, 3), status
         rows = report_rows(folder / "out")
         figures["reads"] += 1

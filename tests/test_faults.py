@@ -137,7 +137,7 @@ def test_a_summary_that_nobody_can_read_costs_no_report(make_dump: Dump, tmp_pat
                 command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False, timeout=120
             )
             assert done.returncode == 0
-            assert "the report is written" in done.stderr
+            assert "the summary cannot be shown" in done.stderr
             assert "Traceback" not in done.stderr
             assert len(pl.read_parquet(tmp_path / "cmp_report.parquet")) == 6
 

@@ -86,6 +86,7 @@ def _pairs(wish: Wish, dumps: Sequence[GoldenDump]) -> list[Pair]:
     tell_unused_prefixes(wish.path_map, [path for one in recorded for path in (one.golden, one.my)])
     rows = _rows(wish, read)
     errors = _shared(rows)
+    taken = _Taken(rows)
     pairs = []
     for dump, of_dump in zip(read, rows, strict=True):
         pairs += [_pair(row, dump.name, errors.get(id(row))) for row in of_dump]
@@ -93,7 +94,8 @@ def _pairs(wish: Wish, dumps: Sequence[GoldenDump]) -> list[Pair]:
             golden, nothing = Location.of(dump.golden.path), Location(())
             pairs.append(Pair(dump.golden.name, None, golden, nothing, dump.name, 0, dump.problem))
         elif dump.golden.folder and not _is_one_file(wish):
-            unnamed = enumerate(_unnamed(dump, dump.golden.folder, read), start=len(of_dump))
+            others = _unnamed(dump, dump.golden.folder, read)
+            unnamed = enumerate((file for file in others if file.golden not in taken), len(of_dump))
             pairs += [replace(pair, order=order) for order, pair in unnamed]
     if not pairs and _is_one_file(wish):
         raise UsageError(f"my_path={wish.my_path} is not mapped by any entry of {wish.golden_path}")
@@ -167,6 +169,22 @@ def _shared(rows: Sequence[Sequence[_Row]]) -> dict[int, PairError]:
         for row, error in zip(every, errors, strict=True)
         if error
     }
+
+
+class _Taken:
+    """The files that entries lead to, wherever they are; made of the rows when first asked."""
+
+    def __init__(self, rows: Sequence[Sequence[_Row]]) -> None:
+        self._rows = rows
+        self._files: set[str] | None = None
+
+    def __contains__(self, location: Location) -> bool:
+        if self._files is None:
+            found = [
+                one for of_dump in self._rows for row in of_dump for one in (row.golden, row.my)
+            ]
+            self._files = {os.path.abspath(split_name(one.file)[0]) for one in found if one}
+        return any(os.path.abspath(split_name(file)[0]) in self._files for file in location.files)
 
 
 def _pair(row: _Row, dump: str, shared: PairError | None) -> Pair:

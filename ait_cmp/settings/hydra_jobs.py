@@ -18,7 +18,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ait_cmp.settings.arguments import as_given, has_option, hydra_arguments, option_values
-from ait_cmp.settings.option_source import as_named, know_folders, with_signs
+from ait_cmp.settings.option_source import as_named, is_sign, know_folders, with_signs
 from ait_cmp.settings.schema import (
     GROUPS,
     Config,
@@ -142,7 +142,8 @@ def _explain(error: Exception) -> str:
     if unknown := re.search(r"Could not override '([^']+)'", text):
         return unknown_setting(unknown[1])
     if option := _NO_OPTION.search(text):
-        return f"there is no {option[1]}; choose {option[2]} from {', '.join(option[3].split())}"
+        known = ", ".join(one for one in option[3].split() if not is_sign(one))
+        return f"there is no {option[1]}; choose {option[2]} from {known}"
     if value := re.search(r"merging override (\S+)\n(.+)", text):
         return f"{value[1].lstrip('+')}: {value[2]}"
     if _BAD_SYNTAX.search(text):

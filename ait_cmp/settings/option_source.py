@@ -22,7 +22,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from ait_cmp.settings.options import is_file_name, read_option
 from ait_cmp.settings.schema import GROUPS
 
-__all__ = ["as_named", "know_folders", "with_signs"]
+__all__ = ["as_named", "is_sign", "know_folders", "with_signs"]
 
 _SCHEME = "ait-cmp"
 _SIGN = re.compile(r"ait_cmp_file_[0-9a-f]{32}")
@@ -120,6 +120,11 @@ def _sign(group: str, path: str) -> str:
     sign = f"ait_cmp_file_{uuid.uuid4().hex}"
     ConfigStore.instance().store(sign, read_option(group, path), group, provider=path)
     return sign
+
+
+def is_sign(name: str) -> bool:
+    """Whether an option is what Hydra knows a file by."""
+    return _SIGN.fullmatch(name) is not None
 
 
 def as_named(override: str) -> str:
