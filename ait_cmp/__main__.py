@@ -20,6 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         complain("interrupted")
         return ExitStatus.INTERRUPTED
+    finally:
+        from ait_cmp.commands.say import settle_stderr
+
+        settle_stderr()
 
 
 if __name__ == "__main__":

@@ -629,3 +629,15 @@ def test_a_saved_tensor_without_an_entry_is_an_error(make_dump: Dump, tmp_path: 
     assert main([f"golden_path={dump}", "output=out"]) == 3
     rows = pl.read_parquet("out/cmp_report.parquet")
     assert sorted(rows["reason"].drop_nulls().to_list()) == ["NO_METADATA"]
+
+
+def test_a_log_that_cannot_be_written_changes_no_status(make_dump: Dump) -> None:
+    code = (
+        "import sys, ait_cmp.__main__ as m\n"
+        "sys.stderr.reconfigure(line_buffering=False, write_through=False)\n"
+        "sys.stderr.write('kept in the buffer')\n"
+        f"sys.exit(m.main(['golden_path={make_dump()}', 'output=out']))"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, stderr=full)
+    assert done.returncode == 0

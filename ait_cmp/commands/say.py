@@ -16,7 +16,14 @@ from typing import TextIO
 from ait_cmp.values.errors import ReportError, os_reason
 from ait_cmp.values.text import printable
 
-__all__ = ["complain", "may_go_unread", "print_anything", "reader_may_leave", "remark"]
+__all__ = [
+    "complain",
+    "may_go_unread",
+    "print_anything",
+    "reader_may_leave",
+    "remark",
+    "settle_stderr",
+]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -40,6 +47,14 @@ def remark(sentence: str) -> None:
     """Say something on stderr, if it can be."""
     try:
         print(printable(sentence), file=sys.stderr)
+    except OSError:
+        _lead_nowhere(sys.stderr)
+
+
+def settle_stderr() -> None:
+    """Drop what a log could not write: Python tries again when it ends, and then exits with 120."""
+    try:
+        sys.stderr.flush()
     except OSError:
         _lead_nowhere(sys.stderr)
 
