@@ -20,6 +20,7 @@ from ait_cmp.files import (
     OpenFile,
     confined_to,
     exists,
+    file_numbers,
     is_file,
     is_folder,
     list_folder,
@@ -219,7 +220,7 @@ def test_roots_bound_what_is_listed(spell: Spell, tmp_path: Path) -> None:
         assert list_folder(spell(tmp_path / "in")) == free
         assert names_in(spell(tmp_path / "in" / "below")) == {"g"}
         for name in ("in_not", "in/link", ".", "in/.."):
-            for listing in (list_folder, names_in):
+            for listing in (list_folder, names_in, file_numbers):
                 assert refusal(listing, spell(tmp_path / name)) is Reason.OUTSIDE_ROOTS
     assert len(list_folder(spell(tmp_path))) == 2
 
@@ -249,6 +250,15 @@ def test_a_folder_is_listed_by_name(spell: Spell, tmp_path: Path) -> None:
     assert real_path(spell(tmp_path / "d")) == real_path(spell(tmp_path / "a"))
     assert look_at(spell(tmp_path / "b")) == listed[1]
     assert pickle.loads(pickle.dumps(listed)) == listed
+
+
+def test_two_names_of_one_file_have_one_number(spell: Spell, tmp_path: Path) -> None:
+    tree(tmp_path, "a", "b", "below/c")
+    (tmp_path / "hard").hardlink_to(tmp_path / "a")
+    (tmp_path / "link").symlink_to("a")
+    numbers = file_numbers(spell(tmp_path))
+    assert numbers.keys() == {"a", "b", "hard"}
+    assert numbers["a"] == numbers["hard"] != numbers["b"]
 
 
 def test_a_folder_that_cannot_be_listed(

@@ -120,6 +120,33 @@ def test_a_file_compared_with_itself_is_an_error(kind: str, by: str, tmp_path: P
     assert not any(pair.error for pair in map_pairs(kind, replace(wish, allow_same=True)))
 
 
+def test_one_file_among_many_is_found_as_among_few(tmp_path: Path) -> None:
+    """Folders of many files are listed, and listings tell nothing of links."""
+    wish = Wish(str(tmp_path / "golden"), str(tmp_path / "my"))
+    for side in ("golden", "my"):
+        (tmp_path / side).mkdir()
+        for number in range(24):
+            torch.save(ONE, tmp_path / side / f"{number}.pt")
+    same = {9: "hard link", 11: "link", 17: "golden's link", 20: "both links"}
+    for number, by in same.items():
+        golden, my = (tmp_path / side / f"{number}.pt" for side in ("golden", "my"))
+        if by == "hard link":
+            my.unlink()
+            my.hardlink_to(golden)
+        elif by == "golden's link":
+            golden.unlink()
+            golden.symlink_to(my)
+        else:
+            my.unlink()
+            my.symlink_to(golden)
+        if by == "both links":
+            golden.rename(tmp_path / "elsewhere.pt")
+            golden.symlink_to(tmp_path / "elsewhere.pt")
+    pairs = map_pairs("tree", wish)
+    assert {int(pair.data_id) for pair in pairs if pair.error} == set(same)
+    assert {pair.error.reason for pair in pairs if pair.error} == {Reason.SAME_FILE}
+
+
 def test_a_folder_compared_with_itself_is_told_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

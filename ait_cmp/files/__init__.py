@@ -22,6 +22,7 @@ __all__ = [
     "Scheme",
     "confined_to",
     "exists",
+    "file_numbers",
     "is_file",
     "is_folder",
     "list_folder",
@@ -106,3 +107,9 @@ def list_folder(path: str) -> Sequence[Entry]:
 def names_in(path: str) -> frozenset[str]:
     """What is there in a folder, links followed. Raises FileNotFoundError, PairError."""
     return _scheme(path).names_in(path)
+
+
+def file_numbers(path: str) -> dict[str, int]:
+    """Of the regular files in a folder that are no links, a number each: names of one file have
+    the same, and on one device no others. Raises FileNotFoundError, PairError."""
+    return _scheme(path).file_numbers(path)

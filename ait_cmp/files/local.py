@@ -15,7 +15,16 @@ from ait_cmp.files.roots import allowed_roots
 from ait_cmp.files.scheme import Entry, FileState
 from ait_cmp.values.errors import PairError, Reason, os_reason
 
-__all__ = ["LocalFile", "list_folder", "look_at", "names_in", "open_file", "real_path", "state_of"]
+__all__ = [
+    "LocalFile",
+    "file_numbers",
+    "list_folder",
+    "look_at",
+    "names_in",
+    "open_file",
+    "real_path",
+    "state_of",
+]
 
 # Opening a FIFO would wait for a writer, and a terminal could become ours.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -155,7 +164,8 @@ def list_folder(path: str) -> list[Entry]:
     FILE_UNREADABLE for any other failure."""
 
     def entries(found: Iterator[os.DirEntry[str]]) -> list[Entry]:
-        return [_listed(one, path) for one in sorted(found, key=lambda one: one.name)]
+        within = os.path.join(path, "")
+        return [_listed(one, within) for one in sorted(found, key=lambda one: one.name)]
 
     return _scan(path, entries)
 
@@ -168,6 +178,16 @@ def names_in(path: str) -> frozenset[str]:
         return frozenset(there)
 
     return _scan(path, names)
+
+
+def file_numbers(path: str) -> dict[str, int]:
+    """Of the regular files in a folder that are no links, their inodes. Raises as `list_folder`
+    does."""
+
+    def numbers(found: Iterator[os.DirEntry[str]]) -> dict[str, int]:
+        return {one.name: one.inode() for one in found if one.is_file(follow_symlinks=False)}
+
+    return _scan(path, numbers)
 
 
 def _scan(path: str, read: Callable[[Iterator[os.DirEntry[str]]], Listing]) -> Listing:
@@ -219,8 +239,8 @@ def _state(path: str, status: os.stat_result) -> FileState:
     return FileState(path, status.st_size, version)
 
 
-def _listed(found: os.DirEntry[str], folder: str) -> Entry:
-    path = os.path.join(folder, found.name)
+def _listed(found: os.DirEntry[str], within: str) -> Entry:
+    path = within + found.name
     if found.is_file(follow_symlinks=False):  # the listing says so, and needs no stat()
         return Entry(path, found.name, is_folder=False, is_file=True)
     try:

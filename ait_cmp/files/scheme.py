@@ -94,5 +94,9 @@ class Scheme(Protocol):
     def names_in(self, path: str, /) -> frozenset[str]:
         """The names of `list_folder` but those of links that lead nowhere, at less cost."""
 
+    def file_numbers(self, path: str, /) -> dict[str, int]:
+        """Of the regular files in a folder that are no links, a number each: names of one file
+        have the same, and on one device no others."""
+
     def real_path(self, path: str, /) -> str:
         """The absolute path that `path` leads to, links followed; of what is not there, too."""

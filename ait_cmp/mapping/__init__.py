@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from ait_cmp.files import exists, is_folder, same_file
+from ait_cmp.files import exists, is_folder
 from ait_cmp.mapping.golden_metadata import has_metadata, metadata_pairs
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.matching import rule_pairs, tree_pairs
 from ait_cmp.mapping.pair_list import listed_pairs
+from ait_cmp.mapping.same_files import of_two_files
 from ait_cmp.mapping.selecting import select
 from ait_cmp.mapping.selection import PathMap, Selection, Wish
 from ait_cmp.mapping.two_files import file_pair
 from ait_cmp.source import is_tensor_path, split_name
-from ait_cmp.values.errors import PairError, Reason, UsageError
+from ait_cmp.values.errors import PairError, UsageError
 from ait_cmp.values.pair import Pair
 
 __all__ = ["MAPPINGS", "PathMap", "Selection", "Wish", "map_pairs", "select"]
@@ -36,7 +36,7 @@ def map_pairs(kind: str, wish: Wish) -> list[Pair]:
         pairs = MAPPINGS[kind](wish)
     except PairError as exc:  # of a path that the user names, not of an entry
         raise UsageError(exc.sentence) from exc
-    return pairs if wish.allow_same else [_of_two_files(pair) for pair in pairs]
+    return pairs if wish.allow_same else of_two_files(pairs)
 
 
 def _refuse_missing(wish: Wish) -> None:
@@ -44,28 +44,6 @@ def _refuse_missing(wish: Wish) -> None:
     golden, my = (path and split_name(path)[0] for path in (wish.golden_path, wish.my_path))
     if golden and my and exists(golden) and not exists(my):
         raise UsageError(f"my_path={wish.my_path} does not exist")
-
-
-def _of_two_files(pair: Pair) -> Pair:
-    """`pair`, as an error where both sides are one tensor: it would pass whatever it holds."""
-    if pair.error:
-        return pair
-    for golden in pair.golden.files:
-        for my in pair.my.files:
-            if split_name(golden)[1] == split_name(my)[1] and _is_same(golden, my):
-                sentence = (
-                    f"{golden} and {my} are one file, which tells nothing; pass the other run's, "
-                    "or allow_same=true where that is meant"
-                )
-                return replace(pair, error=PairError(Reason.SAME_FILE, sentence))
-    return pair
-
-
-def _is_same(golden: str, my: str) -> bool:
-    try:
-        return same_file(split_name(golden)[0], split_name(my)[0])
-    except PairError:  # which reading it says
-        return False
 
 
 def _auto(wish: Wish) -> list[Pair]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from ait_cmp.dump_tree import is_tensor_name, not_saved_for, round_number
 from ait_cmp.files import exists, is_file, is_folder
@@ -70,8 +71,7 @@ class _Dump:
         return os.path.dirname(self.golden.path)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     """An entry and where its tensors were found; of one that cannot be read, neither."""
 
     entry: MetadataEntry
@@ -86,7 +86,7 @@ def _pairs(wish: Wish, dumps: Sequence[GoldenDump]) -> list[Pair]:
     tell_unused_prefixes(wish.path_map, [path for one in recorded for path in (one.golden, one.my)])
     rows = _rows(wish, read)
     errors = _shared(rows)
-    taken = _Taken(rows)
+    taken = set[str]() if _is_one_file(wish) else _taken(rows)
     pairs = []
     for dump, of_dump in zip(read, rows, strict=True):
         pairs += [_pair(row, dump.name, errors.get(id(row))) for row in of_dump]
@@ -94,8 +94,7 @@ def _pairs(wish: Wish, dumps: Sequence[GoldenDump]) -> list[Pair]:
             golden, nothing = Location.of(dump.golden.path), Location(())
             pairs.append(Pair(dump.golden.name, None, golden, nothing, dump.name, 0, dump.problem))
         elif dump.golden.folder and not _is_one_file(wish):
-            others = _unnamed(dump, dump.golden.folder, read)
-            unnamed = enumerate((file for file in others if file.golden not in taken), len(of_dump))
+            unnamed = enumerate(_unnamed(dump, dump.golden.folder, read, taken), len(of_dump))
             pairs += [replace(pair, order=order) for order, pair in unnamed]
     if not pairs and _is_one_file(wish):
         raise UsageError(f"my_path={wish.my_path} is not mapped by any entry of {wish.golden_path}")
@@ -171,20 +170,15 @@ def _shared(rows: Sequence[Sequence[_Row]]) -> dict[int, PairError]:
     }
 
 
-class _Taken:
-    """The files that entries lead to, wherever they are; made of the rows when first asked."""
+def _taken(rows: Sequence[Sequence[_Row]]) -> set[str]:
+    """The absolute paths of the files that entries lead to, wherever they are."""
+    found = [one.file for of_dump in rows for row in of_dump for one in (row.golden, row.my) if one]
+    return {_absolute(split_name(file)[0] if "::" in file else file) for file in found}
 
-    def __init__(self, rows: Sequence[Sequence[_Row]]) -> None:
-        self._rows = rows
-        self._files: set[str] | None = None
 
-    def __contains__(self, location: Location) -> bool:
-        if self._files is None:
-            found = [
-                one for of_dump in self._rows for row in of_dump for one in (row.golden, row.my)
-            ]
-            self._files = {os.path.abspath(split_name(one.file)[0]) for one in found if one}
-        return any(os.path.abspath(split_name(file)[0]) in self._files for file in location.files)
+def _absolute(path: str) -> str:
+    is_plain = path.startswith("/") and not ("/." in path or "//" in path or path.endswith("/"))
+    return path if is_plain else os.path.abspath(path)
 
 
 def _pair(row: _Row, dump: str, shared: PairError | None) -> Pair:
@@ -204,11 +198,16 @@ def _pair(row: _Row, dump: str, shared: PairError | None) -> Pair:
 # -- what no entry names
 
 
-def _unnamed(dump: _Dump, folder: Folder, dumps: Sequence[_Dump]) -> Iterator[Pair]:
-    """A row for each file in the folder of a dump that none of its entries names."""
-    named = {split_name(beside(entry, dump.folder))[0] for entry in dump.entries}
+def _unnamed(
+    dump: _Dump, folder: Folder, dumps: Sequence[_Dump], taken: set[str]
+) -> Iterator[Pair]:
+    """A row for each file in the folder of a dump that none of its entries names, nor any entry
+    leads to."""
+    top = os.path.join(os.path.abspath(folder.path), "")
+    rest = sorted(path for path, _ in files_like_tensors(folder) if top + path not in taken)
+    named = {split_name(beside(entry, dump.folder))[0] for entry in dump.entries} if rest else ()
     others = tuple(f"{one.folder}/" for one in dumps if one is not dump)
-    for path in sorted(path for path, _ in files_like_tensors(folder)):
+    for path in rest:
         file = inside(folder.path, path)
         if (not_saved_for(file) or file) not in named and not file.startswith(others):
             yield _left_out(file, path, dump.name)

@@ -23,7 +23,11 @@ _NO_TENSORS = re.compile(
 
 def is_tensor_file(name: str) -> bool:
     """Whether a file of this name is read for tensors."""
-    return os.path.splitext(name)[1].lower() in SOURCES
+    return _suffix(name) in SOURCES
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def files_like_tensors(folder: Folder) -> Iterator[tuple[str, Folder]]:
@@ -31,9 +35,9 @@ def files_like_tensors(folder: Folder) -> Iterator[tuple[str, Folder]]:
     that they are in: by their names, all but what is known to hold none."""
     for below, one in folder.walk():
         for name in one.files:
-            suffix = os.path.splitext(name)[1].lower()
-            may = not (_NO_TENSORS.fullmatch(suffix) or name.startswith(".") or name in one.strays)
-            if suffix in SOURCES or may:
+            if is_tensor_file(name) or not (
+                name.startswith(".") or name in one.strays or _NO_TENSORS.fullmatch(_suffix(name))
+            ):
                 yield f"{below}/{name}" if below else name, one
 
 

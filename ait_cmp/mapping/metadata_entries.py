@@ -5,11 +5,12 @@ The file reads {data_id: {token_id: [golden_path, my_path]}}.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import reprlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ait_cmp.mapping.duplicates import duplicate, superseded
 from ait_cmp.mapping.lookup import read_mapping
@@ -28,8 +29,7 @@ class _Object(list[tuple[str, object]]):
     """A JSON object with every member, also those of equal name."""
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataEntry:
+class MetadataEntry(NamedTuple):
     """One `(data_id, token_id)` with both paths as recorded, or why it cannot be read."""
 
     data_id: str
@@ -97,20 +97,28 @@ def _shallow(text: str) -> str:
 
 
 def _entry(metadata: str, data_id: str, token: str, paths: object) -> MetadataEntry:
-    if not _TOKEN.fullmatch(token):
+    number = _number(token)
+    if number is None:
         shown = reprlib.repr(token)
         return _malformed(metadata, data_id, None, f"its token_id {shown} is no whole number")
     if len(data_id) > _TEXT_LIMIT:
         why = f"its name has {len(data_id)} characters; at most {_TEXT_LIMIT} are taken"
-        return _malformed(metadata, f"{data_id[:40]}…", int(token), why)
-    match paths:
-        case _Object():
-            pass
-        case [str(golden), str(my)] if golden and my and max(len(golden), len(my)) <= _TEXT_LIMIT:
-            return MetadataEntry(data_id, int(token), golden, my)
-    return _malformed(
-        metadata, data_id, int(token), f"token {token} is no list [golden_path, my_path]"
-    )
+        return _malformed(metadata, f"{data_id[:40]}…", number, why)
+    if type(paths) is list and len(paths) == 2:  # not an _Object
+        golden, my = paths
+        if _is_path(golden) and _is_path(my):
+            return MetadataEntry(data_id, number, golden, my)
+    why = f"token {token} is no list [golden_path, my_path]"
+    return _malformed(metadata, data_id, number, why)
+
+
+@functools.lru_cache(maxsize=64)  # nearly all entries are of a few tokens
+def _number(token: str) -> int | None:
+    return int(token) if _TOKEN.fullmatch(token) else None
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _TEXT_LIMIT
 
 
 def _malformed(metadata: str, data_id: str, token_id: int | None, why: str) -> MetadataEntry:
@@ -134,7 +142,9 @@ def _mark_duplicates(entries: list[MetadataEntry]) -> list[MetadataEntry]:
     again = superseded(
         [None if entry.error else (entry.data_id, entry.token_id) for entry in entries]
     )
+    if True not in again:
+        return entries
     return [
-        replace(entry, error=duplicate(entry.data_id, entry.token_id)) if replaced else entry
+        entry._replace(error=duplicate(entry.data_id, entry.token_id)) if replaced else entry
         for entry, replaced in zip(entries, again, strict=True)
     ]

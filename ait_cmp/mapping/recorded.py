@@ -6,8 +6,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
+from typing import NamedTuple
 
 from ait_cmp.dump_tree import (
     DUMP,
@@ -31,8 +31,7 @@ _COMPONENTS = 100  # that the ending of a path may have
 _TAIL = 3  # so many components tell a moved file: its operation, its moment, its name
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """The file that a recorded path leads to, or why to none; `looked_up` where it is not at the
     recorded path itself."""
 
@@ -51,9 +50,20 @@ class Found:
 
 def beside(entry: MetadataEntry, folder: str) -> str:
     """Where the golden tensor is in the dump whose metadata.json is in `folder`."""
-    file, name = split_name(entry.golden)
-    there = golden_file(folder, entry.token_id or 0, os.path.basename(file.rstrip("/")))
-    return there if name is None else f"{there}::{name}"
+    return _round_folder(folder, entry.token_id or 0) + _own_name(entry.golden)
+
+
+@functools.lru_cache(maxsize=64)  # asked for every tensor of a round
+def _round_folder(folder: str, token_id: int) -> str:
+    """What stands before the names of a round's tensors, in the dump in `folder`."""
+    return golden_file(folder, token_id, "")
+
+
+def _own_name(path: str) -> str:
+    """What the tensor at `path` is called in its folder: `file` or `file::name`."""
+    file, name = split_name(path) if "::" in path else (path, None)
+    own = file.rstrip("/").rpartition("/")[2]
+    return own if name is None else f"{own}::{name}"
 
 
 class Recorded:
@@ -68,12 +78,15 @@ class Recorded:
 
     def golden(self, entry: MetadataEntry, folder: str) -> Found:
         """The golden tensor of an entry of the metadata.json in `folder`."""
-        mapped, own = self._path_map.apply(entry.golden), beside(entry, folder)
-        if entry.golden == os.path.join(self._absolute(folder), own[len(folder) :].lstrip("/")):
+        mapped = self._path_map.apply(entry.golden)
+        token, name = entry.token_id or 0, _own_name(entry.golden)
+        own = _round_folder(folder, token) + name
+        if entry.golden == _round_folder(self._absolute(folder), token) + name:
             own = entry.golden  # the same, as it was recorded
         places = [mapped, own] if mapped else [own, *_as_recorded(entry.golden, entry, folder)]
         found = self._lookup.first(Reason.GOLDEN_MISSING, places)
-        return Found.of(entry.golden, found, looked_up=found in (mapped, own))
+        is_elsewhere = found != entry.golden and found in (mapped, own)
+        return Found.of(entry.golden, found, looked_up=is_elsewhere)
 
     def my(self, entry: MetadataEntry, folder: str) -> Found:
         """The my tensor of the same."""
@@ -86,7 +99,7 @@ class Recorded:
 def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> list[str]:
     """`path` itself; a relative one below the folder that the dump's run was in, beside the
     metadata.json, and last in the working folder."""
-    if os.path.isabs(path):
+    if path.startswith("/"):
         return [path]
     run = _run_folder(os.path.abspath(folder), os.path.dirname(os.path.dirname(entry.golden)))
     places = [os.path.join(folder, path), path]
@@ -234,18 +247,19 @@ def one_entry_each(side: str, found: Sequence[Found | None]) -> list[PairError |
 
     What recorded paths themselves name may come again: slices of one tensor, say.
     """
+    there = [one if one and not one.error else None for one in found]
+    looked_up = {os.path.normpath(one.file) for one in there if one and one.looked_up}
+    if not looked_up:
+        return [None] * len(found)
+    files = [os.path.normpath(one.file) if one else "" for one in there]
     paths: dict[str, dict[str, None]] = {}
-    looked_up = set()
-    files = [os.path.normpath(one.file) if one and not one.error else "" for one in found]
-    for one, file in zip(found, files, strict=True):
-        if one and file:
+    for one, file in zip(there, files, strict=True):
+        if one and file in looked_up:
             paths.setdefault(file, {})[one.recorded] = None
-            if one.looked_up:
-                looked_up.add(file)
     shared = {file: _claims(file, paths[file]) for file in looked_up if len(paths[file]) > 1}
     return [
         _ambiguous(side, one, shared[file]) if one and file in shared else None
-        for one, file in zip(found, files, strict=True)
+        for one, file in zip(there, files, strict=True)
     ]
 
 

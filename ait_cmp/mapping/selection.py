@@ -27,7 +27,7 @@ class PathMap:
 
     def apply(self, path: str) -> str | None:
         """`path` under its new prefix; None where no prefix matches whole components."""
-        old = self.prefix_of(path)
+        old = self.prefix_of(path) if self.prefixes else None
         if old is None:
             return None
         return self.prefixes[old].rstrip("/") + path[len(old.rstrip("/")) :]
