@@ -16,6 +16,7 @@ from ait_cmp.__main__ import main
 from ait_cmp.files import Entry, list_folder
 from ait_cmp.mapping import MAPPINGS, PathMap, Wish, listing, map_pairs
 from ait_cmp.mapping.name_rule import make_rule
+from ait_cmp.mapping.named_pair import make_named_pairs
 from ait_cmp.values.errors import PairError, Reason, UsageError
 
 ONE = torch.ones(2, 3)
@@ -67,6 +68,11 @@ def _rules(folder: Path) -> Wish:
     return replace(_tree(folder), rules=(make_rule("rule 1", golden="(?P<n>.)", my="{n}"),))
 
 
+def _names(folder: Path) -> Wish:
+    names = json.dumps([{"golden": name, "my": name} for name in ("a", "b")])
+    return replace(_tree(folder), names=make_named_pairs(names))
+
+
 SIDES = ("golden", "my")
 WISHES: dict[str, Callable[[Path], Wish]] = {
     "auto": _metadata,
@@ -75,6 +81,7 @@ WISHES: dict[str, Callable[[Path], Wish]] = {
     "tree": _tree,
     "pairs": _pairs,
     "rules": _rules,
+    "names": _names,
 }
 every_mapping = pytest.mark.parametrize("kind", MAPPINGS)
 
@@ -83,7 +90,9 @@ def settings(kind: str, wish: Wish, folder: Path) -> list[str]:
     """The command's settings of a wish; `folder` gets the rules."""
     rules = [{"golden": one.golden.pattern, "my": one.my} for one in wish.rules]
     (folder / "mapping").mkdir()
-    (folder / "mapping" / "mine.yaml").write_text(json.dumps({"kind": kind, "rules": rules}))
+    names = [{"golden": one.golden, "my": one.my} for one in wish.names]
+    written = json.dumps({"kind": kind, "rules": rules, "names": names})
+    (folder / "mapping" / "mine.yaml").write_text(written)
     paths = [f"golden_path={wish.golden_path}", *([f"my_path={wish.my_path}"] * bool(wish.my_path))]
     return [*paths, "--config-dir", str(folder), "mapping=mine"]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ait_cmp.files import exists, is_folder
 from ait_cmp.mapping.golden_metadata import has_metadata, metadata_pairs
 from ait_cmp.mapping.listing import Folder
-from ait_cmp.mapping.matching import rule_pairs, tree_pairs
+from ait_cmp.mapping.matching import name_pairs, rule_pairs, tree_pairs
 from ait_cmp.mapping.pair_list import listed_pairs
 from ait_cmp.mapping.same_files import of_two_files
 from ait_cmp.mapping.selecting import select
@@ -71,4 +71,5 @@ MAPPINGS: dict[str, Callable[[Wish], list[Pair]]] = {
     "tree": tree_pairs,
     "pairs": listed_pairs,
     "rules": rule_pairs,
+    "names": name_pairs,
 }

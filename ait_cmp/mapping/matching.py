@@ -1,4 +1,4 @@
-"""Two dumps, tensor by tensor: `tree` by equal names, `rules` by the user's."""
+"""Two dumps, tensor by tensor: `tree` by equal names, `rules` and `names` by the user's."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from ait_cmp.mapping.layouts import Dump, list_dump
 from ait_cmp.mapping.layouts.beside import with_counterparts
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks
 from ait_cmp.mapping.lookup import named_files
-from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule
+from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
+from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 
-__all__ = ["rule_pairs", "tree_pairs"]
+__all__ = ["name_pairs", "rule_pairs", "tree_pairs"]
 
 _LOGGER = logging.getLogger(__name__)
 _BESIDE = "(beside)"  # the dump of their rows
 _NAMED = 5  # names in a sentence
 # A place in the order of rows: pair of ranks, token, golden tensor, and what has none after it.
 _Place = tuple[int, int, int, int]
-Called = str | NamePattern
+Called = str | NamePattern | tuple[str, ...]
+Rule = NameRule | NamedPair
+_SAME_NAMES = NameRules((SAME_NAME,))
 
 
 def tree_pairs(wish: Wish) -> list[Pair]:
     """The tensors of two dumps that have the same name, and those of one side only."""
-    return _pairs(wish, (SAME_NAME,))
+    return _pairs(wish, _SAME_NAMES)
 
 
 def rule_pairs(wish: Wish) -> list[Pair]:
@@ -41,10 +44,20 @@ def rule_pairs(wish: Wish) -> list[Pair]:
             "mapping=rules has no rules; write them to mapping/NAME.yaml of a folder "
             "of your own and pass --config-dir FOLDER mapping=NAME"
         )
-    return _pairs(wish, wish.rules)
+    return _pairs(wish, NameRules(wish.rules))
 
 
-def _pairs(wish: Wish, rules: Sequence[NameRule]) -> list[Pair]:
+def name_pairs(wish: Wish) -> list[Pair]:
+    """The tensors of two dumps that a list of names brings together, and all others."""
+    if not wish.names:
+        raise UsageError(
+            "mapping=names has no names; let `python -m ait_cmp.pair` write FILE.yaml and pass "
+            "mapping=FILE.yaml"
+        )
+    return _pairs(wish, NamedPairs(wish.names))
+
+
+def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
     golden_path, my_path = wish.two_folders()
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
     ranks = pair_ranks(golden=golden.ranks, my=my.ranks)
@@ -62,7 +75,7 @@ def _beside(golden: Dump, my: Dump) -> list[Pair]:
     golden_rest, my_rest = (RankDump(_BESIDE, None, side) if side else None for side in sides)
     if not golden_rest and not my_rest:
         return []
-    return _Matching([(golden_rest, my_rest)], False, False).pairs((SAME_NAME,))
+    return _Matching([(golden_rest, my_rest)], False, False).pairs(_SAME_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +91,7 @@ class _One:
 class _Group:
     """Golden tensors that make one row, and the my tensors that belong to them."""
 
-    rule: NameRule | None
+    rule: Rule | None
     golden: list[_One]
     my: list[_One] = field(default_factory=list)
 
@@ -94,9 +107,12 @@ class _Names:
         self._ones.setdefault(one.listed.name, []).append(one)
 
     def find(self, called: Called) -> list[_One]:
-        """Those of this name, or whose names fit the pattern, in dump order."""
+        """Those of this name, those of these in their order, or those whose names fit the
+        pattern, in dump order."""
         if isinstance(called, str):
             return self._ones.get(called, [])
+        if isinstance(called, tuple):
+            return [one for name in called for one in self._ones.get(name, [])]
         found = [one for name in called.fitting(self._sorted) for one in self._ones[name]]
         return sorted(found, key=lambda one: one.place)
 
@@ -116,7 +132,7 @@ class _Matching:
     _my: dict[tuple[int, int | None], _Names] = field(default_factory=dict)
     _found: dict[tuple[int, int | None, Called], list[_One]] = field(default_factory=dict)
 
-    def pairs(self, rules: Sequence[NameRule]) -> list[Pair]:
+    def pairs(self, rules: NameRules | NamedPairs) -> list[Pair]:
         """Every tensor of either side in exactly one row, in the order of the computation."""
         golden, my = self._side(0), self._side(1)
         for one in my:
@@ -140,10 +156,10 @@ class _Matching:
 
     # -- who belongs together
 
-    def _groups(self, golden: Sequence[_One], rules: Sequence[NameRule]) -> list[_Group]:
+    def _groups(self, golden: Sequence[_One], rules: NameRules | NamedPairs) -> list[_Group]:
         groups: dict[object, _Group] = {}
         for one in golden:
-            rule, called = _first_rule(rules, one.listed.name)
+            rule, called = rules.find(one.listed.name)
             joins = rule is not None and rule.joins_golden
             rank = None if self.spans else one.rank
             key = (rule, called, one.listed.token_id, rank) if joins else one
@@ -151,9 +167,14 @@ class _Matching:
             group.golden.append(one)
             if rule and called is not None and len(group.golden) == 1:
                 group.my = self._candidates(one, rule, called)
-        return list(groups.values())
+        found = list(groups.values())
+        for group in found:
+            if isinstance(group.rule, NamedPair) and len(group.golden) > 1:
+                names = group.rule.golden
+                group.golden.sort(key=lambda one: names.index(one.listed.name))
+        return found
 
-    def _candidates(self, golden: _One, rule: NameRule, called: Called) -> list[_One]:
+    def _candidates(self, golden: _One, rule: Rule, called: Called) -> list[_One]:
         all_ranks = self.spans and rule.joins_my
         ranks = range(len(self.ranks)) if all_ranks else [golden.rank]
         found = [one for rank in ranks for one in self._find(rank, golden.listed.token_id, called)]
@@ -185,6 +206,7 @@ class _Matching:
             Location(_files(my), rule.my_steps) if rule and my else Location(()),
             self._dump(first.rank),
             error=error,
+            paired_by=rule.by if rule and not error else "",
         )
 
     def _error(self, group: _Group, users: dict[_One, list[_Group]]) -> PairError | None:
@@ -197,7 +219,7 @@ class _Matching:
                 Reason.MY_MISSING, f"no rule is for the golden tensor {name!r}; add one"
             )
         if not group.my:
-            called = "" if group.rule is SAME_NAME else f" called {group.rule.my} by its rule"
+            called = "" if group.rule is SAME_NAME else f" called {group.rule.called} by its rule"
             return self._unpaired(
                 Reason.MY_MISSING, f"the golden tensor {name!r} has no my one{called} in its round"
             )
@@ -255,14 +277,6 @@ class _Matching:
 
     def _dump(self, rank: int) -> str:
         return next(one.name for one in self.ranks[rank] if one)
-
-
-def _first_rule(rules: Sequence[NameRule], name: str) -> tuple[NameRule | None, Called | None]:
-    for rule in rules:
-        called = rule.my_name(name)
-        if called is not None:
-            return rule, called
-    return None, None
 
 
 def _named(ones: Sequence[_One]) -> str:

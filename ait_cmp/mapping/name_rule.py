@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.location import Step, parse_steps
 
-__all__ = ["SAME_NAME", "NamePattern", "NameRule", "make_rule", "steps_of"]
+__all__ = ["SAME_NAME", "NamePattern", "NameRule", "NameRules", "make_rule", "steps_of"]
 
 _WILD = {"*": ".*", "?": "."}
 
@@ -42,6 +42,12 @@ class NameRule:
     my: str
     golden_steps: tuple[Step, ...] = ()
     my_steps: tuple[Step, ...] = ()
+    by: str = "rule"  # why a pair is one
+
+    @property
+    def called(self) -> str:
+        """Its my tensors, for sentences."""
+        return self.my
 
     @property
     def joins_golden(self) -> bool:
@@ -83,7 +89,22 @@ def _before_wild(parts: Sequence[tuple[str, str]]) -> str:
     return before
 
 
-SAME_NAME = NameRule(re.compile(r"(?P<name>.*)", re.DOTALL), "{name}")
+class NameRules:
+    """Rules in order: the first that is for a golden name counts."""
+
+    def __init__(self, rules: Sequence[NameRule]) -> None:
+        self._rules = rules
+
+    def find(self, name: str) -> tuple[NameRule | None, str | NamePattern | None]:
+        """The rule for a golden name, and how its my tensor is called."""
+        for rule in self._rules:
+            called = rule.my_name(name)
+            if called is not None:
+                return rule, called
+        return None, None
+
+
+SAME_NAME = NameRule(re.compile(r"(?P<name>.*)", re.DOTALL), "{name}", by="name")
 
 
 def make_rule(

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from ait_cmp.files import exists, is_folder, same_file
 from ait_cmp.mapping.name_rule import NameRule
+from ait_cmp.mapping.named_pair import NamedPair
 from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.tokens import Tokens
@@ -65,6 +66,7 @@ class Wish:
     my_path: str | None = None
     path_map: PathMap = field(default_factory=PathMap)
     rules: tuple[NameRule, ...] = ()
+    names: tuple[NamedPair, ...] = ()
     ignore_unpaired: bool = False
     allow_same: bool = False
 

@@ -13,6 +13,7 @@ from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.judging.metrics import DEFINITIONS
 from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
 from ait_cmp.mapping.name_rule import NameRule, make_rule, steps_of
+from ait_cmp.mapping.named_pair import NamedPair, make_named_pairs
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.report import REPORTS
 from ait_cmp.settings.in_force import in_force
@@ -46,6 +47,7 @@ def resolve(values: Config) -> Settings:
             my_path=values.my_path or None,
             path_map=_path_map(values.path_map),
             rules=_mapping_rules(values.mapping),
+            names=_mapping_names(values.mapping),
             ignore_unpaired=values.unpaired is Unpaired.ignore,
             allow_same=values.allow_same,
         ),
@@ -112,6 +114,16 @@ def _mapping_rules(values: MappingConfig) -> tuple[NameRule, ...]:
     if values.rules and values.kind != "rules":
         raise UsageError(f"mapping.rules say nothing to mapping={values.kind}; take mapping=rules")
     return tuple(_mapping_rule(number, rule) for number, rule in enumerate(values.rules, start=1))
+
+
+def _mapping_names(values: MappingConfig) -> tuple[NamedPair, ...]:
+    if values.names and values.kind != "names":
+        raise UsageError(f"mapping.names say nothing to mapping={values.kind}; take mapping=names")
+    if not isinstance(values.names, str):
+        raise UsageError(
+            "mapping.names are for a file; write them there and pass mapping=FILE.yaml"
+        )
+    return make_named_pairs(values.names)
 
 
 def _mapping_rule(number: int, rule: MappingRuleConfig) -> NameRule:

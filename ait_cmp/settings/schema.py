@@ -82,6 +82,10 @@ class LimitConfig:
     max: float | None = None
 
 
+class Packed:
+    """Values of a file that Hydra carries as one text, in JSON."""
+
+
 # metric -> its limit. A field of this kind is Any to Hydra, so that the command line can add to it.
 _LIMITS = dict[str, LimitConfig]
 
@@ -151,6 +155,11 @@ class MappingConfig:
     rules: list[MappingRuleConfig] = field(
         default_factory=list,
         metadata={"help": "a list of {golden: REGEX, my: NAME}, for mapping=rules"},
+    )
+    # A list to who writes it, one text to Hydra, which takes seconds for some thousand nodes.
+    names: Any = field(
+        default="",
+        metadata={"help": "a list of {golden: NAME, my: NAME}, as pair writes it", "kind": Packed},
     )
 
 

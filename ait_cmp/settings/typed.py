@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,7 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from ait_cmp.settings.schema import Packed
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.plain_yaml import unsaid
 
@@ -45,6 +47,8 @@ def typed(schema: type[Any], values: Any, place: str = "") -> dict[str, Any]:
 def _typed(kind: Any, value: Any, place: str) -> Any:
     if kind is Any:
         return value
+    if kind is Packed:
+        return "" if unsaid(value) or not value else json.dumps(value, ensure_ascii=False)
     origin, inner = get_origin(kind), get_args(kind)
     if origin is UnionType:
         if unsaid(value):

@@ -17,6 +17,7 @@ class Pair:
 
     `golden` and `my` are resolved where a file was found, as recorded where none was, and without
     a file on a side where the mapping knows of none. `order` is the entry's place in its dump.
+    `paired_by` says why the two belong together, where the mapping knows more than their names.
     """
 
     data_id: str
@@ -26,6 +27,7 @@ class Pair:
     dump: str = ""
     order: int = 0
     error: PairError | None = None
+    paired_by: str = ""
 
     @property
     def name(self) -> str:

@@ -1,0 +1,100 @@
+"""A pair of names, as a list of them says it: which golden tensors belong to which my tensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ait_cmp.mapping.name_rule import steps_of
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.location import Step
+
+__all__ = ["NamedPair", "NamedPairs", "make_named_pairs"]
+
+_KEYS = ("golden", "my", "golden_adapters", "my_adapters", "by")
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPair:
+    """Golden names and the my names that they belong to, several where adapters join them, in the
+    order of the join; `by` says why, where somebody guessed it."""
+
+    golden: tuple[str, ...]
+    my: tuple[str, ...]
+    golden_steps: tuple[Step, ...] = ()
+    my_steps: tuple[Step, ...] = ()
+    by: str = "list"
+
+    @property
+    def joins_golden(self) -> bool:
+        """Whether several golden tensors become one."""
+        return any(step.joins for step in self.golden_steps)
+
+    @property
+    def joins_my(self) -> bool:
+        """Whether several my tensors become one."""
+        return any(step.joins for step in self.my_steps)
+
+    @property
+    def called(self) -> str:
+        """Its my tensors, for sentences."""
+        return " + ".join(self.my)
+
+
+class NamedPairs:
+    """All pairs of a list, asked by golden name."""
+
+    def __init__(self, pairs: Iterable[NamedPair]) -> None:
+        self._of = {name: pair for pair in pairs for name in pair.golden}
+
+    def find(self, name: str) -> tuple[NamedPair | None, tuple[str, ...] | None]:
+        """The pair that a golden name is of, and how its my tensors are called."""
+        pair = self._of.get(name)
+        return pair, pair.my if pair else None
+
+
+def make_named_pairs(text: str) -> tuple[NamedPair, ...]:
+    """The pairs that a config writes as `mapping.names`. Raises UsageError for what is none, and
+    for a golden name of two."""
+    entries = json.loads(text) if text else []
+    pairs = tuple(_made(number, entry) for number, entry in enumerate(entries, start=1))
+    seen: dict[str, int] = {}
+    for number, pair in enumerate(pairs, start=1):
+        for name in pair.golden:
+            if seen.setdefault(name, number) != number:
+                raise UsageError(
+                    f"mapping.names: the golden tensor {name!r} is in entries {seen[name]} and "
+                    f"{number}; leave it in one"
+                )
+    return pairs
+
+
+def _made(number: int, entry: object) -> NamedPair:
+    place = f"mapping.names, entry {number}"
+    if not isinstance(entry, dict) or not set(entry) <= set(_KEYS):
+        raise UsageError(f"{place} is no mapping of {', '.join(_KEYS)}; write golden and my")
+    for key in _KEYS[2:]:
+        if not isinstance(entry.get(key, ""), str):
+            raise UsageError(f"{place}: {key} must be text")
+    steps = {
+        side: steps_of(f"{place}: {side}_adapters", entry.get(f"{side}_adapters", ""))
+        for side in ("golden", "my")
+    }
+    names = {side: _names(place, side, entry.get(side), steps[side]) for side in ("golden", "my")}
+    return NamedPair(
+        names["golden"], names["my"], steps["golden"], steps["my"], entry.get("by", "list")
+    )
+
+
+def _names(place: str, side: str, given: object, steps: Sequence[Step]) -> tuple[str, ...]:
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list) or not names or not all(isinstance(one, str) for one in names):
+        raise UsageError(f"{place}: {side} must be a name, or a list of names that adapters join")
+    if not all(names) or len(set(names)) != len(names):
+        raise UsageError(f"{place}: {side} has an empty name, or one twice; name each once")
+    if len(names) > 1 and not any(step.joins for step in steps):
+        raise UsageError(
+            f"{place}: {side} has {len(names)} names; join them: {side}_adapters: concat(-1)"
+        )
+    return tuple(names)
