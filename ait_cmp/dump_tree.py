@@ -45,6 +45,8 @@ __all__ = [
     "golden_tensor",
     "is_below_rank",
     "is_dump",
+    "is_foreign",
+    "is_hidden",
     "is_successor",
     "library_file",
     "library_place",
@@ -104,6 +106,23 @@ _SAFE_DATA_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._=+,@-]{0,99}")
 _HASHED = re.compile(r".*-[0-9a-f]{16}")
 _UNSAFE_IN_DATA_ID = re.compile(r"[^A-Za-z0-9._-]+")
 _UNSAFE_IN_OPERATION = re.compile(r"[^A-Za-z0-9_.-]+")
+# What systems and tools leave in folders that others wrote: macOS, Windows, NAS, Jupyter, Python.
+_FOREIGN = frozenset(
+    {
+        "$RECYCLE.BIN",
+        "@eaDir",
+        "System Volume Information",
+        "Thumbs.db",
+        "__MACOSX",
+        "__pycache__",
+        "desktop.ini",
+        "lost+found",
+        ".DS_Store",
+        ".git",
+        ".ipynb_checkpoints",
+    }
+)
+_FOREIGN_PREFIXES = ("._", ".nfs", ".Trash", ".fuse_hidden", ".~lock.", "~$")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -158,6 +177,16 @@ def not_saved(file: str) -> str:
 def not_saved_for(name: str) -> str | None:
     """The file that could not be saved, where `name` is what says why."""
     return name.removesuffix(_FAILED_SUFFIX) if name.endswith(_FAILED_SUFFIX) else None
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a file or folder called `name` is known to be no part of any dump."""
+    return name in _FOREIGN or name.startswith(_FOREIGN_PREFIXES)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether `name` is what listings do not show; no dump has such a part that is whole."""
+    return name.startswith(".") or is_foreign(name)
 
 
 # -- dump_data

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ait_cmp import dump_data
 from ait_cmp.files import Entry, list_folder
@@ -17,8 +19,10 @@ from ait_cmp.mapping import listing, map_pairs
 from ait_cmp.mapping.layouts import LAYOUTS, Dump, list_dump
 from ait_cmp.mapping.layouts.ranks import DumpedTensor
 from ait_cmp.mapping.listing import Folder
+from ait_cmp.mapping.metadata_entries import looks_recorded
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError
+from ait_cmp.values.pair import Pair
 from tests.test_dump_pairing import MSPROBE, files, msprobe, sglang
 
 Make = Callable[[Path], None]
@@ -201,6 +205,64 @@ def test_links_back_up_and_temporary_files_change_nothing(dump: str, tmp_path: P
         for name in (".0.tmp", ".7-7.bin.tmp", "metadata.json.tmp"):
             (below / name).touch()
     assert list_dump("golden_path", str(folder)) == before
+
+
+# What systems, other programs and people leave in folders; the first are called like tensors.
+FOREIGN = {
+    "._x.pt": b"\0\5\x16\7",
+    "._dump.json": b"\0\5\x16\7",
+    ".hidden.bin": b"",
+    "__MACOSX/._step=0___rank=0___dump_index=1___name=a.pt": b"\0",
+    ".ipynb_checkpoints/x-checkpoint.npy": b"",
+    ".DS_Store": b"\0\0\0\1Bud1",
+    "Thumbs.db": b"",
+    ".git/0/x.pth": b"",
+    "@eaDir/0_7/0/x.bin": b"",
+    "desktop.ini": b"",
+    "metadata.json": b'{"dataset": "wikitext", "license": {"name": "cc"}, "0": {"1": 2}}',
+    "construct.json": b"[]",
+    "notes.md": b"",
+}
+
+
+@every_dump
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_hidden_and_foreign_files_change_no_row(
+    dump: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    top = tmp_path_factory.mktemp("foreign")
+    golden, my = made(dump, top / "g"), made(dump, top / "m")
+    before = _rows(golden, my)
+    folders = [path for path in top.rglob("*") if path.is_dir()]
+    for name in data.draw(st.lists(st.sampled_from(sorted(FOREIGN)), min_size=1, unique=True)):
+        file = data.draw(st.sampled_from(folders)) / name
+        if not file.exists():  # what the dump itself has stays
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(FOREIGN[name])
+    assert _rows(golden, my) == before
+
+
+def _rows(golden: Path, my: Path) -> list[tuple[Pair, str]]:
+    pairs = map_pairs("auto", Wish(str(golden), str(my)))
+    return [(replace(pair, error=None), str(pair.error)) for pair in pairs]
+
+
+@pytest.mark.parametrize("own", ["{", "{}", '{"a": {}}', '{"a": {"0": ["g", "m"]}}', '{"a": {"0'])
+def test_a_metadata_of_dump_data_is_known_by_its_first_entry(own: str, tmp_path: Path) -> None:
+    (tmp_path / "metadata.json").write_text(own)
+    assert looks_recorded(str(tmp_path / "metadata.json"))
+    for foreign in ("[]", '{"a": 1}', '{"a": {"x": 1}}', '{"a": {"0": 1}}', '{"a": ["0"]}', "x"):
+        (tmp_path / "metadata.json").write_text(foreign)
+        assert not looks_recorded(str(tmp_path / "metadata.json"))
+
+
+def test_hidden_tensors_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files(tmp_path, ["a/x.npy", "a/.x.npy", "a/._x.npy"])
+    assert [one.name for one in tensors(tmp_path)] == ["a/x"]
+    assert f"hidden files are not compared: {tmp_path}/a/.x.npy; rename" in caplog.text
 
 
 @every_dump

@@ -6,9 +6,16 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ait_cmp.dump_tree import GOLDEN_TENSOR, METADATA, library_rank, round_number
+from ait_cmp.dump_tree import (
+    GOLDEN_TENSOR,
+    METADATA,
+    is_tensor_name,
+    library_rank,
+    round_number,
+)
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural
+from ait_cmp.mapping.metadata_entries import looks_recorded
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["GoldenDump", "golden_dumps"]
@@ -53,13 +60,24 @@ def _may_hold_dumps(folder: Folder) -> bool:
     return GOLDEN_TENSOR in names or all(round_number(name) is None for name in names)
 
 
+def _is_called_golden(folder: Folder) -> bool:
+    """A backup may be called golden_tensor.old."""
+    return folder.name.startswith(GOLDEN_TENSOR)
+
+
+def _is_own(folder: Folder, rounds: list[Folder]) -> bool:
+    """Whether the metadata.json in `folder` is dump_data's, damaged or not."""
+    if _is_called_golden(folder) or looks_recorded(inside(folder.path, METADATA)):
+        return True
+    return any(is_tensor_name(name) for one in rounds for name in one.files)
+
+
 def _dump_of(folder: Folder, top: Folder) -> Iterator[GoldenDump]:
     if folder.problem:
         yield GoldenDump(folder.path, folder.problem, folder)
     elif METADATA in folder.files:
-        # Many a program calls a file so; a backup may be called golden_tensor.old.
-        rounds = any(round_number(one.name) is not None for one in folder.folders)
-        if folder is top or rounds or folder.name.startswith(GOLDEN_TENSOR):
+        rounds = [one for one in folder.folders if round_number(one.name) is not None]
+        if (folder is top or rounds or _is_called_golden(folder)) and _is_own(folder, rounds):
             yield GoldenDump(inside(folder.path, METADATA), folder=folder)
     elif folder.name == GOLDEN_TENSOR:
         tensors = "tensors but no" if folder.folders else "neither tensors nor a"

@@ -44,8 +44,8 @@ def recorded_pairs(folder: Folder, wish: Wish) -> list[Pair]:
     dumps = golden_dumps(folder)
     if not dumps:
         raise UsageError(
-            f"golden_path={wish.golden_path} holds no metadata.json; pass the folder that "
-            "dump_data wrote (ait_dump, one of its PID_DEVICE folders, or a golden_tensor folder), "
+            f"golden_path={wish.golden_path} holds no metadata.json of dump_data; pass the folder "
+            "that it wrote (ait_dump, one of its PID_DEVICE folders, or a golden_tensor folder), "
             "one tensor file, or my_path=FOLDER to compare two folders by name"
         )
     return _pairs(wish, dumps)

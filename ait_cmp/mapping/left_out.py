@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator
 
-from ait_cmp.dump_tree import not_saved_for
-from ait_cmp.mapping.listing import Folder
-from ait_cmp.mapping.lookup import why_not_saved
+from ait_cmp.dump_tree import is_foreign, not_saved_for
+from ait_cmp.mapping.listing import Folder, inside
+from ait_cmp.mapping.lookup import named_files, why_not_saved
 from ait_cmp.source import SOURCES
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["files_like_tensors", "is_tensor_file", "left_out"]
+__all__ = ["files_like_tensors", "is_tensor_file", "left_out", "tell_hidden"]
+
+_LOGGER = logging.getLogger(__name__)
 
 # What stands in dumps and beside models, and holds no tensor.
 _NO_TENSORS = re.compile(
@@ -36,9 +39,23 @@ def files_like_tensors(folder: Folder) -> Iterator[tuple[str, Folder]]:
     for below, one in folder.walk():
         for name in one.files:
             if is_tensor_file(name) or not (
-                name.startswith(".") or name in one.strays or _NO_TENSORS.fullmatch(_suffix(name))
+                name in one.strays or _NO_TENSORS.fullmatch(_suffix(name))
             ):
                 yield f"{below}/{name}" if below else name, one
+
+
+def tell_hidden(folder: Folder) -> None:
+    """Log what is hidden below `folder` and may hold a tensor: it has no row."""
+    hidden = [
+        inside(one.path, name)
+        for _, one in folder.walk()
+        for name in one.hidden
+        if is_tensor_file(name) and not is_foreign(name)
+    ]
+    if hidden:
+        _LOGGER.warning(
+            "hidden files are not compared: %s; rename them to compare them", named_files(hidden)
+        )
 
 
 def left_out(file: str, why: str) -> PairError:

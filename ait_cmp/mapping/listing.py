@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from ait_cmp.dump_tree import is_hidden
 from ait_cmp.files import list_folder, look_at, real_path
 from ait_cmp.values.errors import PairError, Reason
 
@@ -20,7 +22,8 @@ def inside(folder: str, *names: str) -> str:
 
 
 class Folder:
-    """A folder and what is in it, by name; links are followed, those back up left out."""
+    """A folder and what is in it, by name; links are followed, those back up left out, and so is
+    what is hidden or known to be of no dump, below the folder that the user names."""
 
     def __init__(self, path: str, around: tuple[str, ...] = (), *, is_link: bool = False) -> None:
         """`around`: the identities of this folder and of those it is in, where they are known."""
@@ -41,22 +44,27 @@ class Folder:
     @property
     def folders(self) -> list[Folder]:
         """The folders in it."""
-        return list(self._inside[0].values())
+        return list(self._inside.folders.values())
 
     @property
     def files(self) -> list[str]:
         """The names of all else."""
-        return self._inside[1]
+        return self._inside.files
 
     @property
-    def strays(self) -> frozenset[str]:
+    def strays(self) -> Set[str]:
         """The names of those of them that are no regular files: links to nothing, FIFOs."""
-        return self._inside[3]
+        return self._inside.strays
+
+    @property
+    def hidden(self) -> list[str]:
+        """The names of what is left out, as `dump_tree.is_hidden` tells it."""
+        return self._inside.hidden
 
     @property
     def problem(self) -> PairError | None:
         """Why it cannot be listed, in which case it looks empty."""
-        return self._inside[2]
+        return self._inside.problem
 
     def at(self, place: str) -> Folder | None:
         """The folder at a relative path like `ait_dump/tensors`; at an empty one, this one.
@@ -67,7 +75,7 @@ class Folder:
         for name in filter(None, place.split("/")):
             if found.problem:
                 break
-            inside = found._inside[0].get(name)
+            inside = found._inside.folders.get(name)
             if inside is None:
                 return None
             found = inside
@@ -84,7 +92,7 @@ class Folder:
                 continue
             seen.add(folder.identity)
             yield below, folder
-            for name, one in reversed(folder._inside[0].items()):
+            for name, one in reversed(folder._inside.folders.items()):
                 if enters is None or enters(one):
                     place = f"{below}/{name}" if below else name
                     (links if one.is_link else folders).append((place, one))
@@ -107,25 +115,36 @@ class Folder:
             return ()
 
     @cached_property
-    def _inside(self) -> tuple[dict[str, Folder], list[str], PairError | None, frozenset[str]]:
-        folders: dict[str, Folder] = {}
-        files: list[str] = []
-        strays = []
+    def _inside(self) -> _Inside:
+        found = _Inside()
         try:
             around = self._chain
             for entry in list_folder(self.path):
-                if not entry.is_folder:
-                    files.append(entry.name)
+                if is_hidden(entry.name):
+                    found.hidden.append(entry.name)
+                elif not entry.is_folder:
+                    found.files.append(entry.name)
                     if not entry.is_file:
-                        strays.append(entry.name)
+                        found.strays.add(entry.name)
                 elif entry.identity not in around:
                     path = inside(self.path, entry.name)
-                    folders[entry.name] = Folder(
+                    found.folders[entry.name] = Folder(
                         path, (*around, entry.identity), is_link=entry.is_link
                     )
         except FileNotFoundError:
             sentence = f"{self.path} went away while it was listed; wait until the dump is complete"
-            return {}, [], PairError(Reason.FOLDER_UNREADABLE, sentence), frozenset()
+            return _Inside(PairError(Reason.FOLDER_UNREADABLE, sentence))
         except PairError as exc:
-            return {}, [], PairError(Reason.FOLDER_UNREADABLE, exc.sentence), frozenset()
-        return folders, files, None, frozenset(strays)
+            return _Inside(PairError(Reason.FOLDER_UNREADABLE, exc.sentence))
+        return found
+
+
+@dataclass(slots=True)
+class _Inside:
+    """What one listing of a folder says."""
+
+    problem: PairError | None = None
+    folders: dict[str, Folder] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)
+    strays: set[str] = field(default_factory=set)
+    hidden: list[str] = field(default_factory=list)

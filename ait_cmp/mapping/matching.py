@@ -17,7 +17,7 @@ from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRule
 from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError
-from ait_cmp.values.location import Location
+from ait_cmp.values.location import Location, Step
 from ait_cmp.values.pair import Pair
 
 __all__ = ["name_pairs", "rule_pairs", "tree_pairs"]
@@ -202,8 +202,8 @@ class _Matching:
         return Pair(
             " + ".join(names),
             first.listed.token_id,
-            Location(_files(group.golden), rule.golden_steps if rule else ()),
-            Location(_files(my), rule.my_steps) if rule and my else Location(()),
+            _location(group.golden, rule.golden_steps if rule else ()),
+            _location(my, rule.my_steps) if rule and my else Location(()),
             self._dump(first.rank),
             error=error,
             paired_by=rule.by if rule and not error else "",
@@ -229,6 +229,13 @@ class _Matching:
                 f"several my tensors belong to {name!r}: {_named(group.my)}; name one, or join "
                 "them",
             )
+        for side in (group.golden, group.my):
+            if len(side) > 1 and any(one.listed.steps for one in side):
+                return PairError(
+                    Reason.MAPPING_AMBIGUOUS,
+                    f"a rule joins {_named(side)}, which are shards that their own dump says how "
+                    "to join; leave the join out of the rule",
+                )
         claimants = (other for one in group.my for other in users[one] if other is not group)
         others = [one for other in islice(claimants, _NAMED) for one in other.golden]
         if others:
@@ -260,7 +267,7 @@ class _Matching:
                 one.listed.name,
                 one.listed.token_id,
                 Location(()),
-                Location.of(one.listed.file),
+                _location([one], ()),
                 self._dump(one.rank),
                 error=error,
             )
@@ -283,8 +290,10 @@ def _named(ones: Sequence[_One]) -> str:
     return named_files(one.listed.file for one in ones)
 
 
-def _files(ones: Sequence[_One]) -> tuple[str, ...]:
-    return tuple(one.listed.file for one in ones)
+def _location(ones: Sequence[_One], steps: tuple[Step, ...]) -> Location:
+    """Where `ones` are, with the adapters that a dump itself asks for before those of a rule."""
+    own = ones[0].listed.steps if len(ones) == 1 else ()
+    return Location(tuple(file for one in ones for file in one.listed.files), own + steps)
 
 
 def _token(one: _One) -> int:

@@ -12,15 +12,20 @@ import reprlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ait_cmp.files import open_file
 from ait_cmp.mapping.duplicates import duplicate, superseded
 from ait_cmp.mapping.lookup import read_mapping
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 
-__all__ = ["MetadataEntry", "read_entries"]
+__all__ = ["MetadataEntry", "looks_recorded", "read_entries"]
 
 _TOKEN = re.compile(r"\d{1,18}", re.ASCII)
 # A string that is not closed goes on to the end, so that none is looked through twice.
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|[][{}]', re.DOTALL)
+# What the first entry of a metadata.json is made of: text ("), a number as text (0), signs.
+_FIRST_ENTRY = '{":{0:[","]'
+_SIGN_OR_STRING = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*+")|([^\s"]))', re.DOTALL)
+_HEAD = 1 << 16  # bytes
 _DEPTH = 8  # an entry has 3
 _TEXT_LIMIT = 4096  # characters; no path can be longer
 
@@ -37,6 +42,30 @@ class MetadataEntry(NamedTuple):
     golden: str = ""
     my: str = ""
     error: PairError | None = None
+
+
+def looks_recorded(metadata: str) -> bool:
+    """Whether nothing in the first entry of a metadata.json says that it is another program's, of
+    which many call a file so. One that cannot be read may be anything."""
+    try:
+        file = open_file(metadata)
+        text = file.read(0, min(file.size, _HEAD)).decode("utf-8", "surrogateescape")
+    except (PairError, OSError):
+        return True
+    at = 0
+    for expected in _FIRST_ENTRY:
+        match = _SIGN_OR_STRING.match(text, at)
+        if not match:  # it ends here
+            return True
+        string, sign = match.groups()
+        if expected == "0":
+            fits = bool(string) and _TOKEN.fullmatch(string[1:-1]) is not None
+        else:
+            fits = bool(string) if expected == '"' else sign == expected
+        if not fits:
+            return sign == "}"  # there is no entry
+        at = match.end()
+    return True
 
 
 def read_entries(metadata: str) -> list[MetadataEntry]:

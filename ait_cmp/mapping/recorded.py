@@ -127,7 +127,8 @@ class BelowFolder:
 
     def __init__(self, root: str, path_map: PathMap, lookup: Lookup) -> None:
         self._root = Folder(root)
-        self._names = {*self._root.files, *(one.name for one in self._root.folders)}
+        folders = (one.name for one in self._root.folders)
+        self._names = {*self._root.files, *folders, *self._root.hidden}
         self._path_map = path_map
         self._lookup = lookup
 

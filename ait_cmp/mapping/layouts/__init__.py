@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ait_cmp.mapping.layouts.beside import file_of, files_beside, files_of
+from ait_cmp.mapping.layouts.beside import files_beside, files_of
 from ait_cmp.mapping.layouts.dump_data import dump_data_ranks
 from ait_cmp.mapping.layouts.library import library_ranks
 from ait_cmp.mapping.layouts.msprobe import msprobe_ranks
 from ait_cmp.mapping.layouts.plain_folder import folder_ranks
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.layouts.sglang import sglang_ranks
+from ait_cmp.mapping.left_out import tell_hidden
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.values.errors import UsageError
 
@@ -40,8 +41,10 @@ class Dump:
 
     def beside_both(self, other: Dump) -> list[DumpedTensor]:
         """The files beside that are of no rank of another dump either: that one may lie within."""
-        taken = files_of(other.ranks) if self.beside else set()
-        return [one for one in self.beside if file_of(one) not in taken]
+        if not self.beside:
+            return []
+        taken = files_of(one for rank in other.ranks for one in rank.tensors)
+        return [one for one in self.beside if taken.isdisjoint(files_of([one]))]
 
 
 def list_dump(key: str, path: str) -> Dump:
@@ -52,5 +55,6 @@ def list_dump(key: str, path: str) -> Dump:
     for layout in LAYOUTS.values():
         ranks = layout(folder)
         if any(rank.tensors for rank in ranks):
+            tell_hidden(folder)
             return Dump(ranks, files_beside(folder, ranks))
     raise UsageError(f"{key}={path} holds no tensors (.bin, .pt, .pth, .npy, .safetensors)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ait_cmp.dump_tree import not_saved_for
@@ -13,22 +13,17 @@ from ait_cmp.mapping.left_out import files_like_tensors, is_tensor_file, left_ou
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.source import split_name
 
-__all__ = ["file_of", "files_beside", "files_of", "with_counterparts"]
+__all__ = ["files_beside", "files_of", "with_counterparts"]
 
 
-def file_of(tensor: DumpedTensor) -> str:
-    """The absolute path of the file that a tensor is in."""
-    return os.path.abspath(split_name(tensor.file)[0])
-
-
-def files_of(ranks: Sequence[RankDump]) -> set[str]:
-    """Those of all tensors."""
-    return {file_of(one) for rank in ranks for one in rank.tensors}
+def files_of(tensors: Iterable[DumpedTensor]) -> set[str]:
+    """The absolute paths of the files that tensors are in."""
+    return {os.path.abspath(split_name(file)[0]) for one in tensors for file in one.files}
 
 
 def files_beside(folder: Folder, ranks: Sequence[RankDump]) -> list[DumpedTensor]:
     """The tensors of those files, and the folders that cannot be listed, in order."""
-    taken = files_of(ranks)
+    taken = files_of(one for rank in ranks for one in rank.tensors)
     top = os.path.abspath(folder.path)
     rest = [
         (path, one)

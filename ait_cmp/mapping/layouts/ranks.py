@@ -11,18 +11,29 @@ from ait_cmp.dump_tree import RankName
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.lookup import natural
 from ait_cmp.values.errors import PairError
+from ait_cmp.values.location import Step
 
 __all__ = ["DumpedTensor", "RankDump", "distinct", "numbered", "pair_ranks", "unreadable"]
 
 
 @dataclass(frozen=True, slots=True)
 class DumpedTensor:
-    """One dumped tensor: `name` is the same in every run, `file` a path or `path::name`."""
+    """One dumped tensor: `name` is the same in every run, `file` a path or `path::name`.
+
+    `steps` are the adapters that make it of what is in `file`, and in `more` where they join.
+    """
 
     name: str
     token_id: int | None
     file: str
     error: PairError | None = None
+    more: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that it is in."""
+        return (self.file, *self.more)
 
 
 @dataclass(frozen=True, slots=True)
