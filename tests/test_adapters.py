@@ -14,12 +14,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ait_cmp import write_bin
-from ait_cmp.engine.adapters import JOINERS, VIEWS, adapt, open_files, open_location
+from ait_cmp.engine.adapters import (
+    JOINERS,
+    SELECTORS,
+    SHAPES,
+    VIEWS,
+    adapt,
+    open_files,
+    open_location,
+)
 from ait_cmp.engine.pairwise import measure_request
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.source import Array, Source, from_array, open_source
 from ait_cmp.values.errors import PairError, Reason
-from ait_cmp.values.location import NAMES, Location, parse_steps
+from ait_cmp.values.location import NAMES, Location, Step, parse_steps
 from tests.test_atb import nz_file
 
 Whole = npt.NDArray[Any]
@@ -39,6 +47,15 @@ def numpy_step(array: Whole, text: str) -> Whole:
             return array.transpose(arguments)
         case "reshape":
             return array.reshape(arguments)
+        case "flatten":
+            return array.reshape(torch.empty(array.shape, device="meta").flatten(*arguments).shape)
+        case "view_complex":
+            half = array.shape[-1] // 2
+            return array.reshape(*array.shape[:-1], half, 2) if half > 1 else array
+        case "unsqueeze":
+            return np.expand_dims(array, arguments)
+        case "select":
+            return np.asarray(array.take(arguments[1], arguments[0]))
         case _:
             return array.squeeze(arguments or None)
 
@@ -47,7 +64,10 @@ def numpy_step(array: Whole, text: str) -> Whole:
 def steps_for(draw: st.DrawFn, shape: tuple[int, ...]) -> str:
     """An adapter that fits `shape`."""
     dims = len(shape)
-    kinds = ["reshape", "squeeze", *(["transpose", "permute", "slice"] if dims else [])]
+    kinds = ["reshape", "squeeze", "unsqueeze", "flatten"]
+    kinds += ["transpose", "permute", "slice"] if dims else []
+    kinds += ["select"] if dims and min(shape) else []
+    kinds += ["view_complex"] if dims and shape[-1] % 2 == 0 and shape[-1] else []
     kind = draw(st.sampled_from(kinds))
     axis = st.integers(-dims, dims - 1)
     match kind:
@@ -55,8 +75,18 @@ def steps_for(draw: st.DrawFn, shape: tuple[int, ...]) -> str:
             return f"transpose({draw(axis)}, {draw(axis)})"
         case "permute":
             return f"permute({', '.join(map(str, draw(st.permutations(range(dims)))))})"
-        case "squeeze":
-            return "squeeze()"
+        case "squeeze" | "view_complex":
+            return f"{kind}()"
+        case "unsqueeze":
+            return f"unsqueeze({draw(st.integers(-dims - 1, dims))})"
+        case "flatten":
+            first = draw(st.integers(0, max(dims - 1, 0)))
+            last = draw(st.integers(first, max(dims - 1, 0)))
+            some = [f"flatten({first})", f"flatten({first - dims}, {last})"] if dims else []
+            return draw(st.sampled_from(["flatten()", *some]))
+        case "select":
+            at = draw(axis)
+            return f"select({at}, {draw(st.integers(-shape[at], shape[at] - 1))})"
         case "slice":
             parts = []
             for size in shape[: draw(st.integers(1, dims))]:
@@ -148,6 +178,69 @@ def test_a_sum_of_integers_does_not_wrap_and_one_that_overflows_is_infinite() ->
     assert halves.read(0, 2).tolist() == [math.inf] * 2
 
 
+# -- what a mask keeps
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    data=st.data(),
+    batch=st.integers(1, 3),
+    length=st.integers(1, 5),
+    past=st.integers(0, 3),
+    rest=st.lists(st.integers(0, 3), max_size=2),
+    kind=st.sampled_from(["<i8", "?", "<f4"]),
+)
+def test_a_mask_keeps_the_positions_where_it_is_1(
+    data: st.DataObject,
+    batch: int,
+    length: int,
+    past: int,
+    rest: list[int],
+    kind: str,
+    tmp_path: Path,
+) -> None:
+    """Whatever the padding; with a cache the mask is for all positions, the tensor for the last."""
+    bits = data.draw(st.lists(st.integers(0, 1), min_size=batch * (past + length)))
+    mask = np.array(bits[: batch * (past + length)]).reshape(batch, past + length)
+    np.save(tmp_path / "mask.npy", mask.astype(kind))
+    whole: Whole = np.arange(batch * length * math.prod(rest)).reshape(batch, length, *rest)
+    expected = whole[mask[:, past:] == 1]
+    steps = parse_steps(f"unpad({tmp_path / 'mask.npy'})")
+    check(adapt([from_array(whole, "x")], steps), expected, data)
+    flat = whole.reshape(batch * length, *rest)
+    if not past and length > 1:  # routers of experts see batch and sequence as one dimension
+        check(adapt([from_array(flat, "x")], steps), expected, data)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (np.ones((2, 3)), "the first dimensions are not those of the mask, \\[2, 3\\]"),
+        (np.ones((4, 6, 1)), "are not those of the mask"),
+        (np.array(1), "are not those of the mask"),
+        (np.full((4, 6), -np.inf), "holds other values than 0 and 1"),
+        (None, "mask.npy does not exist"),
+    ],
+)
+def test_masks_that_do_not_fit(mask: Whole | None, words: str, tmp_path: Path) -> None:
+    if mask is not None:
+        np.save(tmp_path / "mask.npy", mask)
+    steps = parse_steps(f"unpad({tmp_path / 'mask.npy'})")
+    with pytest.raises(PairError, match=words) as caught:
+        adapt([from_array(np.zeros((4, 6)), "x")], steps)
+    assert caught.value.reason is Reason.ADAPTER_MISMATCH
+
+
+def test_a_pair_depends_on_its_mask(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.array([[0, 1]]))
+    np.save(tmp_path / "g.npy", np.zeros((1, 2, 3)))
+    np.save(tmp_path / "y.npy", np.zeros((1, 3)))
+    golden = Location.of(str(tmp_path / "g.npy")).then(parse_steps(f"unpad({tmp_path / 'm.npy'})"))
+    my = Location.of(str(tmp_path / "y.npy"))
+    measured = measure_request(Request(golden, my, Wanted(2.0**-23)))
+    assert [Path(state.path).name for state in measured.files] == ["g.npy", "m.npy", "y.npy"]
+
+
 def test_adapters_before_a_join_are_for_every_shard() -> None:
     whole = np.arange(24.0).reshape(4, 6)
     shards = [from_array(whole[:, :2], "x"), from_array(whole[:, 2:], "x")]
@@ -196,6 +289,12 @@ def test_no_more_is_read_than_a_range_needs() -> None:
         ("slice(3:1)", "a dimension of 4 has no 3:1"),
         ("slice(9)", "out of bounds"),
         ("slice(:, :, :)", "3 indices for 2 dimensions"),
+        ("flatten(1, 0)", "dimension 1 comes after dimension 0"),
+        ("flatten(0, 2)", "there is no dimension 2"),
+        ("select(2, 0)", "there is no dimension 2"),
+        ("select(0, 4)", "out of bounds"),
+        ("unsqueeze(4)", "axis 4 is out of bounds"),
+        ("slice(:, 0:3) | view_complex()", "no pairs of a real and an imaginary part"),
         ("squeeze(0)", "size not equal to one"),
         ("concat(7)", "no dimension 7"),
     ],
@@ -209,7 +308,7 @@ def test_what_does_not_fit_is_an_error_row_with_both_shapes(
     measured = measure_request(Request(Location.of(str(tmp_path / "g.npy")), my, Wanted(2.0**-23)))
     assert measured.error is not None
     assert measured.error.reason is Reason.ADAPTER_MISMATCH
-    assert str(my.steps[0]) in str(measured.error)
+    assert str(my.steps[-1]) in str(measured.error)
     assert words in str(measured.error)
     assert "golden is stored as [6, 4], my as [4, 6]" in str(measured.error)
     assert [side and side.shape for side in (measured.golden, measured.my)] == [(6, 4), (4, 6)]
@@ -237,10 +336,19 @@ def test_shards_that_do_not_fit(shards: list[Whole], steps: str, words: str) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["permute(0, 2, 1)", "slice(0, :, 2:8, ::2, -3:) | squeeze()", "sum() | reshape(-1)", ""],
+    [
+        *("permute(0, 2, 1)", "slice(0, :, 2:8, ::2, -3:) | squeeze()", "sum() | reshape(-1)", ""),
+        *("unpad(model/a b,c) | select(0, 3)", 'unpad("a|b") | unpad("a(1)") | view_complex()'),
+    ],
 )
 def test_adapters_print_as_they_are_read(text: str) -> None:
     assert " | ".join(map(str, parse_steps(text))) == text
+
+
+@given(st.text(min_size=1))
+def test_a_name_is_read_as_it_is_printed(name: str) -> None:
+    step = Step("unpad", (name,))
+    assert parse_steps(f"{step} | squeeze(0)") == (step, Step("squeeze", ("0",)))
 
 
 def test_a_location_prints_its_files_and_adapters() -> None:
@@ -260,6 +368,11 @@ def test_a_location_prints_its_files_and_adapters() -> None:
         ("slice(::-1)", "has the argument '::-1'; slice takes numbers and ranges"),
         ("concat(0) | sum()", "joins twice"),
         ("squeeze(0) |", "is no adapter"),
+        ("squeeze(0, 1)", "has 2 arguments; squeeze takes at most 1 whole numbers"),
+        ("select(0)", "has 1 arguments; select takes 2"),
+        ("flatten(0, 1, 2)", "has 3 arguments; flatten takes at most 2"),
+        ("unpad()", "names no mask; write unpad\\(DATA_ID\\)"),
+        ('unpad("\\x")', "has a name in quotes that cannot be read"),
     ],
 )
 def test_adapters_that_cannot_be_read(text: str, words: str) -> None:
@@ -268,7 +381,7 @@ def test_adapters_that_cannot_be_read(text: str, words: str) -> None:
 
 
 def test_every_adapter_has_its_row() -> None:
-    assert {*VIEWS, "reshape", *JOINERS} == set(NAMES)
+    assert {*VIEWS, *SHAPES, *SELECTORS, *JOINERS} == set(NAMES)
 
 
 # -- names within files

@@ -17,7 +17,7 @@ from ait_cmp.files import confined_to
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row, conclude_rows
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
-from ait_cmp.mapping import map_pairs, select
+from ait_cmp.mapping import map_pairs, select, with_masks
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import ShowProgress
 from ait_cmp.measuring.store import Store
@@ -154,7 +154,7 @@ def select_pairs(settings: Settings) -> list[Pair]:
         ]
     if not pairs:
         _tell_nothing(settings)
-    return pairs
+    return with_masks(pairs, among=mapped)
 
 
 def _warn_of_few(mapped: Sequence[Pair], selected: Sequence[Pair], settings: Settings) -> None:

@@ -84,13 +84,9 @@ def _open_pair(request: Request, mapped: bool) -> _OpenPair | Measured:
     if not golden or not my:
         return Measured(*stored, error=golden_error or my_error)
     try:
-        return _OpenPair(
-            request,
-            _adapted(golden, request.golden, golden=golden, my=my),
-            _adapted(my, request.my, golden=golden, my=my),
-            tuple([state for source in (*golden, *my) for state in source.states]),
-            stored,
-        )
+        one = _adapted(golden, request.golden, golden=golden, my=my)
+        other = _adapted(my, request.my, golden=golden, my=my)
+        return _OpenPair(request, one, other, (*one.states, *other.states), stored)
     except Exception as exc:
         return Measured(*stored, error=as_pair_error(exc, "this pair"))
 

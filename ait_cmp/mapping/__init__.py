@@ -14,6 +14,7 @@ from pathlib import Path
 from ait_cmp.files import exists, is_folder
 from ait_cmp.mapping.golden_metadata import has_metadata, metadata_pairs
 from ait_cmp.mapping.listing import Folder
+from ait_cmp.mapping.masks import with_masks
 from ait_cmp.mapping.matching import name_pairs, rule_pairs, tree_pairs
 from ait_cmp.mapping.pair_list import listed_pairs
 from ait_cmp.mapping.same_files import of_two_files
@@ -24,7 +25,7 @@ from ait_cmp.source import is_tensor_path, split_name
 from ait_cmp.values.errors import PairError, UsageError
 from ait_cmp.values.pair import Pair
 
-__all__ = ["MAPPINGS", "PathMap", "Selection", "Wish", "map_pairs", "select"]
+__all__ = ["MAPPINGS", "PathMap", "Selection", "Wish", "map_pairs", "select", "with_masks"]
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 __all__ = ["Location", "Step", "parse_steps"]
 
 JOINS = ("concat", "sum")
-NAMES = ("transpose", "permute", "reshape", "slice", "squeeze", *JOINS)
+NAMED = "unpad"  # its one argument is the name of another tensor
+NAMES = (
+    *("transpose", "permute", "reshape", "flatten", "slice", "select", "squeeze", "unsqueeze"),
+    *("view_complex", NAMED, *JOINS),
+)
 
-_STEP = re.compile(r"\s*(\w+)\s*\(([^()]*)\)\s*")
+_QUOTED = r'"[^"]*"'  # in which JSON spells a quote as \u0022
+_PART = re.compile(rf"(?:{_QUOTED}|[^|])*")
+_STEP = re.compile(rf"\s*(\w+)\s*\((\s*{_QUOTED}\s*|[^()]*)\)\s*")
+_UNQUOTED = re.compile(r"[^()|\"\s](?:[^()|\"]*[^()|\"\s])?")
 _NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 _RANGE = re.compile(r"(-?\d{1,18})?:(-?\d{1,18})?(?::([1-9]\d{0,17}))?", re.ASCII)
 # How many arguments an adapter takes; None is any number from the first on.
@@ -18,8 +27,13 @@ _COUNTS: dict[str, tuple[int, int | None]] = {
     "transpose": (2, 2),
     "permute": (1, None),
     "reshape": (0, None),
+    "flatten": (0, 2),
     "slice": (1, None),
+    "select": (2, 2),
     "squeeze": (0, 1),
+    "unsqueeze": (1, 1),
+    "view_complex": (0, 0),
+    NAMED: (1, 1),
     "concat": (1, 1),
     "sum": (0, 0),
 }
@@ -40,7 +54,7 @@ class Step:
         return self.name in JOINS
 
     def numbers(self) -> tuple[int, ...]:
-        """The arguments of every adapter but `slice`."""
+        """The arguments of every adapter but `slice` and `unpad`."""
         return tuple(map(int, self.arguments))
 
     def index(self) -> tuple[Argument, ...]:
@@ -48,6 +62,9 @@ class Step:
         return tuple(map(_index, self.arguments))
 
     def __str__(self) -> str:
+        if self.name == NAMED and not _UNQUOTED.fullmatch(self.arguments[0]):
+            quoted = json.dumps(self.arguments[0], ensure_ascii=False)[1:-1]
+            return self.name + '("' + quoted.replace('\\"', r"\u0022") + '")'
         return f"{self.name}({', '.join(self.arguments)})"
 
 
@@ -83,10 +100,19 @@ def parse_steps(text: str) -> tuple[Step, ...]:
 
     Raises ValueError with the sentence to show.
     """
-    steps = tuple(_step(part) for part in text.split("|")) if text.strip() else ()
+    steps = tuple(_step(part) for part in _parts(text)) if text.strip() else ()
     if sum(step.joins for step in steps) > 1:
         raise ValueError(f"{text!r} joins twice; concat and sum make one tensor of all")
     return steps
+
+
+def _parts(text: str) -> Iterator[str]:
+    """What stands between the strokes that are not in quotes."""
+    start = 0
+    while start <= len(text):
+        end = _PART.match(text, start).end()  # type: ignore[union-attr]  # it fits any text
+        yield text[start:end]
+        start = end + 1
 
 
 def _step(text: str) -> Step:
@@ -97,6 +123,8 @@ def _step(text: str) -> Step:
             "written like transpose(0, 1)"
         )
     name, inner = match.groups()
+    if name == NAMED:
+        return Step(name, (_name_in(inner.strip(), text.strip()),))
     arguments = tuple(part.strip() for part in inner.split(",")) if inner.strip() else ()
     least, most = _COUNTS[name]
     if len(arguments) < least or (most is not None and len(arguments) > most):
@@ -108,11 +136,23 @@ def _step(text: str) -> Step:
     return Step(name, arguments)
 
 
+def _name_in(inner: str, text: str) -> str:
+    """The name that `unpad` is given, bare or in quotes."""
+    try:
+        name = json.loads(inner) if inner.startswith('"') else inner
+    except ValueError as exc:
+        raise ValueError(f"{text!r} has a name in quotes that cannot be read: {exc}") from exc
+    if not name:
+        raise ValueError(f"{text!r} names no mask; write {NAMED}(DATA_ID)")
+    return str(name)
+
+
 def _expected(name: str) -> str:
     if name == "slice":
         return "slice takes numbers and ranges, like slice(0, :, 2:8)"
     least, most = _COUNTS[name]
-    count = f"{least}" if most == least else f"{least} or more" if most is None else "at most 1"
+    count = f"{least}" if most == least else f"{least} or more" if most is None else ""
+    count = count or f"at most {most}"
     return f"{name} takes {count} whole numbers"
 
 
