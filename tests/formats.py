@@ -70,6 +70,17 @@ def save_safetensors(path: Path, tensor: torch.Tensor) -> None:
     safetensors.torch.save_file({"only": tensor.detach().contiguous()}, path)
 
 
+def save_npz(path: Path, tensor: torch.Tensor) -> None:
+    """The one array of an archive."""
+    np.savez(path, only=tensor.detach().numpy())
+
+
+def save_many_npz(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Several."""
+    arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+    np.savez(path, **arrays)
+
+
 def save_many_safetensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Several, and what the format calls metadata."""
     safetensors.torch.save_file(tensors, path, metadata={"k": "v"})
@@ -80,7 +91,9 @@ WAYS: dict[str, Way] = {
     "pth": Way(".pth", save_pth, save_pth),
     "pt": Way(".pt", save_pth, save_pth),
     "legacy": Way(".pth", save_legacy, save_legacy, set(DTYPES) - NOT_LEGACY),
+    "torch's bin": Way(".bin", save_pth, save_pth),
     "npy": Way(".npy", save_npy, dtypes=NUMPY_TYPES),
+    "npz": Way(".npz", save_npz, save_many_npz, NUMPY_TYPES),
     "safetensors": Way(".safetensors", save_safetensors, save_many_safetensors),
 }
 

@@ -310,9 +310,9 @@ def npy_files() -> Iterator[tuple[str, Reason, bytes]]:
     yield "header of 60 KB", malformed, npy_file(npy_header() + " " * 60_000)
     yield "data cut", malformed, npy_file(npy_header())[:-1]
     yield "data behind", malformed, npy_file(npy_header()) + b"x"
-    yield "objects", malformed, npy_file(npy_header("|O"), b"cos\nsystem\n(S'true'\ntR.")
-    yield "structure", malformed, npy_file(npy_header([("a", "<f4"), ("b", "|O")]))
-    yield "structure in text", malformed, npy_file(npy_header("f4,O"))
+    yield "objects", unsupported, npy_file(npy_header("|O"), b"cos\nsystem\n(S'true'\ntR.")
+    yield "structure", unsupported, npy_file(npy_header([("a", "<f4"), ("b", "|O")]))
+    yield "structure in text", unsupported, npy_file(npy_header("f4,O"))
     yield "text", unsupported, npy_file(npy_header("<U1"))
     yield "complex", unsupported, npy_file(npy_header("<c32", shape=(1,)), bytes(32))
     yield "void", unsupported, npy_file(npy_header("|V4"))
@@ -336,6 +336,45 @@ def npy_files() -> Iterator[tuple[str, Reason, bytes]]:
     yield "digits", malformed, npy_file(npy_header().replace("2", "9" * 5000))
     yield "not UTF-8", malformed, npy_file(b"\xff\xfe{}")
     yield "zip", Reason.NOT_A_TENSOR, b"PK\x03\x04" + bytes(100)
+
+
+# -- .npz
+
+
+def npz_file(array: bytes, method: int = zipfile.ZIP_STORED, name: str = "a.npy") -> bytes:
+    """An archive of this array and no other."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", method) as archive:
+        archive.writestr(name, array)
+    return target.getvalue()
+
+
+def npz_files() -> Iterator[tuple[str, Reason, bytes]]:
+    """(name, code, content)"""
+    malformed, array = Reason.NPZ_MALFORMED, npy_file(npy_header())
+    good = npz_file(array)
+    yield "empty", malformed, b""
+    yield "text", malformed, b"hello"
+    yield "an array", malformed, array
+    yield "start only", malformed, good[:4]
+    yield "cut", malformed, good[:-30]
+    yield "more behind", malformed, good + b"x"
+    yield "behind a prefix", malformed, b"PK\x03\x04" + good
+    yield "names that differ", malformed, patched(good, b"a.npy", b"b.npy")
+    yield "array cut", malformed, npz_file(array[:-1])
+    yield "array with more behind", malformed, npz_file(array + b"x")
+    yield "array of exabytes", malformed, npz_file(npy_file(npy_header(shape=(10**18,))))
+    yield "compressed", Reason.NOT_SUPPORTED, npz_file(array, zipfile.ZIP_DEFLATED)
+    bomb = npy_file(npy_header(shape=(2_000_000,)), bytes(8_000_000))
+    yield "bomb", Reason.NOT_SUPPORTED, npz_file(bomb, zipfile.ZIP_DEFLATED)
+    yield (
+        "objects",
+        Reason.DTYPE_UNSUPPORTED,
+        npz_file(npy_file(npy_header("|O"), b"cos\nsystem\n")),
+    )
+    yield "no array", Reason.NOT_A_TENSOR, npz_file(b"hello", name="a.txt")
+    yield "no entry", Reason.NOT_A_TENSOR, b"PK\x05\x06" + bytes(18)
+    yield "of torch", Reason.NOT_A_TENSOR, zip_file(tensor_pickle())
 
 
 # -- .safetensors
@@ -497,13 +536,13 @@ def _pth_zips() -> Iterator[tuple[str, Reason, bytes]]:
     yield "65,000 entries", malformed, end_record(good, count=65_000, here=65_000)
     yield "fewer entries", malformed, end_record(good, count=1, here=1)
     yield "two disks", malformed, end_record(good, disk=1)
-    yield "compressed", malformed, zip_file(tensor_pickle(), bytes(8000), zipfile.ZIP_DEFLATED)
-    yield "zip bomb", malformed, zip_file(tensor_pickle(), bytes(5_000_000), zipfile.ZIP_DEFLATED)
-    yield (
-        "compressed by bzip2",
-        malformed,
-        zip_file(tensor_pickle(), bytes(8000), zipfile.ZIP_BZIP2),
-    )
+    for name, size, method in (
+        ("compressed", 8000, zipfile.ZIP_DEFLATED),
+        ("zip bomb", 5_000_000, zipfile.ZIP_DEFLATED),
+        ("compressed by bzip2", 8000, zipfile.ZIP_BZIP2),
+    ):
+        packed = zip_file(tensor_pickle(), bytes(size), method)
+        yield name, Reason.NOT_SUPPORTED, packed
     yield "encrypted", malformed, patched(good, b"PK\x01\x02\x14\x03\x14\x00\x00\x00",
         b"PK\x01\x02\x14\x03\x14\x00\x01\x00")  # fmt: skip
     yield "names that differ", malformed, patched(good, b"archive/data/0", b"archive/data/1")
@@ -517,7 +556,10 @@ def _pth_zips() -> Iterator[tuple[str, Reason, bytes]]:
 
 def _pth_pickles() -> Iterator[tuple[str, Reason, bytes]]:
     malformed = Reason.PTH_MALFORMED
-    yield "pickle of 2 MB", malformed, zip_file(b"\x80\x02" + b"N0" * 1_000_000 + b"N.")
+    unsupported = Reason.NOT_SUPPORTED
+    yield "million values", unsupported, zip_file(b"\x80\x02" + b"N0" * 500_000 + b"N.")
+    yield "old opcodes", unsupported, zip_file(b"\x80\x02I1\n.")
+    yield "list in itself", Reason.NOT_A_TENSOR, zip_file(b"\x80\x02]q\x00h\x00a.")
     yield "pickle cut", malformed, zip_file(tensor_pickle()[:-1])
     yield "memo of gigabytes", malformed, zip_file(b"\x80\x02Nr\xff\xff\xff\x0f0h\x05.")
     yield "bytes of exabytes", malformed, zip_file(b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7fN.")
@@ -525,7 +567,7 @@ def _pth_pickles() -> Iterator[tuple[str, Reason, bytes]]:
     yield "frame of exabytes", malformed, zip_file(b"\x80\x04\x95" + b"\xff" * 7 + b"\x7fN.")
     yield "stack underflow", malformed, zip_file(b"\x80\x02000.")
     yield "unknown opcode", malformed, zip_file(b"\x80\x02\xff.")
-    yield "key that hashes for ever", malformed, zip_file(nested_tuples(200))
+    yield "key that hashes for ever", unsupported, zip_file(nested_tuples(200))
 
 
 def _pth_tensors() -> Iterator[tuple[str, Reason, bytes]]:
@@ -558,10 +600,10 @@ def _pth_calls() -> Iterator[tuple[str, Reason, bytes]]:
     yield "eval", unsafe, zip_file(call("builtins.eval"))
     yield (
         "bytearray of 10 GB",
-        unsafe,
+        Reason.NOT_A_TENSOR,
         zip_file(call("builtins.bytearray", arguments=number(10**10) + b"\x85")),
     )
-    yield "set of what hashes for ever", unsafe, zip_file(call("builtins.set"))
+    yield "set of what hashes for ever", Reason.NOT_A_TENSOR, zip_file(call("builtins.set"))
     yield "torch.load within", Reason.NOT_A_TENSOR, zip_file(call("torch.load"))
     yield (
         "tensor of gigabytes by name",
@@ -624,12 +666,13 @@ def _contents() -> Iterator[tuple[str, Reason, Make]]:
     for suffix, files in (
         (".bin", bin_files()),
         (".npy", npy_files()),
+        (".npz", npz_files()),
         (".safetensors", safetensors_files()),
         (".pth", pth_files()),
     ):
         for name, reason, content in files:
             yield f"{suffix[1:]}/{name}{suffix}", reason, _writer(content)
-    for suffix in ("bin", "npy", "safetensors", "pth"):
+    for suffix in ("bin", "npy", "npz", "safetensors", "pth"):
         yield f"{suffix}/fifo.{suffix}", Reason.NOT_A_FILE, fifo
         yield f"{suffix}/socket.{suffix}", Reason.NOT_A_FILE, listening
         yield f"{suffix}/folder.{suffix}", Reason.NOT_A_FILE, Path.mkdir

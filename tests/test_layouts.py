@@ -300,7 +300,7 @@ def test_what_looks_like_a_run_is_compared_or_told(name: str, tmp_path: Path) ->
 def test_tensors_beside_the_ranks_are_compared_or_left_out_in_words(tmp_path: Path) -> None:
     for side in ("g", "m"):
         files(
-            tmp_path / side / "tensors", ["0_7/0/x.bin", "loose.bin", "0_7/0/read.me.txt", "w.npz"]
+            tmp_path / side / "tensors", ["0_7/0/x.bin", "loose.bin", "0_7/0/read.me.txt", "w.ckpt"]
         )
     files(tmp_path, ["m/tensors/notes/y.npy", "g/tensors/7_-1/golden_tensor/0/z.pth"])
     fine, *rest = map_pairs("tree", Wish(str(tmp_path / "g"), str(tmp_path / "m")))
@@ -312,7 +312,7 @@ def test_tensors_beside_the_ranks_are_compared_or_left_out_in_words(tmp_path: Pa
         ("tensors/w", Reason.LEFT_OUT),
     ]
     assert "the other one has no such file" in str(rest[0].error)
-    assert "*.npz are not read" in str(rest[3].error)
+    assert "*.ckpt are not read" in str(rest[3].error)
     assert (len(rest[3].golden.files), len(rest[3].my.files)) == (1, 1)
 
 

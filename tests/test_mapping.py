@@ -477,7 +477,7 @@ def test_a_rank_whose_metadata_is_lost_is_an_error_row(content: str | None, tmp_
 def test_files_that_no_entry_names_are_left_out_in_words(tmp_path: Path) -> None:
     golden_tensor = dump(tmp_path, {})
     dump(tmp_path, {"x": {"0": entry(golden_tensor, touch(tmp_path / "m.bin"))}})
-    for name in ("0/y_tensor.pth", "1/x_tensor.pth", "0/x_tensor.pth.bak", "0/z.npz", "notes.txt"):
+    for name in ("0/y_tensor.pth", "1/x_tensor.pth", "0/x_tensor.pth.bak", "0/z.ckpt", "notes.txt"):
         touch(golden_tensor / name)
     (fine, *others) = pairs_of(golden_tensor)
     assert fine.error is None
@@ -491,7 +491,7 @@ def test_files_that_no_entry_names_are_left_out_in_words(tmp_path: Path) -> None
     lost, aside = Reason.NO_METADATA, Reason.LEFT_OUT
     assert reasons(others) == [aside, lost, aside, lost]
     assert "has lost its entry" in str(others[1].error)
-    assert "files called *.npz are not read; save it as .bin" in str(others[2].error)
+    assert "files called *.ckpt are not read; save it as .bin" in str(others[2].error)
     assert [pair.order for pair in others] == [1, 2, 3, 4]
 
 

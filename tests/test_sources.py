@@ -21,7 +21,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ait_cmp.source import SOURCES, Source, is_tensor_path, open_source, split_name
+from ait_cmp.source import (
+    SOURCES,
+    Source,
+    is_tensor_path,
+    open_source,
+    split_name,
+    tensor_names,
+)
 from ait_cmp.values.dtypes import COMPLEX, DTYPES
 from ait_cmp.values.errors import PairError, Reason
 from tests.formats import SHAPES, WAYS, Way, flat_bits, random_tensor, refusal, views
@@ -51,8 +58,8 @@ def check_source(source: Source, tensor: torch.Tensor) -> None:
 
 def test_every_row_has_a_way() -> None:
     assert {way.suffix for way in WAYS.values()} == set(SOURCES)
-    for way in WAYS.values():
-        assert SOURCES[way.suffix].has_names == (way.save_many is not None)
+    named = {way.suffix for way in WAYS.values() if way.save_many}
+    assert {suffix for suffix, row in SOURCES.items() if row.has_names} == named
 
 
 # -- what is read
@@ -65,6 +72,7 @@ def test_complex_numbers_are_read_as_their_parts(way: Way, dtype: str, tmp_path:
     lacks = {
         "safetensors": {"complex32", "complex128"},
         "npy": {"complex32"},
+        "npz": {"complex32"},
         "legacy": {"complex32"},
     }
     if dtype in next((types for name, types in lacks.items() if way is WAYS[name]), set()):
@@ -161,6 +169,7 @@ def test_tensors_are_found_by_name(way: Way, tmp_path: Path) -> None:
     way.save_many(path, tensors)
     for name, tensor in tensors.items():
         check_source(open_source(f"{path}::{name}"), tensor)
+    assert tensor_names(str(path)) == list(tensors)
     with pytest.raises(PairError, match="gone") as caught:
         open_source(f"{path}::gone")
     assert caught.value.reason is Reason.NOT_A_TENSOR
@@ -170,7 +179,13 @@ def test_tensors_are_found_by_name(way: Way, tmp_path: Path) -> None:
     assert "(a, b.c, d::e)" in str(error)
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix, row in SOURCES.items() if not row.has_names])
+@every_way
+def test_one_tensor_has_no_names(way: Way, tmp_path: Path) -> None:
+    path = str(way.file(tmp_path, torch.arange(3)))
+    assert tensor_names(path) == (["only"] if way.suffix in (".npz", ".safetensors") else None)
+
+
+@pytest.mark.parametrize("suffix", [".bin", ".npy"])
 def test_a_name_is_not_taken_for_a_suffix(suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"t{suffix}").touch()
     with pytest.raises(PairError, match="leave ::w out") as caught:
@@ -189,7 +204,9 @@ def test_a_name_is_not_taken_for_a_suffix(suffix: str, tmp_path: Path) -> None:
         ("a.pth::w", "a.pth", "w"),
         ("a.safetensors::aten::add", "a.safetensors", "aten::add"),
         ("3_aten::add/o.bin", "3_aten::add/o.bin", None),  # a folder, not a name
-        ("a.bin::w", "a.bin::w", None),  # a .bin holds no names
+        ("pytorch_model.bin::w", "pytorch_model.bin", "w"),
+        ("a.npz::/layer/w", "a.npz", "/layer/w"),
+        ("a.npy::w", "a.npy::w", None),  # a .npy holds no names
         ("a.pth", "a.pth", None),
     ],
 )

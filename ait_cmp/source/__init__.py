@@ -29,30 +29,39 @@ __all__ = [
     "open_source",
     "split_name",
     "tensor_bytes",
+    "tensor_names",
 ]
 
 Reader = Callable[[OpenFile, str | None], Header | Elsewhere]
+Lister = Callable[[str], list[str] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A module of this package, its function, and whether its files hold tensors by name.
+    """A module of this package, its function, and the one that lists the names in a file, where
+    files hold tensors by name.
 
-    The function raises PairError for what cannot be read. Without names its second argument is
-    None. Modules are imported on first use.
+    The functions raise PairError for what cannot be read. Without names the second argument of the
+    first is None. Modules are imported on first use.
     """
 
     module: str
     function: str
-    has_names: bool = False
+    names: str = ""
+
+    @property
+    def has_names(self) -> bool:
+        """Whether its files hold tensors by name."""
+        return bool(self.names)
 
 
 SOURCES: dict[str, Format] = {
-    ".bin": Format("atb", "read_atb"),
-    ".pth": Format("pth", "read_pth", has_names=True),
-    ".pt": Format("pth", "read_pth", has_names=True),
+    ".bin": Format("bin_file", "read_bin", "bin_names"),
+    ".pth": Format("pth", "read_pth", "pth_names"),
+    ".pt": Format("pth", "read_pth", "pth_names"),
     ".npy": Format("npy", "read_npy"),
-    ".safetensors": Format("safetensors", "read_safetensors", has_names=True),
+    ".npz": Format("npz", "read_npz", "npz_names"),
+    ".safetensors": Format("safetensors", "read_safetensors", "safetensors_names"),
 }
 
 _ALIAS_DEPTH = 8
@@ -74,6 +83,15 @@ def split_name(location: str) -> tuple[str, str | None]:
 def is_tensor_path(location: str) -> bool:
     """Whether `location` names a file of a known tensor format."""
     return _suffix(split_name(location)[0]) in SOURCES
+
+
+def tensor_names(path: str) -> list[str] | None:
+    """What `path::` may be followed by, for the tensors in `path` in its order; None where it
+    holds one without a name, or none at all. Raises as `open_source` does."""
+    row = SOURCES.get(_suffix(path))
+    if row is None or not row.names:
+        return None
+    return cast(Lister, _imported(row.module, row.names))(path)
 
 
 def open_source(location: str) -> Source:
@@ -135,7 +153,8 @@ def _view(header: Header, file: OpenFile, states: tuple[FileState, ...]) -> Sour
 def _reader(path: str) -> Reader:
     suffix = _suffix(path)
     if suffix in SOURCES:
-        return _imported(suffix)
+        row = SOURCES[suffix]
+        return cast(Reader, _imported(row.module, row.function))
     file, _, name = path.rpartition("::")
     if name and _suffix(file) in SOURCES:
         raise PairError(
@@ -148,10 +167,8 @@ def _reader(path: str) -> Reader:
 
 
 @functools.cache
-def _imported(suffix: str) -> Reader:
-    row = SOURCES[suffix]
-    module = importlib.import_module(f"{__name__}.{row.module}")
-    return cast(Reader, getattr(module, row.function))
+def _imported(module: str, function: str) -> object:
+    return getattr(importlib.import_module(f"{__name__}.{module}"), function)
 
 
 def _suffix(path: str) -> str:

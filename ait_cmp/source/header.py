@@ -9,10 +9,22 @@ from dataclasses import dataclass
 
 from ait_cmp.values.dtypes import DType
 
-__all__ = ["DIMS_LIMIT", "Elsewhere", "Header", "dense_strides", "is_possible", "reach"]
+__all__ = [
+    "DIMS_LIMIT",
+    "Elsewhere",
+    "Header",
+    "UnsupportedError",
+    "dense_strides",
+    "is_possible",
+    "reach",
+]
 
 DIMS_LIMIT = 64  # as many as an array can have
 _BYTES_LIMIT = 1 << 63
+
+
+class UnsupportedError(Exception):
+    """The file is whole, but has what is not read; the message says what, and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +32,8 @@ class Header:
     """Where the elements of a tensor lie in its file, and of which type they are.
 
     `offset` and `strides` are in bytes; without strides the elements lie in row-major order, one
-    behind the other. `negated` tells that the values are stored with the other sign, `layout` is
-    the memory format.
+    behind the other. `negated` tells that the values are stored with the other sign, `conjugated`
+    that the second of each two is (both: only the first), `layout` is the memory format.
     """
 
     dtype: DType
@@ -30,6 +42,7 @@ class Header:
     strides: tuple[int, ...] | None = None
     big_endian: bool = False
     negated: bool = False
+    conjugated: bool = False
     layout: str = "ND"
 
 

@@ -6,16 +6,25 @@ Nothing of the file is ever run, neither by Python's unpickler nor by torch's: s
 
 from __future__ import annotations
 
-import contextlib
 import math
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from ait_cmp.files import OpenFile
+from ait_cmp.files import OpenFile, open_file
 from ait_cmp.source.alike import AlikeZips
 from ait_cmp.source.containers import Containers
-from ait_cmp.source.header import DIMS_LIMIT, Header, dense_strides, is_possible, reach
+from ait_cmp.source.header import (
+    DIMS_LIMIT,
+    Header,
+    UnsupportedError,
+    dense_strides,
+    is_possible,
+    reach,
+)
+from ait_cmp.source.members import named_members
 from ait_cmp.source.torch_pickle import (
     Foreign,
     Pickle,
@@ -28,18 +37,19 @@ from ait_cmp.source.zip_directory import ZIP_MAGIC, ZipEntry, read_directory
 from ait_cmp.values.dtypes import COMPLEX, DTYPES, DType
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["read_pth"]
+__all__ = ["pth_names", "read_pth"]
 
 _LEGACY_MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
+_PLAIN_STARTS = (b"\x80\x04\x95", b"\x80\x05\x95")  # of protocols 4 and 5
 _LEGACY_PICKLES = 5  # magic number, version, system, the value, the keys of the storages
-_PICKLE_LIMIT = 1 << 20  # bytes
+_SMALL_PICKLE = 1 << 20  # bytes; some 5,000 tensors
+_PICKLE_LIMIT = 64 << 20  # bytes
 # A tensor may show more elements than its storage holds (stride 0); so many are compared in
 # seconds, while a few bytes could claim enough for years.
 _EXPANDED_LIMIT = 1 << 32  # elements
-_PARTS_LIMIT = 16  # of a name that leads into nested dicts
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Content:
     """The value in a file, whether its numbers are big-endian, and where the bytes of each storage
     begin and how many there are; `fault` says why that cannot be told."""
@@ -49,6 +59,11 @@ class _Content:
     places: Mapping[str, tuple[int, int]]
     fault: str = ""
 
+    @cached_property
+    def members(self) -> dict[str, object]:
+        """The tensors in nested dicts and lists, by their dotted names."""
+        return named_members(self.value)
+
 
 def read_pth(file: OpenFile, name: str | None) -> Header:
     """The tensor in `file`, or the one under `name` in a dict or list of tensors.
@@ -56,22 +71,44 @@ def read_pth(file: OpenFile, name: str | None) -> Header:
     `name` leads into nested ones as `outer.inner` or `outer.0`. Without it, a value that was
     saved with its meta (`{value, meta}`, as dumpers do) is that value.
     Raises PairError: PTH_MALFORMED for a file that does not hold together, UNSAFE_PICKLE for
-    one that asks for code, NOT_A_TENSOR for other values, PTH_EXPANDED for a tensor of little
-    data and endless elements, DTYPE_UNSUPPORTED.
+    one that asks for code, NOT_SUPPORTED, NOT_A_TENSOR for other values, PTH_EXPANDED for a tensor
+    of little data and endless elements, DTYPE_UNSUPPORTED.
     """
-    try:
+    with _told(file.path):
         # A name tells that there are many; one tensor is found as fast as it would be remembered.
         content = _read(file) if name is None else _CONTAINERS.content(file)
-        return _header(_tensor(content.value, name, file.path), content, file.path)
+        return _header(_tensor(content, name, file.path), content, file.path)
+
+
+def pth_names(path: str) -> list[str] | None:
+    """The names of the tensors in `path`, in its order; None of one that has none, and where there
+    is no tensor. Raises as opening one does."""
+    file = open_file(path)
+    with _told(path):
+        # One tensor needs no place among the few that are remembered.
+        content = _read(file) if file.content else _CONTAINERS.content(file)
+        if isinstance(_bare(content.value), StoredTensor):
+            return None
+        return list(content.members) or None
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """Whatever is wrong with a file, as a PairError."""
+    try:
+        yield
     except UnsafePickleError as exc:
         raise PairError(
             Reason.UNSAFE_PICKLE,
-            f"{file.path} asks for {exc}, which only full unpickling could give, and that may run "
-            "code; save just the tensor with torch.save(tensor.detach().cpu(), path)",
+            f"{path} asks for {exc}, which only full unpickling could give, and that may run "
+            "code; save just the tensor with torch.save(tensor.detach().cpu(), path), of a model "
+            "its state_dict()",
         ) from exc
+    except UnsupportedError as exc:
+        raise PairError(Reason.NOT_SUPPORTED, f"{path} is not supported: {exc}") from exc
     except ValueError as exc:
         raise PairError(
-            Reason.PTH_MALFORMED, f"{file.path} is no whole torch file: {exc}; save it again"
+            Reason.PTH_MALFORMED, f"{path} is no whole torch file: {exc}; save it again"
         ) from exc
 
 
@@ -90,20 +127,49 @@ def _read_zip(file: OpenFile) -> _Content:
     entries = read_directory(file)
     pickles = [name for name in entries if name.partition("/")[2] == "data.pkl"]
     if len(pickles) != 1:
-        raise ValueError("no data.pkl in it")
+        raise _other_archive(entries)
     folder = pickles[0].removesuffix("data.pkl")
+    _refuse_packed(folder, entries)
     order = entries.get(f"{folder}byteorder")
     big_endian = order is not None and _read_entry(file, "byteorder", order) == b"big"
-    (pickle,) = read_pickles(_read_entry(file, "data.pkl", entries[pickles[0]]))
+    content = _read_entry(file, "data.pkl", entries[pickles[0]])
+    (pickle,) = read_pickles(content, within=file.size)
     places = {
         key: (entry.start, entry.size)
         for key in pickle.storages
         if (entry := entries.get(f"{folder}data/{key}"))
     }
-    content = _Content(pickle.value, big_endian, places)
+    found = _Content(pickle.value, big_endian, places)
     if file.content:
-        _ALIKE.keep(file.content, entries, {pickles[0], f"{folder}byteorder"}, content)
-    return content
+        _ALIKE.keep(file.content, entries, {pickles[0], f"{folder}byteorder"}, found)
+    return found
+
+
+def _other_archive(entries: Mapping[str, ZipEntry]) -> Exception:
+    """What a zip file is that torch.save did not write."""
+    names = [name.partition("/")[2] for name in entries]
+    if "archive_format" in names:
+        return UnsupportedError(
+            "it is an archive of torch.export; save the state_dict() of its program with torch.save"
+        )
+    if entries and all(name.endswith(".npy") for name in entries):
+        return UnsupportedError("it is an archive of NumPy arrays; call it .npz")
+    return ValueError("no data.pkl in it")
+
+
+def _refuse_packed(folder: str, entries: Mapping[str, ZipEntry]) -> None:
+    if f"{folder}constants.pkl" in entries:
+        raise UnsupportedError(
+            "it is a TorchScript archive, which holds a program; save its tensors: "
+            "torch.save(torch.jit.load(path).state_dict(), other_path)"
+        )
+    packed = next((name for name, entry in entries.items() if entry.compressed), None)
+    if packed:
+        # Read through a map, its packed bytes would be taken for values.
+        raise UnsupportedError(
+            f"its entry {packed[:80]!r} is compressed, as torch.save never does; unpack it and "
+            "save it again with torch.save"
+        )
 
 
 _ALIKE: AlikeZips[_Content] = AlikeZips()
@@ -111,7 +177,10 @@ _ALIKE: AlikeZips[_Content] = AlikeZips()
 
 def _read_entry(file: OpenFile, name: str, entry: ZipEntry) -> bytes:
     if entry.size > _PICKLE_LIMIT:
-        raise ValueError(f"{name!r} has more than {_PICKLE_LIMIT} bytes")
+        raise UnsupportedError(
+            f"its {name} has {entry.size} bytes, and at most {_PICKLE_LIMIT} are read; save fewer "
+            "tensors in one file, or .safetensors"
+        )
     content = file.read(entry.start, entry.size)
     if entry.crc and zlib.crc32(content) != entry.crc:
         raise ValueError(f"the checksum of {name!r} is wrong")
@@ -120,11 +189,16 @@ def _read_entry(file: OpenFile, name: str, entry: ZipEntry) -> bytes:
 
 def _read_legacy(file: OpenFile) -> _Content:
     """Of a file from before torch 1.6: pickles, then each storage behind its length."""
-    content = file.read(0, min(file.size, _PICKLE_LIMIT))
-    # The first alone, so that another pickle is told by what it asks for.
-    if read_pickles(content)[0].value != _LEGACY_MAGIC:
-        raise ValueError("it does not start as one")
-    _, version, system, pickle, keys = read_pickles(content, _LEGACY_PICKLES)
+    content = file.read(0, min(file.size, _SMALL_PICKLE))
+    _refuse_plain(content, file.size)
+    try:
+        read = read_pickles(content, _LEGACY_PICKLES, within=file.size)
+    except ValueError:
+        if file.size <= len(content):
+            raise
+        content = file.read(0, min(file.size, _PICKLE_LIMIT))
+        read = read_pickles(content, _LEGACY_PICKLES, within=file.size)
+    _, version, system, pickle, keys = read
     if version.value != _LEGACY_VERSION or not isinstance(system.value, dict):
         raise ValueError("its parts are not those of a torch file")
     big_endian = system.value.get("little_endian") is False
@@ -132,6 +206,22 @@ def _read_legacy(file: OpenFile) -> _Content:
         return _Content(pickle.value, big_endian, _legacy_places(file, pickle, keys))
     except ValueError as exc:  # which only matters where there is a tensor
         return _Content(pickle.value, big_endian, {}, str(exc))
+
+
+def _refuse_plain(content: bytes, size: int) -> None:
+    """Raise UnsafePickleError for what asks for code, UnsupportedError for another pickle than
+    torch's, ValueError for what is none."""
+    try:
+        first = read_pickles(content, within=size)[0]  # alone, so that this one tells what it is
+    except (UnsupportedError, ValueError) as exc:
+        if not content.startswith(_PLAIN_STARTS):  # any bytes may look like older ones
+            raise ValueError("it does not start as one") from exc
+    else:
+        if first.value == _LEGACY_MAGIC:
+            return
+        if first.end < size:
+            raise ValueError("it does not start as one")
+    raise UnsupportedError("it is a plain pickle; save its value with torch.save instead")
 
 
 def _legacy_places(file: OpenFile, pickle: Pickle, keys: Pickle) -> dict[str, tuple[int, int]]:
@@ -161,40 +251,41 @@ def _bytes(storage: Storage) -> int:
     raise ValueError(f"a storage of the unknown kind {storage.dtype[:80]!r}")
 
 
-def _tensor(value: object, name: str | None, path: str) -> StoredTensor:
-    if name is not None:
-        value = _member(value, name, path)
-    elif isinstance(value, dict) and value.keys() == {"value", "meta"}:
-        value = value["value"]
+def _bare(value: object) -> object:
+    """A value without the meta that it was saved with."""
+    is_wrapped = isinstance(value, dict) and value.keys() == {"value", "meta"}
+    return value["value"] if isinstance(value, dict) and is_wrapped else value
+
+
+def _tensor(content: _Content, name: str | None, path: str) -> StoredTensor:
+    if name is None:
+        value = _bare(content.value)
+    elif name in content.members:
+        value = content.members[name]
+    else:
+        raise PairError(
+            Reason.NOT_A_TENSOR,
+            f"{path} holds {_describe(content.value)}, which has {_instead(content, name)}",
+        )
     if not isinstance(value, StoredTensor):
-        raise PairError(Reason.NOT_A_TENSOR, f"{path} holds {_describe(value)}, not one tensor")
+        way = "; save it dense: .to_dense() or .dequantize()" if isinstance(value, Foreign) else ""
+        raise PairError(
+            Reason.NOT_A_TENSOR, f"{path} holds {_describe(value)}, not one tensor{way}"
+        )
     return value
 
 
-def _member(value: object, name: str, path: str) -> object:
-    for member, rest in _candidates(value, name):
-        with contextlib.suppress(PairError):
-            return _member(member, rest, path) if rest else member
-    raise PairError(
-        Reason.NOT_A_TENSOR, f"{path} holds {_describe(value)}, which has nothing named {name!r}"
-    )
-
-
-def _candidates(value: object, name: str) -> Iterator[tuple[object, str]]:
-    """What `name` may mean in a dict or list, longest key first, and the rest of the name."""
-    # Each part more may double what there is to try.
-    parts = name.split(".") if name.count(".") < _PARTS_LIMIT else [name]
-    for count in range(len(parts), 0, -1):
-        key, rest = ".".join(parts[:count]), ".".join(parts[count:])
-        if isinstance(value, dict) and key in value:
-            yield value[key], rest
-        elif isinstance(value, (list, tuple)) and key.isdecimal() and int(key) < len(value):
-            yield value[int(key)], rest
+def _instead(content: _Content, name: str) -> str:
+    """What is there where `name` is no tensor."""
+    within = [member for member in content.members if member.startswith(f"{name}.")]
+    return f"{within[0]!r}, but no tensor {name!r}" if within else f"nothing named {name!r}"
 
 
 def _header(tensor: StoredTensor, content: _Content, path: str) -> Header:
     if tensor.dtype in COMPLEX:
         tensor = _parts(tensor)
+    elif tensor.conjugated:
+        raise ValueError("a real tensor with a flag that conjugates it")
     dtype, shape = _dtype(tensor, path), tensor.shape
     if content.fault:
         raise ValueError(content.fault)
@@ -224,6 +315,7 @@ def _header(tensor: StoredTensor, content: _Content, path: str) -> Header:
         strides,
         content.big_endian,
         tensor.negated,
+        tensor.conjugated,
     )
 
 
@@ -257,7 +349,7 @@ def _dtype(tensor: StoredTensor, path: str) -> DType:
     if dtype is None:
         raise PairError(
             Reason.DTYPE_UNSUPPORTED,
-            f"{path} holds torch.{tensor.dtype}, which cannot be compared; convert it",
+            f"{path} holds torch.{tensor.dtype}, which is not supported; save its .float()",
         )
     if tensor.negated and "u" in dtype.storage:
         raise PairError(

@@ -18,7 +18,7 @@ from ait_cmp.source.header import Header, is_possible
 from ait_cmp.values.dtypes import COMPLEX, DTYPES
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["read_safetensors", "tensor_names"]
+__all__ = ["read_safetensors", "safetensors_names"]
 
 # Bytes; some 30,000 tensors. The format's own reader takes 100 MB, which JSON would turn into
 # gigabytes of Python objects.
@@ -61,10 +61,11 @@ def read_safetensors(file: OpenFile, name: str | None) -> Header:
         raise _malformed(file.path, exc) from exc
 
 
-def tensor_names(path: str) -> list[str]:
-    """The names of all tensors in `path`, in its order. Raises as opening one does."""
+def safetensors_names(path: str) -> list[str] | None:
+    """The names of all tensors in `path`, in its order; None where there is none. Raises as opening
+    one does."""
     try:
-        return list(_CONTAINERS.content(open_file(path))[0])
+        return list(_CONTAINERS.content(open_file(path))[0]) or None
     except ValueError as exc:
         raise _malformed(path, exc) from exc
 
@@ -120,7 +121,10 @@ def _tensor(entry: dict[str, Any], begin: int, path: str) -> Header:
     if name in COMPLEX and isinstance(shape, list):  # its parts stand side by side
         dtype, shape = COMPLEX[name], [*shape, 2]
     if isinstance(code, str) and dtype is None:
-        raise PairError(Reason.DTYPE_UNSUPPORTED, f"{path} holds {code}, which cannot be compared")
+        raise PairError(
+            Reason.DTYPE_UNSUPPORTED,
+            f"{path} holds {code[:80]}, which is not supported; save its .float()",
+        )
     if dtype is None or not _are_sizes(shape) or not is_possible(shape, dtype.itemsize):
         raise ValueError("an entry has no usable dtype and shape")
     start, stop = entry["data_offsets"]

@@ -16,10 +16,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ait_cmp.source.header import UnsupportedError
+
 __all__ = ["Foreign", "Pickle", "Storage", "StoredTensor", "UnsafePickleError", "read_pickles"]
 
-_PICKLE_LIMIT = 1 << 20  # bytes; some 5,000 tensors
+# A tensor takes 40 to 50 steps, and some 300 bytes of its file.
+_STEPS, _BYTES_A_STEP = 1 << 17, 5
+_FRAME_LIMIT = 1 << 40  # bytes
 _CACHED_LIMIT = 4096  # bytes; that of one tensor has some 150
+_PLAIN = ("bytearray", "complex", "set")
 # Names in these are torch's own ways to rebuild values; all others would be somebody's code.
 _MODULES = {
     "collections",
@@ -30,6 +35,11 @@ _MODULES = {
     "torch.nn.parameter",
     "torch.serialization",
     "torch.storage",
+}
+# Plain data beside tensors, of which the name is all that is kept.
+_NAMES = {
+    "_codecs.encode",
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _PLAIN),
 }
 _STORAGES = {
     "DoubleStorage": "float64",
@@ -72,7 +82,8 @@ class Storage:
 class StoredTensor:
     """A dense tensor within its storage: `offset` and `strides` are in elements.
 
-    `negated` tells that the values are stored with the other sign.
+    `negated` tells that the values are stored with the other sign, `conjugated` that the imaginary
+    parts are.
     """
 
     dtype: str
@@ -81,6 +92,7 @@ class StoredTensor:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     negated: bool
+    conjugated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +104,16 @@ class Pickle:
     end: int
 
 
-def read_pickles(content: bytes, count: int = 1) -> list[Pickle]:
-    """What the first `count` pickles in `content` say.
+def read_pickles(content: bytes, count: int = 1, *, within: int = 0) -> list[Pickle]:
+    """What the first `count` pickles in `content`, of a file of `within` bytes, say.
 
-    Raises UnsafePickleError, or ValueError for what is no pickle that torch.save writes.
+    Raises UnsafePickleError, UnsupportedError for what torch.save does not write, ValueError for
+    what is no pickle.
     """
     if len(content) <= _CACHED_LIMIT and count == 1:
         return [_cached(content)]
-    if len(content) > _PICKLE_LIMIT:
-        raise ValueError(f"a pickle of more than {_PICKLE_LIMIT} bytes")
     file = io.BytesIO(content)
-    return [_read(file) for _ in range(count)]
+    return [_read(file, within) for _ in range(count)]
 
 
 @functools.lru_cache(maxsize=256)  # in a dump of many tokens the same few come again and again
@@ -110,9 +121,10 @@ def _cached(content: bytes) -> Pickle:
     return _read(io.BytesIO(content))
 
 
-def _read(file: io.BytesIO) -> Pickle:
+def _read(file: io.BytesIO, within: int = 0) -> Pickle:
     machine = _Machine()
-    value = machine.run(file)
+    # A byte of a pickle can ask for a hundred, so that its work is bounded by the whole file.
+    value = machine.run(file, _STEPS + within // _BYTES_A_STEP)
     return Pickle(value, machine.storages, file.tell())
 
 
@@ -127,19 +139,21 @@ class _Machine:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
-    def run(self, file: io.BytesIO) -> object:
-        """Carry the pickle out."""
+    def run(self, file: io.BytesIO, steps: int) -> object:
+        """Carry the pickle out, in at most so many steps."""
         try:
-            while True:
+            for _ in range(steps):
                 code = file.read(1)
-                if code not in _BY_CODE:
-                    raise ValueError(f"the opcode {code!r}, which torch.save never writes")
-                read, carry_out = _BY_CODE[code]
-                carry_out(self, read(file))
+                known = _BY_CODE.get(code)
+                if known is None:
+                    raise _refusal(code)
+                read, carry_out = known
+                carry_out(self, read(file) if read else None)
                 if code == pickle.STOP:
                     return self.pop()
         except (LookupError, TypeError, AttributeError) as exc:
             raise ValueError("a pickle that does not hold together") from exc
+        raise UnsupportedError("it holds too much beside tensors; save a dict of just the tensors")
 
     def push(self, value: object) -> None:
         self._stack.append(value)
@@ -152,6 +166,10 @@ class _Machine:
 
     def put(self, index: int) -> None:
         self._memo[index] = self._stack[-1]
+
+    def memoize(self, _: None) -> None:
+        """As `put`, at the next number."""
+        self._memo[len(self._memo)] = self._stack[-1]
 
     def last(self, count: int) -> tuple[Any, ...]:
         """The last `count` values, in order."""
@@ -166,9 +184,20 @@ class _Machine:
 
     def name(self, argument: str) -> None:
         module, _, name = argument.partition(" ")
-        if module not in _MODULES:
-            raise UnsafePickleError(f"{module}.{name}"[:200])
-        self.push(Foreign(f"{module}.{name}"))
+        self._named(module, name)
+
+    def stacked_name(self, _: None) -> None:
+        """As `name`, with both parts on the stack."""
+        module, name = self.last(2)
+        if type(module) is not str or type(name) is not str:
+            raise ValueError("a name that is no text")
+        self._named(module, name)
+
+    def _named(self, module: str, name: str) -> None:
+        full = f"{module}.{name}"
+        if module not in _MODULES and full not in _NAMES:
+            raise UnsafePickleError(full[:200])
+        self.push(Foreign(full))
 
     def call(self, _: None) -> None:
         """The opcode that would call a function."""
@@ -185,6 +214,11 @@ class _Machine:
             raise ValueError("two sizes of one storage")
         self.push(storage)
 
+    def frozen(self, _: None) -> None:
+        """A frozen set."""
+        self.marked()
+        self.push(Foreign("builtins.frozenset"))
+
     def append(self, _: None) -> None:
         value = self.pop()
         self._stack[-1].append(value)
@@ -198,7 +232,7 @@ class _Machine:
         for key, value in zip(values[::2], values[1::2], strict=True):
             # The hash of nested tuples can take for ever.
             if not isinstance(key, (str, int, float, type(None))):
-                raise ValueError("a dict with a key that is no text or number")
+                raise UnsupportedError("a dict in it has a key that is no text or number; use text")
             target[key] = value
 
 
@@ -212,8 +246,15 @@ _OPCODES: dict[str, Callable[[_Machine, Any], object]] = {
     **dict.fromkeys(
         ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"), _Machine.push
     ),
+    **dict.fromkeys(("SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING"), _Machine.push),
+    **dict.fromkeys(("SHORT_BINSTRING", "SHORT_BINBYTES", "BINBYTES"), _Machine.push),
+    **dict.fromkeys(("BINBYTES8", "BYTEARRAY8"), _Machine.push),
     **dict.fromkeys(("BINGET", "LONG_BINGET"), _Machine.get),
     **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.put),
+    "MEMOIZE": _Machine.memoize,
+    "FRAME": lambda machine, size: _check_frame(size),
+    "POP": lambda machine, _: machine.pop(),
+    "POP_MARK": lambda machine, _: machine.marked(),
     "EMPTY_TUPLE": lambda machine, _: machine.push(()),
     "TUPLE1": lambda machine, _: machine.push(machine.last(1)),
     "TUPLE2": lambda machine, _: machine.push(machine.last(2)),
@@ -225,18 +266,24 @@ _OPCODES: dict[str, Callable[[_Machine, Any], object]] = {
     "EMPTY_DICT": lambda machine, _: machine.push({}),
     "SETITEM": lambda machine, _: machine.items(list(machine.last(2))),
     "SETITEMS": lambda machine, _: machine.items(machine.marked()),
+    # Sets are of no tensors.
+    "EMPTY_SET": lambda machine, _: machine.push(Foreign("builtins.set")),
+    "ADDITEMS": lambda machine, _: machine.marked(),
+    "FROZENSET": _Machine.frozen,
     "GLOBAL": _Machine.name,
+    "STACK_GLOBAL": _Machine.stacked_name,
     "REDUCE": _Machine.call,
+    "NEWOBJ": _Machine.call,
     "BINPERSID": _Machine.storage,
     "BUILD": lambda machine, _: machine.pop(),  # the state of an object: no part of its values
 }
 
 
-def _reader(opcode: pickletools.OpcodeInfo) -> Callable[[io.BytesIO], Any]:
-    """What reads the argument of `opcode`."""
+def _reader(opcode: pickletools.OpcodeInfo) -> Callable[[io.BytesIO], Any] | None:
+    """What reads the argument of `opcode`, if it has one."""
     if opcode.name == "GLOBAL":
         return _read_name  # the library's would warn of odd escapes in it
-    return opcode.arg.reader if opcode.arg else lambda file: None
+    return opcode.arg.reader if opcode.arg else None
 
 
 def _read_name(file: io.BytesIO) -> str:
@@ -249,6 +296,24 @@ _BY_CODE = {
     for opcode in pickletools.opcodes
     if opcode.name in _OPCODES
 }
+
+
+_NO_CODES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
+
+
+def _refusal(code: bytes) -> Exception:
+    """Of an opcode that is not carried out."""
+    if code not in _NO_CODES:
+        return ValueError(f"{code!r} where an opcode should be")
+    return UnsupportedError(
+        f"its pickle has the opcode {_NO_CODES[code]}, which torch.save does not write; save it "
+        "again without a pickle_protocol"
+    )
+
+
+def _check_frame(size: int) -> None:
+    if size > _FRAME_LIMIT:
+        raise ValueError("a frame that is longer than any file")
 
 
 def _build(function: Foreign, arguments: tuple[Any, ...]) -> object:
@@ -283,10 +348,10 @@ def _tensor(
 ) -> StoredTensor | Foreign:
     state = state or {}
     # Whatever else a state says, only torch's code could carry it out.
-    if any(value for key, value in state.items() if key != "neg"):
+    if any(value for key, value in state.items() if key not in ("neg", "conj")):
         return function
     numbers = (offset, *shape, *strides)
     if not all(type(one) is int and one >= 0 for one in numbers) or len(shape) != len(strides):
         raise ValueError("a tensor whose sizes and strides are none")
-    negated = bool(state.get("neg"))
-    return StoredTensor(dtype, storage, offset, tuple(shape), tuple(strides), negated)
+    negated, conjugated = bool(state.get("neg")), bool(state.get("conj"))
+    return StoredTensor(dtype, storage, offset, tuple(shape), tuple(strides), negated, conjugated)

@@ -119,9 +119,7 @@ class FileSource(Source):
             part = flat_range(self.array(), start, stop)
         else:
             part = self._row(start, stop - start)
-        if header.negated:
-            part = np.negative(part)
-        return part.astype(self.dtype.storage, copy=False)
+        return self._signed(part, start % 2).astype(self.dtype.storage, copy=False)
 
     def unmapped(self) -> Source:
         return replace(self, mapped=False) if self.header.strides is None else self.copied()
@@ -135,12 +133,11 @@ class FileSource(Source):
             return self
         data = self.file.read(header.offset, extent)
         array: Array = np.ndarray(header.shape, stored, data, 0, strides)
-        if header.negated:
-            array = np.negative(array)
+        array = self._signed(array, 0)
         return ArraySource(self.dtype, self.shape, array, states=self.states, layout=self.layout)
 
     def seen_as(self, view: Callable[[Array], Array]) -> Source | None:
-        if not self.mapped:
+        if not self.mapped or self.header.conjugated:
             return None
         header, itemsize = self.header, self.stored.itemsize
         strides = header.strides or _bytes(dense_strides(header.shape), itemsize)
@@ -157,6 +154,16 @@ class FileSource(Source):
         if self.header.strides is not None:
             return Source.reshaped(self, shape)
         return replace(self, shape=shape, header=replace(self.header, shape=shape))
+
+    def _signed(self, stored: Array, odd: int) -> Array:
+        """The values of what is stored, the first of which is the second of two where `odd`."""
+        if self.header.negated:
+            stored = np.negative(stored)
+        if self.header.conjugated:
+            stored = stored.copy()
+            imaginary = stored[..., 1 - odd :: 2]
+            np.negative(imaginary, out=imaginary)
+        return stored
 
     def _row(self, start: int, count: int) -> Array:
         """Elements of a tensor without gaps."""

@@ -1,7 +1,7 @@
-"""The directory of the zip file that `torch.save` writes, checked as a whole.
+"""The directory of the zip files that `torch.save` and `np.savez` write, checked as a whole.
 
-Entries are stored one behind the other, uncompressed, and the directory follows them to the
-end of the file. Anything else is refused, so that no two readers can see different contents.
+Entries lie one behind the other, and the directory follows them to the end of the file. Anything
+else is refused, so that no two readers can see different contents.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ait_cmp.files import OpenFile
+from ait_cmp.source.header import UnsupportedError
 
 __all__ = ["CENTRAL", "LOCAL", "ZIP_MAGIC", "ZipEntry", "read_directory"]
 
@@ -22,14 +23,15 @@ CENTRAL = struct.Struct("<4s4x2H4x3I3H8xI")
 _END = struct.Struct("<4s4H2IH")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")
-_ENTRY_LIMIT = 1 << 16
-_DIRECTORY_LIMIT = 16 << 20  # bytes
+_ENTRY_LIMIT = 1 << 18
+_DIRECTORY_LIMIT = 64 << 20  # bytes
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF  # "the number is in the zip64 part"
 _ENCRYPTED, _SIZES_FOLLOW = 1, 8  # flags
 
 
 class ZipEntry(NamedTuple):
-    """One entry; its data lie at [start, start + size) of the file. `crc` 0: not computed.
+    """One entry; its data lie at [start, start + size) of the file, as they are unless they are
+    compressed. `crc` 0: not computed.
 
     `header` and `line` are where it is described, before its data and in the directory.
     """
@@ -40,6 +42,7 @@ class ZipEntry(NamedTuple):
     start: int
     size: int
     crc: int
+    compressed: bool
 
 
 def read_directory(file: OpenFile) -> dict[str, ZipEntry]:
@@ -47,12 +50,12 @@ def read_directory(file: OpenFile) -> dict[str, ZipEntry]:
     count, start, end = _extent(file)
     entries: dict[str, ZipEntry] = {}
     bounds = []
-    for raw, header, line, size, crc in _central(file.read(start, end - start), count):
+    for raw, header, line, size, crc, compressed in _central(file.read(start, end - start), count):
         name = _name(raw)
         if name in entries:
             raise ValueError(f"two entries named {name[:80]!r}")
-        place = _place(file, raw, header, size)
-        entries[name] = ZipEntry(raw, header, start + line, place, size, crc)
+        place = _place(file, raw, header, size, compressed)
+        entries[name] = ZipEntry(raw, header, start + line, place, size, crc, compressed)
         bounds.append((header, place + size, name))
     bounds.sort()
     bounds.append((start, end, ""))
@@ -82,13 +85,18 @@ def _extent(file: OpenFile) -> tuple[int, int, int]:
             if one not in (two, full):
                 raise ValueError("two directories that differ")
         (count, size, start), end = long, big
-    if count > _ENTRY_LIMIT or size > _DIRECTORY_LIMIT or start + size != end:
+    if start + size != end:
         raise ValueError("a directory whose size is not that of its entries")
+    if count > _ENTRY_LIMIT or size > _DIRECTORY_LIMIT:
+        raise UnsupportedError(
+            f"it has {count} entries; save at most {_ENTRY_LIMIT} tensors a file"
+        )
     return count, start, end
 
 
-def _central(directory: bytes, count: int) -> Iterator[tuple[bytes, int, int, int, int]]:
-    """(name, place of the local header, of this line, size, checksum) of every entry."""
+def _central(directory: bytes, count: int) -> Iterator[tuple[bytes, int, int, int, int, bool]]:
+    """(name, place of the local header, of this line, size, checksum, whether it is compressed) of
+    every entry."""
     position = 0
     for _ in range(count):
         if position + CENTRAL.size > len(directory):
@@ -103,16 +111,13 @@ def _central(directory: bytes, count: int) -> Iterator[tuple[bytes, int, int, in
         position += names + extras + comments
         if magic != b"PK\x01\x02" or position > len(directory):
             raise ValueError("a directory that is damaged")
-        if method or flags & _ENCRYPTED:
-            # Read through a map, its packed bytes would be taken for values.
-            raise ValueError(
-                f"the compressed entry {_name(name)!r}; torch.save stores them uncompressed"
-            )
+        if flags & _ENCRYPTED:
+            raise ValueError(f"the encrypted entry {_name(name)[:80]!r}")
         if _FULL32 in (packed, size, header):
             size, packed, header = _zip64(extra, size, packed, header)
-        if packed != size:
+        if packed != size and not method:
             raise ValueError(f"two sizes of the entry {_name(name)[:80]!r}")
-        yield name, header, line, size, crc
+        yield name, header, line, packed, crc, method != 0
     if position != len(directory):
         raise ValueError("a directory that is longer than its entries")
 
@@ -128,7 +133,7 @@ def _zip64(extra: bytes, *numbers: int) -> list[int]:
     raise ValueError("sizes that its directory does not hold")
 
 
-def _place(file: OpenFile, name: bytes, header: int, size: int) -> int:
+def _place(file: OpenFile, name: bytes, header: int, size: int, compressed: bool) -> int:
     """Where the data of an entry begin, which only its local header tells."""
     named = header + LOCAL.size + len(name)
     if named > file.size:
@@ -138,10 +143,10 @@ def _place(file: OpenFile, name: bytes, header: int, size: int) -> int:
     start: int = header + LOCAL.size + names + extras
     if start + size > file.size:
         raise ValueError(f"an entry {_name(name)[:80]!r} that ends behind the file")
-    same = magic == ZIP_MAGIC and not method and not flags & _ENCRYPTED
+    same = magic == ZIP_MAGIC and (method != 0) == compressed and not flags & _ENCRYPTED
     same = same and names == len(name) and local.endswith(name)
     if not flags & _SIZES_FOLLOW:
-        same = same and packed in (size, _FULL32) and known in (size, _FULL32)
+        same = same and packed in (size, _FULL32) and (compressed or known in (size, _FULL32))
     if not same:
         raise ValueError(f"two descriptions of the entry {_name(name)[:80]!r}")
     return start

@@ -18,6 +18,7 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.layouts.sglang import sglang_ranks
 from ait_cmp.mapping.left_out import tell_hidden
 from ait_cmp.mapping.listing import Folder
+from ait_cmp.source import SOURCES
 from ait_cmp.values.errors import UsageError
 
 __all__ = ["LAYOUTS", "Dump", "list_dump"]
@@ -57,4 +58,4 @@ def list_dump(key: str, path: str) -> Dump:
         if any(rank.tensors for rank in ranks):
             tell_hidden(folder)
             return Dump(ranks, files_beside(folder, ranks))
-    raise UsageError(f"{key}={path} holds no tensors (.bin, .pt, .pth, .npy, .safetensors)")
+    raise UsageError(f"{key}={path} holds no tensors ({', '.join(SOURCES)})")

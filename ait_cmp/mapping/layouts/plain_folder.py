@@ -10,7 +10,7 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, why_not_saved
-from ait_cmp.source.safetensors import tensor_names
+from ait_cmp.source import tensor_names
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["folder_ranks", "tensors_below", "tensors_of"]
@@ -76,11 +76,11 @@ def tensors_of(folder: Folder, path: str, problem: PairError | None) -> Iterator
         yield DumpedTensor(rest or folder.name, token, file, problem)
         return
     name, suffix = os.path.splitext(rest)
-    if suffix.lower() != ".safetensors":
+    if suffix.lower() not in (".safetensors", ".npz"):
         yield DumpedTensor(name, token, file)
         return
     try:
-        for of_file in tensor_names(file):
+        for of_file in tensor_names(file) or ():
             yield DumpedTensor(f"{name}::{of_file}", token, f"{file}::{of_file}")
     except PairError as exc:
         yield DumpedTensor(name, token, file, exc)
