@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 
+from ait_cmp.settings.schema import unknown_setting
 from ait_cmp.values.errors import UsageError
 
 __all__ = ["as_given", "has_option", "hydra_arguments", "option_values", "without_option"]
@@ -17,6 +18,7 @@ _VALUE_OPTIONS = {
 }
 # A number of growth may be given with a + or without, whether or not the tolerance names it.
 _GROWTH = re.compile(r"\+?(tolerance\.growth\.[^=]+=.*)", re.DOTALL)
+_KEY = re.compile(r"[~+]{0,2}[\w.$/@:-]*(?:=|\Z)", re.ASCII)  # what Hydra's grammar takes
 _GROWTH_ADDED = re.compile(r"\+\+(?=tolerance\.growth\.)")
 
 
@@ -29,6 +31,8 @@ def hydra_arguments(arguments: Sequence[str]) -> list[str]:
     for one in overrides:
         if "=" not in one and not one.startswith("~"):
             raise UsageError(_no_setting(one))
+        if not _KEY.match(one):
+            raise UsageError(unknown_setting(one.partition("=")[0]))
     return [*options, *map(_growth, overrides)]
 
 

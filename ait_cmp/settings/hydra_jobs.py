@@ -19,6 +19,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ait_cmp.settings.arguments import as_given, has_option, hydra_arguments, option_values
 from ait_cmp.settings.option_source import as_named, is_sign, know_folders, with_signs
+from ait_cmp.settings.quoting import as_typed, with_quotes
 from ait_cmp.settings.schema import (
     GROUPS,
     Config,
@@ -99,7 +100,9 @@ def each_job(
     command = decorate(lambda config: work(_job(config)))
     asked_for_all = os.environ.get(_FULL_ERROR) == "1"
     know_folders(list(option_values(arguments, "--config-dir", "-cd")))
-    given = with_signs(hydra_arguments(arguments), sweeps=has_option(arguments, "-m", "--multirun"))
+    sweeps = has_option(arguments, "-m", "--multirun")
+    with_files = with_signs(hydra_arguments(arguments), sweeps=sweeps)
+    given = [with_quotes(one, sweeps=sweeps) for one in with_files]
     with _hydra_environment([program, *given]):
         try:
             command()
@@ -115,7 +118,7 @@ def each_job(
 
 def _job(config: DictConfig) -> Job:
     composed = HydraConfig.get()
-    overrides = tuple(map(as_named, as_given(composed.overrides.task)))
+    overrides = tuple(map(as_typed, map(as_named, as_given(composed.overrides.task))))
     if composed.mode != RunMode.MULTIRUN:
         return Job(config, overrides)
     return Job(config, overrides, composed.job.num, Path(composed.runtime.output_dir))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import os
 from dataclasses import replace
@@ -189,6 +191,9 @@ def _roots(value: Any) -> tuple[str, ...] | None:
 def _path_map(value: Any) -> PathMap:
     if value is None:
         return PathMap()
+    if isinstance(value, str):  # what the command line makes of a mapping
+        with contextlib.suppress(ValueError):
+            value = json.loads(value)
     if not isinstance(value, dict) or not all(isinstance(new, str) for new in value.values()):
         raise UsageError(
             f"path_map={value!r} must map prefixes: path_map={{/old/place:/new/place}}"

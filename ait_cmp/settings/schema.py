@@ -38,9 +38,10 @@ __all__ = [
 MISSING: Any = "???"  # omegaconf's mark of a value that must be given
 
 
-def _said(meaning: str, default: Any) -> Any:
-    """A setting with its default and what `--help` says of it."""
-    return field(default=default, metadata={"help": meaning})
+def _said(meaning: str, default: Any, **more: Any) -> Any:
+    """A setting with its default and what `--help` says of it; `kind` is its type, where that is
+    Any to Hydra."""
+    return field(default=default, metadata={"help": meaning, **more})
 
 
 class LogLevel(Enum):
@@ -195,17 +196,23 @@ class Config:
         None,
     )
     # Any, since Hydra lets a plain override fill only what is not a typed dict or list.
-    path_map: Any = _said("prefixes of moved files, {/old/place: /new/place}", None)
+    path_map: Any = _said(
+        "prefixes of moved files, {/old/place: /new/place}", None, kind=dict[str, str] | None
+    )
     output: str = _said("where the report goes (default: this folder)", ".")
     tokens: str | None = _said("7, 0-9, 0-9/2 (every second), unions 0-3+7 (default: all)", None)
-    data_ids: Any = _said("a glob or a list of globs (default: all)", None)
+    data_ids: Any = _said(
+        "a glob or a list of globs (default: all)", None, kind=str | list[str] | None
+    )
     dry_run: bool = _said("true: list the pairs that would be compared, and write nothing", False)
     learn_failing: bool = _said(
         "calibrate: true learns rows as well that the tolerance fails, and hides their faults",
         False,
     )
     allowed_roots: Any = _said(
-        "folders outside which no tensor or mapping is opened (default: no bounds)", None
+        "folders outside which no tensor or mapping is opened (default: no bounds)",
+        None,
+        kind=str | list[str] | None,
     )
     unpaired: Unpaired = _said(
         "error, or ignore: tensors of one of two folders only are skipped", Unpaired.error

@@ -32,6 +32,11 @@ def parse_tokens(text: str) -> Tokens:
 
 def _part(part: str, text: str) -> range:
     match = _PART.fullmatch(part)
+    if not match and "," in part:
+        raise UsageError(
+            f"tokens={text}: write tokens={'+'.join(part.split(','))} for all of them, or add -m "
+            "for a run of each"
+        )
     if not match:
         raise UsageError(
             f"tokens={text!r} is no set of tokens at {part!r}; write 7, 0-9, 0-9/2 or a union 0-3+7"
