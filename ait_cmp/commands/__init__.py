@@ -73,6 +73,11 @@ COMMANDS: dict[str, Command] = {
         "--exec COMMAND --output FOLDER",
         parser_home="ait_cmp.commands.dump:make_parser",
     ),
+    "pair": Command(
+        "ait_cmp.commands.pair:pair",
+        "propose who belongs to whom in two dumps whose names differ: a mapping to read and edit",
+        "golden_path=DUMP my_path=DUMP output=pairs.yaml",
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ait_cmp.files import exists, is_folder
@@ -50,7 +51,7 @@ def _refuse_missing(wish: Wish) -> None:
 def _auto(wish: Wish) -> list[Pair]:
     """The mapping that the two paths suggest."""
     chosen = _suggested(wish)
-    pairs = MAPPINGS[chosen](wish)
+    pairs = MAPPINGS[chosen](replace(wish, may_guess=True))
     _LOGGER.info("compared by mapping=%s, as the paths suggest", chosen)
     return pairs
 

@@ -15,6 +15,7 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks
 from ait_cmp.mapping.lookup import named_files
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
 from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
+from ait_cmp.mapping.proposing import guessed_names, pairs_by_name
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
@@ -60,6 +61,9 @@ def name_pairs(wish: Wish) -> list[Pair]:
 def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
     golden_path, my_path = wish.two_folders()
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
+    if wish.may_guess and not pairs_by_name(golden.ranks, my.ranks):
+        names = guessed_names(golden, my, wish.contents)
+        rules = NamedPairs(names) if names else rules
     ranks = pair_ranks(golden=golden.ranks, my=my.ranks)
     spans = len(golden.ranks) != len(my.ranks)
     matching = _Matching(ranks, spans, wish.ignore_unpaired)

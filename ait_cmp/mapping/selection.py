@@ -67,6 +67,8 @@ class Wish:
     path_map: PathMap = field(default_factory=PathMap)
     rules: tuple[NameRule, ...] = ()
     names: tuple[NamedPair, ...] = ()
+    contents: int | None = None  # bytes that guessing pairs may read; None is none
+    may_guess: bool = False
     ignore_unpaired: bool = False
     allow_same: bool = False
 

@@ -50,11 +50,13 @@ def resolve(values: Config) -> Settings:
             path_map=_path_map(values.path_map),
             rules=_mapping_rules(values.mapping),
             names=_mapping_names(values.mapping),
+            contents=_budget(values.mapping) if values.mapping.contents else None,
             ignore_unpaired=values.unpaired is Unpaired.ignore,
             allow_same=values.allow_same,
         ),
         selection=_selection(values),
         mapping=_mapping(values.mapping),
+        budget=_budget(values.mapping),
         metrics=metric_choice(values.metrics),
         epsilon=_epsilon(values.metrics.epsilon),
         tolerance=tolerance,
@@ -116,6 +118,12 @@ def _mapping_rules(values: MappingConfig) -> tuple[NameRule, ...]:
     if values.rules and values.kind != "rules":
         raise UsageError(f"mapping.rules say nothing to mapping={values.kind}; take mapping=rules")
     return tuple(_mapping_rule(number, rule) for number, rule in enumerate(values.rules, start=1))
+
+
+def _budget(values: MappingConfig) -> int:
+    if not 0 < values.budget < math.inf:
+        raise UsageError(f"mapping.budget={values.budget} must be a number of GiB above 0")
+    return int(values.budget * 2**30)
 
 
 def _mapping_names(values: MappingConfig) -> tuple[NamedPair, ...]:

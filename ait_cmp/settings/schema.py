@@ -157,6 +157,10 @@ class MappingConfig:
         default_factory=list,
         metadata={"help": "a list of {golden: REGEX, my: NAME}, for mapping=rules"},
     )
+    contents: bool = _said(
+        "true: guess pairs by what the tensors hold, too; pair always does", False
+    )
+    budget: float = _said("GiB that guessing reads of the contents at most", 4.0)
     # A list to who writes it, one text to Hydra, which takes seconds for some thousand nodes.
     names: Any = field(
         default="",

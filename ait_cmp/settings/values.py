@@ -29,7 +29,8 @@ class MappingChoice:
 class Settings:
     """One compare, resolved: plain values only.
 
-    Without `output` nothing is written. `in_force` has every setting as text, for the report.
+    `budget` is what guessing pairs may read, in bytes. Without `output` nothing is written.
+    `in_force` has every setting as text, for the report.
     """
 
     wish: Wish
@@ -43,6 +44,7 @@ class Settings:
     formats: tuple[str, ...]
     worst: int
     output: Path | None
+    budget: int = 4 << 30
     keep_stats: bool = True
     dry_run: bool = False
     learn_failing: bool = False

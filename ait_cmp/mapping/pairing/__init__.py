@@ -1,0 +1,69 @@
+"""Who belongs to whom where names differ: a proposal, with how certain it is and why.
+
+What is certain first: equal names, the same thing in the words of other families, then what holds
+the same, then what stands where its like stands in other layers. A tensor that might belong to
+two is left out, and says so: no pair is better than a wrong one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ait_cmp.mapping.layouts.ranks import RankDump
+from ait_cmp.mapping.pairing.by_contents import pair_by_contents
+from ait_cmp.mapping.pairing.by_name import (
+    pair_by_names,
+    pair_fused,
+    pair_operands,
+    pair_same_names,
+)
+from ait_cmp.mapping.pairing.by_place import pair_as_in_other_layers, pair_in_gaps
+from ait_cmp.mapping.pairing.contents import Contents
+from ait_cmp.mapping.pairing.match import Match, State
+from ait_cmp.mapping.pairing.sides import make_side
+
+__all__ = ["Left", "Match", "Proposal", "propose"]
+
+_NOTHING = "nothing on the other side is like it"
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A tensor without a pair, and why."""
+
+    side: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Pairs in golden order, and what is left, golden before my."""
+
+    matches: tuple[Match, ...]
+    left: tuple[Left, ...]
+
+
+def propose(
+    *, golden: Sequence[RankDump], my: Sequence[RankDump], budget: int | None = None
+) -> Proposal:
+    """Pairs of the names of two dumps; with a `budget` of bytes, by what the tensors hold too."""
+    sides = make_side(golden), make_side(my)
+    contents = None if budget is None else Contents(*sides, budget)
+    state = State(*sides, contents)
+    pair_same_names(state)
+    pair_by_names(state)
+    pair_operands(state)
+    pair_fused(state)
+    if contents:
+        pair_by_contents(state)
+    pair_as_in_other_layers(state)
+    pair_in_gaps(state)
+    pair_as_in_other_layers(state)
+    left = [
+        Left(side, one.name.text, state.reasons.get((side, one.place), _NOTHING))
+        for side, ones in (("golden", state.left_golden()), ("my", state.left_my()))
+        for one in ones
+    ]
+    return Proposal(tuple(state.matches()), tuple(left))

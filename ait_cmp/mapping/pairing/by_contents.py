@@ -1,0 +1,266 @@
+"""Pairs by what the tensors hold: the true counterpart agrees up to rounding, and no other does.
+
+Where several tensors of a side hold the same (what one module gives is what the next one takes),
+their kinds and places decide, or nothing does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ait_cmp.engine.projections import Projection
+from ait_cmp.mapping.pairing.match import AGREES, Match, State, same_class
+from ait_cmp.mapping.pairing.sides import Tensor
+
+__all__ = ["pair_by_contents", "pair_of_modules"]
+
+_ALONE, _KIND, _MODULE = 0.97, 0.9, 0.92
+_CLEAR = 3.0  # times as far away is every other tensor
+_EXACT = 1e-9  # two tensors of whole numbers are equal, or others
+_ROWS = 512  # of the matrix of distances at a time
+_TURNED = 4096  # pairs of which other layouts are tried
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Tensors of both sides of one size whose contents are near each other, and of none else."""
+
+    golden: list[Tensor]
+    my: list[Tensor]
+    apart: float
+
+
+def pair_by_contents(state: State) -> None:
+    """Pair what agrees with one tensor of the other side alone, outputs before all others: they
+    tell modules apart, which then tell their inputs."""
+    for kinds in (("out", "param", ""), ("in", "")):
+        for group in _groups(state, kinds):
+            _settle(state, group)
+        pair_of_modules(state)
+    _pair_turned(state)
+
+
+def pair_of_modules(state: State) -> None:
+    """The tensors of modules whose outputs are paired already, by what they hold."""
+    paths = _paired_paths(state)
+    golden, my = _by_path(state.left_golden()), _by_path(state.left_my())
+    for path, ones in golden.items():
+        others = my.get(paths.get(path, ""), [])
+        near = [
+            (one, other, apart)
+            for one in ones
+            for other in others
+            if one.name.kind == other.name.kind
+            and (apart := _apart(state, one, other)) is not None
+            and apart < AGREES
+        ]
+        for one, other, apart in near:
+            rivals = [pair for pair in near if (pair[0] is one) != (pair[1] is other)]
+            if all(pair[2] > _CLEAR * apart + _EXACT for pair in rivals):
+                why = "contents agree, within modules that are paired"
+                _add(state, one, other, _MODULE, why)
+
+
+def _paired_paths(state: State) -> dict[str, str]:
+    """Which golden module is which my module, where all their pairs say the same."""
+    found: dict[str, set[str]] = defaultdict(set)
+    back: dict[str, set[str]] = defaultdict(set)
+    for match in state.matches():
+        if len(match.golden) == len(match.my) == 1:
+            golden, my = match.golden[0].name.path, match.my[0].name.path
+            found[golden].add(my)
+            back[my].add(golden)
+    return {
+        golden: next(iter(my))
+        for golden, my in found.items()
+        if len(my) == 1 and len(back[next(iter(my))]) == 1
+    }
+
+
+def _by_path(ones: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    for one in ones:
+        found[one.name.path].append(one)
+    return found
+
+
+def _apart(state: State, golden: Tensor, my: Tensor) -> float | None:
+    if not same_class(golden, my):
+        return None
+    apart = state.apart((golden,), (my,), "", "")
+    return None if apart is not None and not _agree(golden, apart) else apart
+
+
+def _agree(golden: Tensor, apart: float) -> bool:
+    floating = golden.dtype is not None and golden.dtype.is_floating
+    return apart < (AGREES if floating else _EXACT)
+
+
+# -- who is near whom
+
+
+def _groups(state: State, kinds: Sequence[str]) -> Iterator[_Group]:
+    """All that is near each other, of the tensors of these kinds."""
+    golden, my = _sized(state, state.left_golden(), kinds), _sized(state, state.left_my(), kinds)
+    for size, ones in golden.items():
+        if size in my:
+            yield from _near(ones, my[size])
+
+
+def _sized(
+    state: State, ones: Sequence[Tensor], kinds: Sequence[str]
+) -> dict[Hashable, list[tuple[Tensor, Projection]]]:
+    found: dict[Hashable, list[tuple[Tensor, Projection]]] = defaultdict(list)
+    for one in ones:
+        if one.name.kind not in kinds or one.dtype is None or state.contents is None:
+            continue
+        projection = state.contents.of((one,), "", one.first)
+        if projection and projection.squares:
+            key = one.dtype.is_floating, projection.elements, _whole(one)
+            found[key].append((one, projection))
+    return found
+
+
+def _whole(one: Tensor) -> int:
+    count = 1
+    for size in one.shape or ():
+        count *= size
+    return count
+
+
+def _near(
+    golden: Sequence[tuple[Tensor, Projection]], my: Sequence[tuple[Tensor, Projection]]
+) -> Iterator[_Group]:
+    """Groups of tensors that are nearer to each other than to all others."""
+    apart = _distances([one for _, one in golden], [one for _, one in my])
+    least_golden, least_my = apart.min(axis=1), apart.min(axis=0)
+    floating = golden[0][0].dtype is not None and golden[0][0].dtype.is_floating
+    limit = AGREES if floating else _EXACT
+    least = np.minimum(least_golden[:, None], least_my[None, :])
+    edges = (apart < limit) & (apart <= _CLEAR * least + _EXACT)
+    taken: set[int] = set()
+    for row in range(len(golden)):
+        if row in taken or not edges[row].any():
+            continue
+        rows, columns = _connected(edges, row)
+        taken |= rows
+        yield _Group(
+            [golden[one][0] for one in sorted(rows)],
+            [my[one][0] for one in sorted(columns)],
+            float(apart[np.ix_(sorted(rows), sorted(columns))].min()),
+        )
+
+
+def _connected(edges: npt.NDArray[np.bool_], row: int) -> tuple[set[int], set[int]]:
+    rows, columns = {row}, set[int]()
+    while True:
+        more = set(np.flatnonzero(edges[sorted(rows)].any(axis=0)).tolist())
+        back = set(np.flatnonzero(edges[:, sorted(more)].any(axis=1)).tolist())
+        if more == columns and back == rows:
+            return rows, columns
+        rows, columns = back, more
+
+
+def _distances(golden: Sequence[Projection], my: Sequence[Projection]) -> Floats:
+    """How far each golden one is from each my one, relative to the larger."""
+    ones, others = (np.array([one.sums for one in side]) for side in (golden, my))
+    sizes, other_sizes = (np.array([one.squares for one in side]) for side in (golden, my))
+    rows = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, len(ones), _ROWS):
+            block = ones[start : start + _ROWS]
+            apart = (
+                (block**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * block @ others.T
+            ) / block.shape[1]
+            size = np.maximum(sizes[start : start + _ROWS, None], other_sizes[None, :])
+            rows.append(np.sqrt(np.maximum(apart, 0.0) / size))
+    found: Floats = np.nan_to_num(np.concatenate(rows), nan=np.inf)
+    return found
+
+
+# -- what of a group is certain
+
+
+def _settle(state: State, group: _Group) -> None:
+    """Pair a group's tensors, by kind and place in the model where it has several."""
+    if len(group.golden) == len(group.my) == 1:
+        _add(state, group.golden[0], group.my[0], _ALONE, "contents agree, and no other's do")
+        return
+    for one, other in _called_alike(group):
+        _add(state, one, other, _KIND, "contents agree; of several that do the one of this name")
+    golden = _split(group.golden, state.golden.outer)
+    my = _split(group.my, state.my.outer)
+    for key, ones in golden.items():
+        others = my.get(key, [])
+        if len(ones) == len(others) == 1:
+            why = "contents agree; of several that do the only one of its kind"
+            _add(state, ones[0], others[0], _KIND, why)
+    why = f"{len(group.golden)} golden and {len(group.my)} my tensors hold the same"
+    state.doubt("golden", group.golden, why)
+    state.doubt("my", group.my, why)
+
+
+def _called_alike(group: _Group) -> Iterator[tuple[Tensor, Tensor]]:
+    """Those that share a word with one alone: what a user calls `input_ids` is `in.input_ids`."""
+    golden, my = _by_word(group.golden), _by_word(group.my)
+    for word, ones in golden.items():
+        if len(ones) == len(my.get(word, ())) == 1:
+            yield ones[0], my[word][0]
+
+
+def _by_word(ones: Sequence[Tensor]) -> dict[str, list[Tensor]]:
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    for one in ones:
+        word = one.name.which.rpartition(".")[2]
+        found[one.name.role if word.isdigit() or not word else word].append(one)
+    return found
+
+
+def _split(ones: Sequence[Tensor], outer: frozenset[str]) -> dict[Hashable, list[Tensor]]:
+    """By kind, by layer where names say it, and by whether the module has others inside."""
+    found: dict[Hashable, list[Tensor]] = defaultdict(list)
+    for one in ones:
+        if not one.paired:
+            found[(one.name.kind, one.name.layer, one.name.path in outer)].append(one)
+    return found
+
+
+def _add(state: State, golden: Tensor, my: Tensor, confidence: float, why: str) -> None:
+    """Pair them, where adapters make one shape of the other, and both are free."""
+    if golden.paired or my.paired:
+        return
+    found = state.best_fit(golden, my)
+    if found is not None:
+        fit, apart = found
+        state.add(Match((golden,), (my,), confidence, why, fit.golden, fit.my, apart))
+
+
+# -- the same elements in another order, or some of them
+
+
+def _pair_turned(state: State) -> None:
+    """Tensors that agree once one of them is turned or cut, and agree so with one alone."""
+    golden = [one for one in state.left_golden() if one.shape and len(one.shape) > 1]
+    my = [one for one in state.left_my() if one.shape and len(one.shape) > 1]
+    if len(golden) * len(my) > _TURNED:
+        return
+    near: list[tuple[float, Tensor, Tensor]] = []
+    for one in golden:
+        for other in my:
+            kinds = {one.name.kind, other.name.kind}
+            if len(kinds) > 1 and "" not in kinds:
+                continue
+            found = state.best_fit(one, other)
+            if found and found[1] is not None and _agree(one, found[1]):
+                near.append((found[1], one, other))
+    for apart, one, other in near:
+        rivals = [pair for pair in near if (pair[1] is one) != (pair[2] is other)]
+        if all(pair[0] > _CLEAR * apart + _EXACT for pair in rivals):
+            _add(state, one, other, _KIND, "contents agree in this layout, and no other's do")

@@ -1,0 +1,175 @@
+"""Pairs by what the names say: the same, the same thing in other words, parts that were fused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+
+from ait_cmp.mapping.pairing.match import AGREES, Match, State, may_be, shapes_of
+from ait_cmp.mapping.pairing.shapes import Fit, Shape, fits, shape_after
+from ait_cmp.mapping.pairing.sides import Tensor
+
+__all__ = ["pair_by_names", "pair_fused", "pair_operands", "pair_same_names"]
+
+_SAME, _TABLES, _WORDS, _OPERAND, _FUSED = 1.0, 0.98, 0.95, 0.93, 0.95
+_Key = tuple[tuple[tuple[int, ...], str, int, str], str, str]  # module, kind, operand
+# What is one tensor in some families and several in others, in the order of the join.
+_FUSIONS = {
+    "qkv": ("q", "k", "v"),
+    "qkv_mixed": ("q", "k", "v"),
+    "gate_up": ("gate", "up"),
+    "fc1": ("gate", "up"),
+}
+
+
+def pair_same_names(state: State) -> None:
+    """What is called alike."""
+    my = {one.name.text: one for one in state.left_my()}
+    for golden in state.left_golden():
+        other = my.get(golden.name.text)
+        if other is not None:
+            fit, apart = state.best_fit(golden, other) or (Fit(), None)
+            state.add(Match((golden,), (other,), _SAME, "same name", fit.golden, fit.my, apart))
+
+
+def pair_by_names(state: State) -> None:
+    """What the names say is the same tensor of the same module, in other words."""
+    for golden, my in _unique(state, lambda one: one.name.key):
+        if not may_be(golden, my):
+            continue
+        said = _WORDS if not (golden.name.known and my.name.known) else _TABLES
+        _add(state, golden, my, said, f"names: {_of_module(golden)}")
+
+
+def pair_operands(state: State) -> None:
+    """Of one module, the tensors that are the only ones of their shape."""
+    sides = [_by_module(ones) for ones in (state.left_golden(), state.left_my())]
+    for module, golden in sides[0].items():
+        my = sides[1].get(module, [])
+        fitting = {
+            (one, other)
+            for one in golden
+            for other in my
+            if _kinds_fit(one, other) and state.best_fit(one, other)
+        }
+        for one, other in fitting:
+            rivals = [pair for pair in fitting if (pair[0] is one) != (pair[1] is other)]
+            if not rivals:
+                _add(state, one, other, _OPERAND, f"the only such tensor of {_of_module(one)}")
+            else:
+                why = f"several tensors of {_of_module(one)} have this shape"
+                state.doubt("golden", [one], why)
+                state.doubt("my", [other], why)
+
+
+def pair_fused(state: State) -> None:
+    """q, k and v of one side against a fused qkv of the other, gate and up likewise."""
+    for fused_is_my in (True, False):
+        parts = state.left_golden() if fused_is_my else state.left_my()
+        whole = state.left_my() if fused_is_my else state.left_golden()
+        of_parts = _one_each(parts)
+        for key, one in _one_each(whole).items():
+            (layer, role, occurrence, when), kind, which = key
+            *before, last = role.split(".")
+            names = _FUSIONS.get(last, ())
+            keys: list[_Key] = [
+                ((layer, ".".join([*before, name]), occurrence, when), kind, which)
+                for name in names
+            ]
+            joined = [of_parts[key] for key in keys if key in of_parts]
+            if len(joined) == len(names) > 0 and kind != "in":
+                _join(state, joined, one, fused_is_my=fused_is_my)
+
+
+def _join(state: State, parts: Sequence[Tensor], whole: Tensor, *, fused_is_my: bool) -> None:
+    """Pair the whole with the join of its parts, where that has its shape and nothing speaks
+    against it."""
+    why = f"names: {' + '.join(one.name.role for one in parts)} is {whole.name.role}"
+    for steps, fit in _joins(parts, whole):
+        golden, my = (parts, [whole]) if fused_is_my else ([whole], parts)
+        golden_steps = " | ".join(filter(None, (steps, fit.golden) if fused_is_my else (fit.my,)))
+        my_steps = " | ".join(filter(None, (fit.my,) if fused_is_my else (steps, fit.golden)))
+        apart = state.apart(golden, my, golden_steps, my_steps)
+        mixed = whole.name.role.endswith("mixed")
+        if mixed and (apart is None or apart > AGREES):
+            continue
+        if apart is not None and apart > AGREES and not fit.sure:
+            continue
+        state.add(Match(tuple(golden), tuple(my), _FUSED, why, golden_steps, my_steps, apart))
+        return
+    said = "how its parts lie in the fused tensor is not known; see the adapters concat and slice"
+    state.doubt("golden" if not fused_is_my else "my", [whole], said)
+    state.doubt("my" if not fused_is_my else "golden", parts, said)
+
+
+def _joins(parts: Sequence[Tensor], whole: Tensor) -> Iterator[tuple[str, Fit]]:
+    """The adapters that join the parts, and how what they make fits the whole."""
+    rounds = [token for token in whole.files if all(token in one.files for one in parts)]
+    shapes: list[tuple[list[Shape], Shape]] = []
+    for token in rounds[:2] or [None]:
+        headers = [one.header(token if rounds else one.first) for one in (*parts, whole)]
+        found = [header[1] for header in headers if header]
+        if len(found) < len(headers):
+            return
+        shapes.append((found[:-1], found[-1]))
+    dims = len(shapes[0][0][0])
+    axes = (0, 1) if whole.name.kind == "param" else (-1,)
+    for axis in axes[: max(1, dims)]:
+        steps = f"concat({axis})"
+        after = [(shape_after(several, steps), one) for several, one in shapes]
+        known = [(one, other) for one, other in after if one is not None]
+        if len(known) == len(after):
+            for fit in fits(known):
+                yield steps, fit
+
+
+def _add(state: State, golden: Tensor, my: Tensor, confidence: float, why: str) -> None:
+    """Pair two tensors with the adapters that they need; without, where none makes them fit."""
+    found = state.best_fit(golden, my)
+    fit, apart = found or (Fit(), None)
+    if found is None and len(shapes_of(golden, my)) > 0:
+        why = f"{why}; shapes differ"
+    state.add(Match((golden,), (my,), confidence, why, fit.golden, fit.my, apart))
+
+
+def _unique(state: State, key: Callable[[Tensor], Hashable]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The golden and my tensors that alone have a key, on both sides."""
+    sides = []
+    for ones in (state.left_golden(), state.left_my()):
+        groups: dict[Hashable, list[Tensor]] = defaultdict(list)
+        for one in ones:
+            groups[key(one)].append(one)
+        sides.append(groups)
+    for found, golden in sides[0].items():
+        my = sides[1].get(found, [])
+        if len(golden) == len(my) == 1:
+            yield golden[0], my[0]
+        elif my:
+            why = f"{len(golden)} golden and {len(my)} my tensors are {_of_module(golden[0])}"
+            state.doubt("golden", golden, why)
+            state.doubt("my", my, why)
+
+
+def _one_each(ones: Sequence[Tensor]) -> dict[_Key, Tensor]:
+    """Tensors by module, kind and operand; those that share all of it are left out."""
+    groups: dict[_Key, list[Tensor]] = defaultdict(list)
+    for one in ones:
+        groups[(one.name.module, one.name.kind, one.name.which)].append(one)
+    return {key: found[0] for key, found in groups.items() if len(found) == 1}
+
+
+def _by_module(ones: Sequence[Tensor]) -> dict[Hashable, list[Tensor]]:
+    groups: dict[Hashable, list[Tensor]] = defaultdict(list)
+    for one in ones:
+        groups[one.name.module].append(one)
+    return groups
+
+
+def _kinds_fit(golden: Tensor, my: Tensor) -> bool:
+    kinds = golden.name.kind, my.name.kind
+    return kinds[0] == kinds[1] or "" in kinds
+
+
+def _of_module(one: Tensor) -> str:
+    layer = ".".join(map(str, one.name.layer))
+    return f"{one.name.role} of layer {layer}" if layer else one.name.role

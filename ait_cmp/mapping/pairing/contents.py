@@ -1,0 +1,76 @@
+"""What tensors hold, in short: their projections, read within a budget of bytes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from ait_cmp.engine.adapters import adapt
+from ait_cmp.engine.projections import Projection, project
+from ait_cmp.mapping.pairing.sides import Side, Tensor
+from ait_cmp.values.errors import PairError
+from ait_cmp.values.location import parse_steps
+
+__all__ = ["Contents", "distance"]
+
+_LEAST = 4096  # elements of a tensor that are read, whatever the budget: a page or two
+
+
+class Contents:
+    """Projections of the tensors of two sides; of large ones, of their first elements."""
+
+    def __init__(self, golden: Side, my: Side, budget: int) -> None:
+        sizes = [
+            (math.prod(found[1]), found[0].itemsize)
+            for side in (golden, my)
+            for one in side.tensors
+            if (found := one.header(one.first))
+        ]
+        self.limit = _limit(sizes, budget)
+        self._known: dict[tuple[tuple[int, ...], int | None, str], Projection | None] = {}
+
+    def of(
+        self, tensors: Sequence[Tensor], steps: str = "", token: int | None = None
+    ) -> Projection | None:
+        """The projection of what `steps` make of `tensors` in a round; None where they cannot be
+        read or joined."""
+        key = tuple(map(id, tensors)), token, steps
+        if key not in self._known:
+            self._known[key] = self._taken(tensors, steps, token)
+        return self._known[key]
+
+    def _taken(self, tensors: Sequence[Tensor], steps: str, token: int | None) -> Projection | None:
+        sources = [one.source(token) for one in tensors]
+        try:
+            found = [one for one in sources if one is not None]
+            if len(found) < len(sources):
+                return None
+            return project(adapt(found, parse_steps(steps)), limit=self.limit)
+        except (PairError, OSError):
+            return None
+
+
+def _limit(sizes: Sequence[tuple[int, int]], budget: int) -> int:
+    """So many elements of each tensor that all together are within the budget."""
+    least, most = _LEAST, max((count for count, _ in sizes), default=_LEAST)
+    while least < most:
+        middle = (least + most + 1) // 2
+        if sum(min(count, middle) * width for count, width in sizes) <= budget:
+            least = middle
+        else:
+            most = middle - 1
+    return max(least, _LEAST)
+
+
+def distance(golden: Projection | None, my: Projection | None) -> float | None:
+    """How far two tensors are from each other, relative to the larger; None where that says
+    nothing: of different sizes, without a finite element that is not 0, or not readable."""
+    if golden is None or my is None or golden.elements != my.elements:
+        return None
+    size = math.sqrt(max(golden.squares, my.squares))
+    if not size or not math.isfinite(size):
+        return None
+    apart = float(np.sqrt(np.mean((golden.sums - my.sums) ** 2)))
+    return apart / size if math.isfinite(apart) else None

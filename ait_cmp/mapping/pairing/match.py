@@ -1,0 +1,149 @@
+"""The proposal as it grows: pairs that are certain enough, each with why, and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ait_cmp.mapping.pairing.contents import Contents, distance
+from ait_cmp.mapping.pairing.shapes import Fit, Shape, fits, is_loose
+from ait_cmp.mapping.pairing.sides import Side, Tensor
+
+__all__ = ["AGREES", "Match", "State", "may_be", "rounds_of", "same_class", "shapes_of"]
+
+AGREES = 0.2  # contents this near are the same up to rounding, in whatever type
+
+_ROUNDS = 2  # whose shapes adapters must fit
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Golden tensors and the my tensors that belong to them; how certain that is, and why."""
+
+    golden: tuple[Tensor, ...]
+    my: tuple[Tensor, ...]
+    confidence: float
+    why: str
+    golden_steps: str = ""
+    my_steps: str = ""
+    apart: float | None = None
+
+    @property
+    def by(self) -> str:
+        """How certain it is and why, in a line."""
+        if self.is_same_name and not self.golden_steps and not self.my_steps:
+            return f"name{self._seen}"
+        return f"guess {self.confidence:.2f}: {self.why}{self._seen}"
+
+    @property
+    def _seen(self) -> str:
+        if self.apart is None:
+            return ""
+        verb = "agree within" if self.apart < AGREES else "differ by"
+        return f"; contents {verb} {self.apart:.2g}"
+
+    @property
+    def is_same_name(self) -> bool:
+        """Whether both are called alike."""
+        return len(self.golden) == len(self.my) == 1 and (
+            self.golden[0].name.text == self.my[0].name.text
+        )
+
+
+@dataclass(slots=True)
+class State:
+    """Both sides, what is paired so far, and why what is not is not."""
+
+    golden: Side
+    my: Side
+    contents: Contents | None = None
+    found: dict[int, Match] = field(default_factory=dict)  # by the place of the first golden one
+    reasons: dict[tuple[str, int], str] = field(default_factory=dict)
+
+    def left_golden(self) -> list[Tensor]:
+        """The golden tensors without a pair, in order."""
+        return [one for one in self.golden.tensors if not one.paired]
+
+    def left_my(self) -> list[Tensor]:
+        """The my tensors without a pair, in order."""
+        return [one for one in self.my.tensors if not one.paired]
+
+    def add(self, match: Match) -> None:
+        """Take a pair whose tensors are all free."""
+        self.found[match.golden[0].place] = match
+        for one in (*match.golden, *match.my):
+            one.paired = True
+
+    def doubt(self, side: str, tensors: Sequence[Tensor], why: str) -> None:
+        """Say why tensors are left out, where nobody did so yet."""
+        for one in tensors:
+            self.reasons.setdefault((side, one.place), why)
+
+    def matches(self) -> Iterator[Match]:
+        """All pairs, in golden order."""
+        for place in sorted(self.found):
+            yield self.found[place]
+
+    # -- whether two fit
+
+    def best_fit(self, golden: Tensor, my: Tensor) -> tuple[Fit, float | None] | None:
+        """How the two fit, and how far apart their contents then are, where these are read; None
+        where no adapters make one shape of the other."""
+        if not same_class(golden, my):
+            return None
+        ways = fits(shapes_of(golden, my)) if golden.shape and my.shape else _scalars(golden, my)
+        if self.contents is None:
+            sure = [way for way in ways if way.sure]
+            return (sure[0], None) if sure else None
+        tried = [(way, self.apart((golden,), (my,), way.golden, way.my)) for way in ways]
+        if not tried:
+            return None
+        near = min(tried, key=lambda one: 9.0 if one[1] is None else one[1])
+        plain = tried[0]
+        # Of adapters that nothing speaks for, the plainest.
+        if near[1] is not None and near[1] < AGREES:
+            return near
+        return plain if plain[0].sure else None
+
+    def apart(
+        self, golden: Sequence[Tensor], my: Sequence[Tensor], golden_steps: str, my_steps: str
+    ) -> float | None:
+        """How far the contents are apart, in the first round of both."""
+        if self.contents is None:
+            return None
+        tokens = rounds_of(golden[0], my[0])
+        first = tokens[0] if tokens else None
+        one = self.contents.of(golden, golden_steps, first if tokens else golden[0].first)
+        other = self.contents.of(my, my_steps, first if tokens else my[0].first)
+        return distance(one, other)
+
+
+def rounds_of(golden: Tensor, my: Tensor) -> list[int | None]:
+    """The first rounds that both have."""
+    return [token for token in golden.files if token in my.files][:_ROUNDS]
+
+
+def shapes_of(golden: Tensor, my: Tensor) -> list[tuple[Shape, Shape]]:
+    """Their shapes in these rounds, or in the first of each."""
+    pairs = [(golden.header(token), my.header(token)) for token in rounds_of(golden, my)]
+    shapes = [(one[1], other[1]) for one, other in pairs if one and other]
+    if shapes or golden.shape is None or my.shape is None:
+        return shapes
+    return [(golden.shape, my.shape)]
+
+
+def same_class(golden: Tensor, my: Tensor) -> bool:
+    """Whether both are floating, or both are not."""
+    one, other = golden.dtype, my.dtype
+    return one is not None and other is not None and one.is_floating == other.is_floating
+
+
+def may_be(golden: Tensor, my: Tensor) -> bool:
+    """Whether they may be one tensor, in whatever layout, padding or cut."""
+    if not same_class(golden, my):
+        return False
+    return all(is_loose(one, other) for one, other in shapes_of(golden, my)[:1])
+
+
+def _scalars(golden: Tensor, my: Tensor) -> list[Fit]:
+    return [Fit()] if golden.shape == my.shape == () else []

@@ -1,0 +1,63 @@
+"""Two dumps whose names differ: who belongs to whom, as their names, order and shapes suggest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ait_cmp.mapping.layouts import Dump, list_dump
+from ait_cmp.mapping.layouts.ranks import RankDump
+from ait_cmp.mapping.name_rule import steps_of
+from ait_cmp.mapping.named_pair import NamedPair
+from ait_cmp.mapping.pairing import Match, Proposal, propose
+from ait_cmp.mapping.selection import Wish
+
+__all__ = ["guessed_names", "pairs_by_name", "proposal"]
+
+_LOGGER = logging.getLogger(__name__)
+_ENOUGH = 0.5  # of the names of the smaller side
+
+
+def proposal(wish: Wish, *, budget: int | None) -> Proposal:
+    """Of two dump folders; with a budget by their contents too. Raises UsageError for what is
+    none."""
+    golden_path, my_path = wish.two_folders()
+    golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
+    return propose(golden=golden.ranks, my=my.ranks, budget=budget)
+
+
+def pairs_by_name(golden: Sequence[RankDump], my: Sequence[RankDump]) -> bool:
+    """Whether plain names pair half of the names of the smaller side, or more."""
+    names, others = ({one.name for rank in side for one in rank.tensors} for side in (golden, my))
+    least = min(len(names), len(others))
+    return len(names & others) >= _ENOUGH * least
+
+
+def guessed_names(golden: Dump, my: Dump, budget: int | None) -> tuple[NamedPair, ...]:
+    """The pairs that names, order and shapes suggest, said aloud; none where they suggest none."""
+    found = propose(golden=golden.ranks, my=my.ranks, budget=budget)
+    new = sum(not one.is_same_name for one in found.matches)
+    if not new:
+        return ()
+    by = "names, order and shapes" if budget is None else "names, order, shapes and contents"
+    _LOGGER.warning(
+        "plain names pair less than half of the tensors, so %d pairs are guessed by %s (column "
+        "paired_by), and %d golden and %d my tensors are left; `python -m ait_cmp.pair` proposes "
+        "pairs that you can read and edit, and mapping=tree takes plain names alone",
+        new,
+        by,
+        sum(one.side == "golden" for one in found.left),
+        sum(one.side == "my" for one in found.left),
+    )
+    return tuple(map(_named, found.matches))
+
+
+def _named(match: Match) -> NamedPair:
+    place = "a guessed pair"
+    return NamedPair(
+        tuple(one.name.text for one in match.golden),
+        tuple(one.name.text for one in match.my),
+        steps_of(place, match.golden_steps),
+        steps_of(place, match.my_steps),
+        match.by,
+    )

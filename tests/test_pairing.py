@@ -1,0 +1,272 @@
+"""Pairs that are proposed where names differ: none is wrong, and what is left says why."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ait_cmp.__main__ import main
+from ait_cmp.mapping.layouts import list_dump
+from ait_cmp.mapping.pairing import Proposal, propose
+from ait_cmp.mapping.pairing.names import read_names
+
+Array = npt.NDArray[np.float32]
+
+TOKENS, HIDDEN, INNER, KEYS, LAYERS = 6, 32, 48, 16, 3
+BUDGET = 1 << 30
+SIZES = {
+    "input_layernorm": HIDDEN,
+    "self_attn.q_proj": HIDDEN,
+    "self_attn.k_proj": KEYS,
+    "self_attn.v_proj": KEYS,
+    "self_attn.o_proj": HIDDEN,
+    "post_attention_layernorm": HIDDEN,
+    "mlp.gate_proj": INNER,
+    "mlp.up_proj": INNER,
+    "mlp.down_proj": HIDDEN,
+}
+# The same modules as other families call them.
+META = {
+    "input_layernorm": "attention_norm",
+    "self_attn.q_proj": "attention.wq",
+    "self_attn.k_proj": "attention.wk",
+    "self_attn.v_proj": "attention.wv",
+    "self_attn.o_proj": "attention.wo",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "feed_forward.w1",
+    "mlp.up_proj": "feed_forward.w3",
+    "mlp.down_proj": "feed_forward.w2",
+}
+
+
+def _run(seed: int = 0) -> dict[str, Array]:
+    """Outputs of a model, by Hugging Face's names, in order."""
+    drawn = np.random.default_rng(seed)
+    names = {f"layers.{n}.{name}": size for n in range(LAYERS) for name, size in SIZES.items()}
+    names = {"embed_tokens": HIDDEN, **names, "norm": HIDDEN, "lm_head": 40}
+    return {
+        f"model.{name}": drawn.standard_normal((1, TOKENS, size)).astype(np.float32)
+        for name, size in names.items()
+    }
+
+
+def _noisy(run: Mapping[str, Array], level: float = 0.01) -> dict[str, Array]:
+    drawn = np.random.default_rng(99)
+    return {
+        name: (one * (1 + level * drawn.standard_normal(one.shape))).astype(np.float32)
+        for name, one in run.items()
+    }
+
+
+def _write(folder: Path, run: Mapping[str, Array]) -> Path:
+    """A plain folder, one file a tensor, in order of time."""
+    folder.mkdir(parents=True)
+    for name, array in run.items():
+        np.save(folder / f"{name}.npy", array)
+    return folder
+
+
+def _propose(golden: Path, my: Path, budget: int | None = BUDGET) -> Proposal:
+    sides = list_dump("golden_path", str(golden)), list_dump("my_path", str(my))
+    return propose(golden=sides[0].ranks, my=sides[1].ranks, budget=budget)
+
+
+def _names(found: Proposal) -> dict[tuple[str, ...], tuple[str, ...]]:
+    return {
+        tuple(one.name.text for one in match.golden): tuple(one.name.text for one in match.my)
+        for match in found.matches
+    }
+
+
+def _in_meta_words(name: str) -> str:
+    for ours, theirs in META.items():
+        if name.endswith(f".{ours}"):
+            return name.removesuffix(ours).removeprefix("model.") + theirs
+    last = name.removeprefix("model.")
+    return {"embed_tokens": "tok_embeddings", "norm": "norm", "lm_head": "output"}[last]
+
+
+@pytest.mark.parametrize("budget", [None, BUDGET])
+def test_other_words_for_the_same_modules_pair_by_their_names(
+    budget: int | None, tmp_path: Path
+) -> None:
+    run = _run()
+    golden = _write(tmp_path / "golden", run)
+    my = _write(tmp_path / "my", {_in_meta_words(name): one for name, one in _noisy(run).items()})
+    found = _propose(golden, my, budget)
+    assert _names(found) == {(name,): (_in_meta_words(name),) for name in run}
+    assert found.left == ()
+
+
+@settings(
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.randoms(use_true_random=False), st.floats(0.0, 0.05), st.integers(0, 3))
+def test_names_that_say_nothing_pair_by_contents_or_not_at_all(
+    tmp_path_factory: pytest.TempPathFactory, drawn: random.Random, noise: float, lost: int
+) -> None:
+    """In any order, with some tensors of my missing: what pairs is right."""
+    folder = tmp_path_factory.mktemp("couple")
+    run = _run()
+    names = list(run)
+    drawn.shuffle(names)
+    kept = names[lost:]
+    called = {name: f"{number:03}" for number, name in enumerate(kept)}
+    noisy = _noisy(run, noise)
+    golden = _write(folder / "golden", run)
+    my = _write(folder / "my", {f"x{called[name]}": noisy[name] for name in kept})
+    found = _names(_propose(golden, my))
+    assert found == {(name,): (f"x{called[name]}",) for name in run if name in called}
+
+
+def test_a_fault_does_not_change_who_belongs_to_whom(tmp_path: Path) -> None:
+    """From layer 1 on nothing agrees: names of layers and what layer 0 taught still tell."""
+    run = _run()
+    noisy = _noisy(run)
+    other = _run(seed=7)
+    faulty = {
+        name: other[name] if f".{LAYERS - 1}." in name else one for name, one in noisy.items()
+    }
+    golden = _write(tmp_path / "golden", run)
+    codes = {name: f"op{number}" for number, name in enumerate(SIZES)}
+
+    def coded(name: str) -> str:
+        return next((name.replace(one, codes[one]) for one in SIZES if name.endswith(one)), name)
+
+    my = _write(tmp_path / "my", {coded(name): one for name, one in faulty.items()})
+    assert _names(_propose(golden, my)) == {(name,): (coded(name),) for name in run}
+
+
+def test_what_holds_the_same_and_says_nothing_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    one = _run()["model.embed_tokens"]
+    golden = _write(tmp_path / "golden", {"a": one, "b": one})
+    my = _write(tmp_path / "my", {"x": one, "y": one})
+    found = _propose(golden, my)
+    assert found.matches == ()
+    assert {left.why for left in found.left} == {"2 golden and 2 my tensors hold the same"}
+
+
+@pytest.mark.parametrize("budget", [None, BUDGET])
+def test_fused_parts_are_joined_in_their_order(budget: int | None, tmp_path: Path) -> None:
+    run = _run()
+    my = {}
+    for name, one in _noisy(run).items():
+        stem, _, last = name.rpartition(".")
+        if last == "q_proj":
+            parts = [run[f"{stem}.{part}_proj"] for part in "qkv"]
+            my[f"{stem}.qkv_proj"] = np.concatenate(parts, axis=-1)[0]
+        elif last == "gate_proj":
+            parts = [run[f"{stem}.{part}_proj"] for part in ("gate", "up")]
+            my[f"{stem}.gate_up_proj"] = np.concatenate(parts, axis=-1)[0]
+        elif last not in ("k_proj", "v_proj", "up_proj"):
+            my[name] = one[0]
+    golden, folder = _write(tmp_path / "golden", run), _write(tmp_path / "my", my)
+    found = _propose(golden, folder, budget)
+    assert found.left == ()
+    fused = [one for one in found.matches if len(one.golden) > 1]
+    assert {one.golden_steps for one in fused} == {"concat(-1) | squeeze(0)"}
+    roles = [tuple(one.name.role for one in match.golden) for match in fused]
+    assert sorted(roles) == [("gate", "up")] * LAYERS + [("q", "k", "v")] * LAYERS
+
+
+def test_weights_that_lie_transposed_say_so(tmp_path: Path) -> None:
+    """GPT-2's Conv1D keeps its weights so; of a square one only its contents tell."""
+    drawn = np.random.default_rng(0)
+    run = {
+        "h.0.mlp.c_fc.weight": drawn.standard_normal((16, 16)).astype(np.float32),
+        "h.0.mlp.c_proj.weight": drawn.standard_normal((16, 8)).astype(np.float32),
+    }
+    golden = _write(tmp_path / "golden", run)
+    my = _write(tmp_path / "my", {name.replace("c_", "x_"): one.T for name, one in run.items()})
+    found = _propose(golden, my)
+    assert [one.golden_steps for one in found.matches] == ["transpose(0, 1)"] * 2
+
+
+NAMES = [
+    ("model.layers.3.self_attn.o_proj/out0", (3,), "o", "out", "0"),
+    ("layers.3.self_attn/in.hidden_states", (3,), "attn", "in", "hidden_states"),
+    (
+        "0_LlamaForCausalLM/0_model/1_layers.0/2_attn/0_q_proj/after/outtensor0",
+        (0,),
+        "q",
+        "out",
+        "0",
+    ),
+    ("Module.model.layers.1.mlp.LlamaMLP.forward.0.input.0", (1,), "mlp", "in", "0"),
+    ("Module.model.norm.LlamaRMSNorm.forward.0.parameters.weight", (), "norm", "param", "weight"),
+    ("transformer.h.2.mlp.c_proj.weight", (2,), "down", "param", "weight"),
+    ("decoder.layers.3.self_attention.linear_qkv.weight", (3,), "qkv", "param", "weight"),
+    ("encoder.layer.0.attention.output.dense.weight", (0,), "encoder.o", "param", "weight"),
+    ("attn_output,layer_id=3,recompute_status=disabled", (3,), "attn", "out", "0"),
+    ("model-00001-of-00002::lm_head.weight", (), "lm_head", "param", "weight"),
+    ("3_Decoder_layer/2_Attention/1_Linear/after/outtensor0", (0,), "linear", "out", "0"),
+]
+
+
+@pytest.mark.parametrize(("text", "layer", "role", "kind", "which"), NAMES)
+def test_names_of_all_spellings_are_read(
+    text: str, layer: Sequence[int], role: str, kind: str, which: str
+) -> None:
+    # Among others, since a side without inputs has outputs alone.
+    found = read_names([text, "x/in0"])[0]
+    assert (found.layer, found.role, found.kind, found.which) == (layer, role, kind, which)
+
+
+def _compare(folder: Path, golden: Path, my: Path, *arguments: str) -> pl.DataFrame:
+    main(
+        [
+            f"golden_path={golden}",
+            f"my_path={my}",
+            f"output={folder / 'report'}",
+            "report.formats=[parquet]",
+            "executor=serial",
+            *arguments,
+        ]
+    )
+    return pl.read_parquet(folder / "report" / "cmp_report.parquet")
+
+
+def test_a_proposal_is_a_mapping_that_compares(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _run()
+    golden = _write(tmp_path / "golden", run)
+    my = _write(tmp_path / "my", {_in_meta_words(name): one for name, one in _noisy(run).items()})
+    file = tmp_path / "pairs.yaml"
+    assert main(["pair", f"golden_path={golden}", f"my_path={my}", f"output={file}"]) == 0
+    assert f"{len(run)} pairs of {len(run)} golden tensors" in capsys.readouterr().out
+    table = _compare(tmp_path, golden, my, f"mapping={file}")
+    assert set(table["status"]) <= {"pass", "fail"}
+    assert table["data_id"].to_list() == sorted(run) or len(table) == len(run)
+    assert all(by.startswith(("guess 0.98: names: ", "name")) for by in table["paired_by"])
+
+
+def test_auto_guesses_by_names_where_plain_ones_fail_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _run()
+    golden = _write(tmp_path / "golden", run)
+    my = _write(tmp_path / "my", {_in_meta_words(name): one for name, one in run.items()})
+    table = _compare(tmp_path, golden, my)
+    assert set(table["status"]) == {"pass"}
+    assert all(by.startswith("guess ") for by in table["paired_by"])
+    assert "pairs are guessed by names, order and shapes" in capsys.readouterr().err
+    table = _compare(tmp_path, golden, my, "mapping=tree")
+    assert set(table["status"]) == {"error"}
+
+
+def test_plain_names_that_pair_half_are_taken_alone(tmp_path: Path) -> None:
+    run = _run()
+    golden = _write(tmp_path / "golden", run)
+    most = {name if "mlp" not in name else _in_meta_words(name): run[name] for name in run}
+    table = _compare(tmp_path, golden, _write(tmp_path / "my", most))
+    assert set(table.filter(pl.col("status") != "error")["paired_by"]) == {"name"}
+    assert (table["status"] == "error").sum() == 2 * LAYERS * 3
