@@ -8,7 +8,8 @@ dump_data and the library, whose successor puts either below `msit_dump_{TIME}/`
     ait_dump/{model,layer}/{PID}/{N}_{Name}.json
     atb_dump_data/data/{DEVICE}_{PID}/{ROUND}/…
 
-A tensor of either that could not be saved has `{FILE}.failed`, which says why, in its place.
+A tensor of either that could not be saved has `{FILE}.failed`, which says why, in its place. Every
+`golden_tensor` and {DEVICE}_{PID} of ours has `rank.json`, which says of which process it is.
 
 msprobe and SGLang:
 
@@ -35,6 +36,7 @@ __all__ = [
     "MSPROBE_FILE",
     "MSPROBE_PARENTS",
     "MSPROBE_TENSORS",
+    "RANK_FILE",
     "Direction",
     "LibraryFile",
     "LibraryPlace",
@@ -61,6 +63,7 @@ __all__ = [
     "operand_direction",
     "operation",
     "operation_number",
+    "rank_file",
     "round_number",
     "sglang_tags",
     "tensor_name",
@@ -76,6 +79,7 @@ METADATA = "metadata.json"
 MSPROBE_FILE = "dump.json"
 MSPROBE_PARENTS = "construct.json"
 MSPROBE_TENSORS = "dump_tensor_data"
+RANK_FILE = "rank.json"
 
 _TENSORS = "tensors"
 _NEWER = "atb_dump_data"
@@ -187,6 +191,11 @@ def is_foreign(name: str) -> bool:
 def is_hidden(name: str) -> bool:
     """Whether `name` is what listings do not show; no dump has such a part that is whole."""
     return name.startswith(".") or is_foreign(name)
+
+
+def rank_file(folder: str) -> str:
+    """What says of which process a folder is."""
+    return os.path.join(folder, RANK_FILE)
 
 
 # -- dump_data

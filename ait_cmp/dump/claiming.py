@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 
+from ait_cmp.dump.rank_file import write_rank
 from ait_cmp.dump_tree import RankName
 
 __all__ = ["claim"]
@@ -26,5 +27,6 @@ def claim(place: Callable[[RankName], str], device: int) -> str:
             os.mkdir(folder)
         except FileExistsError:
             continue
+        write_rank(folder)
         return folder
     raise AssertionError("unreachable")

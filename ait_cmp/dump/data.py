@@ -18,6 +18,7 @@ import torch
 
 from ait_cmp.dump.claiming import claim
 from ait_cmp.dump.metadata_file import MetadataFile
+from ait_cmp.dump.rank_file import settle_rank
 from ait_cmp.dump.reason_file import first_line, write_reason
 from ait_cmp.dump_tree import METADATA, golden_file, golden_tensor, not_saved, tensor_name
 from ait_cmp.tensors import compact, is_traced
@@ -91,6 +92,7 @@ class _DumpFolder:
 
     def save(self, token: int, data_id: str, dense: torch.Tensor, my_path: str) -> bool:
         """Save and record; whether this key came before."""
+        settle_rank()
         target = golden_file(self._path, token, tensor_name(data_id))
         folder = os.path.dirname(target)
         if token not in self._tokens:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ait_cmp.dump_tree import DUMP, is_dump, library_file
+from ait_cmp.dump_tree import DUMP, RANK_FILE, is_dump, library_file
 from ait_cmp.values.overrides import override
 
 __all__ = ["Files", "Summary", "dumped_files", "summarize"]
@@ -70,10 +70,11 @@ def summarize(output: Path, before: Files) -> Summary:
     """What is in `output` now and was not, or was otherwise, `before`."""
     new = {path: state for path, state in dumped_files(output).items() if before.get(path) != state}
     tensors = [file for path in new if (file := library_file(path))]
+    ranks = sum(os.path.basename(path) == RANK_FILE for path in new)  # one in every folder
     return Summary(
         output=output,
         tensors=len(tensors),
-        others=len(new) - len(tensors),
+        others=len(new) - len(tensors) - ranks,
         bytes=sum(size for size, _ in new.values()),
         rounds=len({file.round for file in tensors}),
         folders=tuple(sorted({file.rank for file in tensors})),

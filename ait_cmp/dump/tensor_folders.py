@@ -14,6 +14,7 @@ import torch
 from ait_cmp.dump.bin_file import write_bin, write_description
 from ait_cmp.dump.claiming import claim
 from ait_cmp.dump.dump_request import DumpRequest
+from ait_cmp.dump.rank_file import settle_rank
 from ait_cmp.dump.reason_file import first_line, write_reason
 from ait_cmp.dump_tree import library_tensors
 from ait_cmp.tensors import is_traced
@@ -62,6 +63,7 @@ class TensorFolders:
         if self._request.device_id not in (None, device):
             return
         path = f"{self._folder(device)}/{name}"
+        settle_rank()
         write = write_description if self._request.only_save_desc else write_bin
         try:
             if tensor.is_cuda and torch.cuda.is_current_stream_capturing():

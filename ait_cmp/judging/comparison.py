@@ -149,13 +149,12 @@ def conclude_rows(
     tolerance: Tolerance,
     choice: MetricChoice,
 ) -> list[Row]:
-    """A row for each pair, in their order, from what was measured of it, by its number; each dump
-    is a run of its own."""
-    dumps: dict[str, list[int]] = defaultdict(list)
+    """A row for each pair, in their order, from what was measured of it, by its number."""
+    runs: dict[int, list[int]] = defaultdict(list)
     for number, pair in enumerate(pairs):
-        dumps[pair.dump].append(number)
+        runs[pair.run].append(number)
     rows: dict[int, Row] = {}
-    for numbers in dumps.values():
+    for numbers in runs.values():
         run = [
             (pairs[number], measured.get(number) or Measured(error=pairs[number].error))
             for number in numbers

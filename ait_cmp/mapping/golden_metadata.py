@@ -9,21 +9,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ait_cmp.dump_tree import is_tensor_name, not_saved_for, round_number
+from ait_cmp.dump_tree import golden_rank, is_tensor_name, not_saved_for, round_number
 from ait_cmp.files import exists, is_file, is_folder
 from ait_cmp.mapping.golden_dumps import GoldenDump, golden_dumps
 from ait_cmp.mapping.left_out import files_like_tensors, left_out
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import Lookup
 from ait_cmp.mapping.metadata_entries import MetadataEntry, read_entries
+from ait_cmp.mapping.processes import by_process, process_key, record_of, with_ordinals
 from ait_cmp.mapping.recorded import BelowFolder, Found, OneFile, Recorded, beside, one_entry_each
 from ait_cmp.mapping.selection import Wish, tell_unused_prefixes
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.process import ProcessRecord
 
-__all__ = ["has_metadata", "metadata_pairs", "recorded_pairs"]
+__all__ = ["RecordedDump", "has_metadata", "metadata_pairs", "recorded_pairs"]
 
 
 def metadata_pairs(wish: Wish) -> list[Pair]:
@@ -33,14 +35,15 @@ def metadata_pairs(wish: Wish) -> list[Pair]:
     """
     golden_path = wish.golden_path
     if is_file(golden_path):
-        return _pairs(wish, [GoldenDump(str(Path(golden_path)))])
+        return _in_order(_pairs(wish, [GoldenDump(str(Path(golden_path)))]))
     if not is_folder(golden_path):
         raise UsageError(f"golden_path={golden_path} does not exist")
-    return recorded_pairs(Folder(golden_path), wish)
+    return _in_order(recorded_pairs(Folder(golden_path), wish))
 
 
-def recorded_pairs(folder: Folder, wish: Wish) -> list[Pair]:
-    """The same of the dumps in a folder; a dump that cannot be listed is a row that says so."""
+def recorded_pairs(folder: Folder, wish: Wish) -> list[tuple[RecordedDump, list[Pair]]]:
+    """The same of the dumps in a folder, each by itself; one that cannot be listed is a row that
+    says so."""
     dumps = golden_dumps(folder)
     if not dumps:
         raise UsageError(
@@ -57,13 +60,17 @@ def has_metadata(folder: Folder) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Dump:
-    """A golden dump as it was read: its name among all, its entries, and why it has none."""
+class RecordedDump:
+    """A golden dump as it was read: its name among all, its entries, and why it has none; `run`
+    is the number of its process, and `rank` what tells that apart."""
 
     golden: GoldenDump
     name: str
     entries: Sequence[MetadataEntry]
     problem: PairError | None
+    record: ProcessRecord | None
+    rank: str = ""
+    run: int = 0
 
     @property
     def folder(self) -> str:
@@ -80,32 +87,49 @@ class _Row(NamedTuple):
     my: Found | None = None
 
 
-def _pairs(wish: Wish, dumps: Sequence[GoldenDump]) -> list[Pair]:
+def _pairs(wish: Wish, dumps: Sequence[GoldenDump]) -> list[tuple[RecordedDump, list[Pair]]]:
     read = _read(dumps)
     recorded = [entry for dump in read for entry in dump.entries if not entry.error]
     tell_unused_prefixes(wish.path_map, [path for one in recorded for path in (one.golden, one.my)])
     rows = _rows(wish, read)
     errors = _shared(rows)
     taken = set[str]() if _is_one_file(wish) else _taken(rows)
-    pairs = []
+    of_dumps = []
     for dump, of_dump in zip(read, rows, strict=True):
-        pairs += [_pair(row, dump.name, errors.get(id(row))) for row in of_dump]
+        pairs = [_pair(row, dump, errors.get(id(row))) for row in of_dump]
         if dump.problem:
-            golden, nothing = Location.of(dump.golden.path), Location(())
-            pairs.append(Pair(dump.golden.name, None, golden, nothing, dump.name, 0, dump.problem))
+            pairs.append(_lost(dump))
         elif dump.golden.folder and not _is_one_file(wish):
             unnamed = enumerate(_unnamed(dump, dump.golden.folder, read, taken), len(of_dump))
             pairs += [replace(pair, order=order) for order, pair in unnamed]
-    if not pairs and _is_one_file(wish):
+        of_dumps.append((dump, pairs))
+    if not any(pairs for _, pairs in of_dumps) and _is_one_file(wish):
         raise UsageError(f"my_path={wish.my_path} is not mapped by any entry of {wish.golden_path}")
-    return pairs
+    return of_dumps
+
+
+def _in_order(dumps: Sequence[tuple[RecordedDump, list[Pair]]]) -> list[Pair]:
+    """The pairs of all dumps, run by run; in one of several devices token by token, and in it
+    device by device, since nothing has the order of all."""
+    runs: dict[int, list[list[Pair]]] = {}
+    for dump, pairs in dumps:
+        runs.setdefault(dump.run, []).append(pairs)
+    return [pair for of_dumps in runs.values() for pair in _one_run(of_dumps)]
+
+
+def _one_run(dumps: list[list[Pair]]) -> list[Pair]:
+    if len(dumps) == 1:
+        return dumps[0]
+    pairs = [pair for of_dump in dumps for pair in of_dump]
+    pairs.sort(key=lambda pair: (pair.token_id is None, pair.token_id or 0))
+    return [replace(pair, order=order) for order, pair in enumerate(pairs)]
 
 
 def _is_one_file(wish: Wish) -> bool:
     return wish.my_path is not None and not is_folder(wish.my_path)
 
 
-def _read(dumps: Sequence[GoldenDump]) -> list[_Dump]:
+def _read(dumps: Sequence[GoldenDump]) -> list[RecordedDump]:
     """Every dump. Raises UsageError where none can be read."""
     times = Counter(dump.name for dump in dumps)
     read = []
@@ -117,17 +141,35 @@ def _read(dumps: Sequence[GoldenDump]) -> list[_Dump]:
             except UsageError as exc:
                 problem = PairError(Reason.NO_METADATA, str(exc))
         name = dump.name if times[dump.name] == 1 else dump.rank
-        read.append(_Dump(dump, name, entries, problem))
+        record = record_of(dump.folder or Folder(os.path.dirname(dump.path) or "."))
+        read.append(RecordedDump(dump, name, entries, problem, record))
     problems = [dump.problem for dump in read if dump.problem]
     if len(problems) == len(read):
         raise UsageError(problems[0].sentence)
-    return read
+    return _with_runs(read) if len(read) > 1 or read[0].record else read
+
+
+def _with_runs(dumps: Sequence[RecordedDump]) -> list[RecordedDump]:
+    """`dumps` with the run that each is of: a process is one, however many devices it has."""
+    keys = [
+        process_key(one.record, golden_rank(one.golden.name), os.path.dirname(one.golden.rank))
+        for one in dumps
+    ]
+    names = [[(entry.token_id, entry.data_id) for entry in one.entries] for one in dumps]
+    runs = by_process(keys, names)
+    records = [dumps[first].record for first, *_ in runs]
+    told = ["" if one is None or one.rank is None else str(one.rank) for one in records]
+    found = list(dumps)
+    for run, (numbers, rank) in enumerate(zip(runs, with_ordinals(told), strict=True)):
+        for number in numbers:
+            found[number] = replace(dumps[number], rank=rank, run=run)
+    return found
 
 
 # -- entries
 
 
-def _rows(wish: Wish, dumps: Sequence[_Dump]) -> list[list[_Row]]:
+def _rows(wish: Wish, dumps: Sequence[RecordedDump]) -> list[list[_Row]]:
     """The wanted entries of each dump."""
     lookup = Lookup()
     recorded = Recorded(wish.path_map, lookup)
@@ -181,7 +223,14 @@ def _absolute(path: str) -> str:
     return path if is_plain else os.path.abspath(path)
 
 
-def _pair(row: _Row, dump: str, shared: PairError | None) -> Pair:
+def _lost(dump: RecordedDump) -> Pair:
+    """What stands for a dump that has no readable list."""
+    golden, nothing = Location.of(dump.golden.path), Location(())
+    name, error = dump.golden.name, dump.problem
+    return Pair(name, None, golden, nothing, dump.name, 0, error, dump.rank, dump.run)
+
+
+def _pair(row: _Row, dump: RecordedDump, shared: PairError | None) -> Pair:
     entry, golden, my = row.entry, row.golden, row.my
     error = entry.error or (golden and golden.error) or (my and my.error) or shared
     return Pair(
@@ -189,9 +238,11 @@ def _pair(row: _Row, dump: str, shared: PairError | None) -> Pair:
         entry.token_id,
         Location((golden.file if golden else entry.golden,)),
         Location((my.file if my else entry.my,)),
-        dump,
+        dump.name,
         row.order,
         error,
+        dump.rank,
+        dump.run,
     )
 
 
@@ -199,7 +250,7 @@ def _pair(row: _Row, dump: str, shared: PairError | None) -> Pair:
 
 
 def _unnamed(
-    dump: _Dump, folder: Folder, dumps: Sequence[_Dump], taken: set[str]
+    dump: RecordedDump, folder: Folder, dumps: Sequence[RecordedDump], taken: set[str]
 ) -> Iterator[Pair]:
     """A row for each file in the folder of a dump that none of its entries names, nor any entry
     leads to."""
@@ -210,10 +261,10 @@ def _unnamed(
     for path in rest:
         file = inside(folder.path, path)
         if (not_saved_for(file) or file) not in named and not file.startswith(others):
-            yield _left_out(file, path, dump.name)
+            yield _left_out(file, path, dump)
 
 
-def _left_out(file: str, path: str, dump: str) -> Pair:
+def _left_out(file: str, path: str, dump: RecordedDump) -> Pair:
     first, slash, rest = path.partition("/")
     token = round_number(first) if slash else None
     name = os.path.splitext(path if token is None else rest)[0]
@@ -222,4 +273,5 @@ def _left_out(file: str, path: str, dump: str) -> Pair:
         # dump_data saved it, so that the entry was lost: nobody left it out on purpose.
         sentence = f"{file} has lost its entry in metadata.json; dump it again"
         error = PairError(Reason.NO_METADATA, sentence)
-    return Pair(name, token, Location.of(file), Location(()), dump, error=error)
+    golden, nothing = Location.of(file), Location(())
+    return Pair(name, token, golden, nothing, dump.name, 0, error, dump.rank, dump.run)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ait_cmp.mapping.layouts import Dump, list_dump
 from ait_cmp.mapping.layouts.beside import with_counterparts
-from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks, rank_cells
 from ait_cmp.mapping.lookup import named_files
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
 from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
@@ -67,19 +67,21 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
     ranks = pair_ranks(golden=golden.ranks, my=my.ranks)
     spans = len(golden.ranks) != len(my.ranks)
     matching = _Matching(ranks, spans, wish.ignore_unpaired)
-    for golden_rank, my_rank in matching.ranks:
+    for (golden_rank, my_rank), cell in zip(ranks, rank_cells(ranks), strict=True):
         if golden_rank and my_rank and golden_rank.name and my_rank.name:
-            _LOGGER.info("golden %s is compared with my %s", golden_rank.name, my_rank.name)
-    return matching.pairs(rules) + _beside(golden, my)
+            which = f"{my_rank.name} (rank {cell})" if cell else my_rank.name
+            _LOGGER.info("golden %s is compared with my %s", golden_rank.name, which)
+    return matching.pairs(rules) + _beside(golden, my, len(ranks))
 
 
-def _beside(golden: Dump, my: Dump) -> list[Pair]:
+def _beside(golden: Dump, my: Dump, run: int) -> list[Pair]:
     """The files beside the ranks: those of equal names, and why all others are left out."""
     sides = with_counterparts(golden=golden.beside_both(my), my=my.beside_both(golden))
     golden_rest, my_rest = (RankDump(_BESIDE, None, side) if side else None for side in sides)
     if not golden_rest and not my_rest:
         return []
-    return _Matching([(golden_rest, my_rest)], False, False).pairs(_SAME_NAMES)
+    rows = _Matching([(golden_rest, my_rest)], False, False).pairs(_SAME_NAMES)
+    return [replace(pair, run=run) for pair in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +135,12 @@ class _Matching:
     ranks: Sequence[tuple[RankDump | None, RankDump | None]]
     spans: bool
     ignores_unpaired: bool
+    _cells: list[str] = field(init=False)
     _my: dict[tuple[int, int | None], _Names] = field(default_factory=dict)
     _found: dict[tuple[int, int | None, Called], list[_One]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._cells = rank_cells(self.ranks)
 
     def pairs(self, rules: NameRules | NamedPairs) -> list[Pair]:
         """Every tensor of either side in exactly one row, in the order of the computation."""
@@ -208,8 +214,10 @@ class _Matching:
             first.listed.token_id,
             _location(group.golden, rule.golden_steps if rule else ()),
             _location(my, rule.my_steps) if rule and my else Location(()),
-            self._dump(first.rank),
+            first.listed.dump or self._dump(first.rank),
             error=error,
+            rank=self._cells[first.rank],
+            run=first.rank,
             paired_by=rule.by if rule and not error else "",
         )
 
@@ -274,6 +282,8 @@ class _Matching:
                 _location([one], ()),
                 self._dump(one.rank),
                 error=error,
+                rank=self._cells[one.rank],
+                run=one.rank,
             )
             yield (one.rank, _token(one), behind.get(where, -1), 1 + one.place), pair
 

@@ -16,7 +16,9 @@ class Pair:
     """One mapping entry: where its two tensors are, or why they cannot be compared.
 
     `golden` and `my` are resolved where a file was found, as recorded where none was, and without
-    a file on a side where the mapping knows of none. `order` is the entry's place in its dump.
+    a file on a side where the mapping knows of none. `dump` is the folder of the process, `rank`
+    what tells that process apart in every run, and `run` its number in this compare; `order` is
+    the entry's place in the run.
     `paired_by` says why the two belong together, where the mapping knows more than their names.
     """
 
@@ -27,6 +29,8 @@ class Pair:
     dump: str = ""
     order: int = 0
     error: PairError | None = None
+    rank: str = ""
+    run: int = 0
     paired_by: str = ""
 
     @property

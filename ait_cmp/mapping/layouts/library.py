@@ -9,9 +9,10 @@ from ait_cmp.dump_tree import (
     library_rank,
     round_number,
 )
-from ait_cmp.mapping.layouts.plain_folder import tensors_below
-from ait_cmp.mapping.layouts.ranks import RankDump, distinct, unreadable
+from ait_cmp.mapping.layouts.plain_folder import order_of, tensors_below
+from ait_cmp.mapping.layouts.ranks import RankDump, distinct, merged_processes, unreadable
 from ait_cmp.mapping.listing import Folder
+from ait_cmp.mapping.processes import record_of
 
 __all__ = ["library_ranks"]
 
@@ -31,7 +32,7 @@ def library_ranks(folder: Folder) -> list[RankDump]:
             continue
         found = {rank: _rank_dump(rank, run) for rank in place.folders}
         dumps += [(dump, rank.path) for rank, dump in found.items() if dump]
-    return distinct(dumps)
+    return merged_processes(distinct(dumps), order_of)
 
 
 def _places(folder: Folder) -> dict[Folder, str]:
@@ -51,7 +52,7 @@ def _rank_dump(folder: Folder, run: str) -> RankDump | None:
     if _is_golden(folder) or not (rank or _has_rounds(folder)):
         return None
     tensors = tensors_below(folder)
-    return RankDump(folder.name, rank, tensors, run) if tensors else None
+    return RankDump(folder.name, rank, tensors, run, record_of(folder)) if tensors else None
 
 
 def _is_golden(folder: Folder) -> bool:

@@ -26,6 +26,7 @@ from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, read_mapping
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
+from ait_cmp.values.process import ProcessRecord
 
 __all__ = ["msprobe_ranks"]
 
@@ -43,12 +44,20 @@ def msprobe_ranks(folder: Folder) -> list[RankDump]:
         rank = msprobe_rank(one.name) or RankName(-1, 0)
         name = "" if rank == RankName(-1, 0) else one.name
         ranks.setdefault((name, rank), []).extend(_tensors(one, step))
-    dumps = [RankDump(name, rank, tensors) for (name, rank), tensors in ranks.items()]
+    dumps = [
+        RankDump(name, rank, tensors, record=_record(rank))
+        for (name, rank), tensors in ranks.items()
+    ]
     if not any(dump.tensors for dump in dumps):
         raise UsageError(
             f"{inside(first.path, MSPROBE_FILE)} names no saved tensors; dump with task=tensor"
         )
     return dumps
+
+
+def _record(rank: RankName) -> ProcessRecord | None:
+    """What the name of its folder tells of a process."""
+    return None if rank.device < 0 else ProcessRecord("", rank=rank.device)
 
 
 def _places(folder: Folder) -> Iterator[tuple[int | None, Folder]]:

@@ -10,20 +10,24 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, why_not_saved
+from ait_cmp.mapping.processes import record_of
 from ait_cmp.source import tensor_names
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["folder_ranks", "tensors_below", "tensors_of"]
+__all__ = ["folder_ranks", "order_of", "tensors_below", "tensors_of"]
 
 # What an operation has: its inputs, then the operations within it, then its outputs.
 _FIRST, _WITHIN, _LAST = 0, 1, 2
 _MOMENTS = {"before": _FIRST, "after": _LAST, "in": _FIRST, "out": _LAST}
 
+_Order = tuple[int, list[tuple[int, list[int | str]]], str]
+
 
 def folder_ranks(folder: Folder) -> list[RankDump]:
     """Every tensor file below `folder`; `0/…` is round 0."""
     rank = library_rank(folder.name)
-    return [RankDump(folder.name if rank else "", rank, tensors_below(folder))]
+    name = folder.name if rank else ""
+    return [RankDump(name, rank, tensors_below(folder), record=record_of(folder))]
 
 
 def tensors_below(folder: Folder) -> list[DumpedTensor]:
@@ -54,10 +58,18 @@ def _split_round(path: str) -> tuple[int | None, str]:
     return (None, path) if number is None else (number, rest)
 
 
-def _order(path: str) -> tuple[int, list[tuple[int, list[int | str]]], str]:
+def _order(path: str) -> _Order:
     """Round by round, as the library ran: an operation's outputs come after those within it."""
-    token, rest = _split_round(path)
-    *folders, file = rest.split("/")
+    return _order_in(*_split_round(path))
+
+
+def order_of(tensor: DumpedTensor) -> _Order:
+    """The same of one that is listed: by it, those of several folders are sorted."""
+    return _order_in(tensor.token_id, tensor.name)
+
+
+def _order_in(token: int | None, path: str) -> _Order:
+    *folders, file = path.split("/")
     direction = operand_direction(file)
     parts = [(_MOMENTS.get(part, _WITHIN), natural(part)) for part in folders]
     parts.append((_MOMENTS[direction] if direction else _WITHIN, natural(file)))

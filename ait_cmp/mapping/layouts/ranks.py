@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from typing import Any
 
 from ait_cmp.dump_tree import RankName
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.lookup import natural
+from ait_cmp.mapping.processes import by_process, process_key, with_ordinals
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Step
+from ait_cmp.values.process import ProcessRecord
 
-__all__ = ["DumpedTensor", "RankDump", "distinct", "numbered", "pair_ranks", "unreadable"]
+__all__ = [
+    "DumpedTensor",
+    "RankDump",
+    "RankPair",
+    "distinct",
+    "merged_processes",
+    "numbered",
+    "pair_ranks",
+    "rank_cells",
+    "unreadable",
+]
+
+_LOGGER = logging.getLogger(__name__)
+RankPair = tuple["RankDump | None", "RankDump | None"]
 
 
 @dataclass(frozen=True, slots=True)
 class DumpedTensor:
     """One dumped tensor: `name` is the same in every run, `file` a path or `path::name`.
 
-    `steps` are the adapters that make it of what is in `file`, and in `more` where they join.
+    `steps` are the adapters that make it of what is in `file`, and in `more` where they join;
+    `dump` is the folder that it is in, where its process has several.
     """
 
     name: str
@@ -29,6 +47,7 @@ class DumpedTensor:
     error: PairError | None = None
     more: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    dump: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -40,13 +59,20 @@ class DumpedTensor:
 class RankDump:
     """The tensors that one process dumped, token by token, in the order of the computation.
 
-    `rank` says which process it was, where that is known, and `run` which of several runs.
+    `rank` says which process it was, where that is known, and `run` which of several runs;
+    `record` is what the process itself left on record.
     """
 
     name: str
     rank: RankName | None
     tensors: Sequence[DumpedTensor]
     run: str = ""
+    record: ProcessRecord | None = None
+
+    @property
+    def number(self) -> int | None:
+        """The rank of the process in its run."""
+        return self.record.rank if self.record else None
 
 
 def unreadable(folder: Folder, rank: RankName | None = None, run: str = "") -> RankDump:
@@ -55,39 +81,117 @@ def unreadable(folder: Folder, rank: RankName | None = None, run: str = "") -> R
     return RankDump(folder.name, rank, [problem], run)
 
 
-def pair_ranks(
-    *, golden: Sequence[RankDump], my: Sequence[RankDump]
-) -> list[tuple[RankDump | None, RankDump | None]]:
-    """Processes side by side: by device where the devices of one side are all on the other too,
-    else in the order of the devices; of one device, in the order of runs, PIDs and `again`."""
-    golden_devices, my_devices = _by_device(golden), _by_device(my)
-    known = [
-        {device for device in devices if device is not None}
-        for devices in (golden_devices, my_devices)
-    ]
-    if all(known) and (known[0] <= known[1] or known[1] <= known[0]):
-        devices = [*sorted(known[0] | known[1]), None]
-        sides = [(golden_devices.get(one, []), my_devices.get(one, [])) for one in devices]
-    else:
-        sides = list(
-            zip_longest(golden_devices.values(), my_devices.values(), fillvalue=list[RankDump]())
-        )
+# -- one process, several devices
+
+
+def merged_processes(
+    dumps: Sequence[RankDump], order: Callable[[DumpedTensor], Any]
+) -> list[RankDump]:
+    """`dumps` with those of one process, which has a folder for each device, as one, its tensors
+    sorted by `order`."""
+    keys = [process_key(dump.record, dump.rank, dump.run) for dump in dumps]
+    names = [[(one.token_id, one.name) for one in dump.tensors] for dump in dumps]
+    groups = [[dumps[number] for number in numbers] for numbers in by_process(keys, names)]
+    return [group[0] if len(group) == 1 else _as_one(group, order) for group in groups]
+
+
+def _as_one(group: Sequence[RankDump], order: Callable[[DumpedTensor], Any]) -> RankDump:
+    first, *_ = group = sorted(group, key=_order)
+    tensors = [replace(one, dump=dump.name) for dump in group for one in dump.tensors]
+    name = " + ".join(dump.name for dump in group)
+    return replace(first, name=name, tensors=sorted(tensors, key=order))
+
+
+# -- who is compared with whom
+
+
+def pair_ranks(*, golden: Sequence[RankDump], my: Sequence[RankDump]) -> list[RankPair]:
+    """Processes side by side: by rank where all have one, else by device where the devices of one
+    side are all on the other too, else in the order of the devices; those of one rank or device
+    in the order of runs and of their starts.
+
+    Where one side alone has ranks and no device tells more, that order is a guess, and said; where
+    the sides are not as many either, none is compared.
+    """
+    ranked = [all(dump.number is not None for dump in side) for side in (golden, my)]
+    if all(ranked):
+        return _by_key(_grouped(golden, _number), _grouped(my, _number))
+    sides = _grouped(golden, _device), _grouped(my, _device)
+    known = [{device for device in side if device is not None} for side in sides]
+    nested = all(known) and (known[0] <= known[1] or known[1] <= known[0])
+    alone = all(len(dumps) == 1 for side in sides for dumps in side.values())
+    if any(ranked) and max(len(golden), len(my)) > 1 and not (nested and alone):
+        if len(golden) != len(my) and min(len(golden), len(my)) > 1:
+            _LOGGER.warning("%s", _UNKNOWN.format(*_sides(ranked)))
+            return [*((dump, None) for dump in golden), *((None, dump) for dump in my)]
+        _LOGGER.warning("%s", _GUESSED.format(*_sides(ranked)))
+    if nested:
+        return _by_key(*sides)
     return [
-        pair for golden_ranks, my_ranks in sides for pair in zip_longest(golden_ranks, my_ranks)
+        pair
+        for both in zip_longest(sides[0].values(), sides[1].values(), fillvalue=list[RankDump]())
+        for pair in zip_longest(*both)
     ]
 
 
-def _by_device(dumps: Sequence[RankDump]) -> dict[int | None, list[RankDump]]:
-    """Those of no known device (None) come last."""
-    devices: dict[int | None, list[RankDump]] = {}
-    for dump in sorted(dumps, key=_order):
-        devices.setdefault(dump.rank.device if dump.rank else None, []).append(dump)
-    return devices
+_GUESSED = (
+    "the dumps of {0} have no ranks: in the order of their starts they are compared with the ranks "
+    "of {1}, which is a guess; dump {0} with RANK in the environment"
+)
+_UNKNOWN = (
+    "the dumps of {0} have no ranks and are not as many as those of {1}, so nobody knows which "
+    "belong together; dump {0} with RANK in the environment"
+)
 
 
-def _order(dump: RankDump) -> tuple[bool, int, list[int | str], RankName, list[int | str]]:
-    rank = dump.rank or RankName(0, 0)
-    return dump.rank is None, rank.device, natural(dump.run), rank, natural(dump.name)
+def _sides(ranked: Sequence[bool]) -> tuple[str, str]:
+    """The side without ranks, and the other."""
+    return ("my", "golden") if ranked[0] else ("golden", "my")
+
+
+def _by_key(
+    golden: dict[int | None, list[RankDump]], my: dict[int | None, list[RankDump]]
+) -> list[RankPair]:
+    keys = sorted(golden.keys() | my.keys(), key=lambda key: (key is None, key or 0))
+    return [pair for key in keys for pair in zip_longest(golden.get(key, []), my.get(key, []))]
+
+
+def _grouped(
+    dumps: Iterable[RankDump], key: Callable[[RankDump], int | None]
+) -> dict[int | None, list[RankDump]]:
+    """Those of no known key come last."""
+    groups: dict[int | None, list[RankDump]] = {}
+    for dump in sorted(dumps, key=lambda dump: (key(dump) is None, key(dump) or 0, _order(dump))):
+        groups.setdefault(key(dump), []).append(dump)
+    return groups
+
+
+def _number(dump: RankDump) -> int | None:
+    return dump.number
+
+
+def _device(dump: RankDump) -> int | None:
+    return dump.rank.device if dump.rank else None
+
+
+def _order(dump: RankDump) -> tuple[Any, ...]:
+    """By run, rank and start; a PID, which comes again, tells less of the start than a clock."""
+    rank, record = dump.rank or RankName(0, 0), dump.record
+    number = -1 if dump.number is None else dump.number
+    return natural(dump.run), number, record.started if record else 0, rank, natural(dump.name)
+
+
+def rank_cells(pairs: Sequence[RankPair]) -> list[str]:
+    """What tells the rows of each pair from those of the others in every run: its rank, or its
+    device where all that have one differ in it, and an ordinal from the second of one rank on."""
+    both = [[dump for dump in pair if dump] for pair in pairs]
+    numbers = [[str(one.number) for one in dumps if one.number is not None] for dumps in both]
+    devices = [max((one.rank.device for one in dumps if one.rank), default=-1) for dumps in both]
+    if any(numbers) or len(set(devices)) == 1:
+        names = [number[0] if number else "" for number in numbers]
+    else:
+        names = [f"device {device}" for device in devices]
+    return with_ordinals(names)
 
 
 def distinct(dumps: Sequence[tuple[RankDump, str]]) -> list[RankDump]:

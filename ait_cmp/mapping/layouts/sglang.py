@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from ait_cmp.dump_tree import RankName, sglang_tags
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, distinct, numbered, unreadable
 from ait_cmp.mapping.listing import Folder, inside
+from ait_cmp.values.process import ProcessRecord
 
 __all__ = ["sglang_ranks"]
 
@@ -48,6 +49,7 @@ def _ranks(folder: Folder, run: str = "") -> list[RankDump]:
             RankName(rank, 0),
             numbered([tensor for _, _, tensor in sorted(ranks[rank], key=lambda one: one[:2])]),
             run,
+            ProcessRecord("", rank=rank),
         )
         for rank in sorted(ranks)
     ]
