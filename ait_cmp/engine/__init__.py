@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ait_cmp.engine.identity import digest
 from ait_cmp.engine.kernel import Accumulator, Options
+from ait_cmp.engine.mismatch import way_out
 from ait_cmp.engine.parts import EVERYTHING, Parts
 from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Stats
@@ -105,18 +106,4 @@ def _mismatch(golden: Source, my: Source) -> str:
     sentence = f"golden has the shape {list(golden.shape)}, my {list(my.shape)}"
     if my.layout != "ND" or golden.layout != "ND":
         sentence += f" (layouts {golden.layout} and {my.layout})"
-    if golden.elements != my.elements:
-        return f"{sentence}, so elements cannot be paired; map the tensor that corresponds"
-    if _without_ones(golden) == _without_ones(my):
-        return (
-            f"{sentence}: they differ only in dimensions of 1, but whether the order in memory "
-            "is the same cannot be told; reshape one side where it is dumped"
-        )
-    return (
-        f"{sentence}: as many elements, but in an order that cannot be told (transposed, "
-        "flattened or another layout?); reshape one side where it is dumped"
-    )
-
-
-def _without_ones(source: Source) -> list[int]:
-    return [size for size in source.shape if size != 1]
+    return f"{sentence}{way_out(golden.shape, my.shape)}"
