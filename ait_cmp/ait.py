@@ -10,11 +10,14 @@ from ait_cmp.__main__ import main as compare
 from ait_cmp.commands import COMPLETION
 from ait_cmp.commands.dump import add_arguments as add_dump_arguments
 from ait_cmp.commands.dump import dump
-from ait_cmp.values.overrides import quoted
+from ait_cmp.commands.original import add_arguments as add_compare_arguments
+from ait_cmp.commands.original import overrides
+from ait_cmp.commands.overview import version
+from ait_cmp.commands.say import complain, reader_may_leave
+from ait_cmp.commands.status import ExitStatus
+from ait_cmp.values.errors import UsageError
 
 __all__ = ["main"]
-
-_LEVELS = ("debug", "info", "warning", "error")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,39 +27,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ait_cmp.commands.completion import complete_parser
 
         return complete_parser("ait", _parser(), words)
+    if words[:1] == ["--version"]:
+        with reader_may_leave():
+            print(version())
+        return ExitStatus.PASS
     arguments = _parser().parse_args(words)
     status: int = arguments.run(arguments)
     return status
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    overrides = {
-        "golden_path": arguments.golden_path,
-        "my_path": arguments.my_path,
-        "output": arguments.output,
-        "log_level": arguments.log_level,
-    }
-    return compare([f"{key}={quoted(value)}" for key, value in overrides.items() if value])
+    try:
+        settings = list(overrides(arguments))
+    except UsageError as exc:
+        complain(str(exc))
+        return ExitStatus.USAGE
+    return compare(settings)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ait", description="The ait command line.")
+    parser.add_argument("--version", action="store_true", help="which ait_cmp this is")
     llm = parser.add_subparsers(title="components", required=True).add_parser(
         "llm", help="large language models"
     )
     commands = llm.add_subparsers(title="commands", required=True)
     command = commands.add_parser("compare", help="compare golden tensors with my tensors")
-    command.add_argument(
-        "--golden-path",
-        "-gp",
-        required=True,
-        help="dump folder, golden_tensor folder, ait_dump root, or one tensor file",
-    )
-    command.add_argument(
-        "--my-path", "-mp", help="one tensor file, or the folder that holds the my tensors"
-    )
-    command.add_argument("--log-level", "-l", choices=_LEVELS, default="info", type=str.lower)
-    command.add_argument("--output", "-o", default="./", help="where the report goes")
+    add_compare_arguments(command)
     command.set_defaults(run=_compare)
     command = commands.add_parser("dump", help="run a command so that its tensors are dumped")
     add_dump_arguments(command)

@@ -439,6 +439,47 @@ def test_the_original_command_line(make_dump: Dump, tmp_path: Path) -> None:
     assert len(_report(tmp_path / "s")) == 1
 
 
+@pytest.mark.parametrize("level", ["warn", "WARNING", "fatal", "critical"])
+def test_the_original_options_that_are_here(
+    level: str, make_dump: Dump, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = make_dump(wrong={(0, 0): torch.ones(4, 6)})
+    rules = tmp_path / '规则, "1".yaml'
+    rules.write_text("kind: tree")
+    paths = ["-gp", f"{dump}/my", "-mp", f"{dump}/my", "-mf", str(rules)]
+    given = [*paths, "-l", level, "-cl", "layer", "-st", "-o", "o"]
+    assert ait.main(["llm", "compare", *given]) == 3  # each file with itself
+    shown = capsys.readouterr().err
+    assert "all levels that were dumped are compared" in shown
+    assert "-st: statistics are compared where a dump has no tensors" in shown
+    assert set(_report(tmp_path / "o")["reason"]) == {"SAME_FILE"}
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        (["-cl", "logits"], "'data_ids=*lm_head*'"),
+        (["-mf", "map.json"], "-gp LIST.yaml"),
+        (["-r", "0"], "name the folders of one rank"),
+        (["-w"], "without -w"),
+        (["-alg", "a.py:f", "b.py:g"], "-alg a.py:f b.py:g: metrics of your own are not there yet"),
+    ],
+)
+def test_the_original_options_that_are_refused_say_what_takes_their_place(
+    option: list[str], instead: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ait.main(["llm", "compare", "-gp", "g", "-mp", "m", *option]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ait_cmp: error: -")
+    assert instead in said
+    assert said.count("\n") == 1
+
+
+def test_the_original_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert ait.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("ait_cmp ")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["compare", "--help"]])
 def test_importing_for_help_is_light(arguments: list[str]) -> None:
     """`--help` answers without the heavy libraries."""

@@ -21,6 +21,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 from ait_cmp.settings.options import is_file_name, read_option
 from ait_cmp.settings.schema import GROUPS
+from ait_cmp.values.overrides import unquoted
 
 __all__ = ["as_named", "is_sign", "know_folders", "with_signs"]
 
@@ -91,14 +92,10 @@ def _with_signs(override: str, *, sweeps: bool) -> str:
     if not choice:
         return override
     group, value = choice.groups()
-    names = list(_parts(value)) if sweeps else [_unquoted(value)]
+    names = list(_parts(value)) if sweeps else [unquoted(value)]
     if not any(map(is_file_name, names)):
         return override
     return f"{group}={','.join(_sign(group, one) if is_file_name(one) else one for one in names)}"
-
-
-def _unquoted(value: str) -> str:
-    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
 
 
 def _parts(value: str) -> Iterator[str]:
@@ -106,12 +103,12 @@ def _parts(value: str) -> Iterator[str]:
     parts = value.split(",")
     while parts:
         many = next((n for n in range(len(parts), 1, -1) if _is_file(",".join(parts[:n]))), 1)
-        yield _unquoted(",".join(parts[:many]))
+        yield unquoted(",".join(parts[:many]))
         parts = parts[many:]
 
 
 def _is_file(value: str) -> bool:
-    path = _unquoted(value)
+    path = unquoted(value)
     return is_file_name(path) and os.path.isfile(path)
 
 
