@@ -615,8 +615,9 @@ def test_msprobe_ranks_and_steps_are_told_apart(tmp_path: Path) -> None:
     assert main([f"golden_path={tmp_path}/g", f"my_path={tmp_path}/m", "output=out"]) == 0
 
 
-def test_msprobe_statistics_hold_nothing_to_compare(tmp_path: Path) -> None:
-    msprobe(tmp_path / "g" / "rank", {"x": {"output": [{"type": "torch.Tensor", "Max": 1.0}]}})
+def test_msprobe_structures_hold_nothing_to_compare(tmp_path: Path) -> None:
+    kind = {"type": "torch.Tensor", "dtype": "torch.float32", "shape": [2]}
+    msprobe(tmp_path / "g" / "rank", {"x": {"output": [kind]}})
     with pytest.raises(UsageError, match="task=tensor"):
         tree(tmp_path / "g", tmp_path / "g")
 

@@ -221,6 +221,7 @@ FOREIGN = {
     "desktop.ini": b"",
     "metadata.json": b'{"dataset": "wikitext", "license": {"name": "cc"}, "0": {"1": 2}}',
     "construct.json": b"[]",
+    "dump.json": b'{"rows": [1, 2]}',
     "notes.md": b"",
 }
 

@@ -8,11 +8,12 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.parts import Parts
 from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge, named_counts
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.judging.places import index_at
+from ait_cmp.judging.statistics import judge_statistics
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
@@ -169,12 +170,27 @@ def conclude_run(
 ) -> list[Comparison]:
     """Metrics and verdicts of the pairs of one dump, in its order: each is read against the
     pairs before it."""
-    whole = [(pair, one) for pair, one in measured if one.error is None]
+    whole = [(pair, one) for pair, one in measured if one.stats]
     verdicts = iter(judge([_case(pair, one) for pair, one in whole], tolerance))
+    recorded = [pair for pair, one in measured if pair.statistics and not one.error]
+    by_statistics = iter(judge_statistics(recorded, tolerance) if recorded else ())
     return [
-        failed(one.error, one) if one.error else _comparison(one, next(verdicts), choice)
-        for _, one in measured
+        failed(one.error, one)
+        if one.error
+        else _comparison(one, next(verdicts), choice)
+        if one.stats
+        else Comparison(_recorded(pair), {}, next(by_statistics))
+        for pair, one in measured
     ]
+
+
+def _recorded(pair: Pair) -> Measured:
+    """What the report says of the sides of a pair of which only statistics are there."""
+    golden, my = (
+        TensorInfo(one.dtype, one.shape) if one.dtype and one.shape is not None else None
+        for one in pair.statistics or ()
+    )
+    return Measured(golden, my)
 
 
 def conclude(measured: Measured, tolerance: Tolerance, choice: MetricChoice) -> Comparison:

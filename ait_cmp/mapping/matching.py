@@ -20,6 +20,7 @@ from ait_cmp.mapping.selection import Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.statistics import Statistics
 
 __all__ = ["name_pairs", "rule_pairs", "tree_pairs"]
 
@@ -219,6 +220,7 @@ class _Matching:
             rank=self._cells[first.rank],
             run=first.rank,
             paired_by=rule.by if rule and not error else "",
+            statistics=None if error else _statistics(group),
         )
 
     def _error(self, group: _Group, users: dict[_One, list[_Group]]) -> PairError | None:
@@ -256,7 +258,7 @@ class _Matching:
                 f"the my tensor {group.my[0].listed.name!r} belongs to several golden ones: "
                 f"{_named([*group.golden, *others])}; narrow the rules",
             )
-        return None
+        return _no_tensor(group)
 
     def _unpaired(self, reason: Reason, sentence: str) -> PairError:
         return PairError(Reason.UNPAIRED if self.ignores_unpaired else reason, sentence)
@@ -302,6 +304,30 @@ class _Matching:
 
 def _named(ones: Sequence[_One]) -> str:
     return named_files(one.listed.file for one in ones)
+
+
+def _statistics(group: _Group) -> tuple[Statistics, Statistics] | None:
+    """What is compared instead of tensors, where a side has none and both have it."""
+    ones = [one.listed for one in (*group.golden, *group.my)]
+    if all(one.is_saved for one in ones) or len(group.golden) != 1 or len(group.my) != 1:
+        return None
+    golden, my = (one.statistics for one in ones)
+    adapted = group.rule and (group.rule.golden_steps or group.rule.my_steps)
+    if not golden or not my or adapted:
+        return None
+    return (golden, my) if golden.is_recorded and my.is_recorded else None
+
+
+def _no_tensor(group: _Group) -> PairError | None:
+    """Why a group cannot be compared of which some tensors were not saved."""
+    lost = [one.listed for one in (*group.golden, *group.my) if not one.listed.is_saved]
+    if not lost or _statistics(group):
+        return None
+    return PairError(
+        Reason.NO_TENSOR,
+        f"{lost[0].file} has only statistics of {lost[0].name!r}, which can neither be compared "
+        "with a tensor nor joined or adapted; dump the tensor",
+    )
 
 
 def _location(ones: Sequence[_One], steps: tuple[Step, ...]) -> Location:

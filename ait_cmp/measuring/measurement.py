@@ -38,7 +38,7 @@ def measure_pairs(
     requests = [
         (number, Request(pair.golden, pair.my, wanted, roots=roots))
         for number, pair in enumerate(pairs)
-        if pair.error is None
+        if pair.error is None and pair.statistics is None
     ]
     collected = _Collected(store, len(pairs))
     left = collected.left_of(requests)

@@ -17,6 +17,7 @@ from ait_cmp.judging import Finding, Verdict
 from ait_cmp.judging.comparison import Comparison, Row
 from ait_cmp.judging.metrics import METRICS
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.statistics import Statistics
 
 __all__ = ["COLUMNS", "Column", "frame"]
 
@@ -74,13 +75,17 @@ def _my(row: Row) -> TensorInfo | None:
     return row.comparison.measured.my
 
 
-def _golden_values(row: Row) -> Side | None:
+def _golden_values(row: Row) -> Side | Statistics | None:
     stats = row.comparison.measured.stats
+    if stats is None and row.pair.statistics:
+        return row.pair.statistics[0]
     return stats.golden if stats and stats.golden.finite else None
 
 
-def _my_values(row: Row) -> Side | None:
+def _my_values(row: Row) -> Side | Statistics | None:
     stats = row.comparison.measured.stats
+    if stats is None and row.pair.statistics:
+        return row.pair.statistics[1]
     return stats.my if stats and stats.my.finite else None
 
 

@@ -42,6 +42,11 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
         console.width = _FILE_WIDTH
     counts = [f"[{_STYLES[one]}]{count} {one}[/]" for one, count in named_counts(report.counts)]
     console.print(f"{len(report.table)} rows: {', '.join(counts)}")
+    if report.by_statistics:
+        console.print(
+            f"[bold]{report.by_statistics} rows compared by recorded statistics only[/]: no "
+            "tensors were dumped, and elements may differ where statistics agree"
+        )
     dumps = report.table["dump"].unique(maintain_order=True).to_list()
     if len(dumps) > 1:
         console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")

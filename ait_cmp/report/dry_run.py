@@ -42,6 +42,8 @@ def _show(pair: Pair, roots: dict[str, str], several: bool) -> None:
         location: Location = getattr(pair, side)
         if location.files:
             print(printable(f"  {side:6} {_below(location, root)}"))
+    if pair.statistics:
+        print("  by recorded statistics only: no tensors were dumped")
     if pair.error:
         print(printable(f"  {pair.error.reason}: {pair.error}"))
 

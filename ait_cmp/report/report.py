@@ -17,7 +17,7 @@ from ait_cmp.judging import Finding, Status
 from ait_cmp.judging.comparison import Row
 from ait_cmp.report.columns import frame
 from ait_cmp.report.facts import Facts
-from ait_cmp.values.errors import ReportError, os_reason
+from ait_cmp.values.errors import Reason, ReportError, os_reason
 
 __all__ = ["Report", "make_report", "merge_reports"]
 
@@ -35,8 +35,9 @@ class Report:
 
     `counts` has every status. `divergences` are the lines where it went wrong, the first first,
     and `following` so many lines only follow from these; `errors` could not be compared and
-    `skipped` were not judged, on purpose, in the same order; `ranked` are those that fail or could
-    not be compared, what matters most first.
+    `skipped` were not judged, on purpose, in the same order; `by_statistics` is how many were
+    compared by what their dumps recorded of them, without tensors; `ranked` are those that fail or
+    could not be compared, what matters most first.
     """
 
     table: pl.DataFrame
@@ -48,6 +49,7 @@ class Report:
     following: int
     errors: tuple[int, ...]
     skipped: tuple[int, ...]
+    by_statistics: int
     ranked: tuple[int, ...]
 
     def line(self, number: int) -> dict[str, Any]:
@@ -96,6 +98,7 @@ def _kept_findings(line: Mapping[str, Any]) -> tuple[Finding, ...]:
 def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], facts: Facts) -> Report:
     status, diverges = pl.col("status"), pl.col("first_divergence").is_not_null()
     follows = pl.col("follows").is_not_null()
+    recorded = (pl.col("reason") == Reason.STATISTICS_ONLY) | (pl.col("check") == "statistics")
     found = table["status"].to_list()
     numbered = table.with_row_index("line")
     in_order = numbered.sort("token_id", "order", nulls_last=True, maintain_order=True)
@@ -115,6 +118,7 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
         following=len(table.filter(follows & ~diverges)),
         errors=_lines(in_order.filter(status == Status.ERROR)),
         skipped=_lines(in_order.filter(status == Status.SKIPPED)),
+        by_statistics=len(table.filter(recorded)),
         ranked=_lines(ranked),
     )
 

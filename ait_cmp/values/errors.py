@@ -37,6 +37,7 @@ class Reason(StrEnum):
     ADAPTER_MISMATCH = "ADAPTER_MISMATCH"
     MAPPING_AMBIGUOUS = "MAPPING_AMBIGUOUS"
     SAME_FILE = "SAME_FILE"
+    NO_TENSOR = "NO_TENSOR"
     NO_METADATA = "NO_METADATA"
     ENTRY_MALFORMED = "ENTRY_MALFORMED"
     ENTRY_DUPLICATE = "ENTRY_DUPLICATE"
@@ -71,6 +72,8 @@ class Reason(StrEnum):
     UNJUDGED = "UNJUDGED"
     LEFT_OUT = "LEFT_OUT"
     UNPAIRED = "UNPAIRED"
+    # Compared, by what was recorded of tensors that are not there: the reason of a weak pass.
+    STATISTICS_ONLY = "STATISTICS_ONLY"
 
 
 # With these nothing was lost, and nothing was shown to be right.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
+from ait_cmp.values.statistics import Statistics
 from ait_cmp.values.tokens import row_name
 
 __all__ = ["Pair"]
@@ -18,7 +19,8 @@ class Pair:
     `golden` and `my` are resolved where a file was found, as recorded where none was, and without
     a file on a side where the mapping knows of none. `dump` is the folder of the process, `rank`
     what tells that process apart in every run, and `run` its number in this compare; `order` is
-    the entry's place in the run.
+    the entry's place in the run. `statistics` are those of golden and my, where tensors are not
+    there to be compared.
     `paired_by` says why the two belong together, where the mapping knows more than their names.
     """
 
@@ -32,6 +34,7 @@ class Pair:
     rank: str = ""
     run: int = 0
     paired_by: str = ""
+    statistics: tuple[Statistics, Statistics] | None = None
 
     @property
     def name(self) -> str:

@@ -1,8 +1,6 @@
 """Dumps of msprobe: `step{N}/rank{M}/dump.json`, or `proc{PID}/…`, beside `dump_tensor_data/`.
 
-`data` of dump.json maps every API or module, in the order of their starts, to its tensors:
-`input_args`, `input_kwargs` (or `input`), `parameters`, `output`, nested as the call was. One that
-was saved has its file in `data_name`. `construct.json` maps a name to the module around it.
+A tensor of which only statistics were recorded (`task=statistics`) is in no file but dump.json.
 """
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 from ait_cmp.dump_tree import (
@@ -21,8 +20,8 @@ from ait_cmp.dump_tree import (
     msprobe_step,
 )
 from ait_cmp.files import real_path
+from ait_cmp.mapping.layouts.msprobe_calls import Kept, kept_in_order
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, numbered
-from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, read_mapping
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
@@ -30,27 +29,27 @@ from ait_cmp.values.process import ProcessRecord
 
 __all__ = ["msprobe_ranks"]
 
-_NOT_SAVED = ("", "-1", "None")
-
 
 def msprobe_ranks(folder: Folder) -> list[RankDump]:
     """The ranks of a dump, of one of its steps or of one of its ranks."""
-    places = list(_places(folder))
-    first = next((one for _, one in places if MSPROBE_FILE in one.files), None)
-    if first is None:
+    places = [_Place(one, step) for step, one in _places(folder)]
+    if not any(one.is_dump for one in places):
         return []
     ranks: dict[tuple[str, RankName], list[DumpedTensor]] = {}
-    for step, one in places:
-        rank = msprobe_rank(one.name) or RankName(-1, 0)
-        name = "" if rank == RankName(-1, 0) else one.name
-        ranks.setdefault((name, rank), []).extend(_tensors(one, step))
+    for one in places:
+        rank = msprobe_rank(one.folder.name) or RankName(-1, 0)
+        name = "" if rank == RankName(-1, 0) else one.folder.name
+        ranks.setdefault((name, rank), []).extend(one.tensors())
     dumps = [
         RankDump(name, rank, tensors, record=_record(rank))
         for (name, rank), tensors in ranks.items()
+        if tensors
     ]
-    if not any(dump.tensors for dump in dumps):
+    if not dumps:
+        first = next(one for one in places if one.is_dump)
         raise UsageError(
-            f"{inside(first.path, MSPROBE_FILE)} names no saved tensors; dump with task=tensor"
+            f"{first.file} names neither tensors nor statistics; dump with task=tensor, or "
+            "task=statistics"
         )
     return dumps
 
@@ -75,44 +74,61 @@ def _places(folder: Folder) -> Iterator[tuple[int | None, Folder]]:
                 yield step, one
 
 
-def _tensors(folder: Folder, step: int | None) -> list[DumpedTensor]:
-    """The tensors of one rank in one step."""
-    problem, file = folder.problem, inside(folder.path, MSPROBE_FILE)
-    if not problem and MSPROBE_FILE not in folder.files and folder.at(MSPROBE_TENSORS):
-        sentence = f"{folder.path} has tensors but no {MSPROBE_FILE}; dump again"
-        problem = PairError(Reason.FOLDER_UNREADABLE, sentence)
-    if problem:
-        return [DumpedTensor(folder.name, step, folder.path, problem)]
-    if MSPROBE_FILE not in folder.files:
-        return []
-    data = _object(file).get("data")
-    if not isinstance(data, dict):
-        raise UsageError(f"{file} has no object `data`; it is no dump.json of msprobe")
-    tensors = inside(folder.path, MSPROBE_TENSORS)
-    return numbered(
-        [
-            DumpedTensor(_without_suffix(data_name), step, f"{tensors}/{data_name}")
-            for data_name in _in_order(data, _object(inside(folder.path, MSPROBE_PARENTS)))
-        ]
-    )
+class _Place:
+    """The folder of one rank in one step."""
 
+    def __init__(self, folder: Folder, step: int | None) -> None:
+        self.folder = folder
+        self.file = inside(folder.path, MSPROBE_FILE)
+        self._step = step
 
-def _in_order(data: dict[str, Any], parents: dict[str, Any]) -> list[str]:
-    """The files of all saved tensors, in the order of the computation."""
-    starts = {name: place for place, name in enumerate(data)}
-    first, last, depth = _spans(starts, parents)
-    ordered = []
-    for name, parts in data.items():
-        for part, value in parts.items() if isinstance(parts, dict) else ():
-            is_output = part == "output"
-            key = (last[name], 1, -depth[name]) if is_output else (first[name], 0, depth[name])
-            ordered += [(key, data_name) for data_name in _saved(value)]
-    # The sort is stable: operands stay in the order of the call.
-    return [data_name for _, data_name in sorted(ordered, key=lambda item: item[0])]
+    @cached_property
+    def is_dump(self) -> bool:
+        """Whether it has a dump.json of msprobe, damaged or not: many a program calls a file so."""
+        if MSPROBE_FILE not in self.folder.files:
+            return False
+        own = self.folder.at(MSPROBE_TENSORS) or msprobe_rank(self.folder.name)
+        return bool(own) or isinstance(self._content, dict)
+
+    def tensors(self) -> list[DumpedTensor]:
+        """Its tensors, in the order of the computation. Raises UsageError for a dump.json that
+        cannot be read."""
+        problem = self.folder.problem
+        lost = MSPROBE_FILE not in self.folder.files and self.folder.at(MSPROBE_TENSORS)
+        if not problem and lost:
+            sentence = f"{self.folder.path} has tensors but no {MSPROBE_FILE}; dump again"
+            problem = PairError(Reason.FOLDER_UNREADABLE, sentence)
+        if problem:
+            return [DumpedTensor(self.folder.name, self._step, self.folder.path, problem)]
+        if not self.is_dump:
+            return []
+        if isinstance(self._content, UsageError):
+            raise self._content
+        parents = _object(inside(self.folder.path, MSPROBE_PARENTS))
+        return numbered([self._tensor(one) for one in kept_in_order(self._content, parents)])
+
+    def _tensor(self, kept: Kept) -> DumpedTensor:
+        tensors = inside(self.folder.path, MSPROBE_TENSORS)
+        file = f"{tensors}/{kept.file}" if kept.file else self.file
+        return DumpedTensor(
+            kept.name, self._step, file, statistics=kept.statistics, is_saved=bool(kept.file)
+        )
+
+    @cached_property
+    def _content(self) -> dict[str, Any] | UsageError:
+        """`data` of its dump.json, or why it has none."""
+        try:
+            data = _object(self.file).get("data")
+        except UsageError as exc:
+            return exc
+        if isinstance(data, dict):
+            return data
+        return UsageError(f"{self.file} has no object `data`; it is no dump.json of msprobe")
 
 
 def _object(file: str) -> dict[str, Any]:
-    """A JSON object; an empty one where there is no such file."""
+    """A JSON object, an empty one where there is no such file. Raises UsageError for one that
+    cannot be read."""
     try:
         content = json.loads(read_mapping(file))
     except FileNotFoundError:
@@ -122,48 +138,3 @@ def _object(file: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as exc:
         raise UsageError(f"{file} is no valid JSON ({exc}); dump it again") from exc
     return content if isinstance(content, dict) else {}
-
-
-def _spans(
-    starts: dict[str, int], parents: dict[str, Any]
-) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-    """For each name, the first and last place of what ran within it, and how deep it is."""
-    first, last, depth = dict(starts), dict(starts), _depths(starts, parents)
-    for name in sorted(depth, key=lambda name: -depth[name]):
-        above = parents.get(name)
-        if name in first and isinstance(above, str) and depth.get(above, depth[name]) < depth[name]:
-            first[above] = min(first.get(above, first[name]), first[name])
-            last[above] = max(last.get(above, last[name]), last[name])
-    return first, last, depth
-
-
-def _depths(starts: dict[str, int], parents: dict[str, Any]) -> dict[str, int]:
-    """How many are around each name, and around each of these; a ring of parents ends somewhere."""
-    depth: dict[str, int] = {}
-    for name in starts:
-        chain: dict[str, None] = {}
-        at: Any = name
-        while isinstance(at, str) and at not in depth and at not in chain:
-            chain[at] = None
-            at = parents.get(at)
-        around = depth[at] + 1 if isinstance(at, str) and at in depth else 0
-        for inner in reversed(chain):
-            depth[inner] = around
-            around += 1
-    return depth
-
-
-def _saved(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        data_name = value.get("data_name")
-        if isinstance(data_name, str):
-            if data_name not in _NOT_SAVED:
-                yield data_name
-            return
-    if isinstance(value, (dict, list)):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _saved(one)
-
-
-def _without_suffix(data_name: str) -> str:
-    return os.path.splitext(data_name)[0] if is_tensor_file(data_name) else data_name

@@ -16,6 +16,7 @@ from ait_cmp.mapping.processes import by_process, process_key, with_ordinals
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Step
 from ait_cmp.values.process import ProcessRecord
+from ait_cmp.values.statistics import Statistics
 
 __all__ = [
     "DumpedTensor",
@@ -38,7 +39,8 @@ class DumpedTensor:
     """One dumped tensor: `name` is the same in every run, `file` a path or `path::name`.
 
     `steps` are the adapters that make it of what is in `file`, and in `more` where they join;
-    `dump` is the folder that it is in, where its process has several.
+    `dump` is the folder that it is in, where its process has several. Of one that is not saved its
+    dump kept the `statistics` alone, and `file` is where these are.
     """
 
     name: str
@@ -48,6 +50,8 @@ class DumpedTensor:
     more: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     dump: str = ""
+    statistics: Statistics | None = None
+    is_saved: bool = True
 
     @property
     def files(self) -> tuple[str, ...]:
