@@ -1,0 +1,1 @@
+"""What scripts/pairing_bench.py is made of."""

@@ -1,0 +1,110 @@
+"""Dumps, compares and proposals, each by the real command in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from ait_cmp.__main__ import main
+from pairing.side import Spec
+
+__all__ = ["compare", "dump", "dumped", "fingerprint", "propose"]
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCH = ROOT / "scripts" / "pairing_bench.py"
+_DONE = "done.json"
+_IMPORTED = ("ait_cmp.commands.compare", "ait_cmp.commands.pair", "polars", "hydra", "torch")
+
+
+def fingerprint(*places: str) -> str:
+    """Of the sources in these places of the checkout."""
+    found = hashlib.blake2b(digest_size=8)
+    for place in places:
+        path = ROOT / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            found.update(file.read_bytes())
+    return found.hexdigest()
+
+
+def dump(spec: Spec, sources: str) -> float:
+    """Run `spec` and have it dumped, unless that was done with the same sources; the seconds."""
+    folder = Path(spec.folder)
+    done = folder / _DONE
+    mark = f"{sources} {spec.text()}"
+    if done.is_file() and done.read_text() == mark:
+        return 0.0
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    begun = time.perf_counter()
+    side = [sys.executable, str(BENCH), "--side", spec.text()]
+    if spec.tool == "ait":
+        launcher = [sys.executable, "-m", "ait_cmp.dump", "--exec", _quoted(side)]
+        side = [*launcher, "-o", str(folder), "-er", spec.rounds]
+    _run(side, folder / "log.txt")
+    done.write_text(mark)
+    return time.perf_counter() - begun
+
+
+def dumped(folder: Path) -> str:
+    """What was dumped there, when, and by which sources."""
+    done = folder / _DONE
+    return f"{done.read_text()} {done.stat().st_mtime_ns}"
+
+
+def compare(golden: Path, my: Path, output: Path, *more: str) -> None:
+    """`python -m ait_cmp`. It pairs alike whatever measures."""
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir(parents=True)
+    arguments = [
+        f"golden_path={golden}",
+        f"my_path={my}",
+        f"output={output}",
+        *more,
+        "executor=serial",
+    ]
+    _forked(arguments, output.with_suffix(".log"))
+
+
+def propose(golden: Path, my: Path, file: Path) -> None:
+    """`python -m ait_cmp.pair`, which writes a mapping."""
+    file.unlink(missing_ok=True)
+    arguments = [f"golden_path={golden}", f"my_path={my}", f"output={file}"]
+    _forked(["pair", *arguments], file.with_suffix(".log"))
+
+
+def _quoted(command: Sequence[str]) -> str:
+    return shlex.join(command)
+
+
+def _forked(arguments: Sequence[str], log: Path) -> None:
+    """The command in a process of its own, for which nothing has to be imported again."""
+    for module in _IMPORTED:
+        import_module(module)
+    process = multiprocessing.get_context("fork").Process(target=_command, args=(arguments, log))
+    process.start()
+    process.join()
+
+
+def _command(arguments: Sequence[str], log: Path) -> None:
+    with open(log, "wb") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+    sys.exit(main(arguments))
+
+
+def _run(command: Sequence[str], log: Path) -> None:
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    with open(log, "wb") as file:
+        status = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT, env=environ)
+    if status:
+        raise RuntimeError(f"exit status {status}; see {log}: {' '.join(command)}")
