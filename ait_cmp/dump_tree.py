@@ -15,6 +15,7 @@ msprobe and SGLang:
 
     step{N}/{rank{N},proc{PID}}/{dump.json,construct.json,dump_tensor_data/…}
     {key}={value}___{key}={value}.pt
+    TP{N}_PP{N}_Rank{N}_pid{N}/Pass{NNNNN}.pt
 
 A folder of a process that finds its name taken gets `_1`, `_2` … behind it. The device of a CPU
 is -1. Paths are plain text with slashes.
@@ -65,6 +66,8 @@ __all__ = [
     "operation_number",
     "rank_file",
     "round_number",
+    "sglang_pass",
+    "sglang_pass_rank",
     "sglang_tags",
     "tensor_name",
     "topology_file",
@@ -103,6 +106,9 @@ _ALIAS = re.compile(r"(\d{1,9}(?:_\d{1,9}){0,15})_((?:in|out)tensor\d{1,9}\.bin)
 _BELOW_RANK = re.compile(r"before|after|\d.*", re.ASCII | re.DOTALL)
 _STEP = re.compile(r"step(\d{1,18})", re.ASCII)
 _MSPROBE_RANK = re.compile(r"rank(\d{0,18})|proc(\d{1,18})", re.ASCII)
+
+_SGLANG_PASS = re.compile(r"Pass(\d{1,18})\.pt", re.ASCII)
+_SGLANG_PASS_RANK = re.compile(r"(?:[A-Z]{2,8}\d{1,9}_){0,8}Rank(\d{1,9})_pid(\d{1,18})", re.ASCII)
 
 _TENSOR_SUFFIX = "_tensor.pth"
 _FAILED_SUFFIX = ".failed"
@@ -328,6 +334,18 @@ def msprobe_rank(name: str) -> RankName | None:
     """The process whose folder msprobe called `name`; of a single one, the device is -1."""
     match = _MSPROBE_RANK.fullmatch(name)
     return RankName(int(match[1] or -1), int(match[2] or 0)) if match else None
+
+
+def sglang_pass(name: str) -> int | None:
+    """The forward pass whose file SGLang called `name`."""
+    match = _SGLANG_PASS.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def sglang_pass_rank(name: str) -> RankName | None:
+    """The process whose folder of passes SGLang called `name`."""
+    match = _SGLANG_PASS_RANK.fullmatch(name)
+    return RankName(int(match[1]), int(match[2])) if match else None
 
 
 def sglang_tags(stem: str) -> dict[str, str]:

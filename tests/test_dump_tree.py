@@ -100,6 +100,15 @@ def test_folders_of_msprobe(step: int, rank: int) -> None:
     assert dump_tree.msprobe_rank("rank") == RankName(-1, 0)
 
 
+@pytest.mark.parametrize("parallel", ["TP0_PP0_", "TP1_PP0_DP3_", ""])
+def test_passes_of_sglang(parallel: str) -> None:
+    assert dump_tree.sglang_pass("Pass00012.pt") == 12
+    assert dump_tree.sglang_pass_rank(f"{parallel}Rank3_pid4711") == RankName(3, 4711)
+    for name in ("Pass.pt", "Pass1.pth", "xPass1.pt", "Rank3", "Rank_pid1", "TP_Rank1_pid1"):
+        assert dump_tree.sglang_pass(name) is None
+        assert dump_tree.sglang_pass_rank(name) is None
+
+
 @given(tags=st.dictionaries(PARTS, PARTS, min_size=1))
 def test_files_of_sglang(tags: dict[str, str]) -> None:
     assume(not any("=" in key or "_" in key + value for key, value in tags.items()))

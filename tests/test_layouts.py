@@ -21,6 +21,7 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.metadata_entries import looks_recorded
 from ait_cmp.mapping.selection import Wish
+from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.pair import Pair
 from tests.test_dump_pairing import MSPROBE, files, msprobe, sglang
@@ -66,6 +67,15 @@ def _sglang_runs(folder: Path) -> None:
         _sglang(folder / run)
 
 
+def _sglang_passes(folder: Path) -> None:
+    for rank in range(2):
+        process = folder / f"TP{rank}_PP0_Rank{rank}_pid{folder.stat().st_ino % 1000 + rank}"
+        process.mkdir()
+        for number in range(2):
+            outputs = {"model.layers.0": torch.ones(2), "model.rope": [torch.ones(1)] * 2}
+            torch.save(outputs, process / f"Pass{number:05d}.pt")
+
+
 def _dump_data(folder: Path) -> None:
     for output in ("a", "b"):
         for token in range(2):
@@ -89,6 +99,7 @@ DUMPS: dict[str, tuple[str, Make]] = {
     "its successor": ("library", _successor),
     "sglang": ("sglang", _sglang),
     "two runs of sglang": ("sglang", _sglang_runs),
+    "sglang passes": ("sglang passes", _sglang_passes),
     "dump_data": ("dump_data", _dump_data),
     "folder": ("folder", _folder),
 }
@@ -123,7 +134,7 @@ def test_every_tensor_is_listed_once(dump: str, tmp_path: Path) -> None:
     ranks = LAYOUTS[DUMPS[dump][0]](Folder(str(folder)))
     assert list_dump("golden_path", str(folder)) == Dump(ranks, [])
     listed = [tensor.file for rank in ranks for tensor in rank.tensors]
-    assert set(listed) == dumped(folder)
+    assert {split_name(file)[0] for file in listed} == dumped(folder)
     assert len(set(listed)) == len(listed)
     assert len({rank.name for rank in ranks}) == len(ranks)
     for rank in ranks:
@@ -138,7 +149,33 @@ def test_two_dumps_of_one_run_pair_whole(dump: str, tmp_path: Path) -> None:
     golden, my = made(dump, tmp_path / "g"), made(dump, tmp_path / "m")
     pairs = map_pairs("tree", Wish(str(golden), str(my)))
     assert not any(pair.error for pair in pairs)
-    assert len(pairs) == len(dumped(golden)) == len(dumped(my))
+    for side, folder in (("golden", golden), ("my", my)):
+        locations = [getattr(pair, side) for pair in pairs]
+        assert {split_name(file)[0] for one in locations for file in one.files} == dumped(folder)
+        assert len(set(locations)) == len(pairs)
+
+
+@pytest.mark.parametrize("dump", sorted(set(DUMPS) - {"folder"}))
+def test_a_folder_above_a_dump_may_be_given(dump: str, tmp_path: Path) -> None:
+    golden, my = made(dump, tmp_path / "g"), tmp_path / "m"
+    (my / "monday").mkdir(parents=True)
+    made(dump, my / "monday" / "dump")
+    (my / "monday" / "notes.txt").touch()
+    pairs = map_pairs("tree", Wish(str(golden), str(my)))
+    assert not any(pair.error for pair in pairs)
+    assert len(pairs) == len(map_pairs("tree", Wish(str(golden), str(golden), allow_same=True)))
+
+
+def test_several_runs_below_a_folder_are_all_listed(tmp_path: Path) -> None:
+    for side, runs in (("g", (9,)), ("m", (10, 9))):
+        (tmp_path / side).mkdir()
+        for run in runs:
+            made("msprobe of one process", tmp_path / side / f"run{run}")
+    pairs = map_pairs("tree", Wish(str(tmp_path / "g"), str(tmp_path / "m")))
+    assert len(pairs) == 14
+    told = [pair for pair in pairs if pair.error]
+    assert len(told) == 7
+    assert all("/run10/" in str(pair.my) and not pair.golden.files for pair in told)
 
 
 @every_dump
@@ -273,6 +310,51 @@ def test_each_folder_is_listed_once(dump: str, tmp_path: Path, listings: Counter
 
 
 # -- what only some have
+
+
+def _forward_hook(folder: Path, dtype: torch.dtype, passes: int) -> None:
+    """As SGLang's tensor_dump_forward_hook.py writes: when `model` ends, before its own output and
+    the head's are there."""
+    folder.mkdir(parents=True)
+    outputs: dict[str, torch.Tensor | list[torch.Tensor]] = {}
+    for number in range(passes):
+        generator = torch.Generator().manual_seed(number)
+        for name in ("embed_tokens", "layers.0.mlp", "norm"):
+            outputs[f"model.{name}"] = torch.randn(4, 8, generator=generator).to(dtype)
+        outputs["model.rotary_emb"] = [torch.ones(2, dtype=dtype), torch.zeros(2, dtype=dtype)]
+        torch.save(outputs, folder / f"Pass{number:05d}.pt")
+        outputs = {"model": torch.full((4, 8), 1.0 + number, dtype=dtype)}
+        outputs["lm_head"] = torch.full((4, 2), 2.0 + number, dtype=dtype)
+
+
+@pytest.mark.parametrize("level", ["", "TP0_PP0_Rank0_pid{}"])
+def test_passes_of_sglang_pair_by_pass_and_name(
+    level: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for side, pid in (("g", 31), ("m", 4)):
+        _forward_hook(tmp_path / side / f"TP0_PP0_Rank0_pid{pid}", torch.float32, 3)
+    caplog.set_level("INFO")
+    golden, my = (tmp_path / side / level.format(pid) for side, pid in (("g", 31), ("m", 4)))
+    pairs = map_pairs("tree", Wish(str(golden), str(my)))
+    assert not any(pair.error for pair in pairs)
+    own = ["embed_tokens", "layers.0.mlp", "norm", "rotary_emb.0", "rotary_emb.1"]
+    names = [f"model.{name}" for name in own]
+    assert [pair.data_id for pair in pairs if pair.token_id == 2] == names
+    for token in (0, 1):  # whose last outputs stand in front of the next pass
+        of_token = [pair for pair in pairs if pair.token_id == token]
+        assert [pair.data_id for pair in of_token] == [*names, "model", "lm_head"]
+        assert f"/Pass{token + 1:05d}.pt::lm_head" in str(of_token[-1].my)
+    assert "of each pass model, lm_head are read from the file of the next one" in caplog.text
+
+
+def test_a_pass_that_cannot_be_read_is_a_row(tmp_path: Path) -> None:
+    for side in ("g", "m"):
+        _forward_hook(tmp_path / side / "TP0_PP0_Rank0_pid7", torch.float32, 2)
+    (tmp_path / "m" / "TP0_PP0_Rank0_pid7" / "Pass00001.pt").write_bytes(b"PK")
+    pairs = map_pairs("tree", Wish(str(tmp_path / "g"), str(tmp_path / "m")))
+    broken = [pair for pair in pairs if pair.data_id == "Pass00001"]
+    assert [pair.error and pair.error.reason for pair in broken] == [Reason.PTH_MALFORMED]
+    assert sum(pair.error is None for pair in pairs) == 5
 
 
 def test_a_process_whose_number_comes_again_is_compared(tmp_path: Path) -> None:

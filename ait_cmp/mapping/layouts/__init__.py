@@ -15,7 +15,9 @@ from ait_cmp.mapping.layouts.library import library_ranks
 from ait_cmp.mapping.layouts.msprobe import msprobe_ranks
 from ait_cmp.mapping.layouts.plain_folder import folder_ranks
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
+from ait_cmp.mapping.layouts.runs import ranks_of_runs
 from ait_cmp.mapping.layouts.sglang import sglang_ranks
+from ait_cmp.mapping.layouts.sglang_passes import sglang_pass_ranks
 from ait_cmp.mapping.left_out import tell_hidden
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.source import SOURCES
@@ -28,9 +30,12 @@ LAYOUTS: dict[str, Callable[[Folder], list[RankDump]]] = {
     "msprobe": msprobe_ranks,
     "library": library_ranks,
     "sglang": sglang_ranks,
+    "sglang passes": sglang_pass_ranks,
     "dump_data": dump_data_ranks,
     "folder": folder_ranks,
 }
+# Those whose dumps may be given with a folder above them, which holds several runs perhaps.
+_OF_RUNS = (msprobe_ranks, library_ranks, sglang_ranks, sglang_pass_ranks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,8 @@ def list_dump(key: str, path: str) -> Dump:
     if folder.problem:
         raise UsageError(f"{key}: {folder.problem}")
     for layout in LAYOUTS.values():
-        ranks = layout(folder)
+        ranks = ranks_of_runs(folder, _OF_RUNS) if layout is folder_ranks else []
+        ranks = ranks or layout(folder)
         if any(rank.tensors for rank in ranks):
             tell_hidden(folder)
             return Dump(ranks, files_beside(folder, ranks))
