@@ -21,6 +21,7 @@ from ait_cmp.settings.keywords import (
     settings_from,
     tolerance_from,
 )
+from ait_cmp.settings.resolve import epsilon_of
 from ait_cmp.source import Source, from_array, from_memory
 from ait_cmp.tensors import as_array
 
@@ -49,7 +50,7 @@ def compare(
     measured = measure_sources(
         golden=_source(golden, "golden"),
         my=_source(my, "my"),
-        wanted=Wanted(epsilon, choice.needs(chosen)),
+        wanted=Wanted(epsilon_of(epsilon), choice.needs(chosen)),
     )
     return conclude(measured, chosen, choice)
 

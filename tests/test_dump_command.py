@@ -337,6 +337,17 @@ def test_files_of_others_that_come_and_go_are_no_failure(
     assert dumped_files(tmp_path / "deleted") == {}
 
 
+def test_what_could_not_be_saved_is_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "ait_dump/tensors/-1_7/0/1_Linear/after"
+    folder.mkdir(parents=True)
+    (folder / "outtensor0.bin.failed").write_text("a type that the format does not know")
+    summary = summarize(tmp_path, {})
+    assert (summary.tensors, summary.failed, summary.others) == (0, 1, 0)
+    counted, said = summary.sentences()
+    assert counted.startswith("0 tensors of 0 token rounds and 0 other files")
+    assert said == "1 tensor could not be saved; FILE.failed in the place of each says why"
+
+
 def test_the_closing_words_say_both_ways(tmp_path: Path) -> None:
     path = tmp_path / "ait_dump/tensors/-1_7/0/1_Linear/after/outtensor0.bin"
     path.parent.mkdir(parents=True)

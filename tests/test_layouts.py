@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ait_cmp import dump_data
-from ait_cmp.files import Entry, list_folder
+from ait_cmp.files import Entry, confined_to, list_folder
 from ait_cmp.mapping import listing, map_pairs
 from ait_cmp.mapping.layouts import LAYOUTS, Dump, list_dump
 from ait_cmp.mapping.layouts.ranks import DumpedTensor
@@ -24,7 +24,7 @@ from ait_cmp.mapping.selection import Wish
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.pair import Pair
-from tests.test_dump_pairing import MSPROBE, files, msprobe, sglang
+from tests.test_dump_pairing import MSPROBE, files, msprobe, save, sglang, tensor
 
 Make = Callable[[Path], None]
 
@@ -442,6 +442,25 @@ def test_a_rank_of_msprobe_without_its_json_is_told(tmp_path: Path) -> None:
     (folder / "step1" / "rank1" / "dump.json").unlink()
     (lost,) = [tensor.error for tensor in tensors(folder) if tensor.error]
     assert f"{folder}/step1/rank1 has tensors but no dump.json" in str(lost)
+
+
+@pytest.mark.parametrize("name", ["../../outside.pt", "a/../../../outside.pt", "../outside.pt"])
+def test_what_leads_out_of_a_dump_of_msprobe_is_read_only_where_that_is_allowed(
+    name: str, tmp_path: Path
+) -> None:
+    save(tmp_path / "outside.pt")
+    for side in ("golden", "my"):
+        folder = tmp_path / side / "rank0"
+        msprobe(folder, {"Functional.relu.0.forward": {"output": [tensor("a.pt")]}})
+        content = (folder / "dump.json").read_text().replace("a.pt", name)
+        (folder / "dump.json").write_text(content)
+    reasons = []
+    for roots in (None, [str(tmp_path)]):
+        with confined_to(roots):
+            pairs = map_pairs("tree", Wish(str(tmp_path / "golden"), str(tmp_path / "my")))
+        reasons.append({pair.error.reason for pair in pairs if pair.error})
+    assert Reason.OUTSIDE_ROOTS in reasons[0]
+    assert Reason.OUTSIDE_ROOTS not in reasons[1]
 
 
 def test_a_golden_folder_without_its_metadata_is_told(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ait_cmp import dump_data
-from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
+from ait_cmp.mapping import PathMap, Selection, Wish, map_pairs
 from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
@@ -29,7 +29,7 @@ def pairs_of(
 ) -> list[Pair]:
     """The mapping that is chosen when the user chooses none."""
     my = None if my_path is None else str(my_path)
-    return MAPPINGS["auto"](Wish(str(golden_path), my, PathMap(prefixes)))
+    return map_pairs("auto", Wish(str(golden_path), my, PathMap(prefixes), allow_same=True))
 
 
 def touch(path: Path) -> str:

@@ -208,6 +208,17 @@ def test_the_summary_counts_what_was_skipped_and_why(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.startswith("0 rows: 0 pass, 0 fail, 0 error\n")
 
 
+def test_the_summary_of_a_sweep_says_whose_rows_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every job has rows of the same names."""
+    show_summary(_merged(tmp_path), [], 0)
+    then = next(line for line in capsys.readouterr().out.splitlines() if "then in" in line)
+    names = then.partition("then in ")[2].split(", ")
+    assert len(names) == len(set(names))
+    assert all(name.split(" and ")[0].endswith(("(tokens=0)", "(=job)")) for name in names)
+
+
 def test_a_narrow_terminal_shows_whose_rows_they_are(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

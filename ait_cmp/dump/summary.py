@@ -8,7 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ait_cmp.dump_tree import DUMP, RANK_FILE, is_dump, library_file
+from ait_cmp.dump_tree import (
+    DUMP,
+    RANK_FILE,
+    is_dump,
+    library_file,
+    not_saved,
+    not_saved_for,
+)
 from ait_cmp.values.overrides import override
 
 __all__ = ["Files", "Summary", "dumped_files", "summarize"]
@@ -22,6 +29,7 @@ class Summary:
 
     output: Path
     tensors: int
+    failed: int
     others: int
     bytes: int
     rounds: int
@@ -29,13 +37,16 @@ class Summary:
 
     def sentences(self) -> Iterator[str]:
         """What was dumped, where, and how to compare it."""
-        if not self.tensors and not self.others:
+        if not self.tensors and not self.failed and not self.others:
             yield f"nothing was dumped to {self.output / DUMP}"
             return
         yield (
             f"{_count(self.tensors, 'tensor')} of {_count(self.rounds, 'token round')} and "
             f"{_count(self.others, 'other file')}, {self.bytes} bytes, in {self._where()}"
         )
+        if self.failed:
+            lost = _count(self.failed, "tensor")
+            yield f"{lost} could not be saved; {not_saved('FILE')} in the place of each says why"
         if self.tensors:
             where = str(self._where())
             here, there = override("my_path", where), override("golden_path", where)
@@ -70,11 +81,13 @@ def summarize(output: Path, before: Files) -> Summary:
     """What is in `output` now and was not, or was otherwise, `before`."""
     new = {path: state for path, state in dumped_files(output).items() if before.get(path) != state}
     tensors = [file for path in new if (file := library_file(path))]
+    failed = sum(not_saved_for(path) is not None for path in new)
     ranks = sum(os.path.basename(path) == RANK_FILE for path in new)  # one in every folder
     return Summary(
         output=output,
         tensors=len(tensors),
-        others=len(new) - len(tensors) - ranks,
+        failed=failed,
+        others=len(new) - len(tensors) - failed - ranks,
         bytes=sum(size for size, _ in new.values()),
         rounds=len({file.round for file in tensors}),
         folders=tuple(sorted({file.rank for file in tensors})),

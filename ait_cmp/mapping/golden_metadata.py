@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ait_cmp.dump_tree import golden_rank, is_tensor_name, not_saved_for, round_number
-from ait_cmp.files import exists, is_file, is_folder
+from ait_cmp.files import is_file, is_folder
 from ait_cmp.mapping.golden_dumps import GoldenDump, golden_dumps
 from ait_cmp.mapping.left_out import files_like_tensors, left_out
 from ait_cmp.mapping.listing import Folder, inside
@@ -177,8 +177,6 @@ def _rows(wish: Wish, dumps: Sequence[RecordedDump]) -> list[list[_Row]]:
     if wish.my_path is not None and is_folder(wish.my_path):
         find = BelowFolder(wish.my_path, wish.path_map, lookup)
     elif wish.my_path is not None:
-        if not exists(split_name(wish.my_path)[0]):
-            raise UsageError(f"my_path={wish.my_path} does not exist")
         find = OneFile(wish.my_path, wish.path_map)
         for dump in dumps:
             for entry in dump.entries:

@@ -130,7 +130,9 @@ def _show_worst(console: Console, report: Report, worst: int) -> None:
 
 
 def _name(line: Mapping[str, Any]) -> str:
-    return _plain(row_name(line["data_id"], line["token_id"]))
+    """What a person calls a row, and the job that it is of: several have rows of one name."""
+    name = _plain(row_name(line["data_id"], line["token_id"]))
+    return f"{name} ({_plain(line['job'])})" if line.get("job") else name
 
 
 def _plain(text: str) -> str:

@@ -6,6 +6,8 @@ the environment says, and other files.
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 from collections.abc import Iterable
 from functools import cache
@@ -62,13 +64,30 @@ def read_option(group: str, path: str) -> DictConfig:
         values = typed(GROUPS[group], read_yaml(_text(path)))
         return OmegaConf.create({name: _literal(value) for name, value in values.items()})
     except FileNotFoundError as exc:
-        raise UsageError(f"the {group} {path} does not exist") from exc
+        raise UsageError(f"the {group} {path} does not exist{_instead(group, path)}") from exc
     except PairError as exc:
         raise UsageError(f"the {group}: {exc.sentence}") from exc
     except OSError as exc:
         raise UsageError(f"the {group} {path} cannot be read: {os_reason(exc)}") from exc
     except (UsageError, ValueError) as exc:
         raise UsageError(f"the {group} {path}: {exc}") from exc
+
+
+def _instead(group: str, path: str) -> str:
+    """What may have been meant: a file of a like name, or what is shipped, which has no suffix."""
+    folder, name = os.path.split(path)
+    try:
+        there = [
+            os.path.join(folder, one) for one in filter(is_file_name, os.listdir(folder or "."))
+        ]
+    except (OSError, ValueError):  # no folder
+        there = []
+    shipped = [one.stem for one in sorted((config_folder() / group).glob("*.yaml"))]
+    known = {os.path.basename(one): one for one in there} | {f"{one}.yaml": one for one in shipped}
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f"; did you mean {known[near[0]]}?"
+    return f"; write the path of a file, or one of {', '.join(shipped)}"
 
 
 def _text(path: str) -> str:

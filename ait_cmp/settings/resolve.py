@@ -7,6 +7,7 @@ import json
 import math
 import os
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from ait_cmp.settings.values import MappingChoice, Settings
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.tokens import parse_tokens
 
-__all__ = ["metric_choice", "resolve"]
+__all__ = ["epsilon_of", "metric_choice", "resolve"]
 
 
 def resolve(values: Config) -> Settings:
@@ -58,7 +59,7 @@ def resolve(values: Config) -> Settings:
         mapping=_mapping(values.mapping),
         budget=_budget(values.mapping),
         metrics=metric_choice(values.metrics),
-        epsilon=_epsilon(values.metrics.epsilon),
+        epsilon=epsilon_of(values.metrics.epsilon),
         tolerance=tolerance,
         executor=one_of("executor.kind", values.executor.kind, EXECUTORS),
         limits=_worker_limits(values.executor),
@@ -164,10 +165,12 @@ def _worker_limits(values: ExecutorConfig) -> WorkerLimits:
     )
 
 
-def _epsilon(epsilon: float) -> float:
-    if not 0 <= epsilon < math.inf:
-        raise UsageError(f"metrics.epsilon={epsilon} must be 0 or a positive number")
-    return epsilon
+def epsilon_of(value: Any) -> float:
+    """The number above which relative errors are taken. Raises UsageError for what is none."""
+    number = float(value) if isinstance(value, Real) else math.nan
+    if not 0 <= number < math.inf:
+        raise UsageError(f"metrics.epsilon={value} must be 0 or a positive number")
+    return number
 
 
 def _selection(values: Config) -> Selection:

@@ -20,6 +20,7 @@ from ait_cmp.dump_tree import (
     msprobe_step,
 )
 from ait_cmp.files import real_path
+from ait_cmp.files.roots import allowed_roots
 from ait_cmp.mapping.layouts.msprobe_calls import Kept, kept_in_order
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, numbered
 from ait_cmp.mapping.listing import Folder, inside
@@ -74,6 +75,19 @@ def _places(folder: Folder) -> Iterator[tuple[int | None, Folder]]:
                 yield step, one
 
 
+def _outside(file: str, folder: str) -> PairError | None:
+    """The error of a file that a dump.json, which may be of others, names outside of its dump;
+    none where the user says what may be read."""
+    within = os.path.normpath(file).startswith(os.path.join(os.path.normpath(folder), ""))
+    if within or allowed_roots() is not None:
+        return None
+    sentence = (
+        f"{file}, which {MSPROBE_FILE} names, is outside of the dump; where that is meant, pass "
+        "allowed_roots=[FOLDER, …] with its folder among them"
+    )
+    return PairError(Reason.OUTSIDE_ROOTS, sentence)
+
+
 class _Place:
     """The folder of one rank in one step."""
 
@@ -111,7 +125,12 @@ class _Place:
         tensors = inside(self.folder.path, MSPROBE_TENSORS)
         file = f"{tensors}/{kept.file}" if kept.file else self.file
         return DumpedTensor(
-            kept.name, self._step, file, statistics=kept.statistics, is_saved=bool(kept.file)
+            kept.name,
+            self._step,
+            file,
+            _outside(file, tensors) if kept.file else None,
+            statistics=kept.statistics,
+            is_saved=bool(kept.file),
         )
 
     @cached_property
