@@ -9,7 +9,8 @@ dump_data and the library, whose successor puts either below `msit_dump_{TIME}/`
     atb_dump_data/data/{DEVICE}_{PID}/{ROUND}/…
 
 A tensor of either that could not be saved has `{FILE}.failed`, which says why, in its place. Every
-`golden_tensor` and {DEVICE}_{PID} of ours has `rank.json`, which says of which process it is.
+`golden_tensor` and {DEVICE}_{PID} of ours has `rank.json`, which says of which process it is, and
+one of hooks has `modules.jsonl`, which says what in the model each of its tensors is.
 
 msprobe and SGLang:
 
@@ -30,8 +31,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "BASE_LAYER",
     "DUMP",
     "GOLDEN_TENSOR",
+    "IN_EVERY_FOLDER",
     "LIBRARY_PLACES",
     "METADATA",
     "MSPROBE_FILE",
@@ -43,6 +46,7 @@ __all__ = [
     "LibraryPlace",
     "Moment",
     "RankName",
+    "former_data_id",
     "golden_file",
     "golden_rank",
     "golden_tensor",
@@ -55,6 +59,7 @@ __all__ = [
     "library_place",
     "library_rank",
     "library_tensors",
+    "modules_file",
     "msprobe_rank",
     "msprobe_step",
     "not_saved",
@@ -83,6 +88,11 @@ MSPROBE_FILE = "dump.json"
 MSPROBE_PARENTS = "construct.json"
 MSPROBE_TENSORS = "dump_tensor_data"
 RANK_FILE = "rank.json"
+_MODULES_FILE = "modules.jsonl"
+IN_EVERY_FOLDER = (RANK_FILE, _MODULES_FILE)  # of tensors, and none of them
+
+# What a layer of peft's holds and adds to: its own output is the one that the model goes on with.
+BASE_LAYER = "base_layer"
 
 _TENSORS = "tensors"
 _NEWER = "atb_dump_data"
@@ -102,6 +112,9 @@ _LIBRARY_FILE = re.compile(
     re.ASCII | re.DOTALL,
 )
 _OPERAND = re.compile(r"(in|out)tensor\d")
+_FORMER = re.compile(
+    r"(?:^|/)((?:\d{1,18}_[^/]+/)+(?:before|after)/(?:in|out)tensor\d{1,9})\.bin\Z", re.ASCII
+)
 _ALIAS = re.compile(r"(\d{1,9}(?:_\d{1,9}){0,15})_((?:in|out)tensor\d{1,9}\.bin)", re.ASCII)
 _BELOW_RANK = re.compile(r"before|after|\d.*", re.ASCII | re.DOTALL)
 _STEP = re.compile(r"step(\d{1,18})", re.ASCII)
@@ -243,6 +256,17 @@ def tensor_name(data_id: str) -> str:
 def library_tensors(root: str, rank: RankName) -> str:
     """The folder in which the rounds of a process are."""
     return os.path.join(root, _LIBRARY[0], rank.library)
+
+
+def modules_file(folder: str) -> str:
+    """What says what in the model the tensors in a folder {DEVICE}_{PID} are."""
+    return os.path.join(folder, _MODULES_FILE)
+
+
+def former_data_id(path: str) -> str | None:
+    """How a tensor of a module was called before dumps said what it is: by its place."""
+    match = _FORMER.search(path) if path.endswith(".bin") else None
+    return match[1] if match else None
 
 
 def library_rank(name: str) -> RankName | None:

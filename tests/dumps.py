@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ait_cmp.dump_tree import RANK_FILE
+from ait_cmp.dump_tree import IN_EVERY_FOLDER
 
 # The codes of the format's documentation, apart from the package's own table.
 _TYPES = {0: torch.float32, 1: torch.float16, 9: torch.int64, 12: torch.bool, 27: torch.bfloat16}
@@ -30,9 +30,11 @@ def run_folders(output: Path) -> list[Path]:
 
 
 def names(folder: Path) -> list[str]:
-    """The files below `folder`, relative, but for the one that says of which process it is."""
-    found = [path for path in folder.rglob("*") if path.is_file() and path.name != RANK_FILE]
-    return sorted(str(path.relative_to(folder)) for path in found)
+    """The files below `folder`, relative, but for those that say what it is."""
+    found = [path for path in folder.rglob("*") if path.is_file()]
+    return sorted(
+        str(path.relative_to(folder)) for path in found if path.name not in IN_EVERY_FOLDER
+    )
 
 
 def only_run(output: Path) -> Path:

@@ -209,9 +209,10 @@ def test_a_causal_language_model_in_two_precisions(tmp_path: Path) -> None:
     compared = [f"{key}={run}" for key, run in (("golden_path", golden), ("my_path", my))]
     assert compare([*compared, "mapping=tree", "output=report"]) == 0
     rows = pl.read_parquet("report/cmp_report.parquet")
-    assert sorted(f"{row['token_id']}/{row['data_id']}.bin" for row in rows.to_dicts()) == names(
-        golden
-    )
+    for side, run in (("golden", golden), ("my", my)):
+        assert sorted(os.path.relpath(path, run) for path in rows[f"{side}_data_path"]) == names(
+            run
+        )
 
     # Without a module's tensors on one side, and with a fault on the other.
     shutil.rmtree(my / "1/0_LlamaForCausalLM/1_lm_head")
@@ -223,8 +224,8 @@ def test_a_causal_language_model_in_two_precisions(tmp_path: Path) -> None:
     assert compare([*compared, "mapping=tree", "output=report"]) == 3
     rows = pl.read_parquet("report/cmp_report.parquet")
     missing = rows.filter(pl.col("reason") == "MY_MISSING")
-    assert {(row["token_id"], row["data_id"].split("/")[1]) for row in missing.to_dicts()} == {
-        (1, "1_lm_head")
+    assert {(row["token_id"], row["data_id"].split("/")[0]) for row in missing.to_dicts()} == {
+        (1, "lm_head")
     }
     first = rows.filter(pl.col("first_divergence").is_not_null())["data_id"][0]
-    assert first == query
+    assert first == "model.layers.1.self_attn.q_proj/out0"

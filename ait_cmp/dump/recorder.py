@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
 import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -13,8 +16,15 @@ from typing import Any
 import torch
 
 from ait_cmp.dump.dump_request import DumpRequest
+from ait_cmp.dump.identity import (
+    ModuleIdentity,
+    inputs_of,
+    module_identities,
+    outputs_of,
+    seen_through,
+)
 from ait_cmp.dump.reason_file import first_line
-from ait_cmp.dump.tensor_folders import TensorFolders, tensors_in
+from ait_cmp.dump.tensor_folders import TensorFolders
 from ait_cmp.dump.topology import Node, Topology
 from ait_cmp.dump_tree import Direction, Moment, operand, operation
 
@@ -22,6 +32,8 @@ __all__ = ["Recorder"]
 
 _LOGGER = logging.getLogger("ait_cmp")
 _WARNINGS = 100
+_OUTERMOST = ModuleIdentity("")
+_Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]  # positional, by keyword
 # The frames in which torch runs a module: `_call_impl`, and in newer versions its `inner`.
 _CALLS_MODULES = torch.nn.Module._call_impl.__code__.co_filename
 
@@ -35,6 +47,7 @@ class _Root:
 
     number: int
     kind: str
+    model: str  # the class of what it is without wrappers
     module: weakref.ref[torch.nn.Module]
     rounds: int = 0
     described: bool = False
@@ -49,6 +62,9 @@ class _Round:
     names: dict[int, str] | None  # id of a module that the root holds -> its qualified name
     topology: Topology | None
     saves: bool
+    identities: dict[int, ModuleIdentity] = field(default_factory=dict)
+    line: dict[str, object] = field(default_factory=dict)  # what the dump says of the root
+    times: Counter[ModuleIdentity] = field(default_factory=Counter)  # that each was called
 
 
 @dataclass(slots=True)
@@ -63,6 +79,10 @@ class _Call:
     path: str = ""
     selected: bool = False
     children: int = 0
+    identity: ModuleIdentity = _OUTERMOST
+    again: int = 0  # how often it was called before in this round
+    began: int = 0  # in the order of what begins and ends in the process
+    versions: tuple[int | None, ...] = ()  # of the inputs, as torch counts changes in place
     node: Node | None = None  # in the topology
 
 
@@ -83,6 +103,7 @@ class _Process:
     calls: _Calls = field(default_factory=_Calls)
     roots: list[_Root] = field(default_factory=list)
     warned: set[str] = field(default_factory=set)
+    moments: Iterator[int] = field(default_factory=itertools.count)
     folders: TensorFolders = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,7 +120,7 @@ class Recorder:
         self._request = request
         self._process = _Process(request)
 
-    def enter(self, module: torch.nn.Module, inputs: Any, frame: FrameType) -> None:
+    def enter(self, module: torch.nn.Module, inputs: _Inputs, frame: FrameType) -> None:
         """`module` is about to run with `inputs`; `frame` is the one that calls its forward."""
         try:
             if self._process.pid != os.getpid():
@@ -107,24 +128,24 @@ class Recorder:
             call = self._begin(module, frame)
             if call.round.topology:
                 self._draw(call.round.topology, call, inputs)
-            if call.selected and self._request.before and self._request.inputs:
-                self._save(call, "before", "in", inputs)
+            if call.selected and self._request.inputs:
+                operands = list(inputs_of(module, *inputs))
+                call.versions = tuple(_version(tensor) for _, tensor in operands)
+                if self._request.before:
+                    self._save(call, "before", "in", operands, call.began)
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
 
-    def leave(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
+    def leave(self, module: torch.nn.Module, inputs: _Inputs, output: Any) -> None:
         """`module` has run: `inputs` as they are now, and its `output`."""
         try:
             call = self._end(module)
             if call is None:
                 return
             if call.selected and self._request.after:
-                if self._request.inputs:
-                    self._save(call, "after", "in", inputs)
-                if self._request.outputs:
-                    self._save(call, "after", "out", output)
+                self._save_after(call, inputs, output)
             if call.round.topology and call.node:
-                call.round.topology.end(call.node, output)
+                call.round.topology.end(call.node, _tensors(outputs_of(output)))
                 if len(call.ids) == 1:
                     self._describe(call.round)
         except Exception as exc:
@@ -150,6 +171,7 @@ class Recorder:
             self.warn("what runs inside torch.compile is not seen, only what goes in and out")
         depth = len(frames) - 1
         call = self._child(module, stack[-1], depth) if stack else self._outermost(module, depth)
+        call.began = next(self._process.moments)
         stack.append(call)
         return call
 
@@ -165,12 +187,14 @@ class Recorder:
         root, token_id = self._root(module)
         saves = "tensor" in self._request.types and self._request.covers(token_id)
         describes = not root.described and not {"model", "layer"}.isdisjoint(self._request.types)
-        names = None
+        current = _Round(token_id, root, None, Topology() if describes else None, saves)
         if saves or describes:
             names = {id(each): _plain(name) for name, each in module.named_modules()}
-        current = _Round(token_id, root, names, Topology() if describes else None, saves)
+            current.names, current.identities = names, module_identities(module)
+            modules = len({identity.key for identity in current.identities.values()})
+            current.line = {"root": root.number, "model": root.model, "modules": modules}
         call = _Call(module, current, depth, (root.number,))
-        if names is not None:
+        if current.names is not None:
             self._identify(call, root.kind, f"{token_id}/{operation(root.number, root.kind)}")
         return call
 
@@ -187,6 +211,11 @@ class Recorder:
 
     def _identify(self, call: _Call, name: str, path: str) -> None:
         call.name, call.path = name, path
+        known = call.round.identities.get(id(call.module))
+        stack = self._process.calls.stack
+        call.identity = known or stack[-1].identity.inside(_kind(call.module))
+        call.again = call.round.times[call.identity]
+        call.round.times[call.identity] += 1
         names = (name, name.rpartition(".")[2], _kind(call.module))
         call.selected = call.round.saves and self._request.selects(call.ids, names)
 
@@ -199,35 +228,76 @@ class Recorder:
             gone = (root for root in roots if root.module() is None and root.kind == kind)
             root = next(same, None) or next(gone, None)
             if root is None:
-                root = _Root(len(roots), kind, weakref.ref(module))
+                model = type(seen_through(module)).__name__
+                root = _Root(len(roots), kind, model, weakref.ref(module))
                 roots.append(root)
             root.module = weakref.ref(module)
             root.rounds += 1
             return root, root.rounds - 1
 
-    def _save(self, call: _Call, moment: Moment, direction: Direction, values: Any) -> None:
+    def _save_after(self, call: _Call, inputs: _Inputs, output: Any) -> None:
+        """What a call that ends was given, as it is now, and gives back."""
+        ended = next(self._process.moments)
+        if self._request.inputs:
+            operands = list(inputs_of(call.module, *inputs))
+            # What was changed in place is a result, which may be wrong by what is inside.
+            changed = call.versions != tuple(_version(tensor) for _, tensor in operands)
+            self._save(call, "after", "in", operands, ended if changed else call.began)
+        if self._request.outputs:
+            self._save(call, "after", "out", outputs_of(output), ended)
+
+    def _save(
+        self,
+        call: _Call,
+        moment: Moment,
+        direction: Direction,
+        operands: Iterable[tuple[str, torch.Tensor]],
+        at: int,
+    ) -> None:
         if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
             return  # what we do to a tensor would be traced too
-        for number, tensor in enumerate(tensors_in(values)):
+        self._process.folders.say(call.round.line)
+        for number, (what, tensor) in enumerate(operands):
             name = f"{call.path}/{operand(moment, direction, number)}"
             try:
                 with torch.no_grad():
-                    self._process.folders.save(name, tensor)
+                    self._process.folders.save(name, tensor, _line(call, what, at))
             except Exception as exc:
                 why = first_line(exc)
                 self.warn(f"a tensor is not dumped ({why}); the first such is {name}", why)
 
-    def _draw(self, topology: Topology, call: _Call, inputs: Any) -> None:
+    def _draw(self, topology: Topology, call: _Call, inputs: _Inputs) -> None:
         stack = self._process.calls.stack
         parent = stack[-2].node if len(stack) > 1 else None
         path = call.path.partition("/")[2]  # without the token
-        call.node = topology.begin(parent, call.name, _kind(call.module), path, inputs)
+        tensors = _tensors(inputs_of(call.module, *inputs))
+        call.node = topology.begin(parent, call.name, _kind(call.module), path, tensors)
 
     def _describe(self, current: _Round) -> None:
         assert current.topology is not None
         with self._process.lock:
             current.root.described = True
             current.topology.write(self._request, current.root.number, current.root.kind)
+
+
+def _line(call: _Call, what: str, at: int) -> dict[str, object]:
+    """What one of its tensors is, for the list of the dump."""
+    root, identity = call.round.root, call.identity
+    line = {"module": identity.key, "operand": what, "at": at, "root": root.number}
+    more = {"shell": identity.shell, "again": call.again}
+    return line | {key: value for key, value in more.items() if value}
+
+
+def _tensors(operands: Iterable[tuple[str, torch.Tensor]]) -> Iterator[torch.Tensor]:
+    return (tensor for _, tensor in operands)
+
+
+def _version(tensor: torch.Tensor) -> int | None:
+    """How often it was changed in place; None where torch does not count, in inference mode."""
+    try:
+        return tensor._version
+    except Exception:  # what a subclass of torch.Tensor raises is its own affair
+        return None
 
 
 def _frames(frame: FrameType | None) -> list[FrameType]:

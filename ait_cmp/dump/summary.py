@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ait_cmp.dump_tree import (
     DUMP,
-    RANK_FILE,
+    IN_EVERY_FOLDER,
     is_dump,
     library_file,
     not_saved,
@@ -82,12 +82,12 @@ def summarize(output: Path, before: Files) -> Summary:
     new = {path: state for path, state in dumped_files(output).items() if before.get(path) != state}
     tensors = [file for path in new if (file := library_file(path))]
     failed = sum(not_saved_for(path) is not None for path in new)
-    ranks = sum(os.path.basename(path) == RANK_FILE for path in new)  # one in every folder
+    ours = sum(os.path.basename(path) in IN_EVERY_FOLDER for path in new)
     return Summary(
         output=output,
         tensors=len(tensors),
         failed=failed,
-        others=len(new) - len(tensors) - failed - ranks,
+        others=len(new) - len(tensors) - failed - ours,
         bytes=sum(size for size, _ in new.values()),
         rounds=len({file.round for file in tensors}),
         folders=tuple(sorted({file.rank for file in tensors})),

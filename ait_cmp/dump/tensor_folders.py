@@ -1,46 +1,25 @@
-"""The tensors of a module call, and the folders that they are saved to."""
+"""The folders that tensors of module calls are saved to, and the list of what each is."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
+import json
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 
 from ait_cmp.dump.bin_file import write_bin, write_description
 from ait_cmp.dump.claiming import claim
 from ait_cmp.dump.dump_request import DumpRequest
+from ait_cmp.dump.identity_file import IdentityFile
 from ait_cmp.dump.rank_file import settle_rank
 from ait_cmp.dump.reason_file import first_line, write_reason
-from ait_cmp.dump_tree import library_tensors
+from ait_cmp.dump_tree import library_tensors, modules_file
 from ait_cmp.tensors import is_traced
 
-__all__ = ["TensorFolders", "tensors_in"]
-
-_DEPTH = 32  # of containers in containers; one may hold itself
-
-
-def tensors_in(values: Any, depth: int = _DEPTH) -> Iterator[torch.Tensor]:
-    """The tensors of `values` and of the lists, tuples, dicts and dataclasses in it, in order."""
-    if isinstance(values, torch.Tensor):
-        yield values
-    elif depth > 0:
-        for part in _parts(values):
-            yield from tensors_in(part, depth - 1)
-
-
-def _parts(values: Any) -> Iterator[Any]:
-    if isinstance(values, Mapping):  # also what transformers' models give back
-        yield from values.values()
-    elif isinstance(values, (list, tuple)):
-        yield from values
-    elif dataclasses.is_dataclass(values) and not isinstance(values, type):
-        for field in dataclasses.fields(values):
-            yield getattr(values, field.name, None)
+__all__ = ["TensorFolders"]
 
 
 class TensorFolders:
@@ -48,11 +27,13 @@ class TensorFolders:
 
     def __init__(self, request: DumpRequest) -> None:
         self._request = request
-        self._folders: dict[int, str] = {}
+        self._folders: dict[int, tuple[str, IdentityFile]] = {}
+        self._said: dict[str, None] = {}
         self._lock = threading.Lock()
 
-    def save(self, name: str, tensor: torch.Tensor) -> None:
-        """Save `tensor` as `name` (a relative path) unless its device is not wanted.
+    def save(self, name: str, tensor: torch.Tensor, identity: Mapping[str, object]) -> None:
+        """Save `tensor` as `name` (a relative path), which is `identity`, unless its device is not
+        wanted.
 
         Raises TypeError for a tensor that cannot be saved, OSError where it cannot be written;
         why then stands in its place.
@@ -62,7 +43,8 @@ class TensorFolders:
         device = tensor.get_device()
         if self._request.device_id not in (None, device):
             return
-        path = f"{self._folder(device)}/{name}"
+        folder, identities = self._folder(device)
+        path = f"{folder}/{name}"
         settle_rank()
         write = write_description if self._request.only_save_desc else write_bin
         try:
@@ -73,10 +55,28 @@ class TensorFolders:
             with contextlib.suppress(OSError):
                 write_reason(path, first_line(exc))
             raise
+        finally:
+            with contextlib.suppress(OSError):
+                identities.add({"file": name, **identity})
 
-    def _folder(self, device: int) -> str:
+    def say(self, line: Mapping[str, object]) -> None:
+        """Put `line` once into the list of every folder, of those to come as well."""
+        text = json.dumps(line)
+        with self._lock:
+            if text not in self._said:
+                self._said[text] = None
+                for _, identities in self._folders.values():
+                    with contextlib.suppress(OSError):
+                        identities.add(line)
+
+    def _folder(self, device: int) -> tuple[str, IdentityFile]:
         with self._lock:
             if device not in self._folders:
                 place = functools.partial(library_tensors, self._request.output)
-                self._folders[device] = claim(place, device)
+                folder = claim(place, device)
+                identities = IdentityFile(modules_file(folder))
+                for text in self._said:
+                    with contextlib.suppress(OSError):
+                        identities.add(json.loads(text))
+                self._folders[device] = folder, identities
             return self._folders[device]

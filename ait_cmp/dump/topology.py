@@ -12,14 +12,13 @@ import os
 import re
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ait_cmp.dump.dump_request import DumpRequest
-from ait_cmp.dump.tensor_folders import tensors_in
 from ait_cmp.dump_tree import topology_file
 
 __all__ = ["Node", "Topology"]
@@ -37,7 +36,9 @@ class Topology:
         # By identity: a tensor that is gone leaves its id to another, hence the reference.
         self._names: dict[int, tuple[weakref.ref[torch.Tensor], str]] = {}
 
-    def begin(self, parent: Node | None, name: str, kind: str, path: str, inputs: Any) -> Node:
+    def begin(
+        self, parent: Node | None, name: str, kind: str, path: str, inputs: Iterable[torch.Tensor]
+    ) -> Node:
         """The node of a call of the module `name`, whose tensors stand at `path`."""
         again = self._seen[name]
         self._seen[name] += 1
@@ -58,7 +59,7 @@ class Topology:
             self._root = node
         return node
 
-    def end(self, node: Node, output: Any) -> None:
+    def end(self, node: Node, output: Iterable[torch.Tensor]) -> None:
         """The call ends with `output`."""
         node["outTensors"] = list(self._named(output, f"{node['opName']}_output"))
         own = {*node["inTensors"], *node["outTensors"]}
@@ -77,8 +78,8 @@ class Topology:
             for layer in _layers(self._root):
                 _write(request, "layer", number, layer["opName"], layer)
 
-    def _named(self, values: Any, stem: str) -> Iterator[str]:
-        for number, tensor in enumerate(tensors_in(values)):
+    def _named(self, tensors: Iterable[torch.Tensor], stem: str) -> Iterator[str]:
+        for number, tensor in enumerate(tensors):
             known = self._names.get(id(tensor))
             if known is not None and known[0]() is tensor:
                 yield known[1]

@@ -14,6 +14,7 @@ from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge, na
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.judging.places import index_at
 from ait_cmp.judging.statistics import judge_statistics
+from ait_cmp.mapping.former import former_name
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
@@ -209,7 +210,8 @@ def _case(pair: Pair, measured: Measured) -> Case:
     assert measured.stats is not None
     assert measured.golden is not None
     assert measured.my is not None
-    subject = Subject(pair.data_id, pair.token_id, measured.golden.dtype, measured.my.dtype)
+    types = measured.golden.dtype, measured.my.dtype
+    subject = Subject(pair.data_id, pair.token_id, *types, former_name(pair))
     return Case(subject, measured.golden.shape, measured.stats, measured.evidence)
 
 

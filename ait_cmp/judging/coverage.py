@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ait_cmp.engine.measured import Measured
 from ait_cmp.judging.tolerance import Rule, Tolerance
+from ait_cmp.mapping.former import former_name
 from ait_cmp.values.dtypes import coarser
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.pair import Pair
@@ -30,12 +31,13 @@ class Target(NamedTuple):
     data_id: str
     token_id: int | None
     dtype: str | None = None
+    former: str = ""  # how older versions called it
 
 
 def targets(pairs: Sequence[Pair], measured: Mapping[int, Measured]) -> list[Target]:
     """What rules can match of each pair, and of what was measured of it, by its number."""
     return [
-        Target(pair.data_id, pair.token_id, _coarser(measured.get(number)))
+        Target(pair.data_id, pair.token_id, _coarser(measured.get(number)), former_name(pair))
         for number, pair in enumerate(pairs)
     ]
 
@@ -71,7 +73,7 @@ def idle_rules(tolerance: Tolerance, rows: Collection[Target]) -> list[str]:
 
 
 def _fits(rule: Rule, target: Target) -> bool:
-    return rule.takes(target.data_id, target.token_id) and (
+    return rule.takes(target.data_id, target.token_id, target.former) and (
         target.dtype is None or not rule.dtypes or target.dtype in rule.dtypes
     )
 
@@ -79,9 +81,8 @@ def _fits(rule: Rule, target: Target) -> bool:
 def _idle(rule: Rule, rows: Sequence[Target]) -> str:
     """What `rule` selects in vain; nothing where all of it finds something."""
     data_ids = [*dict.fromkeys(one.data_id for one in rows)]
-    globs = [
-        glob for glob in rule.data_ids if not any(fnmatchcase(name, glob) for name in data_ids)
-    ]
+    every = [*data_ids, *dict.fromkeys(one.former for one in rows if one.former)]
+    globs = [glob for glob in rule.data_ids if not any(fnmatchcase(name, glob) for name in every)]
     said = [f"no data_id is like {glob} ({_names_like(glob, data_ids)})" for glob in globs]
     tokens = sorted({one.token_id for one in rows if one.token_id is not None})
     if rule.tokens and not any(token in rule.tokens for token in tokens):

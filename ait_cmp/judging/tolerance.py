@@ -76,6 +76,7 @@ class Subject(NamedTuple):
     token_id: int | None
     golden: DType
     my: DType
+    former: str = ""  # how older versions called it
 
     @property
     def coarser(self) -> DType:
@@ -106,13 +107,14 @@ class Rule:
 
     def matches(self, subject: Subject) -> bool:
         """Whether this rule is for `subject`."""
-        return self.takes(subject.data_id, subject.token_id) and (
+        return self.takes(subject.data_id, subject.token_id, subject.former) and (
             not self.dtypes or subject.coarser.name in self.dtypes
         )
 
-    def takes(self, data_id: str, token_id: int | None) -> bool:
-        """Whether this rule is for a row of that name, of some type."""
-        return any(fnmatchcase(data_id, glob) for glob in self.data_ids) and (
+    def takes(self, data_id: str, token_id: int | None, former: str = "") -> bool:
+        """Whether this rule is for a row of either name, of some type."""
+        names = (data_id, former) if former else (data_id,)
+        return any(fnmatchcase(name, glob) for name in names for glob in self.data_ids) and (
             self.tokens is None or token_id in self.tokens
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -13,6 +13,7 @@ from ait_cmp.mapping.layouts import Dump, list_dump
 from ait_cmp.mapping.layouts.beside import with_counterparts
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks, rank_cells
 from ait_cmp.mapping.lookup import named_files
+from ait_cmp.mapping.models import counterparts
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
 from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
 from ait_cmp.mapping.proposing import guessed_names, pairs_by_name
@@ -104,18 +105,27 @@ class _Group:
 
 
 class _Names:
-    """My tensors of one rank and token, by name."""
+    """My tensors of one rank and token, by name; by their former names where none is called so."""
 
     def __init__(self) -> None:
         self._ones: dict[str, list[_One]] = {}
+        self._former: _Names | None = None
 
     def add(self, one: _One) -> None:
         """Before the first question."""
         self._ones.setdefault(one.listed.name, []).append(one)
+        identity = one.listed.identity
+        if identity:
+            self._former = self._former or _Names()
+            self._former._ones.setdefault(identity.former, []).append(one)
 
     def find(self, called: Called) -> list[_One]:
         """Those of this name, those of these in their order, or those whose names fit the
         pattern, in dump order."""
+        found = self._find(called)
+        return found if found or not self._former else self._former._find(called)
+
+    def _find(self, called: Called) -> list[_One]:
         if isinstance(called, str):
             return self._ones.get(called, [])
         if isinstance(called, tuple):
@@ -138,6 +148,7 @@ class _Matching:
     ignores_unpaired: bool
     _cells: list[str] = field(init=False)
     _my: dict[tuple[int, int | None], _Names] = field(default_factory=dict)
+    _models: dict[int, dict[str, str | None]] = field(default_factory=dict)
     _found: dict[tuple[int, int | None, Called], list[_One]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -170,20 +181,36 @@ class _Matching:
     def _groups(self, golden: Sequence[_One], rules: NameRules | NamedPairs) -> list[_Group]:
         groups: dict[object, _Group] = {}
         for one in golden:
-            rule, called = rules.find(one.listed.name)
+            rule, called = rules.find(*_names_of(one.listed))
+            if rule is SAME_NAME:
+                called = self._my_name(one)
             joins = rule is not None and rule.joins_golden
             rank = None if self.spans else one.rank
             key = (rule, called, one.listed.token_id, rank) if joins else one
             group = groups.setdefault(key, _Group(rule, []))
             group.golden.append(one)
             if rule and called is not None and len(group.golden) == 1:
-                group.my = self._candidates(one, rule, called)
+                group.my = self._candidates(one, rule, called) or self._by_place(one, rules)
         found = list(groups.values())
         for group in found:
             if isinstance(group.rule, NamedPair) and len(group.golden) > 1:
                 names = group.rule.golden
-                group.golden.sort(key=lambda one: names.index(one.listed.name))
+                group.golden.sort(key=lambda one: min(map(_index(names), _names_of(one.listed))))
         return found
+
+    def _my_name(self, golden: _One) -> str | None:
+        """How the my tensor is called that is the same one; None where my has no such model."""
+        identity, name = golden.listed.identity, golden.listed.name
+        if not identity:
+            return name
+        if golden.rank not in self._models:
+            golden_rank, my_rank = self.ranks[golden.rank]
+            self._models[golden.rank] = counterparts(golden=golden_rank, my=my_rank)
+        models = self._models[golden.rank]
+        if identity.model not in models:
+            return name
+        root = models[identity.model]
+        return None if root is None else identity.under(root)
 
     def _candidates(self, golden: _One, rule: Rule, called: Called) -> list[_One]:
         all_ranks = self.spans and rule.joins_my
@@ -194,6 +221,15 @@ class _Matching:
             alike = [one for one in found if Path(one.listed.file).suffix == suffix]
             return alike if len(alike) == 1 else found
         return found
+
+    def _by_place(self, golden: _One, rules: NameRules | NamedPairs) -> list[_One]:
+        """Where my is an older dump, which says of no tensor what it is: the one at its place."""
+        identity = golden.listed.identity
+        rule, called = rules.find(identity.former) if identity else (None, None)
+        if rule is None or called is None:
+            return []
+        found = self._candidates(golden, rule, called)
+        return [one for one in found if one.listed.identity is None]
 
     def _find(self, rank: int, token_id: int | None, called: Called) -> list[_One]:
         key = (rank, token_id, called)
@@ -227,7 +263,9 @@ class _Matching:
         for one in (*group.golden, *group.my):
             if one.listed.error:
                 return one.listed.error
-        name = group.golden[0].listed.name
+        name, identity = group.golden[0].listed.name, group.golden[0].listed.identity
+        if not group.my and identity and identity.wrapper:
+            return _of_wrapper(name, identity.wrapper)
         if group.rule is None:
             return self._unpaired(
                 Reason.MY_MISSING, f"no rule is for the golden tensor {name!r}; add one"
@@ -273,10 +311,7 @@ class _Matching:
             if one in users:
                 behind[where] = max(behind.get(where, -1), users[one][0].golden[0].place)
                 continue
-            error = one.listed.error or self._unpaired(
-                Reason.GOLDEN_MISSING,
-                f"the my tensor {one.listed.name!r} has no golden one: {self._no_golden(one)}",
-            )
+            error = one.listed.error or self._no_golden(one)
             pair = Pair(
                 one.listed.name,
                 one.listed.token_id,
@@ -289,17 +324,41 @@ class _Matching:
             )
             yield (one.rank, _token(one), behind.get(where, -1), 1 + one.place), pair
 
-    def _no_golden(self, one: _One) -> str:
+    def _no_golden(self, one: _One) -> PairError:
+        name, identity = one.listed.name, one.listed.identity
+        if identity and identity.wrapper:
+            return _of_wrapper(name, identity.wrapper)
         golden, my = self.ranks[one.rank]
-        if golden or not my:
-            return "no name leads to it"
-        return (
-            f"golden has fewer dumps than my, so {my.name} stands alone; pass as my_path the one "
-            "that belongs to golden"
+        why = "no name leads to it"
+        if my and not golden:
+            why = (
+                f"golden has fewer dumps than my, so {my.name} stands alone; pass as my_path the "
+                "one that belongs to golden"
+            )
+        return self._unpaired(
+            Reason.GOLDEN_MISSING, f"the my tensor {name!r} has no golden one: {why}"
         )
 
     def _dump(self, rank: int) -> str:
         return next(one.name for one in self.ranks[rank] if one)
+
+
+def _of_wrapper(name: str, wrapper: str) -> PairError:
+    return PairError(
+        Reason.LEFT_OUT,
+        f"{name} is of {wrapper}, which wraps a module that is compared, and the other run has no "
+        "such wrapper",
+    )
+
+
+def _names_of(listed: DumpedTensor) -> tuple[str, ...]:
+    """What a tensor is called in mappings: as now, or as in those of older dumps."""
+    return (listed.name, listed.identity.former) if listed.identity else (listed.name,)
+
+
+def _index(names: Sequence[str]) -> Callable[[str], int]:
+    places = {name: place for place, name in enumerate(names)}
+    return lambda name: places.get(name, len(places))
 
 
 def _named(ones: Sequence[_One]) -> str:

@@ -95,12 +95,13 @@ class NameRules:
     def __init__(self, rules: Sequence[NameRule]) -> None:
         self._rules = rules
 
-    def find(self, name: str) -> tuple[NameRule | None, str | NamePattern | None]:
-        """The rule for a golden name, and how its my tensor is called."""
+    def find(self, *names: str) -> tuple[NameRule | None, str | NamePattern | None]:
+        """The rule for a golden tensor of these names, and how its my tensor is called."""
         for rule in self._rules:
-            called = rule.my_name(name)
-            if called is not None:
-                return rule, called
+            for name in names:
+                called = rule.my_name(name)
+                if called is not None:
+                    return rule, called
         return None, None
 
 

@@ -48,9 +48,9 @@ class NamedPairs:
     def __init__(self, pairs: Iterable[NamedPair]) -> None:
         self._of = {name: pair for pair in pairs for name in pair.golden}
 
-    def find(self, name: str) -> tuple[NamedPair | None, tuple[str, ...] | None]:
-        """The pair that a golden name is of, and how its my tensors are called."""
-        pair = self._of.get(name)
+    def find(self, *names: str) -> tuple[NamedPair | None, tuple[str, ...] | None]:
+        """The pair of a golden tensor of these names, and how its my tensors are called."""
+        pair = next((self._of[name] for name in names if name in self._of), None)
         return pair, pair.my if pair else None
 
 

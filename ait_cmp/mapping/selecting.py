@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
+from ait_cmp.mapping.former import pair_names
 from ait_cmp.mapping.selection import Selection, stands_for_all
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.pair import Pair
@@ -44,7 +46,8 @@ def _idle_globs(pairs: Sequence[Pair], selection: Selection) -> Iterator[str]:
     among = [pair for pair in pairs if selection.has_token(pair)] or pairs
     names = list(dict.fromkeys(pair.data_id for pair in among))
     for glob in selection.data_ids:
-        if not any(fnmatchcase(name, glob) for name in names):
+        every = itertools.chain(names, (name for pair in among for name in pair_names(pair)[1:]))
+        if not any(fnmatchcase(name, glob) for name in every):
             yield f"data_ids: {glob!r} selects nothing; {_there(glob, names)}"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from ait_cmp.files import exists, is_folder, same_file
+from ait_cmp.mapping.former import pair_names
 from ait_cmp.mapping.name_rule import NameRule
 from ait_cmp.mapping.named_pair import NamedPair
 from ait_cmp.values.errors import Reason, UsageError
@@ -123,5 +124,5 @@ class Selection:
         return (
             self.data_ids is None
             or stands_for_all(pair)
-            or any(fnmatchcase(pair.data_id, glob) for glob in self.data_ids)
+            or any(fnmatchcase(name, glob) for name in pair_names(pair) for glob in self.data_ids)
         )

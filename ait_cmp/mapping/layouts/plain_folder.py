@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from ait_cmp.dump_tree import library_rank, not_saved_for, operand_direction, round_number
+from ait_cmp.mapping.layouts.identities import identified
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
@@ -18,9 +19,11 @@ __all__ = ["folder_ranks", "order_of", "tensors_below", "tensors_of"]
 
 # What an operation has: its inputs, then the operations within it, then its outputs.
 _FIRST, _WITHIN, _LAST = 0, 1, 2
-_MOMENTS = {"before": _FIRST, "after": _LAST, "in": _FIRST, "out": _LAST}
+_MOMENTS = ("before", "after")
+_DIRECTIONS = {"in": _FIRST, "out": _LAST}
 
-_Order = tuple[int, list[tuple[int, list[int | str]]], str]
+_LATEST = 1 << 62  # after all whose place in the computation is known
+_Place = tuple[list[tuple[int, list[int | str]]], bool, str]
 
 
 def folder_ranks(folder: Folder) -> list[RankDump]:
@@ -39,7 +42,9 @@ def tensors_below(folder: Folder) -> list[DumpedTensor]:
         if problem or is_tensor_file(path)
     ]
     found.sort(key=lambda one: one[0])
-    return [tensor for _, path, problem in found for tensor in tensors_of(folder, path, problem)]
+    listed = [tensor for _, path, problem in found for tensor in tensors_of(folder, path, problem)]
+    known = identified(folder.path, listed)
+    return listed if known is None else sorted(known, key=order_of)
 
 
 def _with_not_saved(folder: Folder) -> Iterator[tuple[str, PairError | None]]:
@@ -58,22 +63,30 @@ def _split_round(path: str) -> tuple[int | None, str]:
     return (None, path) if number is None else (number, rest)
 
 
-def _order(path: str) -> _Order:
-    """Round by round, as the library ran: an operation's outputs come after those within it."""
-    return _order_in(*_split_round(path))
+def _order(path: str) -> tuple[int, _Place]:
+    token, rest = _split_round(path)
+    return -1 if token is None else token, _place(rest)
 
 
-def order_of(tensor: DumpedTensor) -> _Order:
-    """The same of one that is listed: by it, those of several folders are sorted."""
-    return _order_in(tensor.token_id, tensor.name)
+def order_of(tensor: DumpedTensor) -> tuple[int, int, _Place]:
+    """Round by round in the order of the computation, as the dump says it, or as the library ran:
+    an operation's inputs come before those within it, its outputs after them, whenever they were
+    saved."""
+    identity, token = tensor.identity, -1 if tensor.token_id is None else tensor.token_id
+    if identity is None:
+        return token, _LATEST, _place(tensor.name)
+    return token, identity.at, _place(identity.former)
 
 
-def _order_in(token: int | None, path: str) -> _Order:
-    *folders, file = path.split("/")
-    direction = operand_direction(file)
-    parts = [(_MOMENTS.get(part, _WITHIN), natural(part)) for part in folders]
-    parts.append((_MOMENTS[direction] if direction else _WITHIN, natural(file)))
-    return -1 if token is None else token, parts, path
+def _place(name: str) -> _Place:
+    *folders, file = name.split("/")
+    where = _DIRECTIONS.get(operand_direction(file) or "", _WITHIN)
+    late = False
+    if where is not _WITHIN and folders and folders[-1] in _MOMENTS:
+        late = folders.pop() == _MOMENTS[-1]
+    parts = [(_WITHIN, natural(part)) for part in folders]
+    parts.append((where, natural(file)))
+    return parts, late, name
 
 
 def tensors_of(folder: Folder, path: str, problem: PairError | None) -> Iterator[DumpedTensor]:

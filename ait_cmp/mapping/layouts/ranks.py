@@ -20,6 +20,7 @@ from ait_cmp.values.statistics import Statistics
 
 __all__ = [
     "DumpedTensor",
+    "Identity",
     "RankDump",
     "RankPair",
     "distinct",
@@ -32,6 +33,36 @@ __all__ = [
 
 _LOGGER = logging.getLogger(__name__)
 RankPair = tuple["RankDump | None", "RankDump | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What its dump says that a tensor is in the model, where it says so.
+
+    `model` is which of the models that the process called, `root` how its names begin, empty for
+    the main one; `at` its place in the order of the computation; `former` the name that it had
+    before dumps said this, its place; `wrapper` what it is of where the model itself has no such
+    module.
+    """
+
+    model: str
+    root: str
+    module: str
+    operand: str
+    at: int
+    former: str
+    wrapper: str = ""
+
+    @property
+    def name(self) -> str:
+        """How the tensor is called: `layers.3.self_attn.o_proj/out0`."""
+        return self.under(self.root)
+
+    def under(self, root: str) -> str:
+        """How it is called where the names of its model begin with `root`."""
+        apart = "." if root and self.module and self.module[0] not in "@#" else ""
+        module = f"{root}{apart}{self.module}"
+        return f"{module}/{self.operand}" if module else self.operand
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +83,7 @@ class DumpedTensor:
     dump: str = ""
     statistics: Statistics | None = None
     is_saved: bool = True
+    identity: Identity | None = None
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -1,0 +1,355 @@
+"""What a dumped tensor is called: by what it is in the model, however that was wrapped."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ait_cmp import dump_modules
+from ait_cmp.__main__ import main as compare
+from ait_cmp.dump_tree import former_data_id
+from ait_cmp.mapping.layouts import list_dump
+from tests.dumps import only_run
+
+X = torch.arange(8.0).reshape(2, 4)
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.o = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(
+        self, hidden: Tensor, mask: Tensor | None = None, rotary: Any = None
+    ) -> tuple[Tensor, Tensor | None]:
+        weights = self.q(hidden) * rotary[0]
+        return self.o(weights), None if mask is None else weights
+
+
+class Layer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.norm = Attention(), nn.LayerNorm(4)
+        self.experts = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+
+    def forward(self, hidden: Tensor, **options: Any) -> Tensor:
+        experts = options.pop("experts", ())
+        out, _ = self.attention(self.norm(hidden), **options)
+        for number in experts:
+            out = out + self.experts[number](out)
+        return self.norm(hidden + out)  # type: ignore[no-any-return]
+
+
+class Model(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(Layer() for _ in range(2))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+        for layer in self.layers:
+            x = layer(x, mask=mask, rotary=(torch.tensor(2.0), torch.tensor(3.0)))
+        return {"logits": x}
+
+
+NAMES = [
+    "in.x",
+    "layers.0/in.hidden",
+    "layers.0/in.rotary.0",
+    "layers.0/in.rotary.1",
+    "layers.0.norm/in0",
+    "layers.0.norm/out0",
+    "layers.0.attention/in.hidden",
+    "layers.0.attention/in.rotary.0",
+    "layers.0.attention/in.rotary.1",
+    "layers.0.attention.q/in0",
+    "layers.0.attention.q/out0",
+    "layers.0.attention.o/in0",
+    "layers.0.attention.o/out0",
+    "layers.0.attention/out0",
+    "layers.0.norm#1/in0",
+    "layers.0.norm#1/out0",
+    "layers.0/out0",
+]
+NAMES += [name.replace("layers.0", "layers.1") for name in NAMES[1:]] + ["out.logits"]
+
+
+def dumped(folder: Path, run: Callable[[], Any], *models: nn.Module, **options: Any) -> list[str]:
+    """The data_ids of what `models` dump while `run` runs, in order."""
+    with torch.no_grad(), dump_modules(nn.ModuleList(models), folder, **options):
+        run()
+    (rank,) = list_dump("my_path", str(only_run(folder))).ranks
+    return [one.name for one in rank.tensors]
+
+
+def rows(golden: Path, my: Path, *settings: str) -> tuple[int, pl.DataFrame]:
+    """The exit status of their comparison, and its report."""
+    paths = [
+        f"{key}={side}/ait_dump/tensors" for key, side in (("golden_path", golden), ("my_path", my))
+    ]
+    status = compare([*paths, "mapping=tree", "output=report", *settings])
+    return status, pl.read_parquet("report/cmp_report.parquet")
+
+
+@pytest.mark.parametrize("time", [0, 1, 2])
+def test_names_and_order_of_the_computation(tmp_path: Path, time: int) -> None:
+    model = Model()
+    names = dumped(tmp_path, lambda: model(X), model, save_time=time)
+    expected = [name for name in NAMES if time or ("/out" not in name and "out." not in name)]
+    if time == 2:
+        expected = [
+            each
+            for name in expected
+            for each in ([name, f"{name}@after"] if "in" in name.split("/")[-1] else [name])
+        ]
+        # The operands of a call are saved together, before it and after it.
+        assert sorted(names) == sorted(expected)
+        names = [name for name in names if "@" not in name]
+        expected = NAMES
+    assert names == expected
+
+
+def test_what_was_changed_in_place_is_a_result(tmp_path: Path) -> None:
+    class Adds(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Identity()
+
+        def forward(self, x: Tensor, y: Tensor) -> Tensor:
+            self.inner(y)
+            return x.add_(y)
+
+    model = Adds()
+    names = dumped(tmp_path, lambda: model(X.clone(), X), model)
+    assert names == ["inner/in0", "inner/out0", "in.x", "in.y", "out0"]
+
+
+class Shell(nn.Module):
+    """DDP and engines hold what they wrap so, and pass on whatever they are given."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.module(*args, **kwargs)
+
+
+class Adapted(nn.Module):
+    """A layer as peft adapts it; B is zero, so that it adds nothing."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base_layer, self.A, self.B = base, nn.Linear(4, 2), nn.Linear(2, 4, bias=False)
+        nn.init.zeros_(self.B.weight)
+
+    def forward(self, x: Tensor, *args: Any) -> Tensor:
+        return self.base_layer(x) + self.B(self.A(x))  # type: ignore[no-any-return]
+
+
+class Tuner(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.model.forward(*args, **kwargs)
+
+
+class Tuned(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.base_model = Tuner(model)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self.base_model(*args, **kwargs)
+
+
+def checkpointed(model: Model) -> nn.Module:
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    model.layers[1] = checkpoint_wrapper(model.layers[1])
+    return model
+
+
+def adapted(model: Any) -> nn.Module:
+    for layer in model.layers:
+        layer.attention.q = Adapted(layer.attention.q)
+    return Tuned(model)
+
+
+def layer_compiled(model: Any) -> nn.Module:
+    model.layers[1] = torch.compile(model.layers[1], backend="eager")
+    return model  # type: ignore[no-any-return]
+
+
+def compiled(model: nn.Module) -> Any:
+    return torch.compile(model, backend="eager")
+
+
+WRAPPERS: dict[str, tuple[Callable[[Model], Any], Callable[[str], bool]]] = {
+    "none": (lambda model: model, lambda name: True),
+    "shell": (Shell, lambda name: True),
+    "shells": (lambda model: Shell(Shell(model)), lambda name: True),
+    "checkpoint": (checkpointed, lambda name: True),
+    "peft": (adapted, lambda name: True),
+    "compiled": (
+        compiled,
+        lambda name: "layers" not in name,
+    ),
+    "compiled and wrapped": (
+        lambda model: Shell(compiled(model)),
+        lambda name: "layers" not in name,
+    ),
+    "a compiled layer": (layer_compiled, lambda name: "layers.1." not in name),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_whatever_wraps_the_model_all_that_both_have_pairs(
+    tmp_path: Path, wrapper: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrap, seen = WRAPPERS[wrapper]
+    model = Model()
+    wrapped = wrap(copy.deepcopy(model))
+    assert dumped(tmp_path / "golden", lambda: model(X), model) == NAMES
+    dumped(tmp_path / "my", lambda: wrapped(x=X), wrapped)
+    _, table = rows(tmp_path / "golden", tmp_path / "my")
+    passed = table.filter(pl.col("status") == "pass")["data_id"].to_list()
+    assert passed == [name for name in NAMES if seen(name)]
+    # What stands beside is the wrappers' own, or was not seen.
+    others = table.filter(pl.col("status") != "pass")
+    for name, reason in others.select("data_id", "reason").iter_rows():
+        if "@" in name:
+            assert reason == "LEFT_OUT"
+        else:
+            assert reason == ("MY_MISSING" if name in NAMES else "GOLDEN_MISSING")
+
+
+def test_experts_that_are_not_called_renumber_no_other(tmp_path: Path) -> None:
+    layer = Layer()
+    names = dumped(tmp_path, lambda: layer(X, rotary=(1.0,), experts=[2, 0]), layer)
+    called = [name for name in names if name.startswith("experts")]
+    assert called == ["experts.2/in0", "experts.2/out0", "experts.0/in0", "experts.0/out0"]
+
+
+def test_models_that_one_process_calls_are_told_apart(tmp_path: Path) -> None:
+    model, head = Model(), nn.Linear(4, 4)
+
+    def run() -> None:
+        nn.Softmax(dim=-1)(head(model(X)["logits"]))
+        head(X)
+
+    options = {"execute_range": [(0, 1)]}
+    assert dumped(tmp_path, run, head, model, **options) == [
+        *NAMES,
+        *["Linear/in0", "Linear/out0"] * 2,
+    ]
+
+
+def test_another_model_is_not_taken_for_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have an out0 of the whole: of one it is that of a model, of the other of a layer."""
+    monkeypatch.chdir(tmp_path)
+    whole, part = nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.LayerNorm(4)
+    dumped(tmp_path / "golden", lambda: whole(X), whole)
+    dumped(tmp_path / "my", lambda: part(X), part)
+    status, table = rows(tmp_path / "golden", tmp_path / "my")
+    assert status == 3
+    assert set(table["reason"]) == {"MY_MISSING", "GOLDEN_MISSING"}
+
+
+@pytest.mark.parametrize("older", [("golden",), ("my",), ("golden", "my")])
+def test_older_dumps_pair_by_place(
+    tmp_path: Path, older: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = Model()
+    for side in ("golden", "my"):
+        dumped(tmp_path / side, lambda: model(X), model)
+    for side in older:
+        (only_run(tmp_path / side) / "modules.jsonl").unlink()
+    status, table = rows(tmp_path / "golden", tmp_path / "my")
+    assert (status, len(table)) == (0, len(NAMES))
+    by_name = "golden" not in older
+    assert ("layers.1.attention.q/out0" in table["data_id"].to_list()) == by_name
+
+
+def test_former_names_still_select_judge_and_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = Model()
+    for side in ("golden", "my"):
+        dumped(tmp_path / side, lambda: model(X), model)
+    _, table = rows(tmp_path / "golden", tmp_path / "my", "data_ids=*/1_attention/0_q/*")
+    assert table["data_id"].to_list() == [
+        f"layers.{number}.attention.q/{operand}" for number in (0, 1) for operand in ("in0", "out0")
+    ]
+    (tmp_path / "mine/mapping").mkdir(parents=True)
+    (tmp_path / "mine/tolerance").mkdir()
+    (tmp_path / "mine/mapping/old.yaml").write_text(
+        "kind: rules\n"
+        "rules: [{golden: '(?P<of>.*)/after/outtensor0', my: '{of}/after/outtensor0'}]\n"
+    )
+    (tmp_path / "mine/tolerance/old.yaml").write_text(
+        "name: old\nrules:\n"
+        "- {data_ids: ['*/0_q/after/outtensor0'], limits: {max_absolute_error: {max: 0}}}\n"
+    )
+    settings = ("mapping=old", "tolerance=old", "--config-dir", str(tmp_path / "mine"))
+    paths = [f"{key}_path={tmp_path}/{key}/ait_dump/tensors" for key in ("golden", "my")]
+    compare([*paths, *settings, "output=report"])
+    table = pl.read_parquet("report/cmp_report.parquet")
+    assert table.filter(pl.col("status") == "pass")["data_id"].to_list() == [
+        "layers.0.attention.q/out0",
+        "layers.1.attention.q/out0",
+    ]
+    paired = table.filter(pl.col("my_data_path") != "")["data_id"].to_list()
+    assert [name for name in NAMES if "out" in name] == [name for name in paired if "out" in name]
+
+
+@pytest.mark.parametrize(
+    ("path", "former"),
+    [
+        ("/d/ait_dump/tensors/-1_7/0/0_M/1_a.b/after/outtensor0.bin", "0_M/1_a.b/after/outtensor0"),
+        ("/d/0_7/0/0_M/before/intensor12.bin", "0_M/before/intensor12"),
+        ("0_M/after/outtensor0.bin", "0_M/after/outtensor0"),
+        ("/d/0_7/0/0_M/outtensor0.bin", None),
+        ("/d/0_7/0/0_M/after/outtensor0.bin::x", None),
+        ("/d/0_7/0/golden.pth", None),
+    ],
+)
+def test_former_names_are_places(path: str, former: str | None) -> None:
+    assert former_data_id(path) == former
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"\xff\x00\n",
+        b"[]\n{}\nnull\n" + b"[" * 100_000,
+        b'{"file": 1, "module": "a", "operand": "b", "at": 0, "root": 0}\n',
+        b'{"file": "a", "module": "a", "operand": "", "at": 0, "root": 0}\n',
+        b'{"file": "a", "module": "a", "operand": "b", "at": true, "root": 0}\n',
+    ],
+)
+def test_a_list_that_says_nothing_leaves_the_places(
+    tmp_path: Path, text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = Model()
+    for side in ("golden", "my"):
+        dumped(tmp_path / side, lambda: model(X), model)
+    (only_run(tmp_path / "my") / "modules.jsonl").write_bytes(text)
+    status, table = rows(tmp_path / "golden", tmp_path / "my")
+    assert (status, len(table)) == (0, len(NAMES))
