@@ -145,13 +145,27 @@ def test_a_fault_does_not_change_who_belongs_to_whom(tmp_path: Path) -> None:
     assert _names(_propose(golden, my)) == {(name,): (coded(name),) for name in run}
 
 
-def test_what_holds_the_same_and_says_nothing_is_left_out_with_its_reason(tmp_path: Path) -> None:
+def test_several_that_are_about_equally_good_are_left_out_with_their_reason(
+    tmp_path: Path,
+) -> None:
     one = _run()["model.embed_tokens"]
-    golden = _write(tmp_path / "golden", {"a": one, "b": one})
-    my = _write(tmp_path / "my", {"x": one, "y": one})
+    golden = _write(tmp_path / "golden", {"a": one, "b": one * np.float32(1.002)})
+    my = _write(tmp_path / "my", {"x": one * np.float32(1.001), "y": one * np.float32(1.003)})
     found = _propose(golden, my)
     assert found.matches == ()
     assert {left.why for left in found.left} == {"2 golden and 2 my tensors hold the same"}
+
+
+def test_what_is_one_tensor_under_several_names_pairs_in_order(tmp_path: Path) -> None:
+    """What one module gives is what the next one takes: any of them is right."""
+    one = _run()["model.embed_tokens"]
+    golden = _write(tmp_path / "golden", {"a": one, "b": one, "c": one})
+    noisy = _noisy({"x": one})["x"]
+    found = _propose(golden, _write(tmp_path / "my", {"x": noisy, "y": noisy}))
+    assert _names(found) == {("a",): ("x",), ("b",): ("y",)}
+    assert [(left.name, left.why) for left in found.left] == [
+        ("c", "3 golden and 2 my tensors hold the same")
+    ]
 
 
 @pytest.mark.parametrize("budget", [None, BUDGET])
@@ -203,7 +217,7 @@ NAMES = [
     ("Module.model.layers.1.mlp.LlamaMLP.forward.0.input.0", (1,), "mlp", "in", "0"),
     ("Module.model.norm.LlamaRMSNorm.forward.0.parameters.weight", (), "norm", "param", "weight"),
     ("transformer.h.2.mlp.c_proj.weight", (2,), "down", "param", "weight"),
-    ("decoder.layers.3.self_attention.linear_qkv.weight", (3,), "qkv", "param", "weight"),
+    ("decoder.layers.3.self_attention.linear_qkv.weight", (3,), "qkv_mixed", "param", "weight"),
     ("encoder.layer.0.attention.output.dense.weight", (0,), "encoder.o", "param", "weight"),
     ("attn_output,layer_id=3,recompute_status=disabled", (3,), "attn", "out", "0"),
     ("model-00001-of-00002::lm_head.weight", (), "lm_head", "param", "weight"),

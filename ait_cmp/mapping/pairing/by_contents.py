@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ait_cmp.engine.projections import Projection
-from ait_cmp.mapping.pairing.match import AGREES, Match, State, same_class
+from ait_cmp.mapping.pairing.match import Match, State, same_class
 from ait_cmp.mapping.pairing.sides import Tensor
 
 __all__ = ["pair_by_contents", "pair_of_modules"]
@@ -22,6 +22,7 @@ __all__ = ["pair_by_contents", "pair_of_modules"]
 _ALONE, _KIND, _MODULE = 0.97, 0.9, 0.92
 _CLEAR = 3.0  # times as far away is every other tensor
 _EXACT = 1e-9  # two tensors of whole numbers are equal, or others
+_SAME = 1e-6  # tensors of one side that are this near are one
 _ROWS = 512  # of the matrix of distances at a time
 _TURNED = 4096  # pairs of which other layouts are tried
 
@@ -30,17 +31,19 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(slots=True)
 class _Group:
-    """Tensors of both sides of one size whose contents are near each other, and of none else."""
+    """Tensors of both sides of one size whose contents are near each other, and of none else;
+    `is_one_tensor` where those of one side all hold the very same."""
 
     golden: list[Tensor]
     my: list[Tensor]
-    apart: float
+    is_one_tensor: bool
 
 
 def pair_by_contents(state: State) -> None:
     """Pair what agrees with one tensor of the other side alone, outputs before all others: they
     tell modules apart, which then tell their inputs."""
-    for kinds in (("out", "param", ""), ("in", "")):
+    state.learn_limit()
+    for kinds in (("out", "param", ""), ("in", ""), ("out", "in", "")):
         for group in _groups(state, kinds):
             _settle(state, group)
         pair_of_modules(state)
@@ -57,9 +60,7 @@ def pair_of_modules(state: State) -> None:
             (one, other, apart)
             for one in ones
             for other in others
-            if one.name.kind == other.name.kind
-            and (apart := _apart(state, one, other)) is not None
-            and apart < AGREES
+            if one.name.kind == other.name.kind and (apart := _apart(state, one, other)) is not None
         ]
         for one, other, apart in near:
             rivals = [pair for pair in near if (pair[0] is one) != (pair[1] is other)]
@@ -95,12 +96,11 @@ def _apart(state: State, golden: Tensor, my: Tensor) -> float | None:
     if not same_class(golden, my):
         return None
     apart = state.apart((golden,), (my,), "", "")
-    return None if apart is not None and not _agree(golden, apart) else apart
+    return apart if apart is not None and apart < _limit(state, golden) else None
 
 
-def _agree(golden: Tensor, apart: float) -> bool:
-    floating = golden.dtype is not None and golden.dtype.is_floating
-    return apart < (AGREES if floating else _EXACT)
+def _limit(state: State, one: Tensor) -> float:
+    return state.limit if one.dtype is not None and one.dtype.is_floating else _EXACT
 
 
 # -- who is near whom
@@ -111,7 +111,7 @@ def _groups(state: State, kinds: Sequence[str]) -> Iterator[_Group]:
     golden, my = _sized(state, state.left_golden(), kinds), _sized(state, state.left_my(), kinds)
     for size, ones in golden.items():
         if size in my:
-            yield from _near(ones, my[size])
+            yield from _near(ones, my[size], _limit(state, ones[0][0]))
 
 
 def _sized(
@@ -136,13 +136,13 @@ def _whole(one: Tensor) -> int:
 
 
 def _near(
-    golden: Sequence[tuple[Tensor, Projection]], my: Sequence[tuple[Tensor, Projection]]
+    golden: Sequence[tuple[Tensor, Projection]],
+    my: Sequence[tuple[Tensor, Projection]],
+    limit: float,
 ) -> Iterator[_Group]:
     """Groups of tensors that are nearer to each other than to all others."""
     apart = _distances([one for _, one in golden], [one for _, one in my])
     least_golden, least_my = apart.min(axis=1), apart.min(axis=0)
-    floating = golden[0][0].dtype is not None and golden[0][0].dtype.is_floating
-    limit = AGREES if floating else _EXACT
     least = np.minimum(least_golden[:, None], least_my[None, :])
     edges = (apart < limit) & (apart <= _CLEAR * least + _EXACT)
     taken: set[int] = set()
@@ -151,11 +151,15 @@ def _near(
             continue
         rows, columns = _connected(edges, row)
         taken |= rows
-        yield _Group(
-            [golden[one][0] for one in sorted(rows)],
-            [my[one][0] for one in sorted(columns)],
-            float(apart[np.ix_(sorted(rows), sorted(columns))].min()),
-        )
+        ones, others = [golden[one] for one in sorted(rows)], [my[one] for one in sorted(columns)]
+        same = _are_one(ones) and _are_one(others)
+        yield _Group([one for one, _ in ones], [one for one, _ in others], same)
+
+
+def _are_one(ones: Sequence[tuple[Tensor, Projection]]) -> bool:
+    """Whether all hold the very same."""
+    projections = [one for _, one in ones]
+    return bool(_distances(projections[:1], projections).max() < _SAME)
 
 
 def _connected(edges: npt.NDArray[np.bool_], row: int) -> tuple[set[int], set[int]]:
@@ -202,6 +206,10 @@ def _settle(state: State, group: _Group) -> None:
         if len(ones) == len(others) == 1:
             why = "contents agree; of several that do the only one of its kind"
             _add(state, ones[0], others[0], _KIND, why)
+    if group.is_one_tensor:
+        left = ([one for one in side if not one.paired] for side in (group.golden, group.my))
+        for one, other in zip(*left, strict=False):
+            _add(state, one, other, _KIND, "contents agree, which others hold as well")
     why = f"{len(group.golden)} golden and {len(group.my)} my tensors hold the same"
     state.doubt("golden", group.golden, why)
     state.doubt("my", group.my, why)
@@ -258,7 +266,7 @@ def _pair_turned(state: State) -> None:
             if len(kinds) > 1 and "" not in kinds:
                 continue
             found = state.best_fit(one, other)
-            if found and found[1] is not None and _agree(one, found[1]):
+            if found and found[1] is not None and found[1] < _limit(state, one):
                 near.append((found[1], one, other))
     for apart, one, other in near:
         rivals = [pair for pair in near if (pair[1] is one) != (pair[2] is other)]

@@ -28,8 +28,7 @@ def pair_same_names(state: State) -> None:
     for golden in state.left_golden():
         other = my.get(golden.name.text)
         if other is not None:
-            fit, apart = state.best_fit(golden, other) or (Fit(), None)
-            state.add(Match((golden,), (other,), _SAME, "same name", fit.golden, fit.my, apart))
+            _add(state, golden, other, _SAME, "same name")
 
 
 def pair_by_names(state: State) -> None:
@@ -43,9 +42,10 @@ def pair_by_names(state: State) -> None:
 
 def pair_operands(state: State) -> None:
     """Of one module, the tensors that are the only ones of their shape."""
-    sides = [_by_module(ones) for ones in (state.left_golden(), state.left_my())]
-    for module, golden in sides[0].items():
-        my = sides[1].get(module, [])
+    open_modules = {one.name.module for one in state.left_golden()}
+    open_modules &= {one.name.module for one in state.left_my()}
+    for module in sorted(open_modules):
+        golden, my = state.golden.modules[module], state.my.modules[module]
         fitting = {
             (one, other)
             for one in golden
@@ -53,6 +53,8 @@ def pair_operands(state: State) -> None:
             if _kinds_fit(one, other) and state.best_fit(one, other)
         }
         for one, other in fitting:
+            if one.paired or other.paired:
+                continue
             rivals = [pair for pair in fitting if (pair[0] is one) != (pair[1] is other)]
             if not rivals:
                 _add(state, one, other, _OPERAND, f"the only such tensor of {_of_module(one)}")
@@ -77,8 +79,15 @@ def pair_fused(state: State) -> None:
                 for name in names
             ]
             joined = [of_parts[key] for key in keys if key in of_parts]
-            if len(joined) == len(names) > 0 and kind != "in":
+            if len(joined) < len(names) or not names:
+                continue
+            if kind != "in":
                 _join(state, joined, one, fused_is_my=fused_is_my)
+                continue
+            why = f"names: what {' and '.join(names)} take is what {last} takes"
+            golden, my = (joined[0], one) if fused_is_my else (one, joined[0])
+            if may_be(golden, my):
+                _add(state, golden, my, _FUSED, why)
 
 
 def _join(state: State, parts: Sequence[Tensor], whole: Tensor, *, fused_is_my: bool) -> None:
@@ -104,7 +113,7 @@ def _join(state: State, parts: Sequence[Tensor], whole: Tensor, *, fused_is_my: 
 
 def _joins(parts: Sequence[Tensor], whole: Tensor) -> Iterator[tuple[str, Fit]]:
     """The adapters that join the parts, and how what they make fits the whole."""
-    rounds = [token for token in whole.files if all(token in one.files for one in parts)]
+    rounds = [token for token in whole.rounds if all(token in one.rounds for one in parts)]
     shapes: list[tuple[list[Shape], Shape]] = []
     for token in rounds[:2] or [None]:
         headers = [one.header(token if rounds else one.first) for one in (*parts, whole)]
@@ -127,9 +136,24 @@ def _add(state: State, golden: Tensor, my: Tensor, confidence: float, why: str) 
     """Pair two tensors with the adapters that they need; without, where none makes them fit."""
     found = state.best_fit(golden, my)
     fit, apart = found or (Fit(), None)
+    if (apart is None or apart > AGREES) and _is_doubtful(state, golden, my):
+        return
     if found is None and len(shapes_of(golden, my)) > 0:
         why = f"{why}; shapes differ"
     state.add(Match((golden,), (my,), confidence, why, fit.golden, fit.my, apart))
+
+
+def _is_doubtful(state: State, golden: Tensor, my: Tensor) -> bool:
+    """Whether something speaks against what the names say; then it is said."""
+    if state.is_crowded(golden, my):
+        why = f"{_of_module(golden)} has more tensors of this shape on one side"
+    elif not state.does_the_same(golden, my):
+        why = f"{_of_module(golden)} does not do the same on both sides"
+    else:
+        return False
+    state.doubt("golden", [golden], why)
+    state.doubt("my", [my], why)
+    return True
 
 
 def _unique(state: State, key: Callable[[Tensor], Hashable]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -156,13 +180,6 @@ def _one_each(ones: Sequence[Tensor]) -> dict[_Key, Tensor]:
     for one in ones:
         groups[(one.name.module, one.name.kind, one.name.which)].append(one)
     return {key: found[0] for key, found in groups.items() if len(found) == 1}
-
-
-def _by_module(ones: Sequence[Tensor]) -> dict[Hashable, list[Tensor]]:
-    groups: dict[Hashable, list[Tensor]] = defaultdict(list)
-    for one in ones:
-        groups[one.name.module].append(one)
-    return groups
 
 
 def _kinds_fit(golden: Tensor, my: Tensor) -> bool:

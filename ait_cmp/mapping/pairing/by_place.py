@@ -22,52 +22,39 @@ Layer = tuple[int, ...]
 
 def pair_as_in_other_layers(state: State) -> None:
     """What is called so in this layer belongs to what the same names belong to in others."""
-    patterns = _learned(state)
-    layers = _layers(state)
+    learned = _learned(state)
     my = {(one.name.pattern, one.name.layer): one for one in state.left_my()}
     for golden in state.left_golden():
-        learned = patterns.get(golden.name.pattern)
-        layer = layers.get(golden.name.layer)
-        other = my.get((learned[0], layer)) if learned and layer is not None else None
+        if golden.name.pattern not in learned:
+            continue
+        (pattern, further), layers = learned[golden.name.pattern]
+        layer = tuple(map(sum, zip(golden.name.layer, further, strict=True)))
+        other = my.get((pattern, layer))
         if other is None or other.paired or not may_be(golden, other):
             continue
-        assert learned is not None
-        why = f"as in {learned[1]} other layer{'s' if learned[1] > 1 else ''}"
+        why = f"as in {layers} other layer{'s' if layers > 1 else ''}"
         fit, apart = state.best_fit(golden, other) or (Fit(), None)
         state.add(Match((golden,), (other,), _LAYERS, why, fit.golden, fit.my, apart))
 
 
-def _learned(state: State) -> dict[str, tuple[str, int]]:
-    """my pattern by golden pattern, where all layers that are paired say the same, and how many
-    they are."""
-    votes: dict[str, Counter[str]] = defaultdict(Counter)
+def _learned(state: State) -> dict[str, tuple[tuple[str, Layer], int]]:
+    """By golden pattern the my pattern and how many layers further on it is, where all layers that
+    are paired say the same, and how many they are."""
+    votes: dict[str, Counter[tuple[str, Layer]]] = defaultdict(Counter)
     back: dict[str, set[str]] = defaultdict(set)
     for match in state.matches():
-        if len(match.golden) == len(match.my) == 1:
-            golden, my = match.golden[0].name, match.my[0].name
-            if golden.layer and my.layer:
-                votes[golden.pattern][my.pattern] += 1
-                back[my.pattern].add(golden.pattern)
+        golden, my = match.golden[0].name, match.my[0].name
+        several = len(match.golden) + len(match.my) > 2
+        if several or not golden.layer or len(golden.layer) != len(my.layer):
+            continue
+        further = tuple(other - one for one, other in zip(golden.layer, my.layer, strict=True))
+        votes[golden.pattern][my.pattern, further] += 1
+        back[my.pattern].add(golden.pattern)
     return {
         golden: found.most_common(1)[0]
         for golden, found in votes.items()
-        if len(found) == 1 and len(back[next(iter(found))]) == 1
+        if len(found) == 1 and len(back[next(iter(found))[0]]) == 1
     }
-
-
-def _layers(state: State) -> dict[Layer, Layer]:
-    """my layer by golden layer, as nearly all pairs of the layer say."""
-    votes: dict[Layer, Counter[Layer]] = defaultdict(Counter)
-    every: set[Layer] = set()
-    for match in state.matches():
-        golden, my = match.golden[0].name.layer, match.my[0].name.layer
-        if golden and my:
-            votes[golden][my] += 1
-    found = {golden: one.most_common(1)[0][0] for golden, one in votes.items()}
-    if all(golden == my for golden, my in found.items()):
-        every = {one.name.layer for one in state.golden.tensors if one.name.layer}
-        return {layer: layer for layer in every}
-    return found if len(set(found.values())) == len(found) else {}
 
 
 def pair_in_gaps(state: State) -> None:
@@ -76,11 +63,12 @@ def pair_in_gaps(state: State) -> None:
     anchors = _anchors(state)
     if anchors is None:
         return
-    golden, my = state.left_golden(), state.left_my()
+    # Of what there is a doubt already, the place says no more.
+    golden = [one for one in state.left_golden() if ("golden", one.place) not in state.reasons]
+    my = [one for one in state.left_my() if ("my", one.place) not in state.reasons]
     bounds = [(-1, -1), *anchors, (len(state.golden.tensors), len(state.my.tensors))]
     for (start, my_start), (stop, my_stop) in pairwise(bounds):
-        ones = _between(golden, start, stop)
-        others = _between(my, my_start, my_stop)
+        ones, others = _between(golden, start, stop), _between(my, my_start, my_stop)
         if ones and others:
             _pair_gap(state, ones, others)
 

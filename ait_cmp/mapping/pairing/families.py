@@ -6,6 +6,8 @@ case with underscores (`Wqkv` is `wqkv`, `LinearQKV` is `linear_qkv`).
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "ANYWHERE",
     "COUNTED",
@@ -18,9 +20,20 @@ __all__ = [
 ]
 
 
+_NORM = re.compile(r"(layer|rms|ln)_?norm")
+_KIND = re.compile(r"_(operation|node|linear|op|module)$")
+
+
+def plain(word: str) -> str:
+    """`word` without what kind of norm it is, and that it is an operation: both sides may differ
+    in these."""
+    word = _NORM.sub("norm", word).replace("attention", "attn")
+    return _KIND.sub("", word) or word
+
+
 def _table(**words: str) -> dict[str, str]:
     """spelling -> what it is called here."""
-    return {word: name for name, spelled in words.items() for word in spelled.split()}
+    return {plain(word): name for name, spelled in words.items() for word in spelled.split()}
 
 
 # Around the model or a module of it; what is inside has the same name without.
@@ -53,10 +66,11 @@ ANYWHERE = _table(
     k="k_proj wk key to_k k_lin linear_k k_linear key_proj k_projection",
     v="v_proj wv value to_v v_lin linear_v v_linear value_proj v_projection",
     o="o_proj to_out out_lin attn_out_proj o_linear",
-    qkv="qkv_proj c_attn wqkv w_pack linear_qkv qkv in_proj qkv_linear fused_qkv qkv_projection",
-    qkv_mixed="query_key_value",
+    qkv="qkv_proj c_attn wqkv w_pack qkv in_proj qkv_linear fused_qkv qkv_projection",
+    qkv_mixed="query_key_value linear_qkv",
     q_norm="q_norm q_layernorm q_layer_norm query_norm query_layernorm q_ln",
     k_norm="k_norm k_layernorm k_layer_norm key_norm key_layernorm k_ln",
+    act_and_mul="swiglu silu_and_mul swi_glu gelu_and_mul act_and_mul swish_glu",
     attn_core="core_attention sdpa flash_attn inner_attention attn_core paged_attention",
     gate="gate_proj gate_linear wi_0",
     up="up_proj c_fc fc1 fc_in dense_h_to_4h linear1 lin1 wi_1 intermediate_dense up_linear",
@@ -72,7 +86,7 @@ IN_ATTENTION = _table(
     q="q",
     k="k",
     v="v",
-    o="out_proj c_proj dense proj wo o out output_dense linear_proj projection",
+    o="out_proj c_proj dense proj wo o out dense_proj output_dense linear_proj projection",
     attn_core="attn core",
 )
 
@@ -85,11 +99,11 @@ IN_MLP = _table(
 
 # Right in a layer, outside its attention and its MLP.
 IN_LAYER = _table(
-    norm1="input_layernorm ln_1 ln1 attention_norm attn_norm norm1 norm_1 input_norm "
+    norm1="input_layernorm pre_norm ln_1 ln1 attention_norm attn_norm norm1 norm_1 input_norm "
     "self_attn_layer_norm pre_attention_layernorm input_layer_norm layernorm1 layer_norm1 "
     "ln_attn pre_attention_norm pre_attn_norm attn_layer_norm",
-    norm2="post_attention_layernorm ln_2 ln2 ffn_norm mlp_norm norm2 norm_2 pre_mlp_layernorm "
-    "post_attention_layer_norm layernorm2 layer_norm2 ln_mlp post_attention_norm "
+    norm2="post_attention_layernorm post_norm ln_2 ln2 ffn_norm mlp_norm norm2 norm_2 "
+    "pre_mlp_layernorm post_attention_layer_norm layernorm2 layer_norm2 ln_mlp post_attention_norm "
     "final_layer_norm pre_mlp_norm pre_ffn_norm feed_forward_norm pre_feedforward_layernorm "
     "post_attn_norm",
     norm2_post="post_feedforward_layernorm post_ffw_norm post_feedforward_norm post_mlp_layernorm",
@@ -105,5 +119,5 @@ ON_TOP = _table(
     pos_embed="wpe embed_positions position_embeddings position_embedding pos_embedding",
     norm="norm ln_f final_layernorm final_norm final_layer_norm norm_f ln_final model_norm "
     "final_rms_norm final_norm_node last_norm",
-    lm_head="lm_head output output_layer embed_out head lm_head_node lmhead lm_head_linear",
+    lm_head="lm_head logits_processor logits output output_layer embed_out head lmhead",
 )

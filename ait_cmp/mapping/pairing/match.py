@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ait_cmp.mapping.pairing.contents import Contents, distance
 from ait_cmp.mapping.pairing.shapes import Fit, Shape, fits, is_loose
@@ -13,6 +14,8 @@ __all__ = ["AGREES", "Match", "State", "may_be", "rounds_of", "same_class", "sha
 
 AGREES = 0.2  # contents this near are the same up to rounding, in whatever type
 
+_FEW = 5  # pairs, of which nothing is learned
+_LEAST, _SPREAD = 0.01, 10.0  # the least limit; how many times as far apart as most may a pair be
 _ROUNDS = 2  # whose shapes adapters must fit
 
 
@@ -59,6 +62,15 @@ class State:
     contents: Contents | None = None
     found: dict[int, Match] = field(default_factory=dict)  # by the place of the first golden one
     reasons: dict[tuple[str, int], str] = field(default_factory=dict)
+    limit: float = AGREES  # how far apart contents may be that agree
+
+    def learn_limit(self) -> None:
+        """Learn of the pairs that are certain how far apart contents are that agree: of what has
+        no true counterpart, the nearest may be near too."""
+        near = [one.apart for one in self.found.values() if one.apart is not None]
+        near = sorted(one for one in near if one < AGREES)
+        if len(near) >= _FEW:
+            self.limit = min(AGREES, max(_LEAST, _SPREAD * near[len(near) // 2]))
 
     def left_golden(self) -> list[Tensor]:
         """The golden tensors without a pair, in order."""
@@ -86,12 +98,36 @@ class State:
 
     # -- whether two fit
 
+    def is_crowded(self, golden: Tensor, my: Tensor) -> bool:
+        """Whether one of their modules has further tensors of this kind and shape: a norm that
+        adds the residual takes two and gives two, and its first input is not what others call so.
+        """
+        if golden.name.kind == "out" and golden.name.role.startswith("norm"):
+            return not {golden.name.which, my.name.which} <= {"", "0"}
+        alike = (
+            sum(one.name.kind == of.name.kind and _sizes(one) == _sizes(of) for one in ones)
+            for of, ones in (
+                (golden, self.golden.modules[golden.name.module]),
+                (my, self.my.modules[my.name.module]),
+            )
+        )
+        return len(set(alike)) > 1
+
+    def does_the_same(self, golden: Tensor, my: Tensor) -> bool:
+        """Whether an activation gives as many elements for what it takes on both sides: behind a
+        fused gate and up it multiplies, too."""
+        if golden.name.role != "act" or my.name.role != "act":
+            return True
+        return _gives(self.golden, golden) == _gives(self.my, my)
+
     def best_fit(self, golden: Tensor, my: Tensor) -> tuple[Fit, float | None] | None:
         """How the two fit, and how far apart their contents then are, where these are read; None
         where no adapters make one shape of the other."""
         if not same_class(golden, my):
             return None
         ways = fits(shapes_of(golden, my)) if golden.shape and my.shape else _scalars(golden, my)
+        if golden.name.role == my.name.role == "lm_head":  # of which the last token's are enough
+            ways = [replace(way, sure=way.sure or way.is_cut) for way in ways]
         if self.contents is None:
             sure = [way for way in ways if way.sure]
             return (sure[0], None) if sure else None
@@ -101,7 +137,7 @@ class State:
         near = min(tried, key=lambda one: 9.0 if one[1] is None else one[1])
         plain = tried[0]
         # Of adapters that nothing speaks for, the plainest.
-        if near[1] is not None and near[1] < AGREES:
+        if near[1] is not None and near[1] < self.limit:
             return near
         return plain if plain[0].sure else None
 
@@ -118,9 +154,25 @@ class State:
         return distance(one, other)
 
 
+def _gives(side: Side, one: Tensor) -> float | None:
+    """How many elements the module of a tensor gives for each that it takes."""
+    found = {
+        each.name.kind: math.prod(each.shape or ())
+        for each in reversed(side.modules[one.name.module])
+    }
+    return found["out"] / found["in"] if found.get("in") and "out" in found else None
+
+
+def _sizes(one: Tensor) -> tuple[bool, Shape] | None:
+    """Whether it is floating, and its sizes but those of 1."""
+    if one.shape is None or one.dtype is None:
+        return None
+    return one.dtype.is_floating, tuple(size for size in one.shape if size != 1)
+
+
 def rounds_of(golden: Tensor, my: Tensor) -> list[int | None]:
     """The first rounds that both have."""
-    return [token for token in golden.files if token in my.files][:_ROUNDS]
+    return [token for token in golden.rounds if token in my.rounds][:_ROUNDS]
 
 
 def shapes_of(golden: Tensor, my: Tensor) -> list[tuple[Shape, Shape]]:

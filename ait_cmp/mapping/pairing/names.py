@@ -16,9 +16,12 @@ from ait_cmp.mapping.pairing.families import (
     ON_TOP,
     PARTS,
     WRAPPERS,
+    plain,
 )
 
-__all__ = ["Name", "read_names"]
+__all__ = ["Module", "Name", "read_names"]
+
+Module = tuple[tuple[int, ...], str, int, str]  # layer, role, occurrence, moment
 
 _OCCURRENCE = re.compile(r"#(\d+)(?=/|$)")
 _MSPROBE = re.compile(
@@ -39,7 +42,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _CLASS = re.compile(r"[A-Z]\w*(For[A-Z]\w+|Model|LM|Transformer)")
 _TAG = re.compile(r"(\w+)=(.*)", re.DOTALL)
 _SAID = re.compile(r"(.+?)_?(output|out|input|in|Output|Input)")
-_MODULE_NORM = re.compile(r"layer_?norm_(weight|bias)")
+_MODULE_NORM = re.compile(r"norm_(weight|bias)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Name:
     path: str = ""
 
     @property
-    def module(self) -> tuple[tuple[int, ...], str, int, str]:
+    def module(self) -> Module:
         """What tells its module, and the moment, from all others."""
         return self.layer, self.role, self.occurrence, self.when
 
@@ -90,6 +93,10 @@ class _Parts:
 def read_names(texts: Iterable[str]) -> list[Name]:
     """All names of one side: what one says may depend on the others."""
     parts = [_taken_apart(text) for text in texts]
+    if all("/before/" not in one.text for one in parts):
+        for one in parts:
+            one.when = "" if one.when == "after" else one.when
+    _drop_root(parts)
     _number_operations(parts)
     spelled = {one.segments[-1] for one in parts if one.segments}
     names = [_name(one, spelled) for one in parts]
@@ -163,7 +170,15 @@ def _of_part(part: str) -> list[str]:
 
 
 def _snake(word: str) -> str:
-    return _HUMP.sub("_", word).lower().replace("-", "_").replace("__", "_")
+    return plain(_HUMP.sub("_", word).lower().replace("-", "_").replace("__", "_"))
+
+
+def _drop_root(parts: Sequence[_Parts]) -> None:
+    """The outermost module, which paths of operations begin with: `0_LlamaForCausalLM`."""
+    first = {one.path.partition("/")[0] for one in parts}
+    if len(first) == 1 and _ORDINAL.match(next(iter(first))):
+        for one in parts:
+            del one.segments[:1]
 
 
 def _number_operations(parts: Sequence[_Parts]) -> None:
@@ -200,7 +215,7 @@ def _name(parts: _Parts, spelled: set[str]) -> Name:
     which, kind = parts.which, parts.kind
     if norm := _MODULE_NORM.fullmatch(role.rpartition(".")[2]):
         # Megatron keeps a norm within the linear layer that it comes before.
-        role = {"qkv": "norm1", "fc1": "norm2"}.get(role.partition(".")[0], role)
+        role = {"qkv_mixed": "norm1", "fc1": "norm2"}.get(role.partition(".")[0], role)
         kind, which = "param", norm[1]
     return Name(
         parts.text,
@@ -278,10 +293,12 @@ def _meaning(word: str, part: str, in_layer: bool, spelled: set[str]) -> str:
         inside = IN_MLP if part == "mlp" else IN_ATTENTION
         if word in inside:
             return _gated(word, inside[word], spelled)
+        if part == PARTS.get(word) == "attn":
+            return "attn_core"
     if word in PARTS:
         return PARTS[word]
     if word in ANYWHERE:
-        return _activation(ANYWHERE[word], spelled)
+        return ANYWHERE[word]
     if in_layer and not part and word in IN_LAYER:
         return _norm(word, IN_LAYER[word], spelled)
     if not in_layer and word in ON_TOP:
@@ -296,16 +313,10 @@ def _gated(word: str, found: str, spelled: set[str]) -> str:
     return found
 
 
-def _activation(found: str, spelled: set[str]) -> str:
-    """Behind a fused gate and up it multiplies too, so it is not the same."""
-    fused = any(ANYWHERE.get(_snake(one)) == "gate_up" for one in spelled)
-    return "act_and_mul" if found == "act" and fused else found
-
-
 def _norm(word: str, found: str, spelled: set[str]) -> str:
     """Where a norm stands before the MLP, the one behind attention is another."""
-    before = {"pre_feedforward_layernorm", "pre_mlp_norm", "pre_ffn_norm", "pre_mlp_layernorm"}
-    after = word.startswith("post_att") and not before.isdisjoint(map(_snake, spelled))
+    before = {"pre_feedforward_norm", "pre_mlp_norm", "pre_ffn_norm"}
+    after = word.startswith("post_attn") and not before.isdisjoint(map(_snake, spelled))
     return "norm1_post" if after else _gated(word, found, spelled)
 
 

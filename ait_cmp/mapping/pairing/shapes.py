@@ -29,6 +29,11 @@ class Fit:
     my: str = ""
     sure: bool = True
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether one side is the other's last token."""
+        return "-1:" in self.golden + self.my
+
     def __str__(self) -> str:
         sides = [f"golden {self.golden}"] * bool(self.golden) + [f"my {self.my}"] * bool(self.my)
         return ", ".join(sides)
@@ -76,11 +81,20 @@ def _candidates(golden: Shape, my: Shape) -> Iterator[Fit]:
     if math.prod(golden) == math.prod(my):
         yield from _of_as_many(golden, my)
     elif math.prod(golden) > math.prod(my):
-        for steps in _last(golden, my):
-            yield Fit(steps, "", sure=False)
+        yield from _of_part(golden, my)
     else:
-        for steps in _last(my, golden):
-            yield Fit("", steps, sure=False)
+        yield from (Fit(one.my, one.golden, sure=False) for one in _of_part(my, golden))
+
+
+def _of_part(whole: Shape, part: Shape) -> Iterator[Fit]:
+    """Adapters of the whole, as golden, and of its part, as my."""
+    for steps in _cut(whole, part):
+        yield Fit(steps, "", sure=False)
+    ones = [axis for axis, size in enumerate(part) if size == 1]
+    for axis in ones:
+        rest = (*part[:axis], *part[axis + 1 :])
+        for steps in _cut(whole, rest):
+            yield Fit(steps, f"squeeze({axis})", sure=False)
 
 
 def _of_as_many(golden: Shape, my: Shape) -> Iterator[Fit]:
@@ -136,17 +150,24 @@ def _turned(shape: Shape, wanted: Shape) -> Iterator[str]:
                 yield f"{swap} | flatten({len(flat) - 1}, {len(flat)}) | {steps}"
 
 
-def _last(shape: Shape, wanted: Shape) -> Iterator[str]:
-    """The last token alone, of what has tokens before its last dimension."""
-    if len(shape) < 2 or shape[-2] == 1:
-        return
-    axis = len(shape) - 2
-    cut = f"slice({', '.join([':'] * axis + ['-1:'])})"
-    rest = (*shape[:axis], 1, shape[-1])
+def _cut(shape: Shape, wanted: Shape) -> Iterator[str]:
+    """The last token alone, of what has tokens before its last dimension; either half of the last
+    dimension, where gate and up are fused."""
+    if len(shape) > 1 and shape[-2] > 1:
+        rest = (*shape[:-2], 1, shape[-1])
+        yield from _then(f"slice({':, ' * (len(shape) - 2)}-1:)", rest, wanted)
+    half, odd = divmod(shape[-1], 2) if shape else (0, 1)
+    if half and not odd:
+        for part in (f"0:{half}", f"{half}:{2 * half}"):
+            rest = (*shape[:-1], half)
+            yield from _then(f"slice({':, ' * (len(shape) - 1)}{part})", rest, wanted)
+
+
+def _then(steps: str, rest: Shape, wanted: Shape) -> Iterator[str]:
     if rest == wanted:
-        yield cut
-    for steps in _lower(rest, wanted):
-        yield f"{cut} | {steps}"
+        yield steps
+    for further in _lower(rest, wanted):
+        yield f"{steps} | {further}"
 
 
 def _without_ones(shape: Shape) -> Shape:

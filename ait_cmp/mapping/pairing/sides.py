@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ait_cmp.mapping.layouts.ranks import RankDump
-from ait_cmp.mapping.pairing.names import Name, read_names
+from ait_cmp.engine.adapters import open_location
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
+from ait_cmp.mapping.pairing.names import Module, Name, read_names
 from ait_cmp.mapping.pairing.shapes import Shape
-from ait_cmp.source import Source, open_source
+from ait_cmp.source import Source
 from ait_cmp.values.dtypes import DType
 from ait_cmp.values.errors import PairError
+from ait_cmp.values.location import Location
 
 __all__ = ["Side", "Tensor", "make_side"]
 
@@ -19,13 +22,13 @@ __all__ = ["Side", "Tensor", "make_side"]
 class Tensor:
     """The tensors of one name, of which the one of the first round stands for all.
 
-    `files` are those of its rounds, by token, of the first rank that has it; `paired` is set once
-    it has a counterpart.
+    `rounds` has it by token, of the first rank that has it; `paired` is set once it has a
+    counterpart.
     """
 
     name: Name
     place: int
-    files: dict[int | None, str]
+    rounds: dict[int | None, DumpedTensor]
     paired: bool = False
     _headers: dict[int | None, tuple[DType, Shape] | None] = field(default_factory=dict)
 
@@ -39,7 +42,7 @@ class Tensor:
     @property
     def first(self) -> int | None:
         """The first round that has it."""
-        return next(iter(self.files))
+        return next(iter(self.rounds))
 
     @property
     def shape(self) -> Shape | None:
@@ -55,34 +58,41 @@ class Tensor:
 
     def source(self, token: int | None) -> Source | None:
         """The tensor of a round; None where it cannot be read, which comparing it says."""
+        listed = self.rounds.get(token)
+        if listed is None or not listed.is_saved:
+            return None
         try:
-            return open_source(self.files[token])
-        except (PairError, OSError, KeyError):
+            return open_location(Location(listed.files, listed.steps))
+        except (PairError, OSError):
             return None
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """All names of one side, in the order of its first rank, the further ones behind; `outer` are
-    the modules that have others inside."""
+    """All names of one side, in the order of its first rank, the further ones behind, also by the
+    modules that they are of; `outer` are the modules that have others inside."""
 
     tensors: Sequence[Tensor]
     outer: frozenset[str]
+    modules: Mapping[Module, Sequence[Tensor]]
 
 
 def make_side(ranks: Iterable[RankDump]) -> Side:
     """The names of all ranks of a dump."""
-    files: dict[str, dict[int | None, str]] = {}
+    rounds: dict[str, dict[int | None, DumpedTensor]] = {}
     owner: dict[str, int] = {}
     for number, rank in enumerate(ranks):
         for one in rank.tensors:
             if one.error:
                 continue
             if owner.setdefault(one.name, number) == number:
-                files.setdefault(one.name, {}).setdefault(one.token_id, one.file)
-    names = read_names(files)
-    tensors = [Tensor(name, place, files[name.text]) for place, name in enumerate(names)]
-    return Side(tensors, frozenset(_around({name.path for name in names})))
+                rounds.setdefault(one.name, {}).setdefault(one.token_id, one)
+    names = read_names(rounds)
+    tensors = [Tensor(name, place, rounds[name.text]) for place, name in enumerate(names)]
+    modules: dict[Module, list[Tensor]] = defaultdict(list)
+    for tensor in tensors:
+        modules[tensor.name.module].append(tensor)
+    return Side(tensors, frozenset(_around({name.path for name in names})), modules)
 
 
 def _around(paths: Iterable[str]) -> Iterator[str]:
