@@ -62,6 +62,7 @@ def compare_dumps(
     path_map: Mapping[str, str] | None = None,
     tokens: str | int | None = None,
     data_ids: str | Sequence[str] | None = None,
+    rounds: str | int | None = None,
     allowed_roots: PathLike | Sequence[PathLike] | None = None,
     unpaired: str = "error",
     allow_same: bool = False,

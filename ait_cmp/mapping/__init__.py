@@ -35,6 +35,7 @@ def map_pairs(kind: str, wish: Wish) -> list[Pair]:
     """The pairs of the mapping `kind`. Raises UsageError for what cannot be mapped at all."""
     try:
         _refuse_missing(wish)
+        _refuse_rounds(kind, wish)
         pairs = MAPPINGS[kind](wish)
     except PairError as exc:  # of a path that the user names, not of an entry
         raise UsageError(exc.sentence) from exc
@@ -48,9 +49,18 @@ def _refuse_missing(wish: Wish) -> None:
         raise UsageError(f"my_path={wish.my_path} does not exist")
 
 
+def _refuse_rounds(kind: str, wish: Wish) -> None:
+    if wish.rounds and kind not in ("auto", "tree", "rules", "names"):
+        raise UsageError(
+            f"rounds={wish.rounds.text} says nothing to mapping={kind}, whose entries name both "
+            "files; leave it out, or compare two folders with mapping=tree"
+        )
+
+
 def _auto(wish: Wish) -> list[Pair]:
     """The mapping that the two paths suggest."""
     chosen = _suggested(wish)
+    _refuse_rounds(chosen, wish)
     pairs = MAPPINGS[chosen](replace(wish, may_guess=True))
     _LOGGER.info("compared by mapping=%s, as the paths suggest", chosen)
     return pairs

@@ -13,7 +13,7 @@ from ait_cmp.values.pair import Pair
 __all__ = ["with_masks"]
 
 _NAMED = 5  # names in a sentence
-_Place = tuple[str, str, int | None]  # side, dump, token
+_Place = tuple[str, str, int, int | None]  # side, dump, run, token
 
 
 def with_masks(pairs: Sequence[Pair], among: Sequence[Pair]) -> list[Pair]:
@@ -51,7 +51,7 @@ class _Masks:
         for pair in pairs:
             for side, location in (("golden", pair.golden), ("my", pair.my)):
                 if len(location.files) == 1:
-                    place = side, pair.dump, pair.token_id
+                    place = side, pair.dump, pair.run, pair.token_id
                     self._files.setdefault(place, {})[pair.data_id] = location.files[0]
 
     def named(self, side: str, location: Location, pair: Pair) -> Location:
@@ -65,7 +65,7 @@ class _Masks:
     def _file(self, side: str, step: Step, pair: Pair) -> str:
         (glob,) = step.arguments
         for token in dict.fromkeys((pair.token_id, None)):
-            there = self._files.get((side, pair.dump, token), {})
+            there = self._files.get((side, pair.dump, pair.run, token), {})
             if glob in there:
                 return there[glob]
             fits = [name for name in there if fnmatchcase(name, glob)]

@@ -17,6 +17,7 @@ from ait_cmp.mapping.models import counterparts
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
 from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
 from ait_cmp.mapping.proposing import guessed_names, pairs_by_name
+from ait_cmp.mapping.rounds import in_rounds
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
@@ -67,13 +68,22 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
         names = guessed_names(golden, my, wish.contents)
         rules = NamedPairs(names) if names else rules
     ranks = pair_ranks(golden=golden.ranks, my=my.ranks)
+    ranks, found = in_rounds(ranks, wish.rounds, rules)
     spans = len(golden.ranks) != len(my.ranks)
     matching = _Matching(ranks, spans, wish.ignore_unpaired)
     for (golden_rank, my_rank), cell in zip(ranks, rank_cells(ranks), strict=True):
         if golden_rank and my_rank and golden_rank.name and my_rank.name:
             which = f"{my_rank.name} (rank {cell})" if cell else my_rank.name
             _LOGGER.info("golden %s is compared with my %s", golden_rank.name, which)
-    return matching.pairs(rules) + _beside(golden, my, len(ranks))
+    pairs = [_told(pair, found[pair.run]) for pair in matching.pairs(rules)]
+    return pairs + _beside(golden, my, len(ranks))
+
+
+def _told(pair: Pair, rounds: str) -> Pair:
+    """`pair` with the rounds that were found for it, and not said."""
+    if not rounds or pair.error:
+        return pair
+    return replace(pair, paired_by="; ".join(filter(None, (pair.paired_by, rounds))))
 
 
 def _beside(golden: Dump, my: Dump, run: int) -> list[Pair]:

@@ -13,6 +13,7 @@ from ait_cmp.mapping.name_rule import NameRule
 from ait_cmp.mapping.named_pair import NamedPair
 from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.rounds import Rounds
 from ait_cmp.values.tokens import Tokens
 
 __all__ = ["PathMap", "Selection", "Wish", "stands_for_all", "tell_unused_prefixes"]
@@ -70,6 +71,7 @@ class Wish:
     names: tuple[NamedPair, ...] = ()
     contents: int | None = None  # bytes that guessing pairs may read; None is none
     may_guess: bool = False
+    rounds: Rounds | None = None  # those of my that answer those of golden; None: are found
     ignore_unpaired: bool = False
     allow_same: bool = False
 

@@ -60,6 +60,7 @@ def _values(given: Mapping[str, Any]) -> Config:
         output=os.fspath(given["output"] or "."),
         tokens=None if tokens is None else str(tokens),
         data_ids=_text(given["data_ids"]),
+        rounds=None if given["rounds"] is None else str(given["rounds"]),
         allowed_roots=_text(given["allowed_roots"]),
         unpaired=Unpaired[one_of("unpaired", given["unpaired"], Unpaired.__members__)],
         allow_same=given["allow_same"],

@@ -34,6 +34,7 @@ from ait_cmp.settings.schema import (
 from ait_cmp.settings.tolerances import make_tolerance, tolerance_values
 from ait_cmp.settings.values import MappingChoice, Settings
 from ait_cmp.values.errors import UsageError
+from ait_cmp.values.rounds import parse_rounds
 from ait_cmp.values.tokens import parse_tokens
 
 __all__ = ["epsilon_of", "metric_choice", "resolve"]
@@ -54,6 +55,7 @@ def resolve(values: Config) -> Settings:
             contents=_budget(values.mapping) if values.mapping.contents else None,
             ignore_unpaired=values.unpaired is Unpaired.ignore,
             allow_same=values.allow_same,
+            rounds=parse_rounds(values.rounds) if values.rounds is not None else None,
         ),
         selection=_selection(values),
         mapping=_mapping(values.mapping),

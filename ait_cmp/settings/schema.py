@@ -208,6 +208,11 @@ class Config:
     data_ids: Any = _said(
         "a glob or a list of globs (default: all)", None, kind=str | list[str] | None
     )
+    rounds: str | None = _said(
+        "+1: my round 1 answers golden round 0; 0-2:0 3-:1-: three of my are one; off: equal "
+        "numbers (default: as shapes tell)",
+        None,
+    )
     dry_run: bool = _said("true: list the pairs that would be compared, and write nothing", False)
     learn_failing: bool = _said(
         "calibrate: true learns rows as well that the tolerance fails, and hides their faults",
