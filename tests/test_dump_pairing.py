@@ -622,10 +622,13 @@ def test_msprobe_structures_hold_nothing_to_compare(tmp_path: Path) -> None:
         tree(tmp_path / "g", tmp_path / "g")
 
 
-def sglang(folder: Path, value: Any = ONE, **tags: object) -> None:
+def sglang(
+    folder: Path, value: Any = ONE, meta: dict[str, Any] | None = None, **tags: object
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     name = "___".join(f"{key}={tag}" for key, tag in tags.items())
-    torch.save({"value": value, "meta": {"world_size": 1, **tags}}, folder / f"{name}.pt")
+    whole = {"world_size": 1, **tags, **(meta or {})}
+    torch.save({"value": value, "meta": whole}, folder / f"{name}.pt")
 
 
 def test_sglang_dumps_pair_by_what_their_names_say(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+from ait_cmp.mapping.annotated import join_annotated
 from ait_cmp.mapping.layouts import Dump, list_dump
 from ait_cmp.mapping.layouts.beside import with_counterparts
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks, rank_cells
@@ -64,6 +65,9 @@ def name_pairs(wish: Wish) -> list[Pair]:
 def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
     golden_path, my_path = wish.two_folders()
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
+    if len(golden.ranks) != len(my.ranks):  # else ranks are compared one by one
+        golden = replace(golden, ranks=join_annotated("golden", golden.ranks))
+        my = replace(my, ranks=join_annotated("my", my.ranks))
     if wish.may_guess and not pairs_by_name(golden.ranks, my.ranks):
         names = guessed_names(golden, my, wish.contents)
         rules = NamedPairs(names) if names else rules

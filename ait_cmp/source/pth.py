@@ -37,7 +37,7 @@ from ait_cmp.source.zip_directory import ZIP_MAGIC, ZipEntry, read_directory
 from ait_cmp.values.dtypes import COMPLEX, DTYPES, DType
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["pth_names", "read_pth"]
+__all__ = ["pth_names", "read_pth", "saved_meta"]
 
 _LEGACY_MAGIC, _LEGACY_VERSION = 0x1950A86A20F9469CFC6C, 1001
 _PLAIN_STARTS = (b"\x80\x04\x95", b"\x80\x05\x95")  # of protocols 4 and 5
@@ -90,6 +90,18 @@ def pth_names(path: str) -> list[str] | None:
         if isinstance(_bare(content.value), StoredTensor):
             return None
         return list(content.members) or None
+
+
+def saved_meta(path: str) -> tuple[tuple[int, ...], dict[str, object]] | None:
+    """The shape of a tensor that a dumper saved with its meta (`{value, meta}`), and that; None of
+    any other file. Raises as opening one does."""
+    file = open_file(path)
+    with _told(path):
+        saved = _read(file).value
+    tensor, meta = _bare(saved), saved.get("meta") if isinstance(saved, dict) else None
+    if not isinstance(tensor, StoredTensor) or not isinstance(meta, dict):
+        return None
+    return tensor.shape, meta
 
 
 @contextmanager

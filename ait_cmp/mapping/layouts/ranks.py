@@ -96,7 +96,8 @@ class RankDump:
     """The tensors that one process dumped, token by token, in the order of the computation.
 
     `rank` says which process it was, where that is known, and `run` which of several runs;
-    `record` is what the process itself left on record.
+    `record` is what the process itself left on record. `says_cuts`: the files say in their meta how
+    tensors are cut among ranks.
     """
 
     name: str
@@ -104,6 +105,7 @@ class RankDump:
     tensors: Sequence[DumpedTensor]
     run: str = ""
     record: ProcessRecord | None = None
+    says_cuts: bool = False
 
     @property
     def number(self) -> int | None:

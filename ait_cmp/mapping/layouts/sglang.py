@@ -16,6 +16,8 @@ from ait_cmp.values.process import ProcessRecord
 __all__ = ["sglang_ranks"]
 
 _STEPS = ("step", "forward_pass_id", "curr_step")  # as newer and older versions call it
+# A newer version may tell the ranks along each parallel axis in the names of files, too.
+_AXES = ("pp_rank", "tp_rank", "cp_rank", "ep_rank", "etp_rank")
 _PLACE = ("rank", "dump_index", *_STEPS)
 # Nothing is recomputed in inference, and older versions do not say so.
 _PLAIN = ("recompute_status", "disabled")
@@ -50,6 +52,7 @@ def _ranks(folder: Folder, run: str = "") -> list[RankDump]:
             numbered([tensor for _, _, tensor in sorted(ranks[rank], key=lambda one: one[:2])]),
             run,
             ProcessRecord("", rank=rank),
+            says_cuts=True,
         )
         for rank in sorted(ranks)
     ]
@@ -70,6 +73,6 @@ def _name(tags: Mapping[str, str]) -> str:
     what = [
         f"{key}={value}"
         for key, value in sorted(tags.items())
-        if key not in ("name", *_PLACE) and (key, value) != _PLAIN
+        if key not in ("name", *_PLACE, *_AXES) and (key, value) != _PLAIN
     ]
     return ",".join([tags["name"], *what])
