@@ -308,13 +308,13 @@ def test_what_hooks_could_not_save_is_a_row_of_its_own_name(tmp_path: Path) -> N
         with dump_modules(model, tmp_path / run, save_tensor_part=1):
             model(X)
     wish = Wish(str(tmp_path / "a" / "ait_dump"), str(tmp_path / "b" / "ait_dump"))
-    rows = {pair.data_id[-10:]: pair.error for pair in MAPPINGS["tree"](wish)}
+    rows = {pair.data_id: pair.error for pair in MAPPINGS["tree"](wish)}
     assert {name: error and error.reason for name, error in rows.items()} == {
-        "outtensor0": None,
-        "outtensor1": Reason.NOT_SAVED,
-        "outtensor2": None,
+        "out0": None,
+        "out1": Reason.NOT_SAVED,
+        "out2": None,
     }
-    lost = rows["outtensor1"]
+    lost = rows["out1"]
     assert lost and "to_dense" in lost.sentence  # noqa: PT018
 
 
