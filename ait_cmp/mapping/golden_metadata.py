@@ -185,13 +185,12 @@ def _rows(wish: Wish, dumps: Sequence[RecordedDump]) -> list[list[_Row]]:
         [
             _Row(entry, order)
             if entry.error
-            else _Row(
-                entry, order, recorded.golden(entry, dump.folder), find.my(entry, dump.folder)
-            )
+            else _Row(entry, order, recorded.golden(entry, folder), find.my(entry, folder))
             for order, entry in enumerate(dump.entries)
-            if not isinstance(find, OneFile) or find.wants(entry, dump.folder)
+            if not isinstance(find, OneFile) or find.wants(entry, folder)
         ]
         for dump in dumps
+        for folder in [dump.folder]
     ]
 
 

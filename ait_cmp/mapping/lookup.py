@@ -60,7 +60,7 @@ class Lookup:
             except PairError as exc:
                 problem = problem or exc
             tried[candidate] = None
-        lost = next(filter(None, map(why_not_saved, tried)), None)
+        lost = next(filter(None, map(self._why_not_saved, tried)), None)
         if lost:
             return lost
         named = list(tried)
@@ -68,9 +68,13 @@ class Lookup:
             named = [named[0], named[-1]]
         return problem or _missing(reason, named)
 
+    def _why_not_saved(self, file: str) -> PairError | None:
+        folder, name = _parted(not_saved(file))
+        names = self._listed.get(folder)
+        return why_not_saved(file) if names is None or name in names else None
+
     def _is_there(self, path: str) -> bool:
-        folder, slash, name = path.rpartition("/")
-        folder = folder or slash or "."
+        folder, name = _parted(path)
         if folder not in self._listed:
             self._asked[folder] += 1
             if self._asked[folder] < _OFTEN:
@@ -92,6 +96,12 @@ def why_not_saved(file: str) -> PairError | None:
         Reason.NOT_SAVED,
         f"{file} could not be saved when it was dumped: {why.strip() or 'no reason is given'}",
     )
+
+
+def _parted(path: str) -> tuple[str, str]:
+    """The folder of `path`, and its name there."""
+    folder, slash, name = path.rpartition("/")
+    return folder or slash or ".", name
 
 
 def _names_in(folder: str) -> frozenset[str] | None:
