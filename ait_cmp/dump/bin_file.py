@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import torch
 
 from ait_cmp.atb import encode_header
 from ait_cmp.tensors import compact, plain, raw_bytes
+from ait_cmp.values.new_file import in_place_of
 
 __all__ = ["write_bin", "write_description"]
 
@@ -45,11 +45,5 @@ def _header(tensor: torch.Tensor, length: int | None) -> bytes:
 
 def _write(target: Path, *parts: bytes | memoryview) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{os.getpid()}-{threading.get_ident()}.bin.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.writelines(parts)
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with in_place_of(str(target)) as temporary, open(temporary, "wb") as file:
+        file.writelines(parts)

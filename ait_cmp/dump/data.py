@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import operator
 import os
 import re
@@ -22,6 +21,7 @@ from ait_cmp.dump.rank_file import settle_rank
 from ait_cmp.dump.reason_file import first_line, write_reason
 from ait_cmp.dump_tree import METADATA, golden_file, golden_tensor, not_saved, tensor_name
 from ait_cmp.tensors import compact, is_traced
+from ait_cmp.values.new_file import is_made, new_beside
 from ait_cmp.values.text import printable
 
 __all__ = ["dump_data"]
@@ -88,7 +88,6 @@ class _DumpFolder:
         self._targets: set[int] = set()
         self._failed: set[int] = set()
         self._unrecorded: list[tuple[str, int, str, str]] = []
-        self._serial = itertools.count()
 
     def save(self, token: int, data_id: str, dense: torch.Tensor, my_path: str) -> bool:
         """Save and record; whether this key came before."""
@@ -138,11 +137,13 @@ class _DumpFolder:
     def _write(self, dense: torch.Tensor, folder: str, target: str) -> bool:
         """Save to `target`; whether there was, or is to be, another tensor of this name."""
         new = self._is_new(target)
-        # Renamed when whole, so that a tensor that is recorded is never half there.
-        path = target if new else f"{folder}/.{next(self._serial)}.tmp"
+        path = ""
         try:
+            # Renamed when whole, so that a tensor that is recorded is never half there.
+            direct = new and is_made(target)
+            path = target if direct else new_beside(target)
             torch.save(dense, path)
-            if not new:
+            if not direct:
                 os.replace(path, target)
         except BaseException:
             # Half a tensor helps nobody, least of all on a full disk.

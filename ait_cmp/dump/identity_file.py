@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 __all__ = ["IdentityFile"]
 
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class IdentityFile:

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ait_cmp.values.new_file import in_place_of
+
 __all__ = ["MetadataFile"]
 
 # The kernel copies a write page by page; within one, a kill cannot tear it.
@@ -119,11 +121,10 @@ class MetadataFile:
             regions[key] = _Region(start, start + len(text), len(content))
         content += b" " * tail
         regions[key].limit += tail
-        temporary = self._path.with_suffix(".json.tmp")
-        temporary.write_bytes(content + b"}}\n")
-        os.replace(temporary, self._path)
+        with in_place_of(str(self._path)) as temporary:
+            Path(temporary).write_bytes(content + b"}}\n")
         self.close()
-        self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        self._file = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._regions, self._last = regions, key
 
     def _texts(self) -> dict[str, bytes]:

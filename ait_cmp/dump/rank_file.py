@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ait_cmp.dump_tree import rank_file
+from ait_cmp.values.new_file import in_place_of
 from ait_cmp.values.process import ProcessRecord
 
 __all__ = ["settle_rank", "write_rank"]
@@ -68,11 +69,8 @@ def settle_rank() -> None:
 def _write(folder: str) -> None:
     rank, local_rank, world_size = _ranks(os.environ)
     record = ProcessRecord(_process.name, _process.started, rank, local_rank, world_size)
-    with contextlib.suppress(OSError):
-        target = Path(rank_file(folder))
-        temporary = target.with_suffix(".json.tmp")
-        temporary.write_text(record.to_json())
-        os.replace(temporary, target)
+    with contextlib.suppress(OSError), in_place_of(rank_file(folder)) as temporary:
+        Path(temporary).write_text(record.to_json())
 
 
 def _ranks(environ: Mapping[str, str]) -> tuple[int | None, int | None, int | None]:

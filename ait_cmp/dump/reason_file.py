@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from pathlib import Path
 
 from ait_cmp.dump_tree import not_saved
+from ait_cmp.values.new_file import in_place_of
 
 __all__ = ["first_line", "write_reason"]
 
@@ -24,6 +23,5 @@ def write_reason(file: str, why: str) -> None:
     """Say beside the place of `file` why it was not saved. Raises OSError."""
     target = Path(not_saved(file))
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{os.getpid()}-{threading.get_ident()}.failed.tmp")
-    temporary.write_text(why[:_LONGEST], encoding="utf-8", errors="backslashreplace")
-    os.replace(temporary, target)
+    with in_place_of(str(target)) as temporary:
+        Path(temporary).write_text(why[:_LONGEST], encoding="utf-8", errors="backslashreplace")

@@ -20,6 +20,7 @@ import torch
 
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump_tree import topology_file
+from ait_cmp.values.new_file import in_place_of
 
 __all__ = ["Node", "Topology"]
 
@@ -100,4 +101,5 @@ def _layers(node: Node) -> Iterator[Node]:
 def _write(request: DumpRequest, kind: str, number: int, name: str, content: Node) -> None:
     path = Path(topology_file(request.output, kind, os.getpid(), number, name))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+    with in_place_of(str(path)) as temporary:
+        Path(temporary).write_text(json.dumps(content))

@@ -5,11 +5,10 @@ A folder that was unpacked from an archive of others may hold links to any file 
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 from ait_cmp.values.errors import ReportError
+from ait_cmp.values.new_file import in_place_of, new_beside
 
 __all__ = ["new_file", "no_links", "own_folder", "write_whole"]
 
@@ -33,17 +32,10 @@ def no_links(*paths: Path) -> None:
 
 def new_file(place: Path) -> Path:
     """An empty file beside `place`, to be written to and renamed to it. Raises OSError."""
-    path = place.with_name(f".{place.name}.{uuid.uuid4().hex}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    os.close(os.open(path, flags, 0o666))
-    return path
+    return Path(new_beside(str(place)))
 
 
 def write_whole(place: Path, text: str) -> None:
     """Put `text` in the place of whatever is at `place`. Raises OSError."""
-    temporary = new_file(place)
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, place)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with in_place_of(str(place)) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")
