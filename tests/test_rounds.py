@@ -177,6 +177,26 @@ def test_what_may_be_meant_is_said_not_done(
     assert (words in caplog.text) if words else "rounds" not in caplog.text
 
 
+def test_what_cannot_be_joined_is_an_error_row(tmp_path: Path) -> None:
+    """Attention weights are ragged, and a tensor that some chunks lack is not whole; what golden
+    does not have is just that, in one row."""
+    golden = dumped(tmp_path / "golden", GOLDEN)
+    my = dumped(tmp_path / "my", [PROMPT[:2], PROMPT[2:4], PROMPT[4:], *NEXT])
+    np.save(golden / "0" / "weights.npy", np.zeros((5, 5)))
+    np.save(golden / "0" / "late.npy", np.zeros((4, 1)))
+    for token, seen in ((0, 2), (1, 4), (2, 5)):
+        np.save(my / str(token) / "weights.npy", np.zeros((min(2, 5 - 2 * token), seen)))
+        if token:
+            np.save(my / str(token) / "late.npy", np.zeros((2, 1)))
+            np.save(my / str(token) / "mask.npy", np.zeros((token, seen)))
+    rows = {(pair.token_id, pair.data_id): pair for pair in pairs(golden, my)}
+    errors = {name: str(rows[0, name].error) for name in ("weights", "late", "mask")}
+    assert "shapes are [2, 2], [2, 4], [1, 5], and the whole [5, 5]" in errors["weights"]
+    assert "'late' is in 2 of 3 rounds that are parts of one" in errors["late"]
+    assert "'mask' has no golden one" in errors["mask"]
+    assert len(rows) == len({pair.my.files for pair in rows.values()})
+
+
 def test_a_prompt_alone_and_rounds_of_other_numbers(tmp_path: Path) -> None:
     """One round a side, of different numbers: sizes leave one answer."""
     rows = pairs(dumped(tmp_path / "golden", [PROMPT]), dumped(tmp_path / "my", [PROMPT], first=3))

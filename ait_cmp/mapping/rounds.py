@@ -117,7 +117,7 @@ class _Part:
 def _joined(
     tensors: Iterable[DumpedTensor], parts: Sequence[_Part], shape: Shapes
 ) -> list[DumpedTensor]:
-    """Tensors that all rounds of a part have as one; others stay."""
+    """Tensors that several rounds of a part have as one; others stay."""
     joined = list(tensors)
     for part in parts:
         by_name: dict[str, list[DumpedTensor]] = {}
@@ -126,17 +126,17 @@ def _joined(
                 by_name.setdefault(one.name, []).append(one)
         count = len({one.token_id for ones in by_name.values() for one in ones})
         whole = {
-            id(ones[0]): _one(ones, shape(name, part.other))
+            id(ones[0]): _one(ones, count, shape(name, part.other))
             for name, ones in by_name.items()
-            if len(ones) == count > 1
+            if len(ones) > 1
         }
         taken = {id(one) for ones in by_name.values() if id(ones[0]) in whole for one in ones[1:]}
         joined = [whole.get(id(one), one) for one in joined if id(one) not in taken]
     return joined
 
 
-def _one(ones: Sequence[DumpedTensor], other: Shape | None) -> DumpedTensor:
-    """The tensor of which `ones` are the parts, in order."""
+def _one(ones: Sequence[DumpedTensor], count: int, other: Shape | None) -> DumpedTensor:
+    """The tensor of which `ones` are the parts, in order, where it is in all `count` rounds."""
     first = ones[0]
     error = next((one.error for one in ones if one.error), None)
     files = tuple(file for one in ones for file in one.files)
@@ -146,6 +146,12 @@ def _one(ones: Sequence[DumpedTensor], other: Shape | None) -> DumpedTensor:
                 Reason.MAPPING_AMBIGUOUS,
                 f"the rounds of {first.name!r} are parts of one, and joined of shards as well; "
                 "join them in a list of pairs",
+            )
+        if len(ones) < count and other:
+            raise PairError(
+                Reason.MAPPING_AMBIGUOUS,
+                f"{first.name!r} is in {len(ones)} of {count} rounds that are parts of one, so "
+                "that something of it is missing; join what belongs together in a list of pairs",
             )
         steps = () if error else (Step("concat", (str(_dimension(ones, other)),)),)
     except PairError as exc:
@@ -163,10 +169,11 @@ def _dimension(ones: Sequence[DumpedTensor], other: Shape | None) -> int:
     shown = ", ".join(str(list(shape)) for shape in dict.fromkeys(known))
     if len({len(shape) for shape in known}) == 1:
         dims = [at for at, sizes in enumerate(zip(*known, strict=True)) if len(set(sizes)) > 1]
-        if not dims:
-            dims = _longer(known, other)
+        dims = dims or (_longer(known, other) if other else [])
         if len(dims) == 1:
             return dims[0]
+    if other is None:
+        return 0  # nothing belongs to them, so that they are not compared
     whole = f", and the whole {list(other)}" if other else ""
     raise PairError(
         Reason.MAPPING_AMBIGUOUS,
@@ -175,10 +182,8 @@ def _dimension(ones: Sequence[DumpedTensor], other: Shape | None) -> int:
     )
 
 
-def _longer(parts: Sequence[Shape], other: Shape | None) -> list[int]:
+def _longer(parts: Sequence[Shape], other: Shape) -> list[int]:
     """Where equal parts, joined, have the sizes of `other`, apart from dimensions of 1."""
-    if other is None:
-        return []
     shape, wanted = parts[0], [size for size in other if size != 1]
     joined = [(*shape[:at], len(parts) * shape[at], *shape[at + 1 :]) for at in range(len(shape))]
     return [at for at, one in enumerate(joined) if [size for size in one if size != 1] == wanted]
