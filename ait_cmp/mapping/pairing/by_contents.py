@@ -7,13 +7,13 @@ their kinds and places decide, or nothing does.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from ait_cmp.engine.projections import Projection
+from ait_cmp.engine.projections import SUMS, Projection
 from ait_cmp.mapping.pairing.match import Match, State, same_class
 from ait_cmp.mapping.pairing.sides import Tensor
 
@@ -141,52 +141,75 @@ def _near(
     limit: float,
 ) -> Iterator[_Group]:
     """Groups of tensors that are nearer to each other than to all others."""
-    apart = _distances([one for _, one in golden], [one for _, one in my])
-    least_golden, least_my = apart.min(axis=1), apart.min(axis=0)
-    least = np.minimum(least_golden[:, None], least_my[None, :])
-    edges = (apart < limit) & (apart <= _CLEAR * least + _EXACT)
+    blocks = _Distances([one for _, one in golden], [one for _, one in my])
+    least_golden, least_my = blocks.least()
+    edges: dict[int, set[int]] = defaultdict(set)
+    back: dict[int, set[int]] = defaultdict(set)
+    for start, apart in blocks:
+        least = np.minimum(least_golden[start : start + len(apart), None], least_my)
+        for row, column in np.argwhere((apart < limit) & (apart <= _CLEAR * least + _EXACT)):
+            edges[start + int(row)].add(int(column))
+            back[int(column)].add(start + int(row))
     taken: set[int] = set()
-    for row in range(len(golden)):
-        if row in taken or not edges[row].any():
+    for row in sorted(edges):
+        if row in taken:
             continue
-        rows, columns = _connected(edges, row)
+        rows, columns = _connected(edges, back, row)
         taken |= rows
         ones, others = [golden[one] for one in sorted(rows)], [my[one] for one in sorted(columns)]
         same = _are_one(ones) and _are_one(others)
         yield _Group([one for one, _ in ones], [one for one, _ in others], same)
 
 
+def _connected(
+    edges: Mapping[int, set[int]], back: Mapping[int, set[int]], row: int
+) -> tuple[set[int], set[int]]:
+    """All rows and columns that edges lead to from a row."""
+    rows, columns = {row}, set[int]()
+    new = rows
+    while new:
+        more = set().union(*(edges[one] for one in new)) - columns
+        columns |= more
+        new = set().union(*(back[one] for one in more)) - rows
+        rows |= new
+    return rows, columns
+
+
 def _are_one(ones: Sequence[tuple[Tensor, Projection]]) -> bool:
     """Whether all hold the very same."""
     projections = [one for _, one in ones]
-    return bool(_distances(projections[:1], projections).max() < _SAME)
+    return all(float(apart.max()) < _SAME for _, apart in _Distances(projections[:1], projections))
 
 
-def _connected(edges: npt.NDArray[np.bool_], row: int) -> tuple[set[int], set[int]]:
-    rows, columns = {row}, set[int]()
-    while True:
-        more = set(np.flatnonzero(edges[sorted(rows)].any(axis=0)).tolist())
-        back = set(np.flatnonzero(edges[:, sorted(more)].any(axis=1)).tolist())
-        if more == columns and back == rows:
-            return rows, columns
-        rows, columns = back, more
+class _Distances:
+    """How far each golden one is from each my one, relative to the larger, some rows at a time."""
 
+    def __init__(self, golden: Sequence[Projection], my: Sequence[Projection]) -> None:
+        self._golden, self._my = (np.array([one.sums for one in side]) for side in (golden, my))
+        self._sizes, self._my_sizes = (
+            np.array([one.squares for one in side]) for side in (golden, my)
+        )
 
-def _distances(golden: Sequence[Projection], my: Sequence[Projection]) -> Floats:
-    """How far each golden one is from each my one, relative to the larger."""
-    ones, others = (np.array([one.sums for one in side]) for side in (golden, my))
-    sizes, other_sizes = (np.array([one.squares for one in side]) for side in (golden, my))
-    rows = []
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, len(ones), _ROWS):
-            block = ones[start : start + _ROWS]
-            apart = (
-                (block**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * block @ others.T
-            ) / block.shape[1]
-            size = np.maximum(sizes[start : start + _ROWS, None], other_sizes[None, :])
-            rows.append(np.sqrt(np.maximum(apart, 0.0) / size))
-    found: Floats = np.nan_to_num(np.concatenate(rows), nan=np.inf)
-    return found
+    def __iter__(self) -> Iterator[tuple[int, Floats]]:
+        """The number of the first row, and the rows."""
+        own = (self._my**2).mean(axis=1)
+        for start in range(0, len(self._golden), _ROWS):
+            block = self._golden[start : start + _ROWS]
+            with np.errstate(over="ignore", invalid="ignore"):
+                apart = (block**2).mean(axis=1)[:, None] + own
+                apart -= block @ (self._my.T * (2 / SUMS))
+                apart /= np.maximum(self._sizes[start : start + _ROWS, None], self._my_sizes)
+                np.sqrt(np.maximum(apart, 0.0, out=apart), out=apart)
+            yield start, np.nan_to_num(apart, copy=False, nan=np.inf)
+
+    def least(self) -> tuple[Floats, Floats]:
+        """Of each row, and of each column."""
+        rows = np.empty(len(self._golden))
+        columns = np.full(len(self._my), np.inf)
+        for start, apart in self:
+            rows[start : start + len(apart)] = apart.min(axis=1)
+            np.minimum(columns, apart.min(axis=0), out=columns)
+        return rows, columns
 
 
 # -- what of a group is certain
