@@ -68,6 +68,9 @@ def compare_dumps(
     allow_same: bool = False,
     mapping: str = "auto",
     mapping_rules: Sequence[Mapping[str, str]] | None = None,
+    mapping_names: Sequence[Mapping[str, str | Sequence[str]]] | None = None,
+    contents: bool | None = None,
+    budget: float | None = None,
     golden_adapters: str | None = None,
     my_adapters: str | None = None,
     tolerance: ToleranceLike = "dtype",
@@ -87,11 +90,11 @@ def compare_dumps(
 
     The arguments are the command's settings, those of groups by the name of the setting
     (`workers` is `executor.workers`) or a plain one: `mapping_rules` are dicts of golden, my,
-    golden_adapters and my_adapters; `metric_names` is `metrics.names`; `formats` and `keep_stats`
-    are those of the report in `output`. None is what the command takes where nothing is said, and
-    `math.inf` for a limit is none. `mapping`, `metrics`, `executor` and `tolerance` name a shipped
-    option or a YAML file; `tolerance` may also be a `Tolerance`, or limits by metric. `progress`
-    is called as rows are done.
+    golden_adapters and my_adapters, `mapping_names` of the same and by; `metric_names` is
+    `metrics.names`; `formats` and `keep_stats` are those of the report in `output`. None is what
+    the command takes where nothing is said, and `math.inf` for a limit is none. `mapping`,
+    `metrics`, `executor` and `tolerance` name a shipped option or a YAML file; `tolerance` may
+    also be a `Tolerance`, or limits by metric. `progress` is called as rows are done.
 
     Raises UsageError for a mapping that cannot be read and for values that make no sense,
     ReportError for an output that cannot be written; a pair that cannot be compared is a row

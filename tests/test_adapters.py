@@ -49,6 +49,9 @@ def numpy_step(array: Whole, text: str) -> Whole:
             return array.reshape(arguments)
         case "flatten":
             return array.reshape(torch.empty(array.shape, device="meta").flatten(*arguments).shape)
+        case "unflatten":
+            axis = arguments[0] % array.ndim
+            return array.reshape(*array.shape[:axis], *arguments[1:], *array.shape[axis + 1 :])
         case "view_complex":
             half = array.shape[-1] // 2
             return array.reshape(*array.shape[:-1], half, 2) if half > 1 else array
@@ -66,6 +69,7 @@ def steps_for(draw: st.DrawFn, shape: tuple[int, ...]) -> str:
     dims = len(shape)
     kinds = ["reshape", "squeeze", "unsqueeze", "flatten"]
     kinds += ["transpose", "permute", "slice"] if dims else []
+    kinds += ["unflatten"] if dims and min(shape) else []
     kinds += ["select"] if dims and min(shape) else []
     kinds += ["view_complex"] if dims and shape[-1] % 2 == 0 and shape[-1] else []
     kind = draw(st.sampled_from(kinds))
@@ -84,6 +88,10 @@ def steps_for(draw: st.DrawFn, shape: tuple[int, ...]) -> str:
             last = draw(st.integers(first, max(dims - 1, 0)))
             some = [f"flatten({first})", f"flatten({first - dims}, {last})"] if dims else []
             return draw(st.sampled_from(["flatten()", *some]))
+        case "unflatten":
+            at = draw(axis)
+            outer = draw(st.sampled_from([n for n in range(1, shape[at] + 1) if not shape[at] % n]))
+            return f"unflatten({at}, {outer}, -1)"
         case "select":
             at = draw(axis)
             return f"select({at}, {draw(st.integers(-shape[at], shape[at] - 1))})"
@@ -291,6 +299,8 @@ def test_no_more_is_read_than_a_range_needs() -> None:
         ("slice(:, :, :)", "3 indices for 2 dimensions"),
         ("flatten(1, 0)", "dimension 1 comes after dimension 0"),
         ("flatten(0, 2)", "there is no dimension 2"),
+        ("unflatten(2, 2, -1)", "there is no dimension 2"),
+        ("unflatten(0, 3, -1)", "4 elements cannot be"),
         ("select(2, 0)", "there is no dimension 2"),
         ("select(0, 4)", "out of bounds"),
         ("unsqueeze(4)", "axis 4 is out of bounds"),

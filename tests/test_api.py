@@ -25,7 +25,11 @@ from ait_cmp.values.tokens import parse_tokens
 from tests.conftest import Dump
 
 # What a setting is called as a keyword, where that is not its own name.
-KEYWORDS = {"mapping.rules": "mapping_rules", "metrics.names": "metric_names"}
+KEYWORDS = {
+    "mapping.rules": "mapping_rules",
+    "mapping.names": "mapping_names",
+    "metrics.names": "metric_names",
+}
 # What only a command has: how it prints, logs and exits.
 OF_COMMANDS = {"dry_run", "fail_on", "learn_failing", "log_level", "report.worst"}
 # What the option of a group is, which its name chooses.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,9 @@ def _values(given: Mapping[str, Any]) -> Config:
         golden_adapters=given["golden_adapters"],
         my_adapters=given["my_adapters"],
         rules=_rules(given["mapping_rules"]),
+        names=_names(given["mapping_names"]),
+        contents=given["contents"],
+        budget=given["budget"],
     )
     metrics = _changed(
         load_option("metrics", given["metrics"]),
@@ -131,3 +135,11 @@ def _rules(rules: Sequence[Mapping[str, str]] | None) -> list[MappingRuleConfig]
         raise UsageError(
             f"mapping_rules must be of golden, my, golden_adapters and my_adapters: {exc}"
         ) from exc
+
+
+def _names(names: Sequence[Mapping[str, Any]] | None) -> str | None:
+    """As a file's are carried."""
+    try:
+        return None if names is None else json.dumps([dict(one) for one in names])
+    except (TypeError, ValueError) as exc:
+        raise UsageError(f"mapping_names must be dicts of golden and my names: {exc}") from exc

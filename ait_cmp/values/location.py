@@ -13,7 +13,7 @@ JOINS = ("concat", "sum")
 NAMED = "unpad"  # its one argument is the name of another tensor
 NAMES = (
     *("transpose", "permute", "reshape", "flatten", "slice", "select", "squeeze", "unsqueeze"),
-    *("view_complex", NAMED, *JOINS),
+    *("view_complex", "unflatten", NAMED, *JOINS),
 )
 
 _QUOTED = r'"[^"]*"'  # in which JSON spells a quote as \u0022
@@ -28,6 +28,7 @@ _COUNTS: dict[str, tuple[int, int | None]] = {
     "permute": (1, None),
     "reshape": (0, None),
     "flatten": (0, 2),
+    "unflatten": (2, None),
     "slice": (1, None),
     "select": (2, 2),
     "squeeze": (0, 1),

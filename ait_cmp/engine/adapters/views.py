@@ -73,6 +73,15 @@ def _flatten(shape: Shape, step: Step) -> Shape:
     return (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
 
 
+def _unflatten(shape: Shape, step: Step) -> Shape:
+    asked, *sizes = step.numbers()
+    if not -len(shape) <= asked < len(shape):
+        raise ValueError(f"there is no dimension {asked}")
+    axis = asked % len(shape)
+    inner = _reshape((shape[axis],), Step("reshape", tuple(map(str, sizes))))
+    return (*shape[:axis], *inner, *shape[axis + 1 :])
+
+
 def _view_complex(shape: Shape, step: Step) -> Shape:
     """Neighbours are the real and the imaginary part of one number, which have a dimension of their
     own, as in a tensor of a complex type."""
@@ -85,6 +94,7 @@ def _view_complex(shape: Shape, step: Step) -> Shape:
 SHAPES: dict[str, Callable[[Shape, Step], Shape]] = {
     "reshape": _reshape,
     "flatten": _flatten,
+    "unflatten": _unflatten,
     "view_complex": _view_complex,
 }
 

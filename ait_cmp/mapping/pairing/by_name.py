@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
@@ -99,10 +100,8 @@ def _join(state: State, parts: Sequence[Tensor], whole: Tensor, *, fused_is_my: 
         golden_steps = " | ".join(filter(None, (steps, fit.golden) if fused_is_my else (fit.my,)))
         my_steps = " | ".join(filter(None, (fit.my,) if fused_is_my else (steps, fit.golden)))
         apart = state.apart(golden, my, golden_steps, my_steps)
-        mixed = whole.name.role.endswith("mixed")
-        if mixed and (apart is None or apart > AGREES):
-            continue
-        if apart is not None and apart > AGREES and not fit.sure:
+        unsure = whole.name.role.endswith("mixed") or not fit.sure or "unflatten" in steps
+        if unsure and (apart is None or apart > AGREES):
             continue
         state.add(Match(tuple(golden), tuple(my), _FUSED, why, golden_steps, my_steps, apart))
         return
@@ -121,15 +120,28 @@ def _joins(parts: Sequence[Tensor], whole: Tensor) -> Iterator[tuple[str, Fit]]:
         if len(found) < len(headers):
             return
         shapes.append((found[:-1], found[-1]))
-    dims = len(shapes[0][0][0])
     axes = (0, 1) if whole.name.kind == "param" else (-1,)
-    for axis in axes[: max(1, dims)]:
-        steps = f"concat({axis})"
+    for steps in (*(f"concat({axis})" for axis in axes), *_mixed(parts, whole)):
         after = [(shape_after(several, steps), one) for several, one in shapes]
         known = [(one, other) for one, other in after if one is not None]
         if len(known) == len(after):
             for fit in fits(known):
                 yield steps, fit
+
+
+def _mixed(parts: Sequence[Tensor], whole: Tensor) -> Iterator[str]:
+    """Adapters that join q, k and v group by group of heads: as many as k has heads, or all of a
+    width that k's is a multiple of."""
+    axis = 0 if whole.name.kind == "param" else -1
+    sizes = [one.shape[axis] for one in parts if one.shape]
+    if len(sizes) < len(_FUSIONS["qkv"]) or not whole.name.role.endswith(("qkv", "mixed")):
+        return
+    common = math.gcd(*sizes)
+    for groups in range(2, common + 1):
+        if common % groups == 0:
+            inner = "0, 1" if axis == 0 else "-2, -1"
+            joined = "concat(1)" if axis == 0 else "concat(-1)"
+            yield f"unflatten({axis}, {groups}, -1) | {joined} | flatten({inner})"
 
 
 def _add(state: State, golden: Tensor, my: Tensor, confidence: float, why: str) -> None:

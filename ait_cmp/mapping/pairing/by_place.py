@@ -118,6 +118,8 @@ def _pair_gap(state: State, golden: Sequence[Tensor], my: Sequence[Tensor]) -> N
             state.doubt(side, found, why)
         return
     for one, other in zip(golden, my, strict=True):
+        if one.name.known and other.name.known and one.name.role != other.name.role:
+            continue
         fit, apart = state.best_fit(one, other) or (None, None)
         if fit is None or not fit.sure or (apart is not None and apart > AGREES):
             continue
