@@ -178,28 +178,36 @@ def _imports(path: Path) -> set[str]:
 def test_only_one_module_knows_more_of_numba_than_njit_and_its_types() -> None:
     taken = {path.name: _imports(path) for path in Path(kernel.__file__).parent.rglob("*.py")}
     assert taken.pop("internals.py") == {
-        "llvmlite.ir", "numba", "numba.core.event", "numba.extending.intrinsic",
+        "llvmlite.ir", "numba", "numba.core.compiler_lock.global_compiler_lock",
+        "numba.core.event", "numba.core.registry", "numba.extending.intrinsic",
         "numba.njit", "numba.types",
     }  # fmt: skip
     assert set().union(*taken.values()) == {"numba.njit", "numba.types"}
 
 
-def test_numba_says_when_it_compiles_and_does_not_where_it_loads(tmp_path: Path) -> None:
-    """The event `numba:compile`, and the config value CACHE_DIR."""
+_ONE_MORE = internals.types.int64(internals.types.int64)
+
+
+def test_numba_loads_what_is_compiled_and_refuses_where_it_is_told_to_only_load(
+    tmp_path: Path,
+) -> None:
+    """The event `numba:compile`, the target's `refresh`, and the config value CACHE_DIR."""
 
     def one_more(number: int) -> int:
         return number + 1
 
-    said: list[int] = []
+    def made() -> Any:
+        return internals.njit(_ONE_MORE, cache=True, **EXACT)(one_more)
+
     before, internals.config.CACHE_DIR = internals.config.CACHE_DIR, str(tmp_path)
     try:
-        for _ in range(2):
-            with internals.compiling(lambda: said.append(1)):
-                compiled = internals.njit("int64(int64)", cache=True, **EXACT)(one_more)
-            assert compiled(1) == 2
+        with pytest.raises(internals.NotCachedError), internals.only_loading():
+            made()
+        assert made()(1) == 2  # what was left out is there where something is compiled
+        with internals.only_loading():
+            assert internals.entry_point(made(), _ONE_MORE)(1) == 2
     finally:
         internals.config.CACHE_DIR = before
-    assert said == [1]
 
 
 def test_numba_can_do_without_its_run_time() -> None:

@@ -14,14 +14,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ait_cmp.engine.identity import digest_of
 from ait_cmp.engine.kernel.abi.flags import EXACT
 from ait_cmp.engine.kernel.abi.signature import ADD, REDUCE
-from ait_cmp.engine.kernel.internals import VERSION, compiling, config, njit
+from ait_cmp.engine.kernel.internals import (
+    VERSION,
+    NotCachedError,
+    config,
+    entry_point,
+    njit,
+    only_loading,
+)
 from ait_cmp.engine.kernel.loops.entry import add_elements
 from ait_cmp.engine.kernel.loops.reduction import reduce_slices
 
@@ -67,26 +74,24 @@ def _reduce() -> Callable[..., bool]:
 
 
 def _compiled(function: Callable[..., T], signature: Any) -> Callable[..., T]:
-    compiled: Callable[..., T] = njit(signature, nogil=True, cache=True, **EXACT)(function)
-    return compiled
-
-
-class _NotCachedError(Exception):
-    pass
-
-
-def _refuse() -> None:
-    raise _NotCachedError
+    compiled = njit(signature, nogil=True, cache=True, **EXACT)(function)
+    code: Callable[..., T] = entry_point(compiled, signature)
+    return code
 
 
 def _loaded(make: Callable[[], Callable[..., T]]) -> Callable[..., T]:
     with _cached():
-        try:
-            with compiling(_refuse):
-                return make()
-        except _NotCachedError:
+        found = _in_cache(make)
+        if found is None:
             _compile_apart()
-        return make()  # compiles, if the other process could not
+            found = _in_cache(make)
+        return found or make()  # compiles here, where the other process could not
+
+
+def _in_cache(make: Callable[[], T]) -> T | None:
+    with suppress(NotCachedError), only_loading():
+        return make()
+    return None
 
 
 def _compile_apart() -> None:
