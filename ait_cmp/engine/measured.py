@@ -27,9 +27,9 @@ class Measured:
 
     `worst` is the flat index of the element that tells most (the first non-finite one that
     disagrees, else the largest difference), -1 where the sides are equal; `worst_golden` and
-    `worst_my` are its exact values as text. `files` are all that the stats depend on. A range
-    has slices among its stats, a whole pair the evidence that was made of them, and of `slices`
-    the packed bytes of what is kept.
+    `worst_my` are its exact values as text. `files` are all that the stats depend on. A whole
+    pair has the evidence that was made of the slices among its stats, and of `slices` the packed
+    bytes of what is kept.
     """
 
     golden: TensorInfo | None = None

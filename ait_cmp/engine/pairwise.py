@@ -191,11 +191,11 @@ def _with_evidence(measured: Measured) -> Measured:
     if stats is None or stats.slices is None or measured.golden is None:
         return measured
     evidence = make_evidence(stats, stats.slices, measured.golden.shape)
-    kept = stats.slices.compact().pack()
+    kept = stats.slices.pack_few()
     return Measured(
         measured.golden,
         measured.my,
-        replace(stats, slices=None),
+        stats,
         measured.worst,
         measured.worst_golden,
         measured.worst_my,

@@ -18,7 +18,7 @@ __all__ = ["TOP", "Bins", "Slices", "Table", "Top"]
 TOP = 8  # elements that are kept, those of the largest error
 _LINES, _CHANNELS, _LANES = 256, 1024, 16
 _FEW_LINES, _FEW_CHANNELS = 64, 256  # bins of what is kept for good
-_HALF, _UPPER = np.uint64(1 << 31), np.uint64(0xFFFFFFFF00000000)
+_HALF, _HALF_WIDTH = np.uint64(1 << 31), np.uint64(32)
 
 # Bins of lines and of channels, kept elements, bytes a number; what `Slices` says from golden_bits.
 _HEADER = struct.Struct("<IIHHqqqq")
@@ -106,14 +106,6 @@ class Table:
     def __add__(self, other: Table) -> Table:
         return Table(self.sums + other.sums)
 
-    def compact(self, most: int) -> Table:
-        """At most so many bins, each of twice, four times, … as many neighbours, to 20 bits."""
-        sums = self.sums
-        while sums.shape[1] > most:
-            sums = _paired(sums)
-        bits = (sums.view(np.uint64) + _HALF) & _UPPER
-        return Table(bits.view(np.float64))
-
     def _row(self, which: int) -> Values:
         row: Values = self.sums[which]
         return row
@@ -172,28 +164,34 @@ class Slices:
             self.nonfinite_saturated + other.nonfinite_saturated,
         )
 
-    def compact(self) -> Slices:
-        """The same of at most 64 bins of lines and 256 of channels, which packs into 7,000 bytes.
+    def pack(self) -> bytes:
+        """Exactly, in 4 bytes a sum where that is enough."""
+        lines, channels = self.lines.sums, self.channels.sums
+        halves = np.concatenate((lines, channels), axis=None).view(np.uint32)
+        size = 8 if halves[::2].any() else 4
+        sums = halves if size == 8 else halves[1::2]
+        return self._packed(lines.shape[1], channels.shape[1], size, sums)
+
+    def pack_few(self) -> bytes:
+        """The same of at most 64 bins of lines and 256 of channels, in at most 7,000 bytes.
 
         Sums are rounded to 20 bits: the upper half of a float64, which has its whole range.
         """
-        return Slices(
-            self.lines.compact(_FEW_LINES), self.channels.compact(_FEW_CHANNELS), self.top,
-            self.golden_bits, self.my_bits, self.gridded, self.nonfinite_saturated,
-        )  # fmt: skip
+        lines = _fewer(self.lines.sums, _FEW_LINES)
+        channels = _fewer(self.channels.sums, _FEW_CHANNELS)
+        bits = np.concatenate((lines, channels), axis=None).view(np.uint64)
+        bits += _HALF
+        upper = (bits >> _HALF_WIDTH).astype(np.uint32)
+        return self._packed(lines.shape[1], channels.shape[1], 4, upper)
 
-    def pack(self) -> bytes:
-        """Exactly, in 4 bytes a sum where that is enough."""
-        lines, channels, top = self.lines.sums, self.channels.sums, self.top
-        halves = np.concatenate((lines, channels), axis=None).view(np.uint32)
-        size = 8 if halves[::2].any() else 4
+    def _packed(self, lines: int, channels: int, size: int, sums: npt.NDArray[np.uint32]) -> bytes:
+        top = self.top
         header = _HEADER.pack(
-            lines.shape[1], channels.shape[1], len(top.indices), size,
+            lines, channels, len(top.indices), size,
             self.golden_bits, self.my_bits, self.gridded, self.nonfinite_saturated,
         )  # fmt: skip
-        sums = (halves if size == 8 else halves[1::2]).tobytes()
         kept = (top.differences.tobytes(), top.golden.tobytes(), top.indices.tobytes())
-        return b"".join((header, sums, *kept))
+        return b"".join((header, sums.tobytes(), *kept))
 
     @staticmethod
     def unpack(packed: bytes) -> Slices:
@@ -219,6 +217,13 @@ class Slices:
             ),
             *marks,
         )
+
+
+def _fewer(sums: Values, most: int) -> Values:
+    """At most so many bins, each of twice, four times, … as many neighbours."""
+    while sums.shape[1] > most:
+        sums = _paired(sums)
+    return sums
 
 
 def _paired(sums: Values) -> Values:

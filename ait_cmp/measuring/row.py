@@ -43,7 +43,7 @@ Key = tuple[Location, Location, tuple[int, int] | None]  # golden, my, range
 def pack_row(request: Request, measured: Measured) -> bytes:
     """`measured`, the answer to `request`, as bytes."""
     stats, evidence, slices = measured.stats, measured.evidence, measured.slices
-    if stats is not None and stats.slices is not None:
+    if slices is None and stats is not None and stats.slices is not None:
         slices = stats.slices.pack()  # a range's, to be merged with others
     parts = (
         key_bytes(request),
