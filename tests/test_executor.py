@@ -262,31 +262,6 @@ def test_what_fails_is_asked_again_alone_and_then_given_up(
     assert sum(len(one.rows) for one in answers) == 130
 
 
-def test_this_process_works_until_the_first_worker_answers(tmp_path: Path) -> None:
-    tasks = make_plan(_requests(tmp_path, 1000)).tasks
-    late: list[Future[list[bytes]]] = []
-
-    class Late(_Failing):
-        def submit(self, task: Task) -> Future[list[bytes]]:
-            if len(late) == self.width:
-                return super().submit(task)
-            late.append(Future())
-            return late[-1]
-
-    here: list[Task] = []
-
-    def meanwhile(task: Task) -> list[bytes]:
-        here.append(task)
-        if len(here) == 4:
-            for future, asked in zip(late, tasks, strict=False):
-                future.set_result(measured_rows(asked.requests, mapped=False))
-        return measured_rows(task.requests, mapped=False)
-
-    answers = list(supervise(Late(lambda task: None), tasks, WorkerLimits(), meanwhile=meanwhile))
-    assert len(here) == 4
-    assert sorted(n for one in answers for n in one.task.pairs) == list(range(1000))
-
-
 def test_a_script_without_a_main_guard_runs_once(dump: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker, spawn
@@ -27,16 +27,8 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 
 
 @contextmanager
-def run_in_processes(
-    limits: WorkerLimits,
-    rows: int = 0,
-    *,
-    meanwhile: Callable[[Task], list[bytes]] | None = None,
-) -> Iterator[Execute]:
-    """A pool of workers, each with one thread, forked from a server that has imported all.
-
-    `meanwhile` does tasks in this process until they are there.
-    """
+def run_in_processes(limits: WorkerLimits, rows: int = 0) -> Iterator[Execute]:
+    """A pool of workers, each with one thread, forked from a server that has imported all."""
     from pebble import ProcessPool  # not where this process does the work: it takes long
 
     del rows
@@ -45,7 +37,7 @@ def run_in_processes(
         pool = ProcessPool(worker_count(limits), 0, _begin, (limits.memory,), _Context())
 
         def execute(tasks: Sequence[Task]) -> Iterator[Answer]:
-            yield from supervise(_Pool(pool, limits), tasks, limits, meanwhile=meanwhile)
+            yield from supervise(_Pool(pool, limits), tasks, limits)
 
         try:
             yield execute

@@ -5,7 +5,7 @@ An executor says how a task is submitted and how a failure looks; all else is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from typing import Protocol
@@ -42,28 +42,14 @@ class Workers(Protocol):
         """What `error` of a future says of the worker; None: it is of the task itself."""
 
 
-def supervise(
-    workers: Workers,
-    tasks: Sequence[Task],
-    limits: WorkerLimits,
-    *,
-    meanwhile: Callable[[Task], list[bytes]] | None = None,
-) -> Iterator[Answer]:
-    """Answers as they come, one for each request of `tasks`, whatever happens.
-
-    Until the first worker answers, tasks are also done by `meanwhile`, if there is one.
-    """
+def supervise(workers: Workers, tasks: Sequence[Task], limits: WorkerLimits) -> Iterator[Answer]:
+    """Answers as they come, one for each request of `tasks`, whatever happens."""
     waiting = list(reversed(tasks))
     running: dict[Future[list[bytes]], Task] = {}
     while waiting or running:
         while waiting and len(running) < workers.width:
             task = waiting.pop()
             running[workers.submit(task)] = task
-        if meanwhile and waiting and not any(future.done() for future in running):
-            task = waiting.pop()
-            yield Answer(task, meanwhile(task))
-            continue
-        meanwhile = None
         done, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in done:
             task = running.pop(future)
