@@ -353,3 +353,109 @@ def test_a_list_that_says_nothing_leaves_the_places(
     (only_run(tmp_path / "my") / "modules.jsonl").write_bytes(text)
     status, table = rows(tmp_path / "golden", tmp_path / "my")
     assert (status, len(table)) == (0, len(NAMES))
+
+
+# -- what hooks cannot see
+
+
+def said(folder: Path, run: Callable[[], Any], model: Any, caplog: Any) -> tuple[list[str], str]:
+    """The data_ids of a dump and the one sentence of what it could not see, which both its log and
+    the dump itself give."""
+    names = dumped(folder, run, model)
+    (rank,) = list_dump("my_path", str(only_run(folder))).ranks
+    (sentence,) = rank.unseen
+    assert f"ait_cmp: {sentence}" in caplog.messages
+    return names, sentence
+
+
+def test_a_forward_that_is_called_by_itself_is_seen_from_inside(
+    tmp_path: Path, caplog: Any
+) -> None:
+    model = Model()
+
+    def run() -> None:
+        for _ in range(2):
+            model.forward(X)
+
+    names, sentence = said(tmp_path, run, model, caplog)
+    assert names == NAMES[1:-1]
+    assert sentence.startswith("Model.forward was called")
+    # Files are where they are when the model is called, and a second call is a second round.
+    (tmp_path / "again").mkdir()
+    dumped(tmp_path / "again", run, model, execute_range=[(0, 1)])
+    assert {path.name for path in only_run(tmp_path / "again").iterdir() if path.is_dir()} == {
+        "0",
+        "1",
+    }
+    assert (only_run(tmp_path) / "0/0_Model/0_layers.0/after/outtensor0.bin").is_file()
+
+
+def test_a_model_that_ran_before_the_hooks(tmp_path: Path, caplog: Any) -> None:
+    class Dumps(Model):
+        def forward(self, x: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
+            with dump_modules(self, tmp_path):
+                return super().forward(x, mask)
+
+    model = Dumps()
+    with torch.no_grad():
+        model(X)
+    (rank,) = list_dump("my_path", str(only_run(tmp_path))).ranks
+    assert [one.name for one in rank.tensors] == NAMES[1:-1]
+    (sentence,) = rank.unseen
+    assert "before the hooks were put" in sentence
+
+
+@pytest.mark.parametrize("what", ["forward", "layer", "function"])
+def test_what_a_compiled_region_hides_is_said(tmp_path: Path, what: str, caplog: Any) -> None:
+    model: Any = Model()
+    hidden = "layers.1."
+    if what == "forward":
+        model.layers[1].forward = torch.compile(model.layers[1].forward, backend="eager")
+        expected = "layers.1 (Layer) ran without calling"
+    elif what == "layer":
+        model.layers[1].compile(backend="eager")
+        hidden, expected = "layers.1", "layers.1 is compiled by module.compile()"
+    else:
+        attention = model.layers[1].attention
+        compiled_part = torch.compile(lambda x: attention.o(attention.q(x)), backend="eager")
+        attention.forward = lambda hidden, **options: (compiled_part(hidden), None)
+        hidden, expected = "layers.1.attention.", "layers.1.attention"
+    names = dumped(tmp_path, lambda: model(X), model)
+    assert names == [name for name in NAMES if not name.startswith(hidden)] or what == "function"
+    assert not any(name.startswith(hidden) for name in names)
+    (rank,) = list_dump("my_path", str(only_run(tmp_path))).ranks
+    assert any(expected in sentence for sentence in rank.unseen)
+    assert all(f"ait_cmp: {sentence}" in caplog.messages for sentence in rank.unseen)
+
+
+def test_a_whole_model_that_is_compiled_is_said(tmp_path: Path, caplog: Any) -> None:
+    model = Model()
+    model.compile(backend="eager")
+    with torch.no_grad(), dump_modules(model, tmp_path):
+        model(X)
+    assert not (tmp_path / "ait_dump").exists()
+    assert any("compiled as a whole" in message for message in caplog.messages)
+
+
+def test_the_replay_of_a_graph_is_said(tmp_path: Path, caplog: Any) -> None:
+    """No CUDA is needed to hear of it; the graph itself cannot be replayed without."""
+    before = torch.cuda.CUDAGraph.replay
+    model = nn.Linear(4, 4)
+    with torch.no_grad(), dump_modules(model, tmp_path):
+        model(X)
+        with pytest.raises(AttributeError):
+            torch.cuda.CUDAGraph.replay(None)  # type: ignore[arg-type]
+    assert torch.cuda.CUDAGraph.replay is before
+    (rank,) = list_dump("my_path", str(only_run(tmp_path))).ranks
+    assert any("CUDA graph was replayed" in sentence for sentence in rank.unseen)
+
+
+def test_an_encoder_that_leaves_its_fast_path_is_said(tmp_path: Path, caplog: Any) -> None:
+    layer = nn.TransformerEncoderLayer(4, 2, 8, batch_first=True)
+    model = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval()
+    names = dumped(tmp_path, lambda: model(X[None]), model)
+    assert "layers.0.self_attn/in.query" in names
+    assert "layers.0.linear1/in0" in names
+    (rank,) = list_dump("my_path", str(only_run(tmp_path))).ranks
+    assert any("fast path" in sentence for sentence in rank.unseen)
+    assert any("MultiheadAttention" in sentence for sentence in rank.unseen)

@@ -27,6 +27,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.recorder import Recorder
+from ait_cmp.dump.unseen import REPLAYED
 
 __all__ = ["dump_modules", "watch_process"]
 
@@ -42,6 +43,7 @@ class _BeforeForward:
         self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any] | None = None
     ) -> None:
         if torch.compiler.is_compiling():
+            _tell_compiled()
             return
         try:
             self._after.come_last(module)
@@ -112,6 +114,40 @@ def _keywords(caller: FrameType, given: Mapping[str, Any] | None) -> Mapping[str
     return found if isinstance(found, Mapping) else {}
 
 
+# Those whose hooks are in place, which hear of what no hook sees.
+_recorders: list[Recorder] = []
+
+
+def _tell_compiled() -> None:
+    """Torch calls this while it traces, and takes the answer for a constant."""
+    for recorder in _recorders:
+        recorder.tell_compiled()
+
+
+_tell_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _heard(recorder: Recorder) -> Iterator[None]:
+    """While this holds, `recorder` hears of graphs that are traced, and of those replayed."""
+    graph = getattr(torch.cuda, "CUDAGraph", None)
+    replay = getattr(graph, "replay", None)
+
+    def tell_and_replay(*args: Any) -> Any:
+        recorder.tell(REPLAYED)
+        return replay(*args)  # type: ignore[misc]
+
+    _recorders.append(recorder)
+    if replay:
+        graph.replay = tell_and_replay  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        _recorders.remove(recorder)
+        if replay:
+            graph.replay = replay  # type: ignore[union-attr]
+
+
 class _NoCalls:
     def __call__(self, *_: Any) -> None:
         return
@@ -126,6 +162,7 @@ def watch_process(request: DumpRequest) -> None:
     name = "warning" if request.log_level == "warn" else request.log_level
     logging.getLogger("ait_cmp").setLevel(name.upper())
     recorder = Recorder(request)
+    _heard(recorder).__enter__()
     register_module_forward_pre_hook(_BeforeForward(recorder, _AfterForward(recorder)))
 
 
@@ -166,9 +203,10 @@ def dump_modules(
         save_tensor_part=save_tensor_part,
         device_id=device_id,
     )
-    recorder = Recorder(request)
-    with _hooked(model, recorder):
+    recorder = Recorder(request, {id(module) for module in model.modules()})
+    with _heard(recorder), _hooked(model, recorder):
         yield Path(output, "ait_dump")
+        recorder.tell_never_seen(model)
 
 
 @contextmanager

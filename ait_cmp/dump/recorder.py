@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -24,8 +24,19 @@ from ait_cmp.dump.identity import (
     seen_through,
 )
 from ait_cmp.dump.reason_file import first_line
+from ait_cmp.dump.running import Forward, enclosing_forward, frames_to, is_running
 from ait_cmp.dump.tensor_folders import TensorFolders
 from ait_cmp.dump.topology import Node, Topology
+from ait_cmp.dump.unseen import (
+    COMPILED,
+    ENCODER,
+    WHOLE_COMPILED,
+    compiled_apart,
+    hides_its_modules,
+    inner_compiled,
+    not_called,
+    without_inside,
+)
 from ait_cmp.dump_tree import Direction, Moment, operand, operation
 
 __all__ = ["Recorder"]
@@ -34,8 +45,6 @@ _LOGGER = logging.getLogger("ait_cmp")
 _WARNINGS = 100
 _OUTERMOST = ModuleIdentity("")
 _Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]  # positional, by keyword
-# The frames in which torch runs a module: `_call_impl`, and in newer versions its `inner`.
-_CALLS_MODULES = torch.nn.Module._call_impl.__code__.co_filename
 
 
 @dataclass(slots=True)
@@ -84,6 +93,7 @@ class _Call:
     began: int = 0  # in the order of what begins and ends in the process
     versions: tuple[int | None, ...] = ()  # of the inputs, as torch counts changes in place
     node: Node | None = None  # in the topology
+    frame: FrameType | None = None  # of its forward, where no hook saw that begin
 
 
 class _Calls(threading.local):
@@ -116,8 +126,10 @@ class Recorder:
     Its methods never raise into the model: what goes wrong is logged, each thing once.
     """
 
-    def __init__(self, request: DumpRequest) -> None:
+    def __init__(self, request: DumpRequest, watched: Collection[int] | None = None) -> None:
+        """`watched`: the ids of the modules that have hooks, where not all have."""
         self._request = request
+        self._watched = watched
         self._process = _Process(request)
 
     def enter(self, module: torch.nn.Module, inputs: _Inputs, frame: FrameType) -> None:
@@ -146,8 +158,8 @@ class Recorder:
                 self._save_after(call, inputs, output)
             if call.round.topology and call.node:
                 call.round.topology.end(call.node, _tensors(outputs_of(output)))
-                if len(call.ids) == 1:
-                    self._describe(call.round)
+                self._describe(call)
+            self._tell_unseen(call)
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
 
@@ -155,25 +167,79 @@ class Recorder:
         """Whether another call of `module` goes on in this thread."""
         return any(call.module is module for call in self._process.calls.stack)
 
-    def warn(self, sentence: str, key: str | None = None) -> None:
+    def warn(self, sentence: str, key: str | None = None) -> bool:
         """Log `sentence`, unless one of the same `key` (default: itself) was logged before."""
         warned = self._process.warned
-        if (key or sentence) not in warned and len(warned) < _WARNINGS:
+        new = (key or sentence) not in warned and len(warned) < _WARNINGS
+        if new:
             warned.add(key or sentence)
             _LOGGER.warning("ait_cmp: %s", sentence)
+        return new
+
+    def tell(self, sentence: str) -> None:
+        """Say once what is not seen, also in the dump."""
+        self.warn(sentence)
+        self._process.folders.say({"unseen": sentence})
+
+    def tell_compiled(self) -> None:
+        """Something is being compiled in this thread, by which no hook will be called."""
+        stack = self._process.calls.stack
+        if not stack:
+            self.tell(WHOLE_COMPILED)
+        elif _inner(stack[-1].module) is stack[-1].module:  # else it was told when that began
+            self.tell(inner_compiled(stack[-1].name))
+
+    def tell_never_seen(self, model: torch.nn.Module) -> None:
+        """The hooks of `model` go; one that was compiled before they were put knew none."""
+        if getattr(model, "_compiled_call_impl", None) is not None and not self._process.roots:
+            self.tell(WHOLE_COMPILED)
+
+    def _tell_unseen(self, call: _Call) -> None:
+        """What of a call that ended no hook saw."""
+        module, current = call.module, call.round
+        inner = _inner(module)
+        if call.selected and not call.children and inner is module and hides_its_modules(module):
+            # Of one class once, by the first of them.
+            sentence = without_inside(call.identity.key, _kind(module))
+            if self.warn(sentence, f"inside {_kind(module)}"):
+                self._process.folders.say({"unseen": sentence})
+        if len(call.ids) == 1 and current.saves:
+            apart = [
+                identity.key
+                for each in module.modules()
+                if getattr(each, "_compiled_call_impl", None) is not None
+                and (identity := current.identities.get(id(each)))
+                and identity not in current.times
+            ]
+            if apart:
+                self.tell(compiled_apart(apart))
 
     def _begin(self, module: torch.nn.Module, frame: FrameType) -> _Call:
-        frames = _frames(frame)
+        frames = frames_to(frame)
         stack = self._process.calls.stack
-        while stack and not _is_running(stack[-1], frames):
-            stack.pop()  # ended by an exception
+        while stack and not is_running(stack[-1].depth, stack[-1].frame, frames):
+            stack.pop()  # ended by an exception, or nobody said that it would end
+        if not stack and (around := enclosing_forward(module, frames, self._watched)):
+            self._begin_around(around)
         if _inner(module) is not module:
-            self.warn("what runs inside torch.compile is not seen, only what goes in and out")
+            self.tell(COMPILED)
+        if isinstance(module, torch.nn.TransformerEncoderLayer) and not module.training:
+            self.tell(ENCODER)
         depth = len(frames) - 1
         call = self._child(module, stack[-1], depth) if stack else self._outermost(module, depth)
         call.began = next(self._process.moments)
         stack.append(call)
         return call
+
+    def _begin_around(self, around: Forward) -> None:
+        """The module around one that begins runs too, though no hook saw it begin."""
+        call = self._outermost(around.module, around.depth)
+        call.frame = around.frame
+        self._process.calls.stack.append(call)
+        if call.round.topology:
+            self._draw(call.round.topology, call, ((), {}))
+        if call.round.saves:
+            self.tell(not_called(_kind(around.module), was_called=around.was_called))
 
     def _end(self, module: torch.nn.Module) -> _Call | None:
         stack = self._process.calls.stack
@@ -273,11 +339,18 @@ class Recorder:
         tensors = _tensors(inputs_of(call.module, *inputs))
         call.node = topology.begin(parent, call.name, _kind(call.module), path, tensors)
 
-    def _describe(self, current: _Round) -> None:
-        assert current.topology is not None
+    def _describe(self, call: _Call) -> None:
+        """Write the topology of a round that ends with `call`, or may end with it."""
+        stack, topology = self._process.calls.stack, call.round.topology
+        around = stack[-1] if stack else None
+        if topology is None or (around and around.frame is None):
+            return
+        if around and around.node:
+            topology.end(around.node, ())
+        root = call.round.root
         with self._process.lock:
-            current.root.described = True
-            current.topology.write(self._request, current.root.number, current.root.kind)
+            root.described = True
+            topology.write(self._request, root.number, root.kind)
 
 
 def _line(call: _Call, what: str, at: int) -> dict[str, object]:
@@ -298,25 +371,6 @@ def _version(tensor: torch.Tensor) -> int | None:
         return tensor._version
     except Exception:  # what a subclass of torch.Tensor raises is its own affair
         return None
-
-
-def _frames(frame: FrameType | None) -> list[FrameType]:
-    """The Python stack down to `frame`, outermost first."""
-    frames = []
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.f_back
-    return frames[::-1]
-
-
-def _is_running(call: _Call, frames: list[FrameType]) -> bool:
-    """Whether `call` is above the innermost of `frames`.
-
-    An exception, Ctrl-C included, ends a call without a word. If its frame is gone, either the
-    stack is shorter by now or another function stands at its depth: were that a module again,
-    its own start would have ended this call.
-    """
-    return call.depth < len(frames) - 1 and frames[call.depth].f_code.co_filename == _CALLS_MODULES
 
 
 def _inner(module: torch.nn.Module) -> torch.nn.Module:

@@ -24,6 +24,7 @@ from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.statistics import Statistics
+from ait_cmp.values.text import printable
 
 __all__ = ["name_pairs", "rule_pairs", "tree_pairs"]
 
@@ -79,6 +80,9 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
         if golden_rank and my_rank and golden_rank.name and my_rank.name:
             which = f"{my_rank.name} (rank {cell})" if cell else my_rank.name
             _LOGGER.info("golden %s is compared with my %s", golden_rank.name, which)
+    for side, dump in (("golden", golden), ("my", my)):
+        for sentence in dict.fromkeys(one for rank in dump.ranks for one in rank.unseen):
+            _LOGGER.warning("of the %s run not all is dumped: %s", side, printable(sentence))
     pairs = [_told(pair, found[pair.run]) for pair in matching.pairs(rules)]
     return pairs + _beside(golden, my, len(ranks))
 

@@ -23,10 +23,11 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, Identity
 from ait_cmp.mapping.lookup import read_mapping
 from ait_cmp.values.errors import UsageError, os_reason
 
-__all__ = ["identified"]
+__all__ = ["identified", "unseen_in"]
 
 _LOGGER = logging.getLogger(__name__)
 _LEVELS = 4  # from {DEVICE}_{PID} down to a folder that is passed by itself
+_UNSEEN = b'{"unseen":'  # how a line begins that says what no hook saw
 _Call = tuple[str, int, str]  # round, root, module
 
 
@@ -69,6 +70,25 @@ def identified(folder: str, tensors: Sequence[DumpedTensor]) -> list[DumpedTenso
     return [said.identified(one, below + one.file[start:]) for one in tensors]
 
 
+def unseen_in(folder: str) -> tuple[str, ...]:
+    """What the dump says of its model that no hook saw."""
+    file, _ = _beside(folder)
+    try:
+        content = read_mapping(file) if file else b""
+    except (OSError, UsageError):  # told where it is read for names
+        return ()
+    found = [text for text in content.splitlines() if text.startswith(_UNSEEN)]
+    return tuple(sentence for text in found if (sentence := _sentence(text)))
+
+
+def _sentence(text: bytes) -> str | None:
+    try:
+        sentence = json.loads(text)["unseen"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return None
+    return sentence if isinstance(sentence, str) else None
+
+
 def _beside(folder: str) -> tuple[str | None, str]:
     """The file that says what is in `folder`, and where that is below {DEVICE}_{PID}."""
     path, below = real_path(folder), ""
@@ -90,7 +110,7 @@ def _lines(file: str) -> tuple[list[_Line], list[_Root]]:
         why = os_reason(exc) if isinstance(exc, OSError) else str(exc)
         _LOGGER.warning("%s cannot be read (%s), so tensors are called by their places", file, why)
         return [], []
-    texts = [text for text in content.splitlines() if text]
+    texts = [text for text in content.splitlines() if text and not text.startswith(_UNSEEN)]
     found = [line for text in texts if (line := _line(text))]
     # The last may be of a process that was killed as it wrote it.
     if len(found) < len(texts) - (not content.endswith(b"\n")):

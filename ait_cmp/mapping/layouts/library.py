@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ait_cmp.dump_tree import (
     GOLDEN_TENSOR,
     LIBRARY_PLACES,
@@ -9,6 +11,7 @@ from ait_cmp.dump_tree import (
     library_rank,
     round_number,
 )
+from ait_cmp.mapping.layouts.identities import unseen_in
 from ait_cmp.mapping.layouts.plain_folder import order_of, tensors_below
 from ait_cmp.mapping.layouts.ranks import RankDump, distinct, merged_processes, unreadable
 from ait_cmp.mapping.listing import Folder
@@ -52,7 +55,11 @@ def _rank_dump(folder: Folder, run: str) -> RankDump | None:
     if _is_golden(folder) or not (rank or _has_rounds(folder)):
         return None
     tensors = tensors_below(folder)
-    return RankDump(folder.name, rank, tensors, run, record_of(folder)) if tensors else None
+    return _known(folder, RankDump(folder.name, rank, tensors, run)) if tensors else None
+
+
+def _known(folder: Folder, dump: RankDump) -> RankDump:
+    return replace(dump, record=record_of(folder), unseen=unseen_in(folder.path))
 
 
 def _is_golden(folder: Folder) -> bool:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 
 from ait_cmp.dump_tree import library_rank, not_saved_for, operand_direction, round_number
-from ait_cmp.mapping.layouts.identities import identified
+from ait_cmp.mapping.layouts.identities import identified, unseen_in
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
@@ -30,7 +30,8 @@ def folder_ranks(folder: Folder) -> list[RankDump]:
     """Every tensor file below `folder`; `0/…` is round 0."""
     rank = library_rank(folder.name)
     name = folder.name if rank else ""
-    return [RankDump(name, rank, tensors_below(folder), record=record_of(folder))]
+    record, unseen = record_of(folder), unseen_in(folder.path)
+    return [RankDump(name, rank, tensors_below(folder), record=record, unseen=unseen)]
 
 
 def tensors_below(folder: Folder) -> list[DumpedTensor]:

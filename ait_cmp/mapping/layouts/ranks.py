@@ -97,7 +97,7 @@ class RankDump:
 
     `rank` says which process it was, where that is known, and `run` which of several runs;
     `record` is what the process itself left on record. `says_cuts`: the files say in their meta how
-    tensors are cut among ranks.
+    tensors are cut among ranks. `unseen`: what of its model the dump says that it could not see.
     """
 
     name: str
@@ -106,6 +106,7 @@ class RankDump:
     run: str = ""
     record: ProcessRecord | None = None
     says_cuts: bool = False
+    unseen: tuple[str, ...] = ()
 
     @property
     def number(self) -> int | None:
@@ -137,7 +138,8 @@ def _as_one(group: Sequence[RankDump], order: Callable[[DumpedTensor], Any]) -> 
     first, *_ = group = sorted(group, key=_order)
     tensors = [replace(one, dump=dump.name) for dump in group for one in dump.tensors]
     name = " + ".join(dump.name for dump in group)
-    return replace(first, name=name, tensors=sorted(tensors, key=order))
+    unseen = tuple(dict.fromkeys(one for dump in group for one in dump.unseen))
+    return replace(first, name=name, tensors=sorted(tensors, key=order), unseen=unseen)
 
 
 # -- who is compared with whom
