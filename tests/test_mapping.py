@@ -416,6 +416,18 @@ def test_a_run_made_again_is_found_by_its_devices(tmp_path: Path) -> None:
     assert "0_99/0/0_Op/after/o.bin" in str(pairs[0].error)
 
 
+@pytest.mark.parametrize(
+    "place", ["ait_dump/tensors", "atb_dump_data/data", "msit_dump_9/atb_dump_data/data"]
+)
+def test_a_dump_of_the_library_is_found_at_any_level(place: str, tmp_path: Path) -> None:
+    golden = two_ranks(tmp_path)
+    file = touch(tmp_path / "new" / place / "0_99" / "1" / "0_Op" / "after" / "o.bin")
+    below = Path(file).relative_to(tmp_path / "new").parts
+    for level in range(below.index("1")):
+        pairs = pairs_of(golden, Path(tmp_path / "new", *below[:level]))
+        assert [str(pair.my) for pair in pairs if not pair.error] == [file]
+
+
 def test_processes_of_one_device_do_not_share_a_tensor(tmp_path: Path) -> None:
     golden = two_ranks(tmp_path, ("-1_70", "-1_71"))
     for rank in ("-1_70", "-1_99"):

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from ait_cmp.dump_tree import (
     DUMP,
-    LIBRARY_PLACES,
     LibraryPlace,
     golden_file,
     library_place,
     library_rank,
 )
 from ait_cmp.files import exists, same_file
+from ait_cmp.mapping.library_places import library_places
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import Lookup, named_files
 from ait_cmp.mapping.metadata_entries import MetadataEntry
@@ -181,7 +181,7 @@ class BelowFolder:
     def _ranks(self) -> dict[int, list[Folder]]:
         """The {DEVICE}_{PID} folders below the folder, by device."""
         ranks: dict[int, list[Folder]] = {}
-        for place in filter(None, map(self._root.at, LIBRARY_PLACES)):
+        for place in library_places(self._root):
             for one in place.folders:
                 rank = library_rank(one.name)
                 if rank:

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ait_cmp.dump_tree import (
-    GOLDEN_TENSOR,
-    LIBRARY_PLACES,
-    is_successor,
-    library_rank,
-    round_number,
-)
+from ait_cmp.dump_tree import GOLDEN_TENSOR, library_rank, round_number
 from ait_cmp.mapping.layouts.identities import unseen_in
 from ait_cmp.mapping.layouts.plain_folder import order_of, tensors_below
 from ait_cmp.mapping.layouts.ranks import RankDump, distinct, merged_processes, unreadable
+from ait_cmp.mapping.library_places import library_places
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.processes import record_of
 
@@ -23,7 +18,7 @@ __all__ = ["library_ranks"]
 def library_ranks(folder: Folder) -> list[RankDump]:
     """The processes of all runs in `folder`, whatever their folders are called: one that is there
     and is not compared would look like one that passed."""
-    around = _places(folder)
+    around = library_places(folder)
     ranks = {one for place in around for one in place.folders if library_rank(one.name)}
     if not any(map(_has_rounds, ranks)):
         return []
@@ -36,12 +31,6 @@ def library_ranks(folder: Folder) -> list[RankDump]:
         found = {rank: _rank_dump(rank, run) for rank in place.folders}
         dumps += [(dump, rank.path) for rank, dump in found.items() if dump]
     return merged_processes(distinct(dumps), order_of)
-
-
-def _places(folder: Folder) -> dict[Folder, str]:
-    """The folders in which {DEVICE}_{PID} may stand, and the name of the run that each is of."""
-    runs = [("", folder), *((one.name, one) for one in folder.folders if is_successor(one.name))]
-    return {place: run for run, top in runs for name in LIBRARY_PLACES if (place := top.at(name))}
 
 
 def _has_rounds(folder: Folder) -> bool:
