@@ -20,8 +20,8 @@ from ait_cmp.mapping.matching import name_pairs, rule_pairs, tree_pairs
 from ait_cmp.mapping.pair_list import listed_pairs
 from ait_cmp.mapping.same_files import of_two_files
 from ait_cmp.mapping.selecting import select
-from ait_cmp.mapping.selection import PathMap, Selection, Wish
-from ait_cmp.mapping.two_files import file_pair
+from ait_cmp.mapping.selection import PathMap, Selection, Wish, names_within
+from ait_cmp.mapping.two_files import file_pairs
 from ait_cmp.source import is_tensor_path, split_name
 from ait_cmp.values.errors import PairError, UsageError
 from ait_cmp.values.pair import Pair
@@ -72,14 +72,14 @@ def _suggested(wish: Wish) -> str:
         return "files"
     if Path(golden_path).suffix.lower() in (".yaml", ".yml", ".csv"):
         return "pairs"
-    two_folders = my_path and is_folder(my_path) and is_folder(golden_path)
-    return "tree" if two_folders and not has_metadata(Folder(golden_path)) else "metadata"
+    two_dumps = my_path and is_folder(golden_path) and (is_folder(my_path) or names_within(my_path))
+    return "tree" if two_dumps and not has_metadata(Folder(golden_path)) else "metadata"
 
 
 MAPPINGS: dict[str, Callable[[Wish], list[Pair]]] = {
     "auto": _auto,
     "metadata": metadata_pairs,
-    "files": file_pair,
+    "files": file_pairs,
     "tree": tree_pairs,
     "pairs": listed_pairs,
     "rules": rule_pairs,

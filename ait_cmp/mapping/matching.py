@@ -17,6 +17,7 @@ from ait_cmp.mapping.lookup import named_files
 from ait_cmp.mapping.models import counterparts
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
 from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
+from ait_cmp.mapping.own_names import with_own_names
 from ait_cmp.mapping.proposing import guessed_names, pairs_by_name
 from ait_cmp.mapping.rounds import in_rounds
 from ait_cmp.mapping.selection import Wish
@@ -69,6 +70,9 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
     if len(golden.ranks) != len(my.ranks):  # else ranks are compared one by one
         golden = replace(golden, ranks=join_annotated("golden", golden.ranks))
         my = replace(my, ranks=join_annotated("my", my.ranks))
+    if rules is _SAME_NAMES:
+        golden_ranks, my_ranks = with_own_names(golden=golden.ranks, my=my.ranks)
+        golden, my = replace(golden, ranks=golden_ranks), replace(my, ranks=my_ranks)
     if wish.may_guess and not pairs_by_name(golden.ranks, my.ranks):
         names = guessed_names(golden, my, wish.contents)
         rules = NamedPairs(names) if names else rules

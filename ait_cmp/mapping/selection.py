@@ -11,12 +11,20 @@ from ait_cmp.files import exists, is_folder, same_file
 from ait_cmp.mapping.former import pair_names
 from ait_cmp.mapping.name_rule import NameRule
 from ait_cmp.mapping.named_pair import NamedPair
-from ait_cmp.values.errors import Reason, UsageError
+from ait_cmp.source import is_tensor_path, split_name, tensor_names
+from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.rounds import Rounds
 from ait_cmp.values.tokens import Tokens
 
-__all__ = ["PathMap", "Selection", "Wish", "stands_for_all", "tell_unused_prefixes"]
+__all__ = [
+    "PathMap",
+    "Selection",
+    "Wish",
+    "names_within",
+    "stands_for_all",
+    "tell_unused_prefixes",
+]
 
 _WHOLE_FOLDERS = (Reason.FOLDER_UNREADABLE, Reason.NO_METADATA)
 _LOGGER = logging.getLogger(__name__)
@@ -76,7 +84,8 @@ class Wish:
     allow_same: bool = False
 
     def two_folders(self) -> tuple[str, str]:
-        """Both paths. Raises UsageError where either is no folder."""
+        """Both paths. Raises UsageError where either is no folder, nor a file that holds tensors by
+        name."""
         if self.my_path is None:
             raise UsageError(f"golden_path={self.golden_path} is a dump; pass my_path=FOLDER too")
         if self.path_map.prefixes:
@@ -85,9 +94,12 @@ class Wish:
                 "out"
             )
         for key, path in (("golden_path", self.golden_path), ("my_path", self.my_path)):
-            if not is_folder(path):
+            if not is_folder(path) and not names_within(path):
                 is_file = "is no folder" if exists(path) else "does not exist"
-                raise UsageError(f"{key}={path} {is_file}; this mapping takes two dump folders")
+                raise UsageError(
+                    f"{key}={path} {is_file}; this mapping takes two dump folders, or files that "
+                    "hold tensors by name"
+                )
         if not self.allow_same and same_file(self.golden_path, self.my_path):
             _LOGGER.warning(
                 "golden_path=%s and my_path=%s are one folder: a file compared with itself; "
@@ -98,6 +110,17 @@ class Wish:
         if self.path_map.prefixes:
             _LOGGER.warning("path_map says nothing to two folders, whose files are where they are")
         return self.golden_path, self.my_path
+
+
+def names_within(path: str) -> list[str]:
+    """The names of the tensors in the file at `path`; none of a folder, of a file that holds one
+    tensor, and of one that cannot be read: comparing it says why."""
+    if split_name(path)[1] is not None or not is_tensor_path(path) or is_folder(path):
+        return []
+    try:
+        return tensor_names(path) or []
+    except (PairError, FileNotFoundError):
+        return []
 
 
 def stands_for_all(pair: Pair) -> bool:

@@ -1,21 +1,26 @@
-"""One golden file against one my file."""
+"""One golden file against one my file, or tensor by tensor where they hold many by name."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ait_cmp.files import exists, is_folder
-from ait_cmp.mapping.selection import Wish
+from ait_cmp.mapping.matching import tree_pairs
+from ait_cmp.mapping.selection import Wish, names_within
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 
-__all__ = ["file_pair"]
+__all__ = ["file_pairs"]
 
 
-def file_pair(wish: Wish) -> list[Pair]:
-    """The one pair of two files. Raises UsageError when either is not there."""
+def file_pairs(wish: Wish) -> list[Pair]:
+    """The pair of two files; of two that hold tensors by name, those of equal names and all others.
+
+    Raises UsageError when either is not there.
+    """
     golden_path, my_path = wish.golden_path, wish.my_path
     if is_folder(split_name(golden_path)[0]):
         raise UsageError(f"golden_path={golden_path} is a folder; mapping=files takes two files")
@@ -24,7 +29,18 @@ def file_pair(wish: Wish) -> list[Pair]:
     for key, location in (("golden_path", golden_path), ("my_path", my_path)):
         if not exists(split_name(location)[0]):
             raise UsageError(f"{key}={location} does not exist")
-        if is_folder(split_name(location)[0]):
-            raise UsageError(f"{key}={location} is a folder; compare a file with a file")
+    golden, my = names_within(golden_path), names_within(my_path)
+    if golden and is_folder(my_path):
+        return tree_pairs(wish)
+    if is_folder(split_name(my_path)[0]):
+        raise UsageError(f"my_path={my_path} is a folder; compare a file with a file")
+    if golden and my and (golden == my or len(golden) + len(my) > 2):
+        return tree_pairs(wish)
     path, name = split_name(golden_path)
-    return [Pair(name or Path(path).stem, None, Location.of(golden_path), Location.of(my_path))]
+    located = (_location(golden_path, golden), _location(my_path, my))
+    return [Pair(name or Path(path).stem, None, *located)]
+
+
+def _location(path: str, names: Sequence[str]) -> Location:
+    """`path`, or the only tensor in it."""
+    return Location.of(f"{path}::{names[0]}" if len(names) == 1 else path)

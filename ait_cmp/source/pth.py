@@ -84,6 +84,8 @@ def pth_names(path: str) -> list[str] | None:
     """The names of the tensors in `path`, in its order; None of one that has none, and where there
     is no tensor. Raises as opening one does."""
     file = open_file(path)
+    if not file.size:  # it may still be written
+        return None
     with _told(path):
         # One tensor needs no place among the few that are remembered.
         content = _read(file) if file.content else _CONTAINERS.content(file)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ait_cmp.files import is_folder
 from ait_cmp.mapping.layouts.beside import files_beside, files_of
 from ait_cmp.mapping.layouts.dump_data import dump_data_ranks
 from ait_cmp.mapping.layouts.library import library_ranks
@@ -20,7 +21,7 @@ from ait_cmp.mapping.layouts.sglang import sglang_ranks
 from ait_cmp.mapping.layouts.sglang_passes import sglang_pass_ranks
 from ait_cmp.mapping.left_out import tell_hidden
 from ait_cmp.mapping.listing import Folder
-from ait_cmp.source import SOURCES
+from ait_cmp.source import SOURCES, is_tensor_path, tensor_names
 from ait_cmp.values.errors import UsageError
 
 __all__ = ["LAYOUTS", "Dump", "list_dump"]
@@ -54,7 +55,12 @@ class Dump:
 
 
 def list_dump(key: str, path: str) -> Dump:
-    """The ranks of a dump folder. Raises UsageError, naming `key`, for one without any."""
+    """The ranks of a dump folder, or of a file that holds tensors by name. Raises UsageError,
+    naming `key`, for one without any."""
+    if is_tensor_path(path) and not is_folder(path):
+        names = tensor_names(path) or ()
+        tensors = [DumpedTensor(name, None, f"{path}::{name}") for name in names]
+        return Dump([RankDump("", None, tensors)], [])
     folder = Folder(path)
     if folder.problem:
         raise UsageError(f"{key}: {folder.problem}")

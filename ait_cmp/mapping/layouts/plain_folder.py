@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ait_cmp.dump_tree import library_rank, not_saved_for, operand_direction, round_number
+from ait_cmp.mapping.layouts.checkpoint import as_checkpoints, container_of
 from ait_cmp.mapping.layouts.identities import identified, unseen_in
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, why_not_saved
 from ait_cmp.mapping.processes import record_of
-from ait_cmp.source import tensor_names
+from ait_cmp.source import split_name, tensor_names
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["folder_ranks", "order_of", "tensors_below", "tensors_of"]
 
 # What an operation has: its inputs, then the operations within it, then its outputs.
 _FIRST, _WITHIN, _LAST = 0, 1, 2
+_NUMBERS = re.compile(r"\d{1,18}", re.ASCII)
 _MOMENTS = ("before", "after")
 _DIRECTIONS = {"in": _FIRST, "out": _LAST}
 
@@ -29,9 +34,33 @@ _Place = tuple[list[tuple[int, list[int | str]]], bool, str]
 def folder_ranks(folder: Folder) -> list[RankDump]:
     """Every tensor file below `folder`; `0/…` is round 0."""
     rank = library_rank(folder.name)
+    tensors = tensors_below(folder)
+    if any("::" in one.file for one in tensors):  # most folders hold no containers
+        tensors = _with_aliases(as_checkpoints(folder, tensors))
     name = folder.name if rank else ""
     record, unseen = record_of(folder), unseen_in(folder.path)
-    return [RankDump(name, rank, tensors_below(folder), record=record, unseen=unseen)]
+    return [RankDump(name, rank, tensors, record=record, unseen=unseen)]
+
+
+def _with_aliases(tensors: Sequence[DumpedTensor]) -> list[DumpedTensor]:
+    """Those in containers with what they may be called where the container is called otherwise: as
+    the container, which has no other; by the numbers in its name; by its folder; by their own."""
+    times = Counter(split_name(one.file)[0] for one in tensors)
+    return [
+        replace(one, aliases=_aliases(container_of(one), own, alone=times[file] == 1))
+        if own
+        else one
+        for one in tensors
+        for file, own in [split_name(one.file)]
+    ]
+
+
+def _aliases(container: str, own: str, *, alone: bool) -> tuple[str, ...]:
+    folder, called = os.path.split(container)
+    place = f"{folder}/" if folder else ""
+    numbers = ".".join(str(int(number)) for number in _NUMBERS.findall(called))
+    by_number = f"{place}{numbers}::{own}" if numbers else ""
+    return (container if alone else "", by_number, f"{place}{own}", own)
 
 
 def tensors_below(folder: Folder) -> list[DumpedTensor]:
@@ -101,14 +130,17 @@ def tensors_of(folder: Folder, path: str, problem: PairError | None) -> Iterator
         token = round_number(path) if token is None else token
         yield DumpedTensor(rest or folder.name, token, file, problem)
         return
-    name, suffix = os.path.splitext(rest)
-    if suffix.lower() not in (".safetensors", ".npz"):
-        yield DumpedTensor(name, token, file)
-        return
+    name = os.path.splitext(rest)[0]
+    # The library's are ATB's, of one tensor each; there are too many to look into them.
+    is_operand = operand_direction(os.path.basename(rest)) is not None
     try:
-        for of_file in tensor_names(file) or ():
-            yield DumpedTensor(f"{name}::{of_file}", token, f"{file}::{of_file}")
+        names = None if is_operand else tensor_names(file)
     except PairError as exc:
         yield DumpedTensor(name, token, file, exc)
+        return
     except FileNotFoundError:  # a link to nothing: opening it says so
+        names = None
+    if names is None:
         yield DumpedTensor(name, token, file)
+    for of_file in names or ():
+        yield DumpedTensor(f"{name}::{of_file}", token, f"{file}::{of_file}")

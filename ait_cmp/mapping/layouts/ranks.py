@@ -72,6 +72,8 @@ class DumpedTensor:
     `steps` are the adapters that make it of what is in `file`, and in `more` where they join;
     `dump` is the folder that it is in, where its process has several. Of one that is not saved its
     dump kept the `statistics` alone, and `file` is where these are.
+    `aliases` are names of one in a container that say less and less of the container, as many for
+    each such tensor; one is empty where there is none of its kind.
     """
 
     name: str
@@ -84,6 +86,7 @@ class DumpedTensor:
     statistics: Statistics | None = None
     is_saved: bool = True
     identity: Identity | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
