@@ -66,6 +66,7 @@ def compare_dumps(
     allowed_roots: PathLike | Sequence[PathLike] | None = None,
     unpaired: str = "error",
     allow_same: bool = False,
+    shards: str = "auto",
     mapping: str = "auto",
     mapping_rules: Sequence[Mapping[str, str]] | None = None,
     mapping_names: Sequence[Mapping[str, str | Sequence[str]]] | None = None,

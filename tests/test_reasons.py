@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "reasons.md"
 _SECTION = re.compile(r"^## `(\w+)`.*?$(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _ROW = re.compile(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
-FAILS = {Reason.TOLERANCE, Reason.NONFINITE}
+FAILS = {Reason.TOLERANCE, Reason.NONFINITE, Reason.REPLICAS_DIFFER}
 WEAK = {Reason.STATISTICS_ONLY}
 
 

@@ -24,7 +24,7 @@ from ait_cmp.commands.compare import (
 from ait_cmp.commands.say import complain, may_go_unread
 from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.judging import Growth, Status, Tolerance
-from ait_cmp.judging.comparison import Row, conclude_rows
+from ait_cmp.judging.comparison import Row
 from ait_cmp.report.progress import painted_progress
 from ait_cmp.settings.tolerances import write_tolerance
 from ait_cmp.settings.values import Settings
@@ -49,15 +49,15 @@ def calibrate(settings: Settings) -> ExitStatus:
     pairs = select_pairs(settings)
     with open_store(settings) as store:
         with painted_progress() as progress:
-            measured = measure(pairs, settings, store, progress)
-        rows = conclude_rows(pairs, measured, settings.tolerance, settings.metrics)
+            settled = measure(pairs, settings, store, progress)
+        rows = settled.rows(settings.tolerance, settings.metrics)
         learned = learn(rows, settings.tolerance, failing=settings.learn_failing)
         if learned is None:
             complain(_nothing_learned(rows))
             return max(ExitStatus.USAGE, _status(rows, settings))
         path = settings.folder / "tolerance" / f"{_NAME}.yaml"
         write_tolerance(learned, path, made=_made(settings, len(rows)))
-    after = conclude_rows(pairs, measured, learned, settings.metrics)
+    after = settled.rows(learned, settings.metrics)
     with may_go_unread("what was learned"):
         told = _show_failing(rows, settings)
         _show(after, path, told)

@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
+from ait_cmp.commands.shards import Settled, settle_shards
 from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
 from ait_cmp.files import confined_to
 from ait_cmp.judging import Status
-from ait_cmp.judging.comparison import Row, conclude_rows
+from ait_cmp.judging.comparison import Row
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
 from ait_cmp.mapping import map_pairs, select, with_masks
 from ait_cmp.measuring.measurement import measure_pairs
@@ -105,13 +106,13 @@ def judged(
     them."""
     tolerance = settings.tolerance
     refuse_idle(tolerance, targets(pairs, {}))  # before hours are spent
-    measured = measure(pairs, settings, store, progress)
-    found = targets(pairs, measured)
+    settled = measure(pairs, settings, store, progress)
+    found = targets(settled.pairs, settled.measured)
     refuse_idle(tolerance, found)
     if (idle := idle_rules(tolerance, found)) and not has_shipped_rules(tolerance):
         for sentence in idle:
             _LOGGER.warning("%s", sentence)
-    return conclude_rows(pairs, measured, tolerance, settings.metrics)
+    return settled.rows(tolerance, settings.metrics)
 
 
 def written(
@@ -124,17 +125,21 @@ def written(
 
 def measure(
     pairs: Sequence[Pair], settings: Settings, store: Store | None, progress: ShowProgress
-) -> dict[int, Measured]:
-    """What was measured, by the number of the pair; nothing for pairs that have an error."""
-    return measure_pairs(
-        pairs,
-        settings.wanted,
-        roots=settings.roots,
-        executor=settings.executor,
-        limits=settings.limits,
-        store=store,
-        progress=progress,
-    )
+) -> Settled:
+    """What was measured, and of what several ranks have the pairs that numbers settle."""
+
+    def ask(asked: Sequence[Pair]) -> dict[int, Measured]:
+        return measure_pairs(
+            asked,
+            settings.wanted,
+            roots=settings.roots,
+            executor=settings.executor,
+            limits=settings.limits,
+            store=store,
+            progress=progress,
+        )
+
+    return settle_shards(pairs, ask, settings.tolerance, settings.metrics)
 
 
 def select_pairs(settings: Settings) -> list[Pair]:
@@ -147,7 +152,9 @@ def select_pairs(settings: Settings) -> list[Pair]:
     _warn_of_few(mapped, pairs, settings)
     if choice.golden_steps or choice.my_steps:
         pairs = [
-            replace(
+            pair  # of which the adapters go before the join
+            if pair.shards
+            else replace(
                 pair, golden=pair.golden.then(choice.golden_steps), my=pair.my.then(choice.my_steps)
             )
             for pair in pairs

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 from ait_cmp.mapping.annotated import join_annotated
 from ait_cmp.mapping.layouts import Dump, list_dump
 from ait_cmp.mapping.layouts.beside import with_counterparts
-from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks, rank_cells
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, RankPair, pair_ranks, rank_cells
 from ait_cmp.mapping.lookup import named_files
 from ait_cmp.mapping.models import counterparts
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
@@ -21,6 +22,7 @@ from ait_cmp.mapping.own_names import with_own_names
 from ait_cmp.mapping.proposing import guessed_names, pairs_by_name
 from ait_cmp.mapping.rounds import in_rounds
 from ait_cmp.mapping.selection import Wish
+from ait_cmp.mapping.sharding import Sharding, sharding_of
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.pair import Pair
@@ -79,16 +81,25 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
     ranks = pair_ranks(golden=golden.ranks, my=my.ranks)
     ranks, found = in_rounds(ranks, wish.rounds, rules)
     spans = len(golden.ranks) != len(my.ranks)
-    matching = _Matching(ranks, spans, wish.ignore_unpaired)
-    for (golden_rank, my_rank), cell in zip(ranks, rank_cells(ranks), strict=True):
-        if golden_rank and my_rank and golden_rank.name and my_rank.name:
-            which = f"{my_rank.name} (rank {cell})" if cell else my_rank.name
-            _LOGGER.info("golden %s is compared with my %s", golden_rank.name, which)
+    sharding = sharding_of(ranks, wish)
+    matching = _Matching(ranks, spans, wish.ignore_unpaired, sharding)
     for side, dump in (("golden", golden), ("my", my)):
         for sentence in dict.fromkeys(one for rank in dump.ranks for one in rank.unseen):
             _LOGGER.warning("of the %s run not all is dumped: %s", side, printable(sentence))
     pairs = [_told(pair, found[pair.run]) for pair in matching.pairs(rules)]
+    if sharding:
+        sharding.tell(pairs)
+    else:
+        _tell_ranks(ranks)
     return pairs + _beside(golden, my, len(ranks))
+
+
+def _tell_ranks(ranks: Sequence[RankPair]) -> None:
+    """Which process is compared with which."""
+    for (golden, my), cell in zip(ranks, rank_cells(ranks), strict=True):
+        if golden and my and golden.name and my.name:
+            which = f"{my.name} (rank {cell})" if cell else my.name
+            _LOGGER.info("golden %s is compared with my %s", golden.name, which)
 
 
 def _told(pair: Pair, rounds: str) -> Pair:
@@ -163,11 +174,13 @@ class _Names:
 @dataclass(slots=True)
 class _Matching:
     """The ranks of two dumps; `spans`: they are not as many, so what a rule joins is of all;
-    `ignores_unpaired`: what has no counterpart is left out on purpose."""
+    `ignores_unpaired`: what has no counterpart is left out on purpose; with `sharding` the ranks
+    of one side are a run of one rank on the other."""
 
-    ranks: Sequence[tuple[RankDump | None, RankDump | None]]
+    ranks: Sequence[RankPair]
     spans: bool
     ignores_unpaired: bool
+    sharding: Sharding | None = None
     _cells: list[str] = field(init=False)
     _my: dict[tuple[int, int | None], _Names] = field(default_factory=dict)
     _models: dict[int, dict[str, str | None]] = field(default_factory=dict)
@@ -186,7 +199,7 @@ class _Matching:
         for group in groups:
             for one in group.my:
                 users.setdefault(one, []).append(group)
-        rows = [(_place(group.golden[0]), self._row(group, users)) for group in groups]
+        rows = [(self._place(group), self._row(group, users)) for group in groups]
         rows += self._rest(my, users)
         return _in_order(rows)
 
@@ -198,6 +211,12 @@ class _Matching:
             for place, listed in enumerate(rank.tensors)
         ]
 
+    def _place(self, group: _Group) -> _Place:
+        first = group.golden[0]
+        # Of several golden ranks none has the order of all; the one run of my has.
+        place = group.my[0] if group.my and self._shards("golden") else first
+        return self._run(first), _token(first), place.place, 0
+
     # -- who belongs together
 
     def _groups(self, golden: Sequence[_One], rules: NameRules | NamedPairs) -> list[_Group]:
@@ -208,7 +227,9 @@ class _Matching:
                 called = self._my_name(one)
             joins = rule is not None and rule.joins_golden
             rank = None if self.spans else one.rank
-            key = (rule, called, one.listed.token_id, rank) if joins else one
+            key: object = (rule, called, one.listed.token_id, rank) if joins else one
+            if rule and not joins and self._shards("golden"):
+                key = (rule, called, one.listed.token_id, one.listed.name)
             group = groups.setdefault(key, _Group(rule, []))
             group.golden.append(one)
             if rule and called is not None and len(group.golden) == 1:
@@ -227,6 +248,8 @@ class _Matching:
             return name
         if golden.rank not in self._models:
             golden_rank, my_rank = self.ranks[golden.rank]
+            if self.sharding:
+                my_rank = next(my for _, my in self.ranks if my)
             self._models[golden.rank] = counterparts(golden=golden_rank, my=my_rank)
         models = self._models[golden.rank]
         if identity.model not in models:
@@ -235,14 +258,16 @@ class _Matching:
         return None if root is None else identity.under(root)
 
     def _candidates(self, golden: _One, rule: Rule, called: Called) -> list[_One]:
-        all_ranks = self.spans and rule.joins_my
+        all_ranks = self.sharding or (self.spans and rule.joins_my)
         ranks = range(len(self.ranks)) if all_ranks else [golden.rank]
-        found = [one for rank in ranks for one in self._find(rank, golden.listed.token_id, called)]
-        if len(found) > 1 and not rule.joins_my:
+        by_rank = [self._find(rank, golden.listed.token_id, called) for rank in ranks]
+        if not rule.joins_my:
             suffix = Path(golden.listed.file).suffix
-            alike = [one for one in found if Path(one.listed.file).suffix == suffix]
-            return alike if len(alike) == 1 else found
-        return found
+            by_rank = [_of_suffix(found, suffix) for found in by_rank]
+        return [one for found in by_rank for one in found]
+
+    def _shards(self, side: Literal["golden", "my"]) -> bool:
+        return self.sharding is not None and self.sharding.side == side
 
     def _by_place(self, golden: _One, rules: NameRules | NamedPairs) -> list[_One]:
         """Where my is an older dump, which says of no tensor what it is: the one at its place."""
@@ -268,7 +293,7 @@ class _Matching:
         names = dict.fromkeys(one.listed.name for one in group.golden)
         # Of those that are too many, a few stand for all.
         my = group.my if rule and rule.joins_my else group.my[:_NAMED]
-        return Pair(
+        pair = Pair(
             " + ".join(names),
             first.listed.token_id,
             _location(group.golden, rule.golden_steps if rule else ()),
@@ -280,6 +305,19 @@ class _Matching:
             paired_by=rule.by if rule and not error else "",
             statistics=None if error else _statistics(group),
         )
+        return self._joined(pair, group) if self.sharding else pair
+
+    def _joined(self, pair: Pair, group: _Group) -> Pair:
+        """The row of what several ranks have of one tensor."""
+        sharding, rule = self.sharding, group.rule
+        assert sharding is not None
+        pair = replace(pair, rank=sharding.cell, run=0)
+        parts = group.golden if sharding.side == "golden" else group.my
+        if pair.error or rule is None or rule.joins_golden or rule.joins_my or len(parts) < 2:
+            return pair
+        golden = [_location([one], rule.golden_steps) for one in group.golden]
+        my = [_location([one], rule.my_steps) for one in group.my]
+        return sharding.joined(pair, golden, my, [one.rank for one in parts])
 
     def _error(self, group: _Group, users: dict[_One, list[_Group]]) -> PairError | None:
         for one in (*group.golden, *group.my):
@@ -297,14 +335,16 @@ class _Matching:
             return self._unpaired(
                 Reason.MY_MISSING, f"the golden tensor {name!r} has no my one{called} in its round"
             )
-        if len(group.my) > 1 and not group.rule.joins_my:
+        if self.sharding and (error := self._shard_error(group)):
+            return error
+        if len(group.my) > 1 and not group.rule.joins_my and not self._shards("my"):
             return PairError(
                 Reason.MAPPING_AMBIGUOUS,
                 f"several my tensors belong to {name!r}: {_named(group.my)}; name one, or join "
                 "them",
             )
         for side in (group.golden, group.my):
-            if len(side) > 1 and any(one.listed.steps for one in side):
+            if len(side) > 1 and not self.sharding and any(one.listed.steps for one in side):
                 return PairError(
                     Reason.MAPPING_AMBIGUOUS,
                     f"a rule joins {_named(side)}, which are shards that their own dump says how "
@@ -320,6 +360,22 @@ class _Matching:
             )
         return _no_tensor(group)
 
+    def _shard_error(self, group: _Group) -> PairError | None:
+        """Why what the ranks have of one tensor are no shards of it."""
+        sharding, rule = self.sharding, group.rule
+        assert sharding is not None
+        assert rule is not None
+        parts = group.golden if sharding.side == "golden" else group.my
+        if rule.joins_golden or rule.joins_my:
+            return None
+        if len({one.rank for one in parts}) < len(parts):
+            return PairError(
+                Reason.MAPPING_AMBIGUOUS,
+                f"one rank has several tensors {parts[0].listed.name!r}: {_named(parts)}; leave "
+                "one of them there",
+            )
+        return sharding.missing(parts[0].listed.name, [one.rank for one in parts])
+
     def _unpaired(self, reason: Reason, sentence: str) -> PairError:
         return PairError(Reason.UNPAIRED if self.ignores_unpaired else reason, sentence)
 
@@ -331,7 +387,7 @@ class _Matching:
         for one in my:
             where = one.rank, one.listed.token_id
             if one in users:
-                behind[where] = max(behind.get(where, -1), users[one][0].golden[0].place)
+                behind[where] = max(behind.get(where, -1), self._place(users[one][0])[2])
                 continue
             error = one.listed.error or self._no_golden(one)
             pair = Pair(
@@ -342,9 +398,9 @@ class _Matching:
                 self._dump(one.rank),
                 error=error,
                 rank=self._cells[one.rank],
-                run=one.rank,
+                run=self._run(one),
             )
-            yield (one.rank, _token(one), behind.get(where, -1), 1 + one.place), pair
+            yield (self._run(one), _token(one), behind.get(where, -1), 1 + one.place), pair
 
     def _no_golden(self, one: _One) -> PairError:
         name, identity = one.listed.name, one.listed.identity
@@ -360,6 +416,9 @@ class _Matching:
         return self._unpaired(
             Reason.GOLDEN_MISSING, f"the my tensor {name!r} has no golden one: {why}"
         )
+
+    def _run(self, one: _One) -> int:
+        return 0 if self.sharding else one.rank
 
     def _dump(self, rank: int) -> str:
         return next(one.name for one in self.ranks[rank] if one)
@@ -381,6 +440,12 @@ def _names_of(listed: DumpedTensor) -> tuple[str, ...]:
 def _index(names: Sequence[str]) -> Callable[[str], int]:
     places = {name: place for place, name in enumerate(names)}
     return lambda name: places.get(name, len(places))
+
+
+def _of_suffix(found: list[_One], suffix: str) -> list[_One]:
+    """The one of several that has this suffix; all where that does not decide."""
+    alike = [one for one in found if Path(one.listed.file).suffix == suffix]
+    return alike if len(found) > 1 and len(alike) == 1 else found
 
 
 def _named(ones: Sequence[_One]) -> str:
@@ -419,10 +484,6 @@ def _location(ones: Sequence[_One], steps: tuple[Step, ...]) -> Location:
 
 def _token(one: _One) -> int:
     return -1 if one.listed.token_id is None else one.listed.token_id
-
-
-def _place(one: _One) -> _Place:
-    return one.rank, _token(one), one.place, 0
 
 
 def _in_order(rows: list[tuple[_Place, Pair]]) -> list[Pair]:

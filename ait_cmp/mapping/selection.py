@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from ait_cmp.files import exists, is_folder, same_file
 from ait_cmp.mapping.former import pair_names
@@ -13,6 +14,7 @@ from ait_cmp.mapping.name_rule import NameRule
 from ait_cmp.mapping.named_pair import NamedPair
 from ait_cmp.source import is_tensor_path, split_name, tensor_names
 from ait_cmp.values.errors import PairError, Reason, UsageError
+from ait_cmp.values.location import Step
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.rounds import Rounds
 from ait_cmp.values.tokens import Tokens
@@ -70,7 +72,11 @@ def tell_unused_prefixes(path_map: PathMap, paths: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the user says of where the tensors are and who belongs to whom."""
+    """What the user says of where the tensors are and who belongs to whom.
+
+    `shards`: whether one tensor is compared with those of several ranks; `golden_steps` and
+    `my_steps`, the adapters of all pairs, then go before the join.
+    """
 
     golden_path: str
     my_path: str | None = None
@@ -82,6 +88,9 @@ class Wish:
     rounds: Rounds | None = None  # those of my that answer those of golden; None: are found
     ignore_unpaired: bool = False
     allow_same: bool = False
+    shards: Literal["off", "auto", "required"] = "auto"
+    golden_steps: tuple[Step, ...] = ()
+    my_steps: tuple[Step, ...] = ()
 
     def two_folders(self) -> tuple[str, str]:
         """Both paths. Raises UsageError where either is no folder, nor a file that holds tensors by

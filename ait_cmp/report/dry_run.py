@@ -44,6 +44,9 @@ def _show(pair: Pair, roots: dict[str, str], several: bool) -> None:
             print(printable(f"  {side:6} {_below(location, root)}"))
     if pair.statistics:
         print("  by recorded statistics only: no tensors were dumped")
+    if pair.shards:
+        by = "shapes alone" if pair.shards.is_settled else "shapes; which of them, numbers decide"
+        print(printable(f"  shards {pair.shards.said} (unchecked: by {by})"))
     if pair.error:
         print(printable(f"  {pair.error.reason}: {pair.error}"))
 

@@ -13,7 +13,7 @@ from ait_cmp.judging import Limit, Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.settings.options import load_option, one_of
 from ait_cmp.settings.resolve import metric_choice, resolve
-from ait_cmp.settings.schema import Config, ExecutorConfig, MappingRuleConfig, Unpaired
+from ait_cmp.settings.schema import Config, ExecutorConfig, MappingRuleConfig, Shards, Unpaired
 from ait_cmp.settings.tolerances import load_tolerance, tolerance_values
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import UsageError
@@ -68,6 +68,7 @@ def _values(given: Mapping[str, Any]) -> Config:
         allowed_roots=_text(given["allowed_roots"]),
         unpaired=Unpaired[one_of("unpaired", given["unpaired"], Unpaired.__members__)],
         allow_same=given["allow_same"],
+        shards=Shards[one_of("shards", given["shards"], Shards.__members__)],
         mapping=mapping,
         metrics=metrics,
         tolerance=tolerance_values(tolerance_from(given["tolerance"])),

@@ -45,6 +45,7 @@ def resolve(values: Config) -> Settings:
     if not values.golden_path:
         raise UsageError("golden_path is empty; pass golden_path=FOLDER")
     tolerance = make_tolerance(values.tolerance)
+    mapping = _mapping(values.mapping)
     return Settings(
         wish=Wish(
             golden_path=values.golden_path,
@@ -56,9 +57,12 @@ def resolve(values: Config) -> Settings:
             ignore_unpaired=values.unpaired is Unpaired.ignore,
             allow_same=values.allow_same,
             rounds=parse_rounds(values.rounds) if values.rounds is not None else None,
+            shards=values.shards.value,
+            golden_steps=mapping.golden_steps,
+            my_steps=mapping.my_steps,
         ),
         selection=_selection(values),
-        mapping=_mapping(values.mapping),
+        mapping=mapping,
         budget=_budget(values.mapping),
         metrics=metric_choice(values.metrics),
         epsilon=epsilon_of(values.metrics.epsilon),

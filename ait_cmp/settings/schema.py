@@ -60,6 +60,14 @@ class FailOn(Enum):
     never = "never"
 
 
+class Shards(Enum):
+    """Whether one tensor is compared with what several ranks have of it."""
+
+    off = "off"
+    auto = "auto"
+    required = "required"
+
+
 class Unpaired(Enum):
     """What a tensor of two folders is that has no counterpart: an error, or left out."""
 
@@ -227,6 +235,11 @@ class Config:
         "error, or ignore: tensors of one of two folders only are skipped", Unpaired.error
     )
     allow_same: bool = _said("true: golden and my may be one file", False)
+    shards: Shards = _said(
+        "auto: what several ranks of one side have of a tensor of one process is joined as shapes "
+        "say; off; or required, an error where it cannot be",
+        Shards.auto,
+    )
     fail_on: FailOn = _said("any, or never: exit with 0 whatever the rows say", FailOn.any)
     log_level: LogLevel = _said("debug, info, warning, error", LogLevel.info)
     mapping: MappingConfig = MISSING

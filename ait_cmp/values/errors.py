@@ -29,6 +29,7 @@ class Reason(StrEnum):
     # Compared, and out of tolerance (status `fail`).
     TOLERANCE = "TOLERANCE"
     NONFINITE = "NONFINITE"
+    REPLICAS_DIFFER = "REPLICAS_DIFFER"
     # Could not be compared (status `error`).
     GOLDEN_MISSING = "GOLDEN_MISSING"
     MY_MISSING = "MY_MISSING"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
+from ait_cmp.values.shards import Shards
 from ait_cmp.values.statistics import Statistics
 from ait_cmp.values.tokens import row_name
 
@@ -21,7 +22,8 @@ class Pair:
     what tells that process apart in every run, and `run` its number in this compare; `order` is
     the entry's place in the run. `statistics` are those of golden and my, where tensors are not
     there to be compared.
-    `paired_by` says why the two belong together, where the mapping knows more than their names.
+    `paired_by` says why the two belong together, where the mapping knows more than their names,
+    and `shards` in which ways, where one side is what several ranks have.
     """
 
     data_id: str
@@ -35,6 +37,7 @@ class Pair:
     run: int = 0
     paired_by: str = ""
     statistics: tuple[Statistics, Statistics] | None = None
+    shards: Shards | None = None
 
     @property
     def name(self) -> str:

@@ -163,8 +163,8 @@ def pair_ranks(*, golden: Sequence[RankDump], my: Sequence[RankDump]) -> list[Ra
     known = [{device for device in side if device is not None} for side in sides]
     nested = all(known) and (known[0] <= known[1] or known[1] <= known[0])
     alone = all(len(dumps) == 1 for side in sides for dumps in side.values())
-    if any(ranked) and max(len(golden), len(my)) > 1 and not (nested and alone):
-        if len(golden) != len(my) and min(len(golden), len(my)) > 1:
+    if any(ranked) and min(len(golden), len(my)) > 1 and not (nested and alone):
+        if len(golden) != len(my):
             _LOGGER.warning("%s", _UNKNOWN.format(*_sides(ranked)))
             return [*((dump, None) for dump in golden), *((None, dump) for dump in my)]
         _LOGGER.warning("%s", _GUESSED.format(*_sides(ranked)))

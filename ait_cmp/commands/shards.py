@@ -1,0 +1,262 @@
+"""What several ranks have of one tensor: the way that shapes leave open, decided by numbers.
+
+Taking the best of several ways could turn a fault into a pass, so little is chosen:
+
+- Replicas are measured against each other first. Alike, they are replicas, whatever else would
+  fit: halves of the whole on two ranks are two wrong replicas, though their sum is right.
+- Unlike, every copy of every way is measured against the other side. Another way than the first
+  is taken only where it is ten times nearer than every single copy of the first, and the sum
+  only where the ranks have little in common, with each other and with the whole, as partial
+  results have. So a rank of zeros beside a right one is a wrong replica, and no sum.
+- Of a way with several copies the worst stands in the row, so that a fault of any fails it; and
+  copies that are unlike fail it in any case, `REPLICAS_DIFFER`.
+- Where no way stands out, the row cannot pass: it shows the nearest, and says what each gives.
+
+Verdicts are those of the tolerance; the factors here decide only which reading it judges.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ait_cmp.engine.measured import Measured
+from ait_cmp.judging import Finding, Status, Tolerance, Verdict
+from ait_cmp.judging.comparison import MetricChoice, Row, conclude_rows
+from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
+from ait_cmp.values.shards import Shards, named_ranks
+
+__all__ = ["Settled", "settle_shards"]
+
+_CLEARLY = 0.1  # a way stands out whose error is at most this share of that of any other
+_UNLIKE = 0.1  # partial results differ by more than this, from each other and from the whole
+_NEAR = 0.25  # a copy of a larger error is not said to be the right one
+
+Measure = Callable[[Sequence[Pair]], dict[int, Measured]]
+_Copy = tuple[int, int]  # the number of a way, and of a copy of it
+
+
+@dataclass(frozen=True, slots=True)
+class _Remark:
+    """What keeps a row from passing, whatever its numbers say of it; `differ` where copies that
+    should be alike are `apart`."""
+
+    sentence: str
+    apart: float
+    differ: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Pairs, each with the locations that were found to belong together, and what was measured of
+    them, by the number of the pair."""
+
+    pairs: list[Pair]
+    measured: Mapping[int, Measured]
+    remarks: Mapping[int, _Remark] = field(default_factory=dict)
+
+    def rows(self, tolerance: Tolerance, choice: MetricChoice) -> list[Row]:
+        """The rows, judged."""
+        rows = conclude_rows(self.pairs, self.measured, tolerance, choice)
+        for number, remark in self.remarks.items():
+            row = rows[number]
+            verdict = _remarked(row.verdict, remark)
+            rows[number] = replace(row, comparison=replace(row.comparison, verdict=verdict))
+        return rows
+
+
+def settle_shards(
+    pairs: Sequence[Pair], measure: Measure, tolerance: Tolerance, choice: MetricChoice
+) -> Settled:
+    """Measure `pairs`, and what else is asked of those that shapes leave open."""
+    opened = {
+        number: pair
+        for number, pair in enumerate(pairs)
+        if pair.shards and not pair.error and not pair.shards.is_settled
+    }
+    if not opened:
+        return Settled(list(pairs), measure(pairs))
+    mutual = [(number, pair) for number, one in opened.items() for pair in _mutual(one)]
+    found = measure([*pairs, *(pair for _, pair in mutual)])
+    measured = {number: one for number, one in found.items() if number < len(pairs)}
+    between: dict[int, list[Measured]] = {number: [] for number in opened}
+    for place, (number, _) in enumerate(mutual, start=len(pairs)):
+        between[number].append(found[place])
+    alike = _alike(opened, between, tolerance, choice)
+    for number in opened:
+        failed = next((one for one in between[number] if one.error), None)
+        if failed and not measured[number].error:
+            measured[number] = failed
+    unlike = {
+        number: pair
+        for number, pair in opened.items()
+        if not alike[number] and not measured[number].error
+    }
+    return _decided(pairs, measured, unlike, between, measure)
+
+
+# -- what is asked
+
+
+def _mutual(pair: Pair) -> list[Pair]:
+    """The first copy of the likeliest way beside each other one."""
+    assert pair.shards is not None
+    first, *others = pair.shards.ways[0].copies
+    return [replace(pair, golden=first, my=other, shards=None) for other in others]
+
+
+def _with(pair: Pair, location: Location) -> Pair:
+    assert pair.shards is not None
+    if pair.shards.side == "golden":
+        return replace(pair, golden=location)
+    return replace(pair, my=location)
+
+
+def _taking(pair: Pair, way: int) -> Pair:
+    """`pair`, which says of its ways that which was taken."""
+    assert pair.shards is not None
+    taken = replace(pair.shards, ways=(pair.shards.ways[way],))
+    by = pair.paired_by.replace(pair.shards.said, taken.said)
+    return replace(pair, shards=taken, paired_by=by)
+
+
+def _alike(
+    opened: Mapping[int, Pair],
+    between: Mapping[int, Sequence[Measured]],
+    tolerance: Tolerance,
+    choice: MetricChoice,
+) -> dict[int, bool]:
+    """Whether all copies of each row are equal, or pass as such: judged as a run of their own,
+    which learns nothing of golden's distance."""
+    pairs, numbers = list[Pair](), list[int]()
+    measured: dict[int, Measured] = {}
+    for number, pair in opened.items():
+        for copy, one in enumerate(between[number], start=1):
+            measured[len(pairs)] = one
+            pairs.append(replace(pair, run=copy, error=None))
+            numbers.append(number)
+    verdicts = conclude_rows(pairs, measured, tolerance, choice)
+    alike = dict.fromkeys(opened, True)
+    for number, row in zip(numbers, verdicts, strict=True):
+        passed = row.verdict.status is Status.PASS
+        alike[number] &= passed or _is_equal(row.comparison.measured)
+    return alike
+
+
+def _is_equal(measured: Measured) -> bool:
+    stats = measured.stats
+    return stats is not None and not stats.nonfinite_disagreeing and stats.equal == stats.pairs
+
+
+# -- what is decided
+
+
+def _decided(
+    pairs: Sequence[Pair],
+    measured: dict[int, Measured],
+    unlike: Mapping[int, Pair],
+    between: Mapping[int, Sequence[Measured]],
+    measure: Measure,
+) -> Settled:
+    asked = [
+        (number, (way, copy), _with(pair, location))
+        for number, pair in unlike.items()
+        if pair.shards
+        for way, one in enumerate(pair.shards.ways)
+        for copy, location in enumerate(one.copies)
+        if (way, copy) != (0, 0)  # which stands in the row itself
+    ]
+    found = measure([pair for _, _, pair in asked]) if asked else {}
+    copies: dict[int, dict[_Copy, Measured]] = {one: {(0, 0): measured[one]} for one in unlike}
+    for place, (number, copy, _) in enumerate(asked):
+        copies[number][copy] = found[place]
+    settled, remarks = list(pairs), dict[int, _Remark]()
+    for number, pair in enumerate(pairs):
+        if pair.shards and not pair.error and number not in unlike:
+            settled[number] = _taking(pair, 0)
+    for number, pair in unlike.items():
+        assert pair.shards is not None
+        answers = copies[number]
+        way, remark = _decide(pair.shards, answers, between[number])
+        of_way = [copy for copy in answers if way in (None, copy[0])]
+        pick = min if way is None else max
+        shown = pick(of_way, key=lambda copy: _distance(answers[copy]))
+        taken = _with(pair, pair.shards.ways[shown[0]].copies[shown[1]])
+        settled[number] = taken if way is None else _taking(taken, way)
+        measured[number] = answers[shown]
+        if remark:
+            remarks[number] = remark
+    return Settled(settled, measured, remarks)
+
+
+def _decide(
+    shards: Shards, answers: Mapping[_Copy, Measured], between: Sequence[Measured]
+) -> tuple[int | None, _Remark | None]:
+    """The way that is taken, None where none is, and what keeps the row from passing."""
+    errors = [
+        [_distance(answers[number, copy]) for copy in range(len(way.copies))]
+        for number, way in enumerate(shards.ways)
+    ]
+    best = [min(of_way) for of_way in errors]
+    likely = best.index(min(best))
+    stands_out = all(
+        best[likely] <= _CLEARLY * other for way, other in enumerate(best) if way != likely
+    )
+    taken = errors[likely]
+    one_is_right = best[likely] < min(_NEAR, _CLEARLY * max(taken))
+    if likely and stands_out and not one_is_right:
+        distances = [*errors[0], *map(_distance, between)]
+        if len(taken) > 1 or min(distances) > _UNLIKE:
+            return likely, None
+    given = "; ".join(
+        f"{way.name}: {', '.join(map(_shown, of_way))}"
+        for way, of_way in zip(shards.ways, errors, strict=True)
+    )
+    where = f"{shards.side} {named_ranks(shards.ranks)}"
+    if len(taken) > 1 and (one_is_right or (stands_out and best[likely] < _NEAR)):
+        apart = max(_distance(one) for one in between) if not likely else max(taken)
+        by = "" if math.isinf(apart) else f", by up to {apart:.3g} of it"
+        said = f"what {where} have of it should be equal and is not{by}"
+        return likely, _Remark(f"{said} (errors: {given})", apart, differ=True)
+    said = f"no way to take what {where} have of it fits and stands out"
+    return None, _Remark(f"{said} (errors: {given})", min(best), differ=False)
+
+
+def _distance(measured: Measured) -> float:
+    """The error of a whole tensor, in golden's own size; infinite where nothing was measured."""
+    stats, evidence = measured.stats, measured.evidence
+    if stats is None:
+        return math.inf
+    if stats.nonfinite_disagreeing:
+        return math.inf
+    if evidence is not None:
+        return evidence.level
+    return 1.0 - stats.equal / stats.pairs if stats.pairs else 0.0
+
+
+def _shown(distance: float) -> str:
+    return "not comparable" if math.isinf(distance) else f"{distance:.3g}"
+
+
+def _remarked(verdict: Verdict, remark: _Remark) -> Verdict:
+    """`verdict`, which does not pass."""
+    if verdict.status is Status.ERROR:
+        return verdict
+    sentence = "; ".join(filter(None, (remark.sentence, verdict.sentence)))
+    if not remark.differ:
+        if verdict.status is Status.FAIL:
+            return verdict._replace(sentence=sentence)
+        error = PairError(Reason.MAPPING_AMBIGUOUS, f"{sentence}; say in a rule how to join them")
+        return verdict._replace(
+            status=Status.of(error), reason=error.reason, sentence=error.sentence
+        )
+    finding = Finding("replicas", remark.apart, 0.0, remark.sentence)
+    return verdict._replace(
+        status=Status.FAIL,
+        reason=Reason.REPLICAS_DIFFER,
+        sentence=sentence,
+        findings=(finding, *verdict.findings),
+    )

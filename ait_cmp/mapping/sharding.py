@@ -1,0 +1,147 @@
+"""A run of one rank against one of several: which side has the ranks, and what is said of it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ait_cmp.mapping.layouts.ranks import RankDump, RankPair
+from ait_cmp.mapping.selection import Wish
+from ait_cmp.mapping.shards import join_shards
+from ait_cmp.values.errors import PairError, Reason, UsageError
+from ait_cmp.values.location import Location, Step
+from ait_cmp.values.pair import Pair
+from ait_cmp.values.shards import named_ranks
+
+__all__ = ["Sharding", "sharding_of"]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sharding:
+    """`side` has the `ranks`, by the number of their pair of ranks; `cell` is the rank of the one
+    process of the other side. `required`: every rank must have every tensor."""
+
+    side: Literal["golden", "my"]
+    ranks: tuple[str, ...]
+    cell: str
+    required: bool
+    golden_steps: tuple[Step, ...]
+    my_steps: tuple[Step, ...]
+
+    def missing(self, name: str, ranks: Sequence[int]) -> PairError | None:
+        """Why a tensor that not all ranks have is no whole one, where all must have it."""
+        without = tuple(one for rank, one in enumerate(self.ranks) if one and rank not in ranks)
+        if not self.required or not without:
+            return None
+        reason = Reason.GOLDEN_MISSING if self.side == "golden" else Reason.MY_MISSING
+        return PairError(
+            reason,
+            f"{self.side} {named_ranks(without)} have no {name!r}, and shards=required asks for "
+            "all; dump them again, or pass shards=auto",
+        )
+
+    def joined(
+        self,
+        pair: Pair,
+        golden: Sequence[Location],
+        my: Sequence[Location],
+        ranks: Sequence[int],
+    ) -> Pair:
+        """`pair` of what the ranks have: joined as shapes say, or why these fit no way."""
+        golden = [one.then(self.golden_steps) for one in golden]
+        my = [one.then(self.my_steps) for one in my]
+        (whole,), parts = (my, golden) if self.side == "golden" else (golden, my)
+        found = join_shards(whole, parts, [self.ranks[rank] for rank in ranks], self.side)
+        if found.error or found.shards is None:
+            return replace(pair, error=found.error, paired_by="")
+        by = "; ".join(filter(None, (pair.paired_by, f"shards: {found.shards.said}")))
+        one, other = found.whole, found.parts
+        if self.side == "golden":
+            one, other = other, one
+        return replace(pair, golden=one, my=other, paired_by=by, shards=found.shards)
+
+    def tell(self, pairs: Sequence[Pair]) -> None:
+        """Say what became of the tensors."""
+        names = [" or ".join(way.name for way in one.shards.ways) for one in pairs if one.shards]
+        said = [f"{count} by {name}" for name, count in Counter(names).most_common()]
+        _LOGGER.info(
+            "%s is one process, and %s has %s of another run, whose tensors are taken as their "
+            "shapes say: %s%s (shards=off compares rank by rank)",
+            "my" if self.side == "golden" else "golden",
+            self.side,
+            named_ranks(tuple(filter(None, self.ranks))),
+            ", ".join(said) or "none is of several ranks",
+            "; where these leave several ways, the numbers decide"
+            if any(" or " in name for name in names)
+            else "",
+        )
+
+
+def sharding_of(pairs: Sequence[RankPair], wish: Wish) -> Sharding | None:
+    """Which side has several ranks of a run that the other has one of. None where neither has, or
+    nothing tells that its dumps are ranks and not runs; raises UsageError where that is required.
+    """
+    if wish.shards == "off":
+        return None
+    golden, my = ([pair[side] for pair in pairs] for side in (0, 1))
+    side: Literal["golden", "my"] = "golden" if len(_there(my)) == 1 else "my"
+    one, many = (my, golden) if side == "golden" else (golden, my)
+    ranks = _there(many)
+    why, lost = _why_not(_there(one), ranks, side), _lost(ranks, side)
+    if wish.shards == "required" and (why or lost):
+        raise UsageError(f"shards=required, but {why or lost}")
+    if why:
+        return None
+    if lost:
+        _LOGGER.warning("%s; what they had is missing in what is joined", lost)
+    number = _there(one)[0].number
+    return Sharding(
+        side,
+        tuple(_called(dump) if dump else "" for dump in many),
+        "" if number is None else str(number),
+        wish.shards == "required",
+        wish.golden_steps,
+        wish.my_steps,
+    )
+
+
+def _there(dumps: Sequence[RankDump | None]) -> list[RankDump]:
+    return [dump for dump in dumps if dump]
+
+
+def _why_not(one: Sequence[RankDump], many: Sequence[RankDump], side: str) -> str:
+    if len(one) != 1 or len(many) < 2:
+        other = "my" if side == "golden" else "golden"
+        return (
+            f"{side} has {len(many)} processes and {other} {len(one)}, where one side must have "
+            "one and the other several; pass shards=auto"
+        )
+    record = one[0].record
+    if record and (record.world_size or 1) > 1:
+        return f"{one[0].name} is itself one of {record.world_size} ranks; pass the whole run"
+    numbers = {dump.number for dump in many}
+    devices = {dump.rank.device if dump.rank else None for dump in many}
+    if None not in numbers:
+        several = f"{side} has several runs of one rank; pass the folder of one run"
+        return "" if len(numbers) == len(many) else several
+    if len(devices) < len(many) or None in devices:
+        return f"nothing tells which ranks the dumps of {side} are; dump them with RANK set"
+    return ""
+
+
+def _lost(many: Sequence[RankDump], side: str) -> str:
+    """Which ranks of the world are not there."""
+    sizes = {dump.record.world_size for dump in many if dump.record and dump.record.world_size}
+    there = {dump.number for dump in many}
+    gone = tuple(str(rank) for rank in range(max(sizes, default=0)) if rank not in there)
+    return f"{side} lacks {named_ranks(gone)} of {max(sizes)}" if gone else ""
+
+
+def _called(dump: RankDump) -> str:
+    device = dump.rank.device if dump.rank else -1
+    return str(dump.number) if dump.number is not None else f"device {device}"
