@@ -42,6 +42,8 @@ def reference_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> 
         my_bits=_bits_in_use(slices.my_bits),
         gridded=slices.gridded,
         nonfinite_saturated=slices.nonfinite_saturated,
+        clipped=slices.clipped,
+        clipped_first=slices.clipped_first,
     )
 
 

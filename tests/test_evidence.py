@@ -90,5 +90,5 @@ def test_evidence_of_any_tables_is_that_of_numpy(data: st.DataObject, seed: int)
         generator.standard_normal(kept),
         generator.choice(math.prod(shape), kept, replace=False),
     )
-    slices = Slices(tables[0], tables[1], top, int(generator.integers(0, 1 << 23)), 0, 5, 1)
+    slices = Slices(tables[0], tables[1], top, int(generator.integers(0, 1 << 23)), 0, 5, 1, 2, 3)
     _same(Stats(elements=9, pairs=data.draw(st.integers(0, 5))), slices, shape)

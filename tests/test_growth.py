@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -233,6 +234,28 @@ def test_masks_alike_are_no_error() -> None:
     assert not _failing(_judge([(golden, my)]))
     my[0, 14] = torch.inf
     assert _judge([(golden, my)])[0].findings[0].check == "nonfinite"
+
+
+@pytest.mark.parametrize("preset", ["dtype", "int8", "ascend", "strict", "assert_close"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize("clips", [False, True])
+def test_what_my_type_cannot_hold_never_passes(
+    preset: str, dtype: torch.dtype, clips: bool
+) -> None:
+    pairs = _run(noise=0.0)[:12]
+    largest = torch.finfo(dtype).max
+    golden = torch.randn(16, 64)
+    golden[5, 7], golden[9, 7] = -3 * largest, 2 * largest
+    clips |= bool(
+        torch.tensor(2 * largest).to(dtype).float().isfinite()
+    )  # torch's cast, of some types
+    my = golden.clamp(-largest, largest) if clips else golden
+    verdict = _judge([*pairs, (golden, my.to(dtype))], load_tolerance(preset))[-1]
+    assert verdict.status is Status.FAIL
+    assert verdict.findings[0].check == ("saturation" if clips else "nonfinite")
+    assert verdict.findings[0].value == 2
+    told = "saturation: 2 of 1024 .* first at \\[5, 7\\]" if clips else "2 in my only.*: overflow"
+    assert re.search(told, verdict.sentence)
 
 
 def test_integers_must_be_equal() -> None:

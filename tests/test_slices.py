@@ -231,6 +231,34 @@ def test_slices_come_back_from_their_bytes() -> None:
         Slices.unpack(found.pack()[:-1])
 
 
+@pytest.mark.parametrize(("golden_type", "my_type"), [
+    ("float32", "float16"), ("float64", "float16"), ("float32", "float8_e5m2"),
+    ("float64", "float32"), ("float16", "float16"), ("float16", "float32"),
+])  # fmt: skip
+def test_ends_of_the_range_are_told_apart(golden_type: str, my_type: str) -> None:
+    """By definition: alike at the own ends, and my at its end where golden does not round to it."""
+    generator = torch.Generator().manual_seed(1)
+    types = [getattr(torch, name) for name in (golden_type, my_type)]
+    ends = [torch.finfo(one).max for one in types]
+    choice = [0.0, 1.0, 3.0, ends[1], ends[1] * 0.995, ends[1] * 1.0001, ends[1] * 2, ends[0]]
+    many = torch.tensor([*choice, math.inf, math.nan], dtype=torch.float64)
+    many = torch.cat([many, -many])
+    golden, my = (
+        many[torch.randint(len(many), (50, 41), generator=generator)].clone() for _ in types
+    )
+    golden, my = golden.to(types[0]), my.clamp(-ends[1], ends[1]).to(types[1])
+    my[::3] = math.inf
+    found = _slices(_source(golden), _source(my), (700, 701))
+    g, m = golden.double().flatten(), my.double().flatten()
+    same, (g, m) = g.sign() == m.sign(), (g.abs(), m.abs())
+    alike = same & (g >= 0.99 * ends[0]) & (m >= 0.99 * ends[1])
+    assert found.nonfinite_saturated == int((alike & (g.isinf() != m.isinf())).sum())
+    half = torch.finfo(types[1]).eps * 2.0 ** math.frexp(ends[1])[1] / 4
+    clipped = same & ~alike & (g < math.inf) & (m == ends[1]) & (g > ends[1] + half)
+    assert found.clipped == int(clipped.sum())
+    assert found.clipped_first == (int(clipped.nonzero()[0]) if found.clipped else -1)
+
+
 @pytest.mark.parametrize("shape", [(0, 4), (64, 256), (65, 257), (100_000, 3), (2, 70_001)])
 def test_compact_slices_are_small_and_say_the_same(shape: tuple[int, ...]) -> None:
     golden, my = _pair(shape)

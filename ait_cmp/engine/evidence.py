@@ -57,7 +57,9 @@ class Evidence:
     shift, over `rms`, that three quarters of the channels and of the lines share; 0.0 where
     they share none. `golden_bits` and `my_bits` are the significand bits in use, 1 to 24,
     `gridded` how many of my elements that was read from. `nonfinite_saturated` elements are
-    infinite on one side and at the end of the range on the other, with one sign.
+    infinite on one side and at the end of its own range on the other, with one sign. `clipped`
+    elements of my are at the end of its range, which is too small for golden's value;
+    `clipped_first` is the flat index of the first of them, -1 where there is none.
     """
 
     count: int
@@ -72,6 +74,8 @@ class Evidence:
     my_bits: int
     gridded: int
     nonfinite_saturated: int
+    clipped: int
+    clipped_first: int
 
     def pack(self) -> bytes:
         """All of it, exactly."""
@@ -85,7 +89,7 @@ class Evidence:
 
 _RECORD = Record(Evidence)
 SLOTS = _RECORD.slots  # where `kernel.loops.reduction` puts what it finds
-_EMPTY = Evidence(0, 0.0, 0.0, 0.0, 0.0, Span(), Span(), Peak(), 0, 0, 0, 0).pack()
+_EMPTY = Evidence(0, 0.0, 0.0, 0.0, 0.0, Span(), Span(), Peak(), 0, 0, 0, 0, 0, -1).pack()
 
 
 def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evidence:
@@ -116,6 +120,8 @@ def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evide
     counts[SLOTS.my_bits] = _bits_in_use(slices.my_bits)
     counts[SLOTS.gridded] = slices.gridded
     counts[SLOTS.nonfinite_saturated] = slices.nonfinite_saturated
+    counts[SLOTS.clipped] = slices.clipped
+    counts[SLOTS.clipped_first] = slices.clipped_first
     return Evidence.unpack(counts)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TOP", "Bins", "Slices", "Table", "Top"]
+__all__ = ["TOP", "Bins", "Slices", "Table", "Top", "first_index"]
 
 TOP = 8  # elements that are kept, those of the largest error
 _LINES, _CHANNELS, _LANES = 256, 1024, 16
@@ -21,7 +21,7 @@ _FEW_LINES, _FEW_CHANNELS = 64, 256  # bins of what is kept for good
 _HALF, _HALF_WIDTH = np.uint64(1 << 31), np.uint64(32)
 
 # Bins of lines and of channels, kept elements, bytes a number; what `Slices` says from golden_bits.
-_HEADER = struct.Struct("<IIHHqqqq")
+_HEADER = struct.Struct("<IIHHqqqqqq")
 
 Values = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
@@ -139,8 +139,9 @@ class Slices:
     which stands for infinity. `golden_bits` and `my_bits` are the bits of the 23-bit float32
     significands in use, a bitwise or over the elements of at least 2**-14 in magnitude; `gridded`
     is how many of my elements that looked at (it may stop where all bits are in use).
-    `nonfinite_saturated` elements are infinite on one side and at the end of the range on the
-    other, with one sign.
+    `nonfinite_saturated` elements are infinite on one side and at the end of its own range on the
+    other, with one sign. `clipped` elements of my are at the end of its range, which is too small
+    for golden's value; `clipped_first` is the flat index of the first, -1 where there is none.
     """
 
     lines: Table
@@ -150,6 +151,8 @@ class Slices:
     my_bits: int
     gridded: int
     nonfinite_saturated: int
+    clipped: int
+    clipped_first: int
     # Of the unit of a whole pair's sums, two to it; see `engine.reach`. What is kept has no unit.
     exponent: int = 0
 
@@ -162,6 +165,8 @@ class Slices:
             self.my_bits | other.my_bits,
             self.gridded + other.gridded,
             self.nonfinite_saturated + other.nonfinite_saturated,
+            self.clipped + other.clipped,
+            first_index(self.clipped_first, other.clipped_first),
         )
 
     def pack(self) -> bytes:
@@ -189,6 +194,7 @@ class Slices:
         header = _HEADER.pack(
             lines, channels, len(top.indices), size,
             self.golden_bits, self.my_bits, self.gridded, self.nonfinite_saturated,
+            self.clipped, self.clipped_first,
         )  # fmt: skip
         kept = (top.differences.tobytes(), top.golden.tobytes(), top.indices.tobytes())
         return b"".join((header, sums.tobytes(), *kept))
@@ -217,6 +223,11 @@ class Slices:
             ),
             *marks,
         )
+
+
+def first_index(one: int, two: int) -> int:
+    """The lower of two flat indices, of which -1 is none."""
+    return max(one, two) if min(one, two) < 0 else min(one, two)
 
 
 def _fewer(sums: Values, most: int) -> Values:

@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import Any
 
 from ait_cmp.engine.records import Record
-from ait_cmp.engine.slices import Slices
+from ait_cmp.engine.slices import Slices, first_index
 
 __all__ = ["EMPTY", "FIELDS", "SLOTS", "UNITS", "Field", "Merge", "Side", "Softmax", "Stats"]
 
@@ -226,10 +226,6 @@ SLOTS = _RECORD.slots
 UNITS = tuple(one.of for one in FIELDS if one.merge is Merge.EXPONENT)
 
 
-def _first(one: int, two: int) -> int:
-    return max(one, two) if min(one, two) < 0 else min(one, two)
-
-
 def _mine(one: Any, _: Any) -> Any:
     return one
 
@@ -238,7 +234,7 @@ _RULES: dict[Merge, Callable[[Any, Any], Any]] = {
     Merge.SUM: operator.add,
     Merge.LEAST: min,
     Merge.MOST: max,
-    Merge.FIRST: _first,
+    Merge.FIRST: first_index,
     Merge.EXPONENT: _mine,
     Merge.SAME: _mine,
     Merge.TOGETHER: _mine,

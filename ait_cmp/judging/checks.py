@@ -22,6 +22,7 @@ __all__ = [
     "growth_findings",
     "limit_findings",
     "nonfinite_finding",
+    "saturation_finding",
 ]
 
 _GRIDDED = 16  # elements that share no bit by chance
@@ -53,7 +54,7 @@ class Finding:
 def nonfinite_finding(case: Case, allowed: NonFinite, *, saturated: bool) -> Finding | None:
     """Elements that are NaN or infinite where `allowed` does not let them be.
 
-    With `saturated` an infinity is alike to the end of the other side's range: both mask.
+    With `saturated` an infinity is alike to the end of the other side's own range: both mask.
     """
     stats, evidence = case.stats, case.evidence
     disagreeing = stats.nonfinite_disagreeing
@@ -65,7 +66,7 @@ def nonfinite_finding(case: Case, allowed: NonFinite, *, saturated: bool) -> Fin
         meaning = (
             f"non-finite elements differ: {stats.nonfinite_my} in my only, "
             f"{stats.nonfinite_golden} in golden only, {stats.nonfinite_different} different in "
-            f"both, of {stats.elements}; the metrics leave them out"
+            f"both, of {stats.elements}; the metrics leave them out{_overflow(case)}"
         )
         return Finding("nonfinite", disagreeing, 0, meaning)
     if allowed is NonFinite.NONE:
@@ -73,6 +74,28 @@ def nonfinite_finding(case: Case, allowed: NonFinite, *, saturated: bool) -> Fin
         meaning = f"{alike} of {stats.elements} elements are non-finite on both sides"
         return Finding("nonfinite", alike, 0, meaning)
     return None
+
+
+def _overflow(case: Case) -> str:
+    """Whether golden's finite values are beyond the range of my's type."""
+    side, my = case.stats.golden, case.subject.my
+    reached = max(side.maximum, -side.minimum)
+    if not (case.stats.nonfinite_my and my.is_floating and my.largest < reached < math.inf):
+        return ""
+    return f"; golden reaches {reached:.6g}, and {my.name} ends at {my.largest:.6g}: overflow"
+
+
+def saturation_finding(case: Case, allowed: NonFinite) -> Finding | None:
+    """Elements of my that were clipped to the end of its type's range."""
+    evidence, my = case.evidence, case.subject.my
+    if allowed is NonFinite.ANY or not (evidence and evidence.clipped):
+        return None
+    meaning = (
+        f"saturation: {evidence.clipped} of {case.stats.elements} elements of my are at the end of "
+        f"the range of {my.name}, {my.largest:.6g}, and golden is beyond it, the first at "
+        f"{_spot(evidence.clipped_first, case.shape)}"
+    )
+    return Finding("saturation", evidence.clipped, 0, meaning)
 
 
 def limit_findings(stats: Stats, limits: Mapping[str, Limit]) -> Iterator[Finding]:
@@ -187,12 +210,15 @@ def _element(
     limit = growth.lone_element if alone else growth.element
     if value <= limit:
         return None
-    spot = name_index(peak.index, shape) if len(shape) > 1 else f"[{peak.index}]"
     meaning = (
-        f"element {spot} is {peak.golden + peak.difference:.6g}, golden {peak.golden:.6g}: "
-        f"{value:.3g} times the expected error"
+        f"element {_spot(peak.index, shape)} is {peak.golden + peak.difference:.6g}, golden "
+        f"{peak.golden:.6g}: {value:.3g} times the expected error"
     )
     return Finding("element", value, limit, meaning, 0.0 if alone else 1.0)
+
+
+def _spot(flat: int, shape: tuple[int, ...]) -> str:
+    return name_index(flat, shape) if len(shape) > 1 else f"[{flat}]"
 
 
 def _level(evidence: Evidence, growth: Growth, expected: Expectation) -> Finding | None:

@@ -16,6 +16,7 @@ from ait_cmp.judging.checks import (
     growth_findings,
     limit_findings,
     nonfinite_finding,
+    saturation_finding,
 )
 from ait_cmp.judging.growth import Background, Expectation, noise
 from ait_cmp.judging.places import name_span
@@ -153,7 +154,8 @@ def _findings(
         grown = growth_findings(case, case.evidence, growth, expected, digits)
     elif growth and (exact := exact_finding(case)):
         grown = (exact,)
-    return (*grown, *limit_findings(case.stats, tolerance.limits(case.subject)))
+    clipped = filter(None, [saturation_finding(case, tolerance.nonfinite)])
+    return (*clipped, *grown, *limit_findings(case.stats, tolerance.limits(case.subject)))
 
 
 def _reason(findings: Sequence[Finding]) -> Reason:

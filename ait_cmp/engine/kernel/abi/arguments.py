@@ -12,6 +12,8 @@ from ait_cmp.engine.kernel.abi.flags import ROW, Counts, Doubles, Singles
 from ait_cmp.engine.parts import Parts
 
 __all__ = [
+    "CLIPPED",
+    "CLIPPED_FIRST",
     "COARSE",
     "GOLDEN_BITS",
     "GRIDDED",
@@ -31,7 +33,8 @@ __all__ = [
 
 LANES = 8  # float32 in a vector
 COARSE = 8  # the shift of bins so wide that runs of them are summed one by one
-GOLDEN_BITS, MY_BITS, GRIDDED, SATURATED, PENDING, MARKS = range(6)  # of `Tables.marks`
+# Of `Tables.marks`.
+GOLDEN_BITS, MY_BITS, GRIDDED, SATURATED, CLIPPED, CLIPPED_FIRST, PENDING, MARKS = range(8)
 
 
 class Stored(NamedTuple):
@@ -91,7 +94,11 @@ class Grid(NamedTuple):
     wide: bool  # whether blocks of float64 are summed in float64 slots
     golden_bits: int  # all that its type can use
     my_bits: int
-    saturation: float
+    saturation: float  # from here on both sides stand for infinity
+    golden_end: float  # and from here on each does by itself
+    my_end: float
+    my_largest: float
+    my_beyond: float  # what would round to more than that
 
 
 class Tables(NamedTuple):

@@ -37,7 +37,7 @@ _THRESHOLDS = types.NamedTuple(
 _ROOM = types.NamedTuple((_SINGLES, _DOUBLES, types.int32[::1]), Room)
 _RESULTS = types.NamedTuple((_COUNTS, types.float64[::1]), Results)
 _GRID = types.NamedTuple(
-    (*(types.int64,) * 5, types.boolean, types.int64, types.int64, types.float64), Grid
+    (*(types.int64,) * 5, types.boolean, types.int64, types.int64, *(types.float64,) * 5), Grid
 )
 _TABLES = types.NamedTuple(
     (_DOUBLES, _DOUBLES, _SINGLES, _DOUBLES, _DOUBLES, _COUNTS, _COUNTS), Tables

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ait_cmp.engine.kernel.abi.arguments import (
+    CLIPPED,
+    CLIPPED_FIRST,
     COARSE,
     GOLDEN_BITS,
     GRIDDED,
@@ -26,7 +30,7 @@ _SIGNIFICAND = 23  # bits of float32's
 _SATURATED = 0.99
 
 
-_NO_GRID = Grid(0, 0, 0, 0, 0, False, 0, 0, 0.0)
+_NO_GRID = Grid(0, 0, 0, 0, 0, False, 0, 0, *(0.0,) * 5)
 
 
 def grid(golden: DType, my: DType, bins: Bins | None) -> Grid:
@@ -48,7 +52,16 @@ def grid(golden: DType, my: DType, bins: Bins | None) -> Grid:
         golden_bits=_bits(golden),
         my_bits=_bits(my),
         saturation=_SATURATED * min(golden.largest, my.largest),
+        golden_end=_SATURATED * golden.largest,
+        my_end=_SATURATED * my.largest,
+        my_largest=my.largest,
+        my_beyond=my.largest + _half_a_step(my),
     )
+
+
+def _half_a_step(dtype: DType) -> float:
+    """Of the largest values of a floating type, 0.0 of an exact one."""
+    return math.ldexp(dtype.roundoff, math.frexp(dtype.largest)[1] - 1)
 
 
 def _bits(dtype: DType) -> int:
@@ -89,4 +102,6 @@ def slices(tables: Tables) -> Slices:
         my_bits=marks[MY_BITS],
         gridded=marks[GRIDDED],
         nonfinite_saturated=marks[SATURATED],
+        clipped=marks[CLIPPED],
+        clipped_first=marks[CLIPPED_FIRST] if marks[CLIPPED] else -1,
     )

@@ -8,6 +8,8 @@ import numpy as np
 from numba import njit
 
 from ait_cmp.engine.kernel.abi.arguments import (
+    CLIPPED,
+    CLIPPED_FIRST,
     COARSE,
     GOLDEN_BITS,
     GRIDDED,
@@ -123,7 +125,7 @@ def add_each(golden: Any, my: Any, index: int, grid: Grid, tables: Tables) -> No
         # False where one of them is nan.
         saturated = abs(g) >= grid.saturation and abs(m) >= grid.saturation and (g < 0) == (m < 0)
         if saturated or not (finite and my_finite):
-            tables.marks[SATURATED] += saturated and finite != my_finite
+            _mark_ends(abs(g), abs(m), saturated, index + i, grid, tables)
             lines[0, line] -= 1.0
             channels[0, channel] -= 1.0
             continue
@@ -135,6 +137,22 @@ def add_each(golden: Any, my: Any, index: int, grid: Grid, tables: Tables) -> No
         else:
             _add_row(lines, line, np.nan, np.nan, np.nan, np.nan)
             _add_row(channels, channel, np.nan, np.nan, np.nan, np.nan)
+
+
+@njit(**EXACT)
+def _mark_ends(g: float, m: float, same: bool, index: int, grid: Grid, tables: Tables) -> None:
+    """Note magnitudes of one sign, if `same`, that are at the end of a range: both of their own,
+    and one of them infinite; or my of its own, which is too small for golden."""
+    if not same:
+        return
+    marks = tables.marks
+    alike = g >= grid.golden_end and m >= grid.my_end
+    if g == np.inf or m == np.inf:
+        marks[SATURATED] += alike and g != m
+    elif m >= grid.my_largest and g > grid.my_beyond and not alike:
+        if marks[CLIPPED] == 0:
+            marks[CLIPPED_FIRST] = index
+        marks[CLIPPED] += 1
 
 
 @njit(**EXACT)
