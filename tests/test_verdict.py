@@ -214,7 +214,7 @@ def test_shapes_must_be_equal() -> None:
     assert result.verdict.status is Status.ERROR
     assert result.verdict.reason is Reason.SHAPE_MISMATCH
     assert "[1, 3]" in result.verdict.sentence
-    assert "dimensions of 1" in result.verdict.sentence
+    assert "golden: squeeze(0) would make them equal" in result.verdict.sentence
     assert result.metrics == {}
 
 
