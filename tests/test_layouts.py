@@ -425,6 +425,18 @@ def test_a_folder_that_many_links_lead_to_is_walked_once(tmp_path: Path) -> None
     assert {tensor.name for tensor in tensors(tmp_path)} == {"x"}  # of 20 rounds, by no link
 
 
+def test_a_folder_linked_beside_itself_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for side in ("golden", "my"):
+        files(tmp_path / side, ["run1/x.pt"])
+    (tmp_path / "my" / "run2").symlink_to("run1")
+    (pair,) = map_pairs("tree", Wish(str(tmp_path / "golden"), str(tmp_path / "my")))
+    assert pair.error is None
+    assert f"{tmp_path}/my/run2: links to folders that have another path here" in caplog.text
+
+
 def test_ranks_of_unknown_devices_do_not_mix_up_the_others(tmp_path: Path) -> None:
     place = "ait_dump/tensors"
     files(tmp_path / "g" / place, ["0_7/0/x.bin", "1_7/0/x.bin"])

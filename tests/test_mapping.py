@@ -350,6 +350,24 @@ def test_my_path_as_one_tensor_of_a_file(tmp_path: Path) -> None:
     assert keys(pairs_of(golden_tensor, f"{file}::b")) == [("b", 0)]
 
 
+def test_what_is_below_my_path_and_of_no_entry_is_counted_in_one_row(tmp_path: Path) -> None:
+    golden = dump(tmp_path, {})
+    mine = str(tmp_path / "my" / "0" / "a.bin")
+    dump(tmp_path, {"a": {"0": entry(golden, mine)}})
+    for name in ("0/a.bin", "0/b.bin", "1/a.bin", "1/c.txt"):
+        touch(tmp_path / "my" / name)
+    mapped, rest = pairs_of(golden, tmp_path / "my")
+    assert (mapped.data_id, mapped.error) == ("a", None)
+    assert rest.error is not None
+    assert (rest.data_id, rest.error.reason) == ("my", Reason.LEFT_OUT)
+    where = tmp_path / "my"
+    assert rest.error.sentence == (
+        f"2 files below {where} are mapped by no entry: {where}/0/b.bin, {where}/1/a.bin"
+    )
+    (mapped,) = pairs_of(golden)  # recorded paths name no folder
+    (mapped,) = pairs_of(golden, tmp_path / "my" / "0" / "a.bin")
+
+
 def test_my_path_that_no_entry_maps_to_is_a_usage_error(tmp_path: Path) -> None:
     golden_tensor = dump(tmp_path, {"x": {"0": ["g", "/old/other.bin"]}})
     with pytest.raises(UsageError, match="not mapped by any entry"):

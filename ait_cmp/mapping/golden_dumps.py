@@ -46,9 +46,11 @@ class GoldenDump:
         return os.path.basename(self.rank)
 
 
-def golden_dumps(folder: Folder) -> list[GoldenDump]:
-    """All of them, in the order in which a person counts."""
-    found = [dump for _, one in folder.walk(_may_hold_dumps) for dump in _dump_of(one, folder)]
+def golden_dumps(folder: Folder, again: list[str] | None = None) -> list[GoldenDump]:
+    """All of them, in the order in which a person counts; `again` gets the paths that lead to one
+    once more."""
+    walk = folder.walk(_may_hold_dumps, again=again)
+    found = [dump for _, one in walk for dump in _dump_of(one, folder)]
     return sorted(found, key=lambda dump: natural(dump.path))
 
 

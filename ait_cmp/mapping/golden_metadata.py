@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ait_cmp.dump_tree import golden_rank, is_tensor_name, not_saved_for, round_number
+from ait_cmp.dump_tree import (
+    GOLDEN_TENSOR,
+    golden_rank,
+    is_tensor_name,
+    not_saved_for,
+    round_number,
+)
 from ait_cmp.files import is_file, is_folder
 from ait_cmp.mapping.golden_dumps import GoldenDump, golden_dumps
-from ait_cmp.mapping.left_out import files_like_tensors, left_out
+from ait_cmp.mapping.left_out import files_like_tensors, left_out, tell_again
 from ait_cmp.mapping.listing import Folder, inside
-from ait_cmp.mapping.lookup import Lookup
+from ait_cmp.mapping.lookup import Lookup, named_files
 from ait_cmp.mapping.metadata_entries import MetadataEntry, read_entries
 from ait_cmp.mapping.processes import by_process, process_key, record_of, with_ordinals
 from ait_cmp.mapping.recorded import BelowFolder, Found, OneFile, Recorded, beside, one_entry_each
@@ -27,6 +33,8 @@ from ait_cmp.values.process import ProcessRecord
 
 __all__ = ["RecordedDump", "has_metadata", "metadata_pairs", "recorded_pairs"]
 
+_WALKED = 10_000  # folders below my_path that are looked into: it may be a whole file system
+
 
 def metadata_pairs(wish: Wish) -> list[Pair]:
     """The entries of every metadata.json at the golden path, dump by dump, in dump order.
@@ -35,16 +43,20 @@ def metadata_pairs(wish: Wish) -> list[Pair]:
     """
     golden_path = wish.golden_path
     if is_file(golden_path):
-        return _in_order(_pairs(wish, [GoldenDump(str(Path(golden_path)))]))
-    if not is_folder(golden_path):
+        pairs = _in_order(_pairs(wish, [GoldenDump(str(Path(golden_path)))]))
+    elif is_folder(golden_path):
+        pairs = _in_order(recorded_pairs(Folder(golden_path), wish))
+    else:
         raise UsageError(f"golden_path={golden_path} does not exist")
-    return _in_order(recorded_pairs(Folder(golden_path), wish))
+    return [*pairs, *_unmapped(wish, pairs)]
 
 
 def recorded_pairs(folder: Folder, wish: Wish) -> list[tuple[RecordedDump, list[Pair]]]:
     """The same of the dumps in a folder, each by itself; one that cannot be listed is a row that
     says so."""
-    dumps = golden_dumps(folder)
+    again: list[str] = []
+    dumps = golden_dumps(folder, again)
+    tell_again(again)
     if not dumps:
         raise UsageError(
             f"golden_path={wish.golden_path} holds no metadata.json of dump_data; pass the folder "
@@ -211,8 +223,13 @@ def _shared(rows: Sequence[Sequence[_Row]]) -> dict[int, PairError]:
 
 def _taken(rows: Sequence[Sequence[_Row]]) -> set[str]:
     """The absolute paths of the files that entries lead to, wherever they are."""
-    found = [one.file for of_dump in rows for row in of_dump for one in (row.golden, row.my) if one]
-    return {_absolute(split_name(file)[0] if "::" in file else file) for file in found}
+    return _files(
+        one.file for of_dump in rows for row in of_dump for one in (row.golden, row.my) if one
+    )
+
+
+def _files(locations: Iterable[str]) -> set[str]:
+    return {_absolute(split_name(one)[0] if "::" in one else one) for one in locations}
 
 
 def _absolute(path: str) -> str:
@@ -259,6 +276,27 @@ def _unnamed(
         file = inside(folder.path, path)
         if (not_saved_for(file) or file) not in named and not file.startswith(others):
             yield _left_out(file, path, dump)
+
+
+def _unmapped(wish: Wish, pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """One row for all files below the my folder that no entry leads to: a library dumps far more
+    than a model script maps."""
+    if wish.my_path is None or not is_folder(wish.my_path):
+        return
+    folder = Folder(wish.my_path)
+    taken = _files(file for pair in pairs for file in (*pair.golden.files, *pair.my.files))
+    top = os.path.join(os.path.abspath(folder.path), "")
+    rest = [
+        path
+        for path, _ in files_like_tensors(folder, most=_WALKED)
+        if top + path not in taken and GOLDEN_TENSOR not in path.split("/")
+    ]
+    if rest:
+        files = named_files(inside(folder.path, path) for path in sorted(rest))
+        sentence = f"{len(rest)} files below {folder.path} are mapped by no entry: {files}"
+        error = PairError(Reason.LEFT_OUT, sentence)
+        order, my = len(pairs), Location.of(folder.path)
+        yield Pair(folder.name, None, Location(()), my, order=order, error=error)
 
 
 def _left_out(file: str, path: str, dump: RecordedDump) -> Pair:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from ait_cmp.dump_tree import is_foreign, not_saved_for
 from ait_cmp.mapping.listing import Folder, inside
@@ -13,7 +14,7 @@ from ait_cmp.mapping.lookup import named_files, why_not_saved
 from ait_cmp.source import SOURCES
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["files_like_tensors", "is_tensor_file", "left_out", "tell_hidden"]
+__all__ = ["files_like_tensors", "is_tensor_file", "left_out", "tell_again", "tell_hidden"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -33,10 +34,10 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def files_like_tensors(folder: Folder) -> Iterator[tuple[str, Folder]]:
+def files_like_tensors(folder: Folder, *, most: int | None = None) -> Iterator[tuple[str, Folder]]:
     """The files below `folder` that may hold a tensor, by their relative paths, and the folders
-    that they are in: by their names, all but what is known to hold none."""
-    for below, one in folder.walk():
+    that they are in, `most` of these: by their names, all but what is known to hold none."""
+    for below, one in islice(folder.walk(), most):
         for name in one.files:
             if is_tensor_file(name) or not (
                 name in one.strays or _NO_TENSORS.fullmatch(_suffix(name))
@@ -45,16 +46,28 @@ def files_like_tensors(folder: Folder) -> Iterator[tuple[str, Folder]]:
 
 
 def tell_hidden(folder: Folder) -> None:
-    """Log what is hidden below `folder` and may hold a tensor: it has no row."""
+    """Log what is hidden below `folder` and may hold a tensor, and what is there twice: it has no
+    row."""
+    again: list[str] = []
     hidden = [
         inside(one.path, name)
-        for _, one in folder.walk()
+        for _, one in folder.walk(again=again)
         for name in one.hidden
         if is_tensor_file(name) and not is_foreign(name)
     ]
     if hidden:
         _LOGGER.warning(
             "hidden files are not compared: %s; rename them to compare them", named_files(hidden)
+        )
+    tell_again(again)
+
+
+def tell_again(links: Sequence[str]) -> None:
+    """Log the links to folders that have another path, by which they are read."""
+    if links:
+        _LOGGER.info(
+            "%s: links to folders that have another path here; each is compared once",
+            named_files(links),
         )
 
 

@@ -81,14 +81,19 @@ class Folder:
             found = inside
         return found
 
-    def walk(self, enters: Callable[[Folder], bool] | None = None) -> Iterator[tuple[str, Folder]]:
+    def walk(
+        self, enters: Callable[[Folder], bool] | None = None, *, again: list[str] | None = None
+    ) -> Iterator[tuple[str, Folder]]:
         """This folder and those below that `enters` lets in, each once however many paths lead to
-        it, with its relative path: a path without links, where there is one."""
+        it, with its relative path: a path without links, where there is one. `again` gets the
+        paths that lead to one of them once more."""
         folders, links = [("", self)], deque[tuple[str, Folder]]()
         seen = set()
         while folders or links:
             below, folder = folders.pop() if folders else links.popleft()
             if folder.identity in seen:
+                if again is not None:
+                    again.append(folder.path)
                 continue
             seen.add(folder.identity)
             yield below, folder
