@@ -3,8 +3,8 @@
     pip install --group fuzz
     python scripts/fuzz.py TARGET [-runs=N] [-max_total_time=SECONDS]
 
-TARGET is bin, npy, safetensors, pth, mapping (a metadata.json), pairs (a list in YAML), or what
-files of settings say: tolerance, rules. Only PairError and UsageError are answers; any other
+TARGET is bin, npy, npz, safetensors, pth, mapping (a metadata.json), pairs (a list in YAML), or
+what files of settings say: tolerance, rules. Only PairError and UsageError are answers; any other
 exception, signal or hang ends the run and leaves its input in build/crashers: give it a row in
 tests/hostile.py, with the code that it should get. The other arguments are libFuzzer's.
 """
@@ -24,7 +24,16 @@ with atheris.instrument_imports(include=["ait_cmp"]):
     from ait_cmp.mapping import MAPPINGS, Wish
     from ait_cmp.settings.options import load_option
     from ait_cmp.settings.tolerances import load_tolerance
-    from ait_cmp.source import atb, npy, open_source, pth, safetensors  # noqa: F401
+    from ait_cmp.source import (  # noqa: F401
+        atb,
+        bin_file,
+        npy,
+        npz,
+        open_source,
+        pth,
+        safetensors,
+        tensor_names,
+    )
     from ait_cmp.values.errors import PairError, UsageError
 
 import numpy as np
@@ -39,10 +48,12 @@ READ = 1000  # elements
 
 
 def read_tensor(path: Path) -> None:
-    """Open and read a tensor file."""
+    """Open and read a tensor file, or the first tensors that it names."""
     with contextlib.suppress(PairError):
-        source = open_source(str(path))
-        source.read(0, min(source.elements, READ))
+        for name in (tensor_names(str(path)) or [""])[:3]:
+            with contextlib.suppress(PairError):
+                source = open_source(f"{path}::{name}" if name else str(path))
+                source.read(0, min(source.elements, READ))
 
 
 def read_mapping(path: Path) -> None:
@@ -101,6 +112,9 @@ def seeds(target: str, folder: Path) -> None:
             write_bin(path, tensor)
         elif target == "npy":
             np.save(path, tensor.numpy())
+        elif target == "npz":
+            with (folder / f"{number}.npz").open("wb") as file:
+                np.savez(file, a=tensor.numpy(), b=np.ones(2))
         elif target == "safetensors":
             save_file({"a": tensor.contiguous()}, path)
         elif target == "pth":

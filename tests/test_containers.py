@@ -12,11 +12,12 @@ import safetensors.torch
 import torch
 
 from ait_cmp.files import OpenFile, local, open_file
-from ait_cmp.source import open_source, pth, tensor_bytes
+from ait_cmp.source import npz, open_source, pth, tensor_bytes
 from ait_cmp.source import safetensors as safetensors_source
 from ait_cmp.source.alike import AlikeZips
 from ait_cmp.source.containers import Containers
 from ait_cmp.values.errors import PairError, Reason
+from tests.formats import save_many_npz
 
 Save = Callable[[dict[str, torch.Tensor], Path], None]
 
@@ -25,8 +26,13 @@ def save_legacy(tensors: dict[str, torch.Tensor], path: Path) -> None:
     torch.save(tensors, path, _use_new_zipfile_serialization=False)
 
 
+def save_arrays(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    save_many_npz(path, tensors)
+
+
 SAVE: dict[str, tuple[Save, object]] = {
     "m.safetensors": (safetensors.torch.save_file, safetensors_source),
+    "m.npz": (save_arrays, npz),
     "m.pth": (torch.save, pth),
     "m.pt": (save_legacy, pth),
 }

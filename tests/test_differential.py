@@ -42,6 +42,7 @@ READERS: dict[str, Callable[[Path], torch.Tensor]] = {
     "pth": read_pth,
     "legacy": read_pth,
     "npy": lambda path: torch.from_numpy(np.load(path)),
+    "npz": lambda path: torch.from_numpy(np.load(path)["only"]),
     "safetensors": lambda path: safetensors.torch.load_file(path)["only"],
 }
 

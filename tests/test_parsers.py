@@ -20,6 +20,7 @@ from tests.hostile import (
     STORAGE,
     bin_header,
     npy_file,
+    npz_file,
     safetensors_file,
     tensor_pickle,
     zip_file,
@@ -126,6 +127,12 @@ def test_bin(content: bytes, tmp_path: Path) -> None:
 @given(content=NPY | damaged(saved("npy")) | DATA)
 def test_npy(content: bytes, tmp_path: Path) -> None:
     check(tmp_path / "t.npy", content)
+
+
+@MANY
+@given(content=NPY.map(npz_file) | damaged(saved("npz")) | DATA)
+def test_npz(content: bytes, tmp_path: Path) -> None:
+    check(tmp_path / "t.npz", content)
 
 
 @MANY
