@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from pathlib import Path
 
 from ait_cmp.commands.say import remark
@@ -11,6 +12,7 @@ from ait_cmp.commands.status import ExitStatus
 from ait_cmp.dump.backends import BACKENDS, choose, environment
 from ait_cmp.dump.dump_request import LOG_LEVELS, TYPES, DumpRequest, id_list, name_list, range_list
 from ait_cmp.dump.launch import run_command, split_command
+from ait_cmp.dump.room import byte_count
 from ait_cmp.dump.summary import Summary, dumped_files, summarize
 from ait_cmp.values.errors import UsageError, os_reason
 
@@ -56,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_selection(parser)
     _add_tensors(parser)
     add("--output", "-o", default="./", help="the folder that gets ait_dump/ (default: this one)")
+    add(
+        "--max-bytes",
+        metavar="SIZE",
+        help="stop dumping, not the command, after so many bytes: 2000000, 20GB, 4GiB (torch)",
+    )
     add("--device-id", "-device", type=_device, help="only tensors of this device (default: all)")
     add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
     add(
@@ -123,9 +130,14 @@ def _add_tensors(parser: argparse.ArgumentParser) -> None:
 
 def dump(arguments: argparse.Namespace) -> int:
     """Run what `add_arguments` parsed; the exit status is the command's, 2 for bad usage."""
+    with tempfile.NamedTemporaryFile(prefix="ait_dump") as counter:
+        return _dump(arguments, counter.name)
+
+
+def _dump(arguments: argparse.Namespace, counter: str) -> int:
     try:
         backend = arguments.backend or choose(os.environ)
-        request = _request(arguments)
+        request = _request(arguments, counter)
         command = split_command(arguments.exec)
         environ = environment(backend, request, os.environ)
         output = _output_folder(request.output)
@@ -140,7 +152,7 @@ def dump(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _request(arguments: argparse.Namespace) -> DumpRequest:
+def _request(arguments: argparse.Namespace, counter: str) -> DumpRequest:
     return DumpRequest(
         # Absolute, since the command may change folders.
         output=os.path.abspath(arguments.output),
@@ -155,6 +167,8 @@ def _request(arguments: argparse.Namespace) -> DumpRequest:
         save_tensor_part=arguments.save_tensor_part,
         device_id=arguments.device_id,
         log_level=arguments.log_level,
+        max_bytes=None if arguments.max_bytes is None else byte_count(arguments.max_bytes),
+        counter=counter,
     )
 
 

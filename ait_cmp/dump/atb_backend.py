@@ -27,6 +27,11 @@ def variables(request: DumpRequest, environ: Mapping[str, str]) -> dict[str, str
 
     Raises UsageError that names what is missing.
     """
+    if request.max_bytes is not None:
+        raise UsageError(
+            "--max-bytes is not offered by backend atb, whose probe writes by itself; narrow it by "
+            "--execute-range, --save-operation-ids or --operation-name"
+        )
     library = _atb_library(environ)
     probe = _probe(environ, cxx11_abi=_has_cxx11_abi(library))
     preloaded = environ.get("LD_PRELOAD", "")

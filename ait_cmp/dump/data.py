@@ -19,6 +19,7 @@ from ait_cmp.dump.claiming import claim
 from ait_cmp.dump.metadata_file import MetadataFile
 from ait_cmp.dump.rank_file import settle_rank
 from ait_cmp.dump.reason_file import first_line, write_reason
+from ait_cmp.dump.room import refuse_full_disk
 from ait_cmp.dump_tree import METADATA, golden_file, golden_tensor, not_saved, tensor_name
 from ait_cmp.tensors import compact, is_traced
 from ait_cmp.values.new_file import is_made, new_beside
@@ -97,6 +98,7 @@ class _DumpFolder:
         if token not in self._tokens:
             os.makedirs(folder, exist_ok=True)
             self._tokens.add(token)
+        refuse_full_disk(folder, dense.nbytes)
         try:
             again = self._write(dense, folder, target)
         except (OSError, RuntimeError):

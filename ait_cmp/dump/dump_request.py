@@ -34,7 +34,8 @@ class DumpRequest:
     `execute_range` holds closed ranges of token rounds. `save_time`: 0 before an operation runs,
     1 after, 2 both. `save_tensor_part`: 0 its inputs, 1 its outputs, 2 both. An operation is
     selected by `save_operation_ids` (and, with `save_operation_child`, what it calls) or by
-    `operation_name` (the start of a name); all are where neither is given.
+    `operation_name` (the start of a name); all are where neither is given. All processes count in
+    the file `counter`, where there is one, what they use up of `max_bytes`.
 
     Raises UsageError for values that make no sense.
     """
@@ -51,6 +52,8 @@ class DumpRequest:
     save_tensor_part: int = BOTH
     device_id: int | None = None
     log_level: str = "info"
+    max_bytes: int | None = None
+    counter: str = ""
 
     def __post_init__(self) -> None:
         for name in self.types:
@@ -72,6 +75,8 @@ class DumpRequest:
         ):
             if value not in (0, 1, 2):
                 raise UsageError(f"--{option} must be 0, 1 or 2, not {value}")
+        if self.max_bytes is not None and self.max_bytes < 1:
+            raise UsageError(f"--max-bytes must be 1 or more, not {self.max_bytes}")
         if self.log_level not in LOG_LEVELS:
             raise UsageError(
                 f"there is no log level {self.log_level!r}; choose from {', '.join(LOG_LEVELS)}"

@@ -180,6 +180,7 @@ def dump_modules(
     operation_name: Sequence[str] = (),
     save_tensor_part: int = 2,
     device_id: int | None = None,
+    max_bytes: int | None = None,
 ) -> Iterator[Path]:
     """Dump what the modules of `model` are given and give back while the block runs.
 
@@ -202,6 +203,7 @@ def dump_modules(
         operation_name=tuple(operation_name),
         save_tensor_part=save_tensor_part,
         device_id=device_id,
+        max_bytes=max_bytes,
     )
     recorder = Recorder(request, {id(module) for module in model.modules()})
     with _heard(recorder), _hooked(model, recorder):

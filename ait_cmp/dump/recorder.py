@@ -25,7 +25,7 @@ from ait_cmp.dump.identity import (
 )
 from ait_cmp.dump.reason_file import first_line
 from ait_cmp.dump.running import Forward, enclosing_forward, frames_to, is_running
-from ait_cmp.dump.tensor_folders import TensorFolders
+from ait_cmp.dump.tensor_folders import NoRoomError, TensorFolders
 from ait_cmp.dump.topology import Node, Topology
 from ait_cmp.dump.unseen import (
     COMPILED,
@@ -113,6 +113,7 @@ class _Process:
     calls: _Calls = field(default_factory=_Calls)
     roots: list[_Root] = field(default_factory=list)
     warned: set[str] = field(default_factory=set)
+    has_stopped: bool = False  # since there is no room
     moments: Iterator[int] = field(default_factory=itertools.count)
     folders: TensorFolders = field(init=False)
 
@@ -320,17 +321,27 @@ class Recorder:
         operands: Iterable[tuple[str, torch.Tensor]],
         at: int,
     ) -> None:
-        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            return  # what we do to a tensor would be traced too
+        # What we do to a tensor would be traced too.
+        traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if traced or self._process.has_stopped:
+            return
         self._process.folders.say(call.round.line)
         for number, (what, tensor) in enumerate(operands):
             name = f"{call.path}/{operand(moment, direction, number)}"
             try:
                 with torch.no_grad():
                     self._process.folders.save(name, tensor, _line(call, what, at))
+            except NoRoomError as exc:
+                self._stop(f"{exc}: dumping stopped before {name}, and the model goes on")
+                return
             except Exception as exc:
                 why = first_line(exc)
                 self.warn(f"a tensor is not dumped ({why}); the first such is {name}", why)
+
+    def _stop(self, why: str) -> None:
+        """Dump nothing more in this process."""
+        self._process.has_stopped = True
+        self.tell(why)
 
     def _draw(self, topology: Topology, call: _Call, inputs: _Inputs) -> None:
         stack = self._process.calls.stack

@@ -16,10 +16,17 @@ from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.identity_file import IdentityFile
 from ait_cmp.dump.rank_file import settle_rank
 from ait_cmp.dump.reason_file import first_line, write_reason
+from ait_cmp.dump.room import Room
 from ait_cmp.dump_tree import library_tensors, modules_file
 from ait_cmp.tensors import is_traced
 
-__all__ = ["TensorFolders"]
+__all__ = ["NoRoomError", "TensorFolders"]
+
+_AROUND = 400  # bytes at most that a tensor takes beside its data, its names apart
+
+
+class NoRoomError(Exception):
+    """Nothing more is to be dumped; the message says why."""
 
 
 class TensorFolders:
@@ -29,6 +36,7 @@ class TensorFolders:
         self._request = request
         self._folders: dict[int, tuple[str, IdentityFile]] = {}
         self._said: dict[str, None] = {}
+        self._room = Room(request.max_bytes, request.counter)
         self._lock = threading.Lock()
 
     def save(self, name: str, tensor: torch.Tensor, identity: Mapping[str, object]) -> None:
@@ -36,7 +44,7 @@ class TensorFolders:
         wanted.
 
         Raises TypeError for a tensor that cannot be saved, OSError where it cannot be written;
-        why then stands in its place.
+        why then stands in its place; NoRoomError, and writes nothing, where it would be too much.
         """
         if is_traced(tensor):
             raise TypeError("a graph is being traced, whose tensors have no values")
@@ -46,6 +54,10 @@ class TensorFolders:
         folder, identities = self._folder(device)
         path = f"{folder}/{name}"
         settle_rank()
+        size = 0 if self._request.only_save_desc else _nbytes(tensor)
+        no_room = self._room.refusal(folder, size + _AROUND + 2 * len(name))
+        if no_room:
+            raise NoRoomError(no_room)
         write = write_description if self._request.only_save_desc else write_bin
         try:
             if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
@@ -80,3 +92,10 @@ class TensorFolders:
                         identities.add(json.loads(text))
                 self._folders[device] = folder, identities
             return self._folders[device]
+
+
+def _nbytes(tensor: torch.Tensor) -> int:
+    try:
+        return tensor.nbytes
+    except Exception:  # of a sparse or nested one, which saving refuses
+        return 0
