@@ -630,6 +630,8 @@ def _pth_legacy() -> Iterator[tuple[str, Reason, bytes]]:
         magic + tensor + keys.replace(b"0a.", b"0aX\x01\x00\x00\x000a.") + data + data,
     )
     yield "legacy keys that are no text", malformed, magic + tensor + b"\x80\x02]]a." + data
+    mixed = b"\x80\x02](X\x01\x00\x00\x000]e."
+    yield "legacy keys of which one is no text", malformed, magic + tensor + mixed + data
     huge = tensor_pickle(count=10**15).replace(b"tQ", b"NtQ")
     yield "legacy of petabytes", malformed, magic + huge + keys + struct.pack("<q", 10**15)
     yield "legacy of another length", malformed, magic + huge + keys + data

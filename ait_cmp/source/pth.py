@@ -241,10 +241,11 @@ def _refuse_plain(content: bytes, size: int) -> None:
 def _legacy_places(file: OpenFile, pickle: Pickle, keys: Pickle) -> dict[str, tuple[int, int]]:
     """Where the bytes of every storage begin, and how many there are."""
     end = keys.end
-    if not isinstance(keys.value, list) or sorted(keys.value) != sorted(pickle.storages):
+    named = keys.value if isinstance(keys.value, list) else []
+    if not all(isinstance(key, str) for key in named) or sorted(named) != sorted(pickle.storages):
         raise ValueError("its list of storages is not that of its tensors")
     places: dict[str, tuple[int, int]] = {}
-    for key in keys.value:
+    for key in named:
         storage, start = pickle.storages[key], end + 8
         if start > file.size or int.from_bytes(file.read(end, 8), "little") != storage.count:
             raise ValueError("a storage has another length than its tensor says")
