@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from ait_cmp.mapping.name_rule import make_rule
 from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.rounds import parse_rounds
+from tests.dumps import ait_llm_dump
 
 HIDDEN = 3
 Calls = Sequence[Sequence[int]]  # of each round the token ids
@@ -100,6 +102,10 @@ def test_what_sizes_and_token_ids_tell_is_found(
     # The same is found where it is said, and by numbers it is right.
     said = pairs(golden, other, rounds)
     assert [(one.golden, one.my) for one in said] == [(one.golden, one.my) for one in found]
+    # What it leaves without an answer is left out on purpose; a weight that each chunk has whole
+    # is no part of it.
+    reasons = {one.error.reason for one in said if one.error and one.data_id != "weight"}
+    assert reasons <= {Reason.LEFT_OUT}
     assert {pair.paired_by for pair in said if not pair.error} == {"name"}
     # Every tensor has its row, of the rounds without an answer too.
     files = [file for pair in found for file in (*pair.golden.files, *pair.my.files)]
@@ -248,6 +254,41 @@ def test_what_is_found_is_true_or_nothing_is(
         for token, answer in answers(rows).items():
             met = [one for round_ in answer for one in my[round_]]
             assert met == golden[token] or answer == [token]
+
+
+MODEL = """
+import sys
+import torch
+from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+
+torch.manual_seed(0)
+model = LlamaForCausalLM(LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=32,
+                                     num_hidden_layers=2, num_attention_heads=2)).eval()
+prompt, cache, chunk = torch.arange(5, 12)[None], DynamicCache(), int(sys.argv[1])
+with torch.no_grad():
+    if chunk < 7:
+        model(torch.zeros(1, 9, dtype=torch.long))
+    for start in range(0, 7, chunk):
+        logits = model(prompt[:, start:start + chunk], past_key_values=cache).logits
+    for _ in range(2):
+        logits = model(logits[:, -1:].argmax(-1), past_key_values=cache).logits
+"""
+
+
+def test_a_warmed_up_model_that_takes_its_prompt_in_chunks(tmp_path: Path) -> None:
+    """Rounds are found; what golden has passes, and the masks that only chunks get stand apart."""
+    pytest.importorskip("transformers")
+    (tmp_path / "model.py").write_text(MODEL)
+    for side, chunk in (("golden", 7), ("my", 4)):
+        command = f"{sys.executable} {tmp_path / 'model.py'} {chunk}"
+        ran = ait_llm_dump(command, "-o", tmp_path / side, "-er", "0,9")
+        assert ran.returncode == 0, ran.stderr
+    rows = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my").rows
+    compared = [row for row in rows if row.pair.golden.files]
+    assert {row.verdict.status for row in compared} == {"pass"}
+    assert {row.pair.paired_by for row in compared} == {"name; rounds=1-2:0 3-:1-"}
+    others = {row.pair.data_id for row in rows if row not in compared and row.pair.token_id == 0}
+    assert all(name.endswith("attention_mask") for name in others)
 
 
 # -- what is said

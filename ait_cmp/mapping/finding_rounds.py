@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from ait_cmp.values.rounds import Rounds, parse_rounds
 
 __all__ = ["Finding", "find_rounds", "partners"]
 
-_SAMPLE = 8  # tensors that are looked at, and so many more whose names promise token ids
+_SAMPLE = 10  # tensors that are looked at, and so many more whose names promise token ids
 _TELLING = re.compile(r"ids|token|position", re.IGNORECASE)
 _ROUNDS = 6  # of the side that has fewer to tell
 _WARM = 24  # rounds of my among which the first of golden is looked for
@@ -36,12 +36,12 @@ class Finding:
     sentence: str
 
 
-def partners(golden: RankDump, my: RankDump, rules: NameRules | NamedPairs) -> dict[str, str]:
+def partners(golden: Iterable[str], my: RankDump, rules: NameRules | NamedPairs) -> dict[str, str]:
     """The my name of each golden one, whatever the round, where one tensor belongs to one."""
     there = sorted({one.name for one in my.tensors if one.token_id is not None})
     known = set(there)
     found: dict[str, str] = {}
-    for name in dict.fromkeys(one.name for one in golden.tensors):
+    for name in dict.fromkeys(golden):
         rule, called = rules.find(name)
         if rule is None or rule.joins_golden or rule.joins_my:
             continue
@@ -61,11 +61,11 @@ def find_rounds(golden: RankDump, my: RankDump, rules: NameRules | NamedPairs) -
     one, other = RoundsOfRank.of(golden), RoundsOfRank.of(my)
     if not one.rounds or not other.rounds or (one.rounds == other.rounds and len(one.rounds) == 1):
         return None
-    named = partners(golden, my, rules)
-    names = _sample([name for name in named if (name, one.rounds[0]) in one.tensors])
-    pairing = _Pairing(one, other, {name: named[name] for name in names})
-    if not names:
+    first = [name for name, token in one.tensors if token == one.rounds[0]]
+    named = partners(_sample(first), my, rules)
+    if not named:
         return None
+    pairing = _Pairing(one, other, named)
     if pairing.first_fits():
         return pairing.elsewhere()
     return pairing.shifted() or pairing.chunked()

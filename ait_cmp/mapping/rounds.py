@@ -29,29 +29,53 @@ def in_rounds(
     """The ranks with the rounds of my called as those of golden, and of each pair what was found
     rather than said."""
     found: Rounds | None = None
-    paired, said = [], []
+    paired, said, sentences = [], [], dict[str, None]()
     for golden, my in ranks:
         rounds = given
         if given is None and golden and my:
             finding = find_rounds(golden, my, rules)
             rounds = found = finding.rounds if finding else None
-            if finding:
-                _LOGGER.warning("%s", finding.sentence)
+            sentences |= {finding.sentence: None} if finding else {}
         elif given is None:
             rounds = found  # a rank alone is of the run of the others
         if rounds is None or rounds.is_plain:
             paired.append((golden, my))
             said.append("")
             continue
+        if given and golden:
+            golden = _answered(golden, given)
         paired.append(_called(golden, my, rounds, rules))
         said.append("" if given else f"rounds={rounds.text}")
+    for sentence in sentences:
+        _LOGGER.warning("%s", sentence)
     return paired, said
+
+
+def _answered(golden: RankDump, given: Rounds) -> RankDump:
+    """`golden`, what no round of my answers left out, as the user says; where that was found, and
+    not said, it is missing."""
+    tensors = [
+        one
+        if one.token_id is None or any(one.token_id in span.golden for span in given.spans)
+        else replace(
+            one,
+            error=one.error
+            or PairError(
+                Reason.LEFT_OUT,
+                f"no round of my answers round {one.token_id} of golden (rounds={given.text})",
+            ),
+        )
+        for one in golden.tensors
+    ]
+    return replace(golden, tensors=tensors)
 
 
 def _called(
     golden: RankDump | None, my: RankDump | None, rounds: Rounds, rules: NameRules | NamedPairs
 ) -> RankPair:
-    named = partners(golden, my, rules) if golden and my else {}
+    joins = any(one.joins_golden or one.joins_my for one in rounds.spans)
+    names = [one.name for one in golden.tensors] if golden and joins else []
+    named = partners(names, my, rules) if my else {}
     goldens, mys = _by_place(golden), _by_place(my)
 
     def my_shape(name: str, token: int) -> Shape | None:
