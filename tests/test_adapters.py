@@ -215,6 +215,9 @@ def test_a_mask_keeps_the_positions_where_it_is_1(
     expected = whole[mask[:, past:] == 1]
     steps = parse_steps(f"unpad({tmp_path / 'mask.npy'})")
     check(adapt([from_array(whole, "x")], steps), expected, data)
+    number = data.draw(st.integers(0, batch - 1))
+    alone = parse_steps(f"unpad({tmp_path / 'mask.npy'}, {number})")
+    check(adapt([from_array(whole, "x")], alone), whole[number][mask[number, past:] == 1], data)
     flat = whole.reshape(batch * length, *rest)
     if not past and length > 1:  # routers of experts see batch and sequence as one dimension
         check(adapt([from_array(flat, "x")], steps), expected, data)
@@ -237,6 +240,14 @@ def test_masks_that_do_not_fit(mask: Whole | None, words: str, tmp_path: Path) -
     with pytest.raises(PairError, match=words) as caught:
         adapt([from_array(np.zeros((4, 6)), "x")], steps)
     assert caught.value.reason is Reason.ADAPTER_MISMATCH
+
+
+@pytest.mark.parametrize("mask", [np.ones((4, 6)), np.ones(4)])
+def test_a_sequence_that_the_mask_does_not_have(mask: Whole, tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", mask)
+    steps = parse_steps(f"unpad({tmp_path / 'mask.npy'}, 4)")
+    with pytest.raises(PairError, match="has no sequence 4"):
+        adapt([from_array(np.zeros((4, 6)), "x")], steps)
 
 
 def test_a_pair_depends_on_its_mask(tmp_path: Path) -> None:
@@ -355,9 +366,9 @@ def test_adapters_print_as_they_are_read(text: str) -> None:
     assert " | ".join(map(str, parse_steps(text))) == text
 
 
-@given(st.text(min_size=1))
-def test_a_name_is_read_as_it_is_printed(name: str) -> None:
-    step = Step("unpad", (name,))
+@given(st.text(min_size=1) | st.sampled_from(["a,1", "a , 2", "b"]), st.sampled_from(["", "3"]))
+def test_a_name_is_read_as_it_is_printed(name: str, number: str) -> None:
+    step = Step("unpad", (name, number) if number else (name,))
     assert parse_steps(f"{step} | squeeze(0)") == (step, Step("squeeze", ("0",)))
 
 

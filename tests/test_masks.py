@@ -49,6 +49,24 @@ def test_a_padded_batch_against_flat_tokens(
         assert path.endswith(f" | unpad({tmp_path}/hf/{token}/attention_mask.pt)")
 
 
+def test_a_prompt_of_a_padded_batch_against_the_same_alone(
+    dumps: tuple[str, str], tmp_path: Path
+) -> None:
+    """In every round, whatever padding its mask has."""
+    hf = Path(dumps[0].partition("=")[2])
+    for token, place in ((0, slice(2, None)), (1, slice(None))):
+        for layer in range(2):
+            hidden = torch.load(hf / str(token) / f"layers.{layer}.pt")
+            _saved(tmp_path / "one" / str(token) / f"layers.{layer}.pt", hidden[:1, place])
+    adapters = [
+        "mapping.golden_adapters=unpad(attention_mask, 0)",
+        "mapping.my_adapters=squeeze(0)",
+    ]
+    rows = _rows(tmp_path, dumps[0], f"my_path={tmp_path / 'one'}", *adapters, "data_ids=[layers*]")
+    assert rows["status"].to_list() == ["pass"] * 4
+    assert rows["golden_shape"].to_list() == ["[3, 8]"] * 2 + ["[1, 8]"] * 2
+
+
 @pytest.mark.parametrize(
     ("adapters", "words"),
     [

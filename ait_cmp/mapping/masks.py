@@ -57,13 +57,15 @@ class _Masks:
     def named(self, side: str, location: Location, pair: Pair) -> Location:
         """`location` with files for names. Raises PairError ADAPTER_MISMATCH."""
         steps = [
-            replace(step, arguments=(self._file(side, step, pair),)) if step.name == NAMED else step
+            replace(step, arguments=(self._file(side, step, pair), *step.arguments[1:]))
+            if step.name == NAMED
+            else step
             for step in location.steps
         ]
         return replace(location, steps=tuple(steps))
 
     def _file(self, side: str, step: Step, pair: Pair) -> str:
-        (glob,) = step.arguments
+        glob = step.arguments[0]
         for token in dict.fromkeys((pair.token_id, None)):
             there = self._files.get((side, pair.dump, pair.run, token), {})
             if glob in there:

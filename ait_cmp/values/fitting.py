@@ -178,6 +178,9 @@ def _of_batch(large: Shape, small: Shape) -> Iterator[_Proposal]:
     elif mine == length:
         yield (_step("select", 0, "N"),), squeezed, one
     elif mine < length:
+        if batch > 1:
+            mask = Step(NAMED, ("MASK_DATA_ID", "N"))
+            yield (mask,), squeezed, f"{one} and padded, in every round"
         left = _step("slice", number, f"{length - mine}:")
         right = _step("slice", number, f"0:{mine}")
         yield (left,), squeezed, f"{one}, padded on the left"

@@ -10,15 +10,17 @@ from dataclasses import dataclass, replace
 __all__ = ["Location", "Step", "parse_steps"]
 
 JOINS = ("concat", "sum")
-NAMED = "unpad"  # its one argument is the name of another tensor
+NAMED = "unpad"  # its first argument is the name of another tensor
 NAMES = (
     *("transpose", "permute", "reshape", "flatten", "slice", "select", "squeeze", "unsqueeze"),
     *("view_complex", "unflatten", NAMED, *JOINS),
 )
 
 _QUOTED = r'"[^"]*"'  # in which JSON spells a quote as \u0022
+_QUOTED_ALONE = re.compile(_QUOTED)
 _PART = re.compile(rf"(?:{_QUOTED}|[^|])*")
-_STEP = re.compile(rf"\s*(\w+)\s*\((\s*{_QUOTED}\s*|[^()]*)\)\s*")
+_STEP = re.compile(rf"\s*(\w+)\s*\((\s*{_QUOTED}[^()]*|[^()]*)\)\s*")
+_NUMBERED = re.compile(r"(.*\S)\s*,\s*(\d{1,18})", re.ASCII | re.DOTALL)
 _UNQUOTED = re.compile(r"[^()|\"\s](?:[^()|\"]*[^()|\"\s])?")
 _NUMBER = re.compile(r"-?\d{1,18}", re.ASCII)
 _RANGE = re.compile(r"(-?\d{1,18})?:(-?\d{1,18})?(?::([1-9]\d{0,17}))?", re.ASCII)
@@ -34,7 +36,7 @@ _COUNTS: dict[str, tuple[int, int | None]] = {
     "squeeze": (0, 1),
     "unsqueeze": (1, 1),
     "view_complex": (0, 0),
-    NAMED: (1, 1),
+    NAMED: (1, 2),
     "concat": (1, 1),
     "sum": (0, 0),
 }
@@ -63,10 +65,11 @@ class Step:
         return tuple(map(_index, self.arguments))
 
     def __str__(self) -> str:
-        if self.name == NAMED and not _UNQUOTED.fullmatch(self.arguments[0]):
-            quoted = json.dumps(self.arguments[0], ensure_ascii=False)[1:-1]
-            return self.name + '("' + quoted.replace('\\"', r"\u0022") + '")'
-        return f"{self.name}({', '.join(self.arguments)})"
+        first, *rest = self.arguments or ("",)
+        if self.name == NAMED and (not _UNQUOTED.fullmatch(first) or _NUMBERED.fullmatch(first)):
+            quoted = json.dumps(first, ensure_ascii=False)[1:-1]
+            first = '"' + quoted.replace('\\"', r"\u0022") + '"'
+        return f"{self.name}({', '.join([first, *rest])})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ def _step(text: str) -> Step:
         )
     name, inner = match.groups()
     if name == NAMED:
-        return Step(name, (_name_in(inner.strip(), text.strip()),))
+        return Step(name, _named(inner.strip(), text.strip()))
     arguments = tuple(part.strip() for part in inner.split(",")) if inner.strip() else ()
     least, most = _COUNTS[name]
     if len(arguments) < least or (most is not None and len(arguments) > most):
@@ -137,15 +140,17 @@ def _step(text: str) -> Step:
     return Step(name, arguments)
 
 
-def _name_in(inner: str, text: str) -> str:
-    """The name that `unpad` is given, bare or in quotes."""
+def _named(inner: str, text: str) -> tuple[str, ...]:
+    """The name that `unpad` is given, bare or in quotes, and the number behind it, if any."""
+    numbered = None if _QUOTED_ALONE.fullmatch(inner) else _NUMBERED.fullmatch(inner)
+    name, number = (numbered[1], (numbered[2],)) if numbered else (inner, ())
     try:
-        name = json.loads(inner) if inner.startswith('"') else inner
+        name = str(json.loads(name)) if name.startswith('"') else name
     except ValueError as exc:
         raise ValueError(f"{text!r} has a name in quotes that cannot be read: {exc}") from exc
     if not name:
         raise ValueError(f"{text!r} names no mask; write {NAMED}(DATA_ID)")
-    return str(name)
+    return name, *number
 
 
 def _expected(name: str) -> str:

@@ -19,13 +19,17 @@ _MOST = 1 << 26  # positions of a mask; it is held in memory
 
 
 def _unpad(source: Source, step: Step) -> Source:
-    """The positions (batch, sequence) where the mask is 1, one after the other."""
-    (file,) = step.arguments
+    """The positions (batch, sequence) where the mask is 1, one after the other; with a number
+    those of that sequence."""
+    file, *numbers = step.arguments
     try:
         mask = open_source(file).unmapped()
     except FileNotFoundError as exc:
         raise ValueError(f"the mask {file} does not exist") from exc
-    kept, dims = _kept(_ones(mask, file), source.shape)
+    ones = _ones(mask, file)
+    for number in map(int, numbers):
+        ones = _only(ones, number)
+    kept, dims = _kept(ones, source.shape)
     # Where runs of kept positions begin and end.
     turns = np.flatnonzero(np.diff(kept.astype(np.int8), prepend=0, append=0))
     starts, stops = turns[::2], turns[1::2]
@@ -50,6 +54,15 @@ def _ones(mask: Source, file: str) -> npt.NDArray[np.bool_]:
     if not (ones | (values == 0)).all():
         raise ValueError(f"the mask {file} holds other values than 0 and 1")
     return ones.reshape(mask.shape)
+
+
+def _only(ones: npt.NDArray[np.bool_], number: int) -> npt.NDArray[np.bool_]:
+    """Where a mask is 1 in one sequence of the batch."""
+    if ones.ndim < 2 or number >= len(ones):
+        raise ValueError(f"the mask, {list(ones.shape)}, has no sequence {number}")
+    kept = np.zeros_like(ones)
+    kept[number] = ones[number]
+    return kept
 
 
 def _kept(ones: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[npt.NDArray[np.bool_], int]:
