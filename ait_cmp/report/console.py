@@ -26,6 +26,7 @@ _SHOWN = {
 _FILE_WIDTH = 160
 _NARROW = 110  # a terminal with less shows one metric, so that names have room
 _NAME_WIDTH = 16  # of a name at least
+_GROUPS = 10  # of rows that have one side only
 _NAMED = 5  # further divergences that are named
 _STYLES = {
     Status.PASS: "green",
@@ -53,8 +54,9 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     _show_divergences(console, report)
     _show_first_error(console, report)
     _show_skipped(console, report)
-    if report.ranked and worst:
+    if len(report.ranked) > report.unpaired and worst:
         _show_worst(console, report, worst)
+    _show_unpaired(console, report)
     for path in paths:
         console.print(f"report: {_plain(str(path))}")
 
@@ -96,9 +98,24 @@ def _show_skipped(console: Console, report: Report) -> None:
     console.print(f"skipped: {named}; first {_name(line)}: {_plain(line['cmp_fail_reason'])}")
 
 
+def _show_unpaired(console: Console, report: Report) -> None:
+    """What has one side only, by names."""
+    for group in report.groups[:_GROUPS]:
+        console.print(f"[{_STYLES[Status.ERROR]}]{_plain(str(group))}[/]")
+    if len(report.groups) > _GROUPS:
+        rest = sum(group.count for group in report.groups[_GROUPS:])
+        console.print(f"and {rest} more rows that have one side only")
+    if len({group.there for group in report.groups}) > 1:
+        console.print(
+            "who belongs to whom: `python -m ait_cmp.pair` proposes it for names that differ; "
+            "unpaired=ignore leaves out what has one side only"
+        )
+
+
 def _show_worst(console: Console, report: Report, worst: int) -> None:
-    lines = [report.line(number) for number in report.ranked[:worst]]
-    table = Table(title=f"worst {len(lines)} of {len(report.ranked)} rows that do not pass")
+    ranked = report.ranked[: len(report.ranked) - report.unpaired]
+    lines = [report.line(number) for number in ranked[:worst]]
+    table = Table(title=f"worst {len(lines)} of {len(ranked)} rows that do not pass")
     jobs = ["job"] if "job" in report.table.columns else []
     shown = dict(_SHOWN)
     if console.width < _NARROW:

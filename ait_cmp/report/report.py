@@ -17,6 +17,7 @@ from ait_cmp.judging import Finding, Status
 from ait_cmp.judging.comparison import Row
 from ait_cmp.report.columns import frame
 from ait_cmp.report.facts import Facts
+from ait_cmp.report.unpaired import UnpairedGroup, group_unpaired
 from ait_cmp.values.errors import Reason, ReportError, os_reason
 
 __all__ = ["Report", "make_report", "merge_reports"]
@@ -34,10 +35,11 @@ class Report:
     that was measured of each line; a sweep has none.
 
     `counts` has every status. `divergences` are the lines where it went wrong, the first first,
-    and `following` so many lines only follow from these; `errors` could not be compared and
-    `skipped` were not judged, on purpose, in the same order; `by_statistics` is how many were
-    compared by what their dumps recorded of them, without tensors; `ranked` are those that fail or
-    could not be compared, what matters most first.
+    and `following` so many lines only follow from these; `errors` have both sides and could not be
+    compared, and `skipped` were not judged, on purpose, in the same order; `by_statistics` is how
+    many were compared by what their dumps recorded of them, without tensors; `ranked` are those
+    that fail or could not be compared, what matters most first; the last of them, so many as
+    `unpaired` says, have one side only, and `groups` sums these up.
     """
 
     table: pl.DataFrame
@@ -51,6 +53,8 @@ class Report:
     skipped: tuple[int, ...]
     by_statistics: int
     ranked: tuple[int, ...]
+    unpaired: int
+    groups: tuple[UnpairedGroup, ...]
 
     def line(self, number: int) -> dict[str, Any]:
         """The cells of a line, by the names of their columns."""
@@ -102,12 +106,18 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
     found = table["status"].to_list()
     numbered = table.with_row_index("line")
     in_order = numbered.sort("token_id", "order", nulls_last=True, maintain_order=True)
+    no_golden, no_my = pl.col("golden_data_path") == "", pl.col("my_data_path") == ""
+    alone = (no_golden & (pl.col("reason") == Reason.GOLDEN_MISSING)) | (
+        no_my & (pl.col("reason") == Reason.MY_MISSING)
+    )
     ranked = numbered.filter(~status.is_in([Status.PASS, Status.SKIPPED])).sort(
+        alone,
         follows,  # what is only a consequence comes last
         pl.col("relative_euclidean_distance").fill_null(float("inf")),
-        descending=[False, True],
+        descending=[False, False, True],
         maintain_order=True,
     )
+    unpaired = in_order.filter(alone).select("data_id", no_my)
     return Report(
         table=table,
         findings=findings,
@@ -116,10 +126,12 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
         counts={one: found.count(one) for one in Status},
         divergences=_lines(in_order.filter(diverges)),
         following=len(table.filter(follows & ~diverges)),
-        errors=_lines(in_order.filter(status == Status.ERROR)),
+        errors=_lines(in_order.filter((status == Status.ERROR) & ~alone)),
         skipped=_lines(in_order.filter(status == Status.SKIPPED)),
         by_statistics=len(table.filter(recorded)),
         ranked=_lines(ranked),
+        unpaired=len(unpaired),
+        groups=group_unpaired(unpaired.rows()),
     )
 
 
