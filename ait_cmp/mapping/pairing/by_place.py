@@ -34,6 +34,9 @@ def pair_as_in_other_layers(state: State) -> None:
             continue
         why = f"as in {layers} other layer{'s' if layers > 1 else ''}"
         fit, apart = state.best_fit(golden, other) or (Fit(), None)
+        # The first layer has no residual yet, and teaches nothing of those that have.
+        if (apart is None or apart > AGREES) and state.is_crowded(golden, other):
+            continue
         state.add(Match((golden,), (other,), _LAYERS, why, fit.golden, fit.my, apart))
 
 
@@ -122,6 +125,8 @@ def _pair_gap(state: State, golden: Sequence[Tensor], my: Sequence[Tensor]) -> N
             continue
         fit, apart = state.best_fit(one, other) or (None, None)
         if fit is None or not fit.sure or (apart is not None and apart > AGREES):
+            continue
+        if apart is None and state.is_crowded(one, other):
             continue
         why = "order and shape: between two pairs there is no other"
         state.add(Match((one,), (other,), _GAP, why, fit.golden, fit.my, apart))

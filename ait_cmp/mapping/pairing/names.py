@@ -35,7 +35,11 @@ _OPERATION = re.compile(r"(?P<path>.+)/(?P<when>before|after)/(?P<kind>in|out)te
 _PARAMETER = re.compile(
     r"(?P<path>.+)\.(?P<which>weight|bias|weight_scale|scales|qweight|qzeros|weight_scale_inv)"
 )
-_KINDS = {"input": "in", "kwargs": "in", "output": "out", "parameters": "param"}
+# SGLang's dumper of all modules, whose tags repeat the layer.
+_SGLANG = re.compile(
+    r"non_intrusive__(?:(?P<path>.+)\.)?(?P<kind>inputs|output)(?:\.(?P<which>\w+))?"
+)
+_KINDS = {"inputs": "in", "input": "in", "kwargs": "in", "output": "out", "parameters": "param"}
 _ORDINAL = re.compile(r"(\d+)_(?=[A-Za-z])")
 _NUMBERED = re.compile(r"([a-z_]+?)_?(\d+)")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -118,7 +122,8 @@ def _taken_apart(text: str) -> _Parts:
     if "," in rest:  # name,layer_id=3,…
         rest, *tags = rest.split(",")
         said = {tag[1]: tag[2] for one in tags if (tag := _TAG.fullmatch(one))}
-        layer = tuple(int(said[key]) for key in ("layer_id",) if said.get(key, "").isdigit())
+        counted = () if _SGLANG.fullmatch(rest) else ("layer_id",)
+        layer = tuple(int(said[key]) for key in counted if said.get(key, "").isdigit())
     parts = _with_operand(text, rest)
     parts.occurrence += occurrence
     parts.layer = layer + parts.layer
@@ -132,6 +137,10 @@ def _with_operand(text: str, rest: str) -> _Parts:
         when = "backward" if found["when"] == "backward" else ""
         path, call = found["path"] or "", int(found["call"])
         return _Parts(text, _segments(path), kind, found["which"] or "0", call, when, path=path)
+    if found := _SGLANG.fullmatch(rest):
+        path = found["path"] or ""
+        kind, which = _KINDS[found["kind"]], found["which"] or "0"
+        return _Parts(text, _segments(path), kind, which, path=path)
     if found := _OPERATION.fullmatch(rest):
         # Inputs after the operation ran are what it changed in place.
         changed = "after" if (found["when"], found["kind"]) == ("after", "in") else ""
@@ -147,6 +156,9 @@ def _with_operand(text: str, rest: str) -> _Parts:
     if (found := _SAID.fullmatch(last)) and _is_known(_snake(found[1])):
         kind = "in" if found[2].lower().startswith("in") else "out"
         return _Parts(text, [*outer, found[1]], kind, "0", path=rest)
+    if last.isdigit() and outer and _snake(outer[-1]) not in COUNTED and "/" not in rest:
+        # SGLang's passes number what a module gives, where that is several tensors.
+        return _Parts(text, outer, "", last, path=rest.rpartition(".")[0])
     return _Parts(text, [*outer, last] if last else outer, path=rest)
 
 
@@ -176,7 +188,8 @@ def _snake(word: str) -> str:
 def _drop_root(parts: Sequence[_Parts]) -> None:
     """The outermost module, which paths of operations begin with: `0_LlamaForCausalLM`."""
     first = {one.path.partition("/")[0] for one in parts}
-    if len(first) == 1 and _ORDINAL.match(next(iter(first))):
+    root = next(iter(first)) if len(first) == 1 else ""
+    if _ORDINAL.match(root) and _snake(_ORDINAL.sub("", root)) not in COUNTED:
         for one in parts:
             del one.segments[:1]
 
