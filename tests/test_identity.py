@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from ait_cmp import dump_modules
 from ait_cmp.__main__ import main as compare
 from ait_cmp.dump_tree import former_data_id
+from ait_cmp.mapping import MAPPINGS, Wish
 from ait_cmp.mapping.layouts import list_dump
 from tests.dumps import only_run
 
@@ -459,3 +461,45 @@ def test_an_encoder_that_leaves_its_fast_path_is_said(tmp_path: Path, caplog: An
     (rank,) = list_dump("my_path", str(only_run(tmp_path))).ranks
     assert any("fast path" in sentence for sentence in rank.unseen)
     assert any("MultiheadAttention" in sentence for sentence in rank.unseen)
+
+
+# -- folders that say nothing of the order
+
+
+def saved(folder: Path, names: list[str], value: Tensor = X) -> Path:
+    folder.mkdir()
+    for time, name in enumerate(names):
+        torch.save(value, folder / f"{name}.pt")
+        os.utime(folder / f"{name}.pt", (1000 + time, 1000 + time))
+    return folder
+
+
+def order_of(golden: Path, my: Path) -> list[str]:
+    return [pair.data_id for pair in MAPPINGS["tree"](Wish(str(golden), str(my)))]
+
+
+def test_a_plain_folder_takes_the_order_of_the_other_side(tmp_path: Path, caplog: Any) -> None:
+    model = Model()
+    names = dumped(tmp_path / "my", lambda: model(X), model)
+    golden = tmp_path / "golden"
+    for name in (*names, "other/out0"):
+        (golden / name).parent.mkdir(parents=True, exist_ok=True)
+        torch.save(X, golden / f"{name}.pt")
+    my = only_run(tmp_path / "my") / "0"
+    assert order_of(golden, my) == [*names, "other/out0"]
+    assert not caplog.messages
+    assert [name for name in order_of(my, golden) if name != "other/out0"] == names
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_folders_without_any_order_go_by_time_and_say_so(
+    tmp_path: Path, same: bool, caplog: Any
+) -> None:
+    names = ["embed", "layers.0", "layers.10", "head"]
+    golden, my = saved(tmp_path / "golden", names), saved(tmp_path / "my", names[::-1])
+    if same:
+        for file in golden.iterdir():
+            os.utime(file, (1000, 1000))
+    assert order_of(golden, my) == (sorted(names) if same else names)
+    (said,) = (message for message in caplog.messages if "neither side" in message)
+    assert ("not known" if same else "which is a guess") in said

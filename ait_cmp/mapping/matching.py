@@ -23,6 +23,7 @@ from ait_cmp.mapping.proposing import guessed_names, pairs_by_name
 from ait_cmp.mapping.rounds import in_rounds
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.mapping.sharding import Sharding, sharding_of
+from ait_cmp.mapping.unordered import in_order
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.pair import Pair
@@ -79,7 +80,7 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
         names = guessed_names(golden, my, wish.contents)
         rules = NamedPairs(names) if names else rules
     ranks = pair_ranks(golden=golden.ranks, my=my.ranks)
-    ranks, found = in_rounds(ranks, wish.rounds, rules)
+    ranks, found = in_rounds(in_order(ranks), wish.rounds, rules)
     spans = len(golden.ranks) != len(my.ranks)
     sharding = sharding_of(ranks, wish)
     matching = _Matching(ranks, spans, wish.ignore_unpaired, sharding)
@@ -213,8 +214,13 @@ class _Matching:
 
     def _place(self, group: _Group) -> _Place:
         first = group.golden[0]
-        # Of several golden ranks none has the order of all; the one run of my has.
-        place = group.my[0] if group.my and self._shards("golden") else first
+        # Of several golden ranks none has the order of all, and a plain folder has none at all; the
+        # one run of my has.
+        golden, my = self.ranks[first.rank]
+        by_my = golden and not golden.is_ordered and my and my.is_ordered
+        if by_my and my and not group.my:
+            return self._run(first), _token(first), len(my.tensors) + first.place, 0
+        place = group.my[0] if group.my and (by_my or self._shards("golden")) else first
         return self._run(first), _token(first), place.place, 0
 
     # -- who belongs together

@@ -39,7 +39,13 @@ def folder_ranks(folder: Folder) -> list[RankDump]:
         tensors = _with_aliases(as_checkpoints(folder, tensors))
     name = folder.name if rank else ""
     record, unseen = record_of(folder), unseen_in(folder.path)
-    return [RankDump(name, rank, tensors, record=record, unseen=unseen)]
+    dump = RankDump(name, rank, tensors, record=record, unseen=unseen)
+    return [replace(dump, is_ordered=any(map(_says_order, tensors)))]
+
+
+def _says_order(tensor: DumpedTensor) -> bool:
+    """Whether it is of modules that say it, or of operations, which have numbers."""
+    return bool(tensor.identity or operand_direction(os.path.basename(tensor.file)))
 
 
 def _with_aliases(tensors: Sequence[DumpedTensor]) -> list[DumpedTensor]:

@@ -101,6 +101,7 @@ class RankDump:
     `rank` says which process it was, where that is known, and `run` which of several runs;
     `record` is what the process itself left on record. `says_cuts`: the files say in their meta how
     tensors are cut among ranks. `unseen`: what of its model the dump says that it could not see.
+    `is_ordered`: something says in which order the tensors were computed.
     """
 
     name: str
@@ -110,6 +111,7 @@ class RankDump:
     record: ProcessRecord | None = None
     says_cuts: bool = False
     unseen: tuple[str, ...] = ()
+    is_ordered: bool = True
 
     @property
     def number(self) -> int | None:

@@ -1,0 +1,56 @@
+"""Plain folders, which do not say in which order their tensors were computed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ait_cmp.files import look_at
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, RankPair
+from ait_cmp.source import split_name
+from ait_cmp.values.errors import PairError
+
+__all__ = ["in_order"]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def in_order(ranks: Sequence[RankPair]) -> list[RankPair]:
+    """`ranks`, of which those where neither side says its order have golden by the times of its
+    files, where these tell anything; which of it is said."""
+    ordered = [_ordered(golden, my) for golden, my in ranks]
+    for how in dict.fromkeys(how for _, how in ordered if how):
+        _LOGGER.warning("neither side says in which order its tensors were computed: %s", how)
+    return [pair for pair, _ in ordered]
+
+
+def _ordered(golden: RankDump | None, my: RankDump | None) -> tuple[RankPair, str]:
+    if not golden or not my or golden.is_ordered or my.is_ordered or len(golden.tensors) < 2:
+        return (golden, my), ""
+    times = {file: _time(file) for file in dict.fromkeys(map(_file, golden.tensors))}
+    if len(set(times.values())) * 2 <= len(times):  # copied or unpacked all at once
+        return (golden, my), (
+            "rows are in the order of names, and where it went wrong first is not known"
+        )
+    tensors = sorted(golden.tensors, key=lambda one: (_token(one), times[_file(one)]))
+    return (replace(golden, tensors=tensors), my), (
+        "rows are in the order in which golden's files were written, which is a guess, as is where "
+        "it went wrong first"
+    )
+
+
+def _file(tensor: DumpedTensor) -> str:
+    return split_name(tensor.file)[0]
+
+
+def _token(tensor: DumpedTensor) -> int:
+    return -1 if tensor.token_id is None else tensor.token_id
+
+
+def _time(file: str) -> float:
+    try:
+        entry = look_at(file)
+    except PairError:  # which reading it says
+        return 0.0
+    return entry.modified if entry else 0.0
