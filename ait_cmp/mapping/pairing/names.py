@@ -105,7 +105,11 @@ def read_names(texts: Iterable[str]) -> list[Name]:
     spelled = {one.segments[-1] for one in parts if one.segments}
     names = [_name(one, spelled) for one in parts]
     if not any(name.kind == "in" for name in names):
-        names = [replace(name, kind=name.kind or "out") for name in names]
+        # A plain name is of what its module gives, the first of it.
+        names = [
+            name if name.kind else replace(name, kind="out", which=name.which or "0")
+            for name in names
+        ]
     return names
 
 
