@@ -21,7 +21,7 @@ from ait_cmp.source.header import UnsupportedError
 __all__ = ["Foreign", "Pickle", "Storage", "StoredTensor", "UnsafePickleError", "read_pickles"]
 
 # A tensor takes 40 to 50 steps, and some 300 bytes of its file.
-_STEPS, _BYTES_A_STEP = 1 << 17, 5
+_STEPS, _BYTES_A_STEP = 1 << 16, 5
 _FRAME_LIMIT = 1 << 40  # bytes
 _CACHED_LIMIT = 4096  # bytes; that of one tensor has some 150
 _PLAIN = ("bytearray", "complex", "set")
