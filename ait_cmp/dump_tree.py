@@ -14,7 +14,7 @@ one of hooks has `modules.jsonl`, which says what in the model each of its tenso
 
 msprobe and SGLang:
 
-    step{N}/{rank{N},proc{PID}}/{dump.json,construct.json,dump_tensor_data/…}
+    step{N}/{rank{N},proc{PID}}/{dump.json,debug.json,construct.json,dump_tensor_data/…}
     {key}={value}___{key}={value}.pt
     TP{N}_PP{N}_Rank{N}_pid{N}/Pass{NNNNN}.pt
 
@@ -37,7 +37,7 @@ __all__ = [
     "IN_EVERY_FOLDER",
     "LIBRARY_PLACES",
     "METADATA",
-    "MSPROBE_FILE",
+    "MSPROBE_FILES",
     "MSPROBE_PARENTS",
     "MSPROBE_TENSORS",
     "RANK_FILE",
@@ -84,7 +84,7 @@ Direction = Literal["in", "out"]
 DUMP = "ait_dump"
 GOLDEN_TENSOR = "golden_tensor"
 METADATA = "metadata.json"
-MSPROBE_FILE = "dump.json"
+MSPROBE_FILES = ("dump.json", "debug.json")  # of hooks, and of what a script saves itself
 MSPROBE_PARENTS = "construct.json"
 MSPROBE_TENSORS = "dump_tensor_data"
 RANK_FILE = "rank.json"

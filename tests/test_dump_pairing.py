@@ -615,6 +615,30 @@ def test_msprobe_ranks_and_steps_are_told_apart(tmp_path: Path) -> None:
     assert main([f"golden_path={tmp_path}/g", f"my_path={tmp_path}/m", "output=out"]) == 0
 
 
+def test_what_a_script_saves_by_msprobe_is_read_too(tmp_path: Path) -> None:
+    """PrecisionDebugger.save: debug.json, whose values are tensors or nests of them."""
+    saved = {
+        "hidden.0.debug": tensor("hidden.0.debug.pt"),
+        "nested.0.debug": {"a": tensor("nested.0.debug.a.pt"), "b": [{"type": "int", "value": 1}]},
+        "list.0.debug": [tensor("list.0.debug.0.pt")],
+    }
+    for side in ("g", "m"):
+        rank = tmp_path / side / "step3" / "proc7"
+        msprobe(rank, saved)
+        (rank / "dump.json").rename(rank / "debug.json")
+    pairs = tree(tmp_path / "g", tmp_path / "m")
+    assert reasons(pairs) == [""] * 3
+    assert [one for one, _ in keys(pairs)] == [
+        "hidden.0.debug",
+        "nested.0.debug.a",
+        "list.0.debug.0",
+    ]
+    (tmp_path / "m" / "step3" / "proc7").rename(tmp_path / "rank")  # without a folder of a process
+    (tmp_path / "m" / "step3").rmdir()
+    (tmp_path / "rank").rename(tmp_path / "m" / "step3")
+    assert reasons(tree(tmp_path / "g", tmp_path / "m")) == [""] * 3
+
+
 def test_msprobe_structures_hold_nothing_to_compare(tmp_path: Path) -> None:
     kind = {"type": "torch.Tensor", "dtype": "torch.float32", "shape": [2]}
     msprobe(tmp_path / "g" / "rank", {"x": {"output": [kind]}})

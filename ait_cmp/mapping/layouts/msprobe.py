@@ -1,5 +1,7 @@
 """Dumps of msprobe: `step{N}/rank{M}/dump.json`, or `proc{PID}/…`, beside `dump_tensor_data/`.
 
+What a script saves by `PrecisionDebugger.save` stands in `debug.json`, which reads alike.
+
 A tensor of which only statistics were recorded (`task=statistics`) is in no file but dump.json.
 """
 
@@ -12,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ait_cmp.dump_tree import (
-    MSPROBE_FILE,
+    MSPROBE_FILES,
     MSPROBE_PARENTS,
     MSPROBE_TENSORS,
     RankName,
@@ -49,7 +51,7 @@ def msprobe_ranks(folder: Folder) -> list[RankDump]:
     if not dumps:
         first = next(one for one in places if one.is_dump)
         raise UsageError(
-            f"{first.file} names neither tensors nor statistics; dump with task=tensor, or "
+            f"{first.files[0]} names neither tensors nor statistics; dump with task=tensor, or "
             "task=statistics"
         )
     return dumps
@@ -62,14 +64,15 @@ def _record(rank: RankName) -> ProcessRecord | None:
 
 def _places(folder: Folder) -> Iterator[tuple[int | None, Folder]]:
     """The folders that may be of a rank, by step; a step that cannot be listed stands for its."""
-    if MSPROBE_FILE in folder.files:
-        yield msprobe_step(os.path.basename(os.path.dirname(real_path(folder.path)))), folder
     steps = [(msprobe_step(one.name), one) for one in [folder, *folder.folders]]
     for step, around in sorted(steps, key=lambda each: natural(each[1].path)):
         if step is None and around is not folder:
             continue
         if around.problem:
             yield step, around
+        if any(name in around.files for name in MSPROBE_FILES):
+            above = os.path.basename(os.path.dirname(real_path(folder.path)))
+            yield msprobe_step(above) if step is None else step, around
         for one in sorted(around.folders, key=lambda each: natural(each.name)):
             if msprobe_rank(one.name):
                 yield step, one
@@ -82,7 +85,7 @@ def _outside(file: str, folder: str) -> PairError | None:
     if within or allowed_roots() is not None:
         return None
     sentence = (
-        f"{file}, which {MSPROBE_FILE} names, is outside of the dump; where that is meant, pass "
+        f"{file}, which its dump.json names, is outside of the dump; where that is meant, pass "
         "allowed_roots=[FOLDER, …] with its folder among them"
     )
     return PairError(Reason.OUTSIDE_ROOTS, sentence)
@@ -93,37 +96,38 @@ class _Place:
 
     def __init__(self, folder: Folder, step: int | None) -> None:
         self.folder = folder
-        self.file = inside(folder.path, MSPROBE_FILE)
+        self.files = [inside(folder.path, name) for name in MSPROBE_FILES if name in folder.files]
         self._step = step
 
     @cached_property
     def is_dump(self) -> bool:
         """Whether it has a dump.json of msprobe, damaged or not: many a program calls a file so."""
-        if MSPROBE_FILE not in self.folder.files:
-            return False
         own = self.folder.at(MSPROBE_TENSORS) or msprobe_rank(self.folder.name)
-        return bool(own) or isinstance(self._content, dict)
+        read = (isinstance(one, dict) for one in self._contents.values())
+        return bool(self.files) and (bool(own) or any(read))
 
     def tensors(self) -> list[DumpedTensor]:
         """Its tensors, in the order of the computation. Raises UsageError for a dump.json that
         cannot be read."""
         problem = self.folder.problem
-        lost = MSPROBE_FILE not in self.folder.files and self.folder.at(MSPROBE_TENSORS)
-        if not problem and lost:
-            sentence = f"{self.folder.path} has tensors but no {MSPROBE_FILE}; dump again"
+        if not problem and not self.files and self.folder.at(MSPROBE_TENSORS):
+            sentence = f"{self.folder.path} has tensors but no {MSPROBE_FILES[0]}; dump again"
             problem = PairError(Reason.FOLDER_UNREADABLE, sentence)
         if problem:
             return [DumpedTensor(self.folder.name, self._step, self.folder.path, problem)]
         if not self.is_dump:
             return []
-        if isinstance(self._content, UsageError):
-            raise self._content
         parents = _object(inside(self.folder.path, MSPROBE_PARENTS))
-        return numbered([self._tensor(one) for one in kept_in_order(self._content, parents)])
+        tensors = []
+        for file, data in self._contents.items():
+            if isinstance(data, UsageError):
+                raise data
+            tensors += [self._tensor(one, file) for one in kept_in_order(data, parents)]
+        return numbered(tensors)
 
-    def _tensor(self, kept: Kept) -> DumpedTensor:
+    def _tensor(self, kept: Kept, json_file: str) -> DumpedTensor:
         tensors = inside(self.folder.path, MSPROBE_TENSORS)
-        file = f"{tensors}/{kept.file}" if kept.file else self.file
+        file = f"{tensors}/{kept.file}" if kept.file else json_file
         return DumpedTensor(
             kept.name,
             self._step,
@@ -134,15 +138,19 @@ class _Place:
         )
 
     @cached_property
-    def _content(self) -> dict[str, Any] | UsageError:
-        """`data` of its dump.json, or why it has none."""
-        try:
-            data = _object(self.file).get("data")
-        except UsageError as exc:
-            return exc
-        if isinstance(data, dict):
-            return data
-        return UsageError(f"{self.file} has no object `data`; it is no dump.json of msprobe")
+    def _contents(self) -> dict[str, dict[str, Any] | UsageError]:
+        """`data` of each of its files, or why it has none."""
+        return {file: _data(file) for file in self.files}
+
+
+def _data(file: str) -> dict[str, Any] | UsageError:
+    try:
+        data = _object(file).get("data")
+    except UsageError as exc:
+        return exc
+    if isinstance(data, dict):
+        return data
+    return UsageError(f"{file} has no object `data`; it is no dump.json of msprobe")
 
 
 def _object(file: str) -> dict[str, Any]:

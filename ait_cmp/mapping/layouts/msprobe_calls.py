@@ -45,20 +45,34 @@ def kept_in_order(data: Mapping[str, Any], parents: Mapping[str, Any]) -> list[K
     first, last, depth = _spans(starts, parents)
     ordered = []
     for name, parts in data.items():
-        for part, value in parts.items() if isinstance(parts, dict) else ():
+        for part, value in _parts(parts):
             is_output = part == "output"
             key = (last[name], 1, -depth[name]) if is_output else (first[name], 0, depth[name])
-            if part not in _PARTS and isinstance(value, list) and len(value) == 1:
-                value = value[0]  # the gradient of a parameter, whose name has no number
-            ordered += [(key, kept) for kept in _kept(value, f"{name}.{_PARTS.get(part, part)}")]
+            if ".parameters_grad" in name and isinstance(value, list) and len(value) == 1:
+                value = value[0]  # whose name has no number
+            called = f"{name}.{_PARTS.get(part, part)}" if part else name
+            ordered += [(key, kept) for kept in _kept(value, called)]
     # The sort is stable: operands stay in the order of the call.
     return [kept for _, kept in sorted(ordered, key=lambda item: item[0])]
+
+
+def _parts(parts: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of a call; of what a script saved itself, one without a name."""
+    if isinstance(parts, dict) and not _is_tensor(parts):
+        yield from parts.items()
+    else:
+        yield "", parts
+
+
+def _is_tensor(value: Mapping[str, Any]) -> bool:
+    described = "dtype" in value and "shape" in value
+    return isinstance(value.get("data_name"), str) or described or "Max" in value
 
 
 def _kept(value: Any, name: str) -> Iterator[Kept]:
     if isinstance(value, dict):
         file = value.get("data_name")
-        if isinstance(file, str) or ("dtype" in value and "shape" in value) or "Max" in value:
+        if _is_tensor(value):
             one = _one(value, name, file if isinstance(file, str) else "")
             if one:
                 yield one
