@@ -51,7 +51,7 @@ def propose(
     """Pairs of the names of two dumps; with a `budget` of bytes, by what the tensors hold too."""
     sides = make_side(golden), make_side(my)
     contents = None if budget is None else Contents(*sides, budget)
-    state = State(*sides, contents)
+    state = State(*sides, contents, spans=len(golden) != len(my))
     pair_same_names(state)
     pair_by_names(state)
     pair_operands(state)

@@ -62,6 +62,7 @@ class State:
     contents: Contents | None = None
     found: dict[int, Match] = field(default_factory=dict)  # by the place of the first golden one
     reasons: dict[tuple[str, int], str] = field(default_factory=dict)
+    spans: bool = False  # one side has other ranks than the other, so its tensors may be shards
     limit: float = AGREES  # how far apart contents may be that agree
 
     def learn_limit(self) -> None:
@@ -126,6 +127,8 @@ class State:
         if not same_class(golden, my):
             return None
         ways = fits(shapes_of(golden, my)) if golden.shape and my.shape else _scalars(golden, my)
+        if self.spans:  # a half may be a shard, and is another one on the next rank
+            ways = [way for way in ways if "slice" not in way.golden + way.my]
         if golden.name.role == my.name.role == "lm_head":  # of which the last token's are enough
             ways = [replace(way, sure=way.sure or way.is_cut) for way in ways]
         if self.contents is None:
