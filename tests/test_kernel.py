@@ -7,6 +7,8 @@ import math
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +261,24 @@ for name in ("float16", "float32", "float64", "int32"):
     stats = range_stats(golden=golden, my=my, start=0, stop=21000, options=options)
     print(stats.pack().hex(), stats.slices and stats.slices.pack().hex())
 """
+
+
+def test_one_process_compiles_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    running: list[int] = []
+    together: list[int] = []
+
+    def run(*_: Any, **__: Any) -> None:
+        running.append(1)
+        time.sleep(0.05)
+        together.append(len(running))
+        running.pop()
+
+    monkeypatch.setattr(compiled, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(subprocess, "run", run)
+    with ThreadPoolExecutor() as threads:  # each with an open file of its own, as a process has
+        for done in [threads.submit(compiled._compile_apart) for _ in range(4)]:
+            done.result()
+    assert together == [1, 1, 1, 1]
 
 
 def test_the_process_that_compiles_gives_the_same_bits_as_the_next(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ as well, and the linker takes that one: other last bits than those of the next p
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import logging
 import os
@@ -99,13 +100,27 @@ def _compile_apart() -> None:
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(_folder())}
     try:
-        done = subprocess.run(  # noqa: S603 - this interpreter
-            [sys.executable, "-c", _HERE], env=environment, capture_output=True, check=False
-        )
+        with _one_at_a_time():  # the others find what that one compiled
+            done = subprocess.run(  # noqa: S603 - this interpreter
+                [sys.executable, "-c", _HERE], env=environment, capture_output=True, check=False
+            )
     except (OSError, TypeError) as exc:  # an interpreter that knows no program of its own
         _LOGGER.debug("the kernel could not be compiled apart: %s", exc)
     else:
         _LOGGER.debug("the kernel was compiled: %s", done)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """No two processes of this user compile for the same folder at once, where it has locks."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    lock = os.open(_folder() / "compiling", flags, 0o600)
+    try:
+        with suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager
