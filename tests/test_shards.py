@@ -413,3 +413,29 @@ def test_calibrating_learns_of_settled_rows_alone(
     (learned,) = tmp_path.rglob("calibrated.yaml")
     assert "good:" in learned.read_text()
     assert "bad:" not in learned.read_text()
+
+
+# -- entries of metadata.json that name one rank
+
+
+@pytest.mark.parametrize("fault", [False, True])
+def test_an_entry_that_names_the_shard_of_one_rank(fault: bool, tmp_path: Path) -> None:
+    """dump_data in a script of one process, and the library's dump of two devices."""
+    whole, same = torch.randn(4, 6), torch.randn(4, 4)
+    for device, part in enumerate(whole.chunk(2, 1)):
+        below = tmp_path / f"lib/{device}_{70 + device}/0/1_Linear/after"
+        below.mkdir(parents=True)
+        ait_cmp.write_bin(below / "outtensor0.bin", part * (3 if fault and device else 1))
+        ait_cmp.write_bin(below / "outtensor1.bin", same if device == 0 else same * 5)
+    for name, tensor, number in (("cut", whole, 0), ("whole", same, 1)):
+        my = tmp_path / f"lib/0_70/0/1_Linear/after/outtensor{number}.bin"
+        ait_cmp.dump_data(0, name, tensor, my, tmp_path)
+    run = ait_cmp.compare_dumps(golden_path=tmp_path / "ait_dump")
+    cut, named = run.rows
+    assert cut.verdict.status is (Status.FAIL if fault else Status.PASS)
+    assert "concat(1) of my ranks device 0, device 1" in cut.pair.paired_by
+    # What the entry names has golden's shape, so that it alone is meant.
+    assert named.verdict.status is Status.PASS
+    assert len(named.pair.my.files) == 1
+    off = ait_cmp.compare_dumps(golden_path=tmp_path / "ait_dump", shards="off")
+    assert off.rows[0].verdict.reason is Reason.SHAPE_MISMATCH

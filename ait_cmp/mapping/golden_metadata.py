@@ -24,6 +24,7 @@ from ait_cmp.mapping.lookup import Lookup, named_files
 from ait_cmp.mapping.metadata_entries import MetadataEntry, read_entries
 from ait_cmp.mapping.processes import by_process, process_key, record_of, with_ordinals
 from ait_cmp.mapping.recorded import BelowFolder, Found, OneFile, Recorded, beside, one_entry_each
+from ait_cmp.mapping.recorded_shards import with_other_ranks
 from ait_cmp.mapping.selection import Wish, tell_unused_prefixes
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
@@ -48,6 +49,7 @@ def metadata_pairs(wish: Wish) -> list[Pair]:
         pairs = _in_order(recorded_pairs(Folder(golden_path), wish))
     else:
         raise UsageError(f"golden_path={golden_path} does not exist")
+    pairs = with_other_ranks(pairs, wish)
     return [*pairs, *_unmapped(wish, pairs)]
 
 

@@ -26,7 +26,7 @@ from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.shards import Shards, Way, named_ranks
 
-__all__ = ["Joined", "join_shards"]
+__all__ = ["Joined", "join_shards", "shape_of"]
 
 Shape = tuple[int, ...]
 _SUM = Step("sum")
@@ -69,6 +69,11 @@ def join_shards(
     if not ways:
         return Joined(whole, together, error=_no_way(side, header, headers, named))
     return Joined(whole, ways[0].copies[0], Shards(side, named, ways))
+
+
+def shape_of(location: Location) -> Shape:
+    """The shape of a tensor, from its header. Raises PairError where that cannot be read."""
+    return _header(location).shape
 
 
 def _header(location: Location) -> _Header:
