@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from ait_cmp import compare
+from ait_cmp.engine.pairwise import measure_request, merged_ranges
+from ait_cmp.engine.parts import Parts
+from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.values.errors import Reason
+from ait_cmp.values.location import Location
 
 LARGEST = torch.finfo(torch.float64).max
 Change = Callable[[Tensor], Tensor]
@@ -73,6 +81,38 @@ def test_large_and_small_lines_together(name: str, masked: bool) -> None:
     if masked:
         golden[0, :3] = my[0, :3] = LARGEST
     assert compare(golden=golden, my=my).passed is False
+
+
+@pytest.mark.parametrize("exponent", [1000, 0, -1000])
+@pytest.mark.parametrize("name", ["rounding", "zero", "one sign", "one line"])
+def test_ranges_of_a_pair_tell_as_the_whole_does(name: str, exponent: int, tmp_path: Path) -> None:
+    """A pair of many elements is measured range by range, by several workers."""
+    golden = _golden()
+    for side, tensor in (("golden", golden), ("my", CHANGES[name](golden))):
+        np.save(tmp_path / f"{side}.npy", (tensor * 2.0**exponent).numpy())
+
+    golden_file, my_file = (Location.of(str(tmp_path / f"{side}.npy")) for side in ("golden", "my"))
+    request = Request(golden_file, my_file, Wanted(2.0**-23, Parts(slices=True)))
+    parts = [measure_request(replace(request, span=span)) for span in ((0, 300), (300, 1024))]
+    whole, found = measure_request(request), merged_ranges(request, parts)
+    assert found.error is None
+    assert found.evidence
+    assert whole.evidence
+    assert found.evidence.level == pytest.approx(whole.evidence.level, rel=1e-12)
+    assert replace(found.evidence, level=whole.evidence.level) == whole.evidence
+
+
+def test_a_file_that_changed_between_ranges_and_reading_again_is_told(tmp_path: Path) -> None:
+    for side in ("golden", "my"):
+        np.save(tmp_path / f"{side}.npy", (_golden() * 1e200).numpy())
+
+    golden_file, my_file = (Location.of(str(tmp_path / f"{side}.npy")) for side in ("golden", "my"))
+    request = Request(golden_file, my_file, Wanted(2.0**-23, Parts(slices=True)))
+    parts = [measure_request(replace(request, span=span)) for span in ((0, 300), (300, 1024))]
+    np.save(tmp_path / "my.npy", (_golden() * 2e200).numpy())
+    changed = merged_ranges(request, parts)
+    assert changed.error is not None
+    assert changed.error.reason is Reason.IN_CHANGED
 
 
 def test_of_the_other_type_too() -> None:

@@ -21,7 +21,14 @@ from ait_cmp.source import Source, split_name
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 
-__all__ = ["measure_request", "measure_requests", "measure_sources", "merged", "spans"]
+__all__ = [
+    "measure_request",
+    "measure_requests",
+    "measure_sources",
+    "merged",
+    "merged_ranges",
+    "spans",
+]
 
 
 _FILES_TOGETHER = 32  # that are open at a time
@@ -183,6 +190,27 @@ def spans(request: Request) -> list[tuple[int, int]]:
 def merged(parts: Sequence[Measured]) -> Measured:
     """All ranges of one pair, in order, as one; the first error, if there is one."""
     return _with_evidence(functools.reduce(_merge, parts))
+
+
+def merged_ranges(request: Request, parts: Sequence[Measured]) -> Measured:
+    """The same of the ranges of the pair of `request`, which is read once more where squares are
+    out of float64's reach: no range alone tells in which units all should be."""
+    whole = functools.reduce(_merge, parts)
+    sides, stats = (whole.golden, whole.my), whole.stats
+    if not (sides[0] and sides[1] and stats and is_out_of_reach(sides[0], sides[1], stats)):
+        return _with_evidence(whole)
+    with confined_to(request.roots):
+        opened = _open_pair(replace(request, span=None), mapped=True)
+    if isinstance(opened, Measured):
+        return _with_reason(request, opened)
+    try:
+        if opened.files != whole.files:
+            raise changed(request.golden, request.my)
+        golden, my = align(golden=opened.golden, my=opened.my)
+        again = _unchanged(opened, _in_reach(golden, my, request.wanted, [whole]))
+    except Exception as exc:
+        again = Measured(*sides, error=as_pair_error(exc, "this pair"))
+    return _with_reason(request, again)
 
 
 def _with_evidence(measured: Measured) -> Measured:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from ait_cmp.engine.kernel.abi.tables import grid
 from ait_cmp.engine.slices import Bins, Slices, Values
 from ait_cmp.engine.stats import Stats
 from ait_cmp.source import Source
-from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.dtypes import DTYPES, DType
 
 __all__ = ["is_out_of_reach", "slices_in_reach"]
 
@@ -26,7 +27,12 @@ _FLOAT64 = DTYPES["float64"]
 _LEAST = 2.0**-700  # of a sum of squares that is exact enough
 
 
-def is_out_of_reach(golden: Source, my: Source, stats: Stats) -> bool:
+class _Typed(Protocol):
+    @property
+    def dtype(self) -> DType: ...
+
+
+def is_out_of_reach(golden: _Typed, my: _Typed, stats: Stats) -> bool:
     """Whether the slices of a whole pair do not tell what they should."""
     if _FLOAT64 not in (golden.dtype, my.dtype) or stats.slices is None or not stats.pairs:
         return False

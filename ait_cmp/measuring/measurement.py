@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from ait_cmp.engine.measured import Measured
-from ait_cmp.engine.pairwise import merged
+from ait_cmp.engine.pairwise import merged_ranges
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.measuring.plan import Plan, Task, make_plan
@@ -132,7 +132,7 @@ class _Collected:
     def _finish(self, number: int, request: Request, ranges: Sequence[Measured]) -> None:
         """The last range of a pair has come: it is whole."""
         pair = Request(request.golden, request.my, request.wanted)
-        row = pack_row(pair, merged(ranges))
+        row = pack_row(pair, merged_ranges(request, ranges))
         if self._store:
             self._store.add([row])
         self.whole[number] = unpack_row(row)
