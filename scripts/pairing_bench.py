@@ -167,9 +167,9 @@ def main() -> None:
         except RuntimeError as exc:
             results.append({"name": couple.name, "skipped": f"FAILED: {exc}"})
         print(line(results[-1]), file=sys.stderr, flush=True)
+        if arguments.json:
+            arguments.json.write_text(json.dumps(results, indent=1) + "\n")
     show(results)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -182,7 +182,9 @@ def tensor_parallel(side: Side, **changes: Any) -> None:
             elif own in ("o_proj", "down_proj"):
                 plan[name] = parallel.RowwiseParallel()
                 side.tap.tag(module, Tag(full, cut=frozenset(["in:0"])))
-            elif own == "act_fn" or own in ("q_norm", "k_norm"):
+            elif own == "self_attn":  # whose weights are of the rank's heads
+                side.tap.tag(module, Tag(full, cut=frozenset(["out:1"])))
+            elif own in ("act_fn", "q_norm", "k_norm"):
                 side.tap.tag(module, Tag(full, cut=frozenset(["in:0", "out:0"])))
         parallel.parallelize_module(layer, mesh, plan)
     _generate(side, model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import multiprocessing
 import os
@@ -9,8 +10,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -35,23 +36,27 @@ def fingerprint(*places: str) -> str:
     return found.hexdigest()
 
 
-def dump(spec: Spec, sources: str) -> float:
-    """Run `spec` and have it dumped, unless that was done with the same sources; the seconds."""
+def dump(spec: Spec, sources: str) -> None:
+    """Run `spec` and have it dumped, unless that was done with the same sources."""
     folder = Path(spec.folder)
-    done = folder / _DONE
-    mark = f"{sources} {spec.text()}"
-    if done.is_file() and done.read_text() == mark:
-        return 0.0
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    begun = time.perf_counter()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A golden dump is of several couples, which may run at the same time.
+    with open(folder.with_name(f"{folder.name}.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done, mark = folder / _DONE, f"{sources} {replace(spec, folder='').text()}"
+        if not done.is_file() or done.read_text() != mark:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _dump(spec, folder)
+            done.write_text(mark)
+
+
+def _dump(spec: Spec, folder: Path) -> None:
     side = [sys.executable, str(BENCH), "--side", spec.text()]
     if spec.tool == "ait":
         launcher = [sys.executable, "-m", "ait_cmp.dump", "--exec", _quoted(side)]
         side = [*launcher, "-o", str(folder), "-er", spec.rounds]
     _run(side, folder / "log.txt")
-    done.write_text(mark)
-    return time.perf_counter() - begun
 
 
 def dumped(folder: Path) -> str:
