@@ -1,6 +1,6 @@
 """The benchmark of pairing: two runs of one model, built differently; who is compared with whom?
 
-    python scripts/pairing_bench.py [--work FOLDER] [--json FILE] [--list] [COUPLE ...]
+    python scripts/pairing_bench.py [--work FOLDER] [--json FILE] [--keep-dumps] [COUPLE ...]
 
 Every couple is dumped by real commands in processes of their own. What really is what is known
 from the module objects (scripts/pairing/tap.py), not from any name. Each couple is compared by
@@ -146,6 +146,7 @@ def main() -> None:
     parser.add_argument("couples", nargs="*", metavar="COUPLE", help="by name; default: all")
     parser.add_argument("--work", type=Path, default=Path("build/pairing"), help="where dumps go")
     parser.add_argument("--json", type=Path, help="write all results to this file, too")
+    parser.add_argument("--keep-dumps", action="store_true", help="use those of older sources, too")
     parser.add_argument("--list", action="store_true", help="name the couples, and end")
     arguments = parser.parse_args()
     if arguments.list:
@@ -154,7 +155,7 @@ def main() -> None:
     unknown = set(arguments.couples) - {couple.name for couple in COUPLES}
     if unknown:
         parser.error(f"there is no couple {min(unknown)!r}; see --list")
-    sources = (fingerprint(*DUMPING), fingerprint("ait_cmp"))
+    sources = ("" if arguments.keep_dumps else fingerprint(*DUMPING), fingerprint("ait_cmp"))
     results = []
     for couple in COUPLES:
         if arguments.couples and couple.name not in arguments.couples:
