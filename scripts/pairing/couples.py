@@ -116,7 +116,7 @@ COUPLES: tuple[Couple, ...] = (
     couple("neox-sdpa", "gpt_neox", "plain", attention="sdpa", fault=True),
     couple("falcon-warm-up", "falcon", "warm_up", rounds="0,2", length=5),
     couple("mistral-vllm-tp2", "mistral", "serve", style="VLLM", ranks=2),
-    couple("olmo2-checkpointed-sdpa", "olmo2", "checkpointed"),
+    couple("olmo2-checkpointed", "olmo2", "checkpointed"),
     couple(
         "minilm-float16",
         "minilm",
