@@ -56,7 +56,7 @@ def befall(built: Built, mishap: str, place: int) -> Hit | None:
     if mishap in ("a rename", "a rename of the suffix"):
         suffix = ".npz" if mishap == "a rename of the suffix" else path.suffix
         path.rename(path.with_name(f"{path.stem}_was{suffix}"))
-        return Hit(str(path), True)
+        return Hit(str(path), suffix != path.suffix or not _is_found_by_its_tensors(built, path))
     if mishap == "a cut":
         os.truncate(path, path.stat().st_size * 3 // 4)  # half would be one record of two
         return Hit(str(path), True)
@@ -70,6 +70,12 @@ def befall(built: Built, mishap: str, place: int) -> Hit | None:
     elif mishap == "a link to itself":
         path.symlink_to(path.name)
     return Hit(str(path), True)
+
+
+def _is_found_by_its_tensors(built: Built, path: Path) -> bool:
+    """Whether what `path` holds has names of its own, which count whatever the file is called."""
+    every = [one for side in (built.golden, built.my) for some in side.values() for one in some]
+    return built.settings["mapping"] == "tree" and any(one.startswith(f"{path}::") for one in every)
 
 
 def _same(built: Built, place: int) -> Hit | None:
