@@ -22,6 +22,7 @@ from ait_cmp.settings.keywords import (
     tolerance_from,
 )
 from ait_cmp.settings.resolve import epsilon_of
+from ait_cmp.settings.values import Settings
 from ait_cmp.source import Source, from_array, from_memory
 from ait_cmp.tensors import as_array
 
@@ -98,10 +99,13 @@ def compare_dumps(
     also be a `Tolerance`, or limits by metric. `progress` is called as rows are done.
 
     Raises UsageError for a mapping that cannot be read and for values that make no sense,
-    ReportError for an output that cannot be written; a pair that cannot be compared is a row
-    with the status `error`.
+    ReportError for an output that cannot be written; a pair that cannot be compared is an `error`.
     """
-    settings, started = settings_from(locals()), datetime.now(UTC)
+    return _compared(settings_from(locals()), progress)
+
+
+def _compared(settings: Settings, progress: ShowProgress) -> RunComparison:
+    started = datetime.now(UTC)
     pairs = select_pairs(settings)
     with open_store(settings) as store:
         rows = judged(pairs, settings, store, progress)

@@ -13,7 +13,7 @@ from ait_cmp import dump_data, write_bin
 from ait_cmp.dump.metadata_file import MetadataFile
 from ait_cmp.dump.reason_file import write_reason
 from ait_cmp.files.output import write_whole
-from ait_cmp.values.new_file import in_place_of, is_made, new_beside
+from ait_cmp.new_file import in_place_of, is_made, new_beside
 
 ONE = torch.ones(2)
 WRITERS: dict[str, Callable[[Path], None]] = {

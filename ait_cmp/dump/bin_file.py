@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from ait_cmp.atb import encode_header
+from ait_cmp.new_file import in_place_of
 from ait_cmp.tensors import compact, plain, raw_bytes
-from ait_cmp.values.new_file import in_place_of
 
 __all__ = ["write_bin", "write_description"]
 

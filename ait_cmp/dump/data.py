@@ -21,8 +21,8 @@ from ait_cmp.dump.rank_file import settle_rank
 from ait_cmp.dump.reason_file import first_line, write_reason
 from ait_cmp.dump.room import refuse_full_disk
 from ait_cmp.dump_tree import METADATA, golden_file, golden_tensor, not_saved, tensor_name
+from ait_cmp.new_file import is_made, new_beside
 from ait_cmp.tensors import compact, is_traced
-from ait_cmp.values.new_file import is_made, new_beside
 from ait_cmp.values.text import printable
 
 __all__ = ["dump_data"]

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ait_cmp.values.new_file import in_place_of
+from ait_cmp.new_file import in_place_of
 
 __all__ = ["MetadataFile"]
 

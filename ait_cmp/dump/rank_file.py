@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ait_cmp.dump_tree import rank_file
-from ait_cmp.values.new_file import in_place_of
+from ait_cmp.new_file import in_place_of
 from ait_cmp.values.process import ProcessRecord
 
 __all__ = ["settle_rank", "write_rank"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ait_cmp.dump_tree import not_saved
-from ait_cmp.values.new_file import in_place_of
+from ait_cmp.new_file import in_place_of
 
 __all__ = ["first_line", "write_reason"]
 

@@ -20,7 +20,7 @@ import torch
 
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump_tree import topology_file
-from ait_cmp.values.new_file import in_place_of
+from ait_cmp.new_file import in_place_of
 
 __all__ = ["Node", "Topology"]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ait_cmp.new_file import in_place_of, new_beside
 from ait_cmp.values.errors import ReportError
-from ait_cmp.values.new_file import in_place_of, new_beside
 
 __all__ = ["new_file", "no_links", "own_folder", "write_whole"]
 

@@ -14,7 +14,7 @@ from ait_cmp.mapping.annotated import join_annotated
 from ait_cmp.mapping.layouts import Dump, list_dump
 from ait_cmp.mapping.layouts.beside import with_counterparts
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, RankPair, pair_ranks, rank_cells
-from ait_cmp.mapping.lookup import named_files
+from ait_cmp.mapping.lookup import named_files, natural
 from ait_cmp.mapping.models import counterparts
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
 from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
@@ -240,12 +240,21 @@ class _Matching:
             group.golden.append(one)
             if rule and called is not None and len(group.golden) == 1:
                 group.my = self._candidates(one, rule, called) or self._by_place(one, rules)
-        found = list(groups.values())
-        for group in found:
-            if isinstance(group.rule, NamedPair) and len(group.golden) > 1:
-                names = group.rule.golden
-                group.golden.sort(key=lambda one: min(map(_index(names), _names_of(one.listed))))
-        return found
+        for group in groups.values():
+            if len(group.golden) > 1:
+                self._set_in_order(group)
+        return list(groups.values())
+
+    def _set_in_order(self, group: _Group) -> None:
+        """What is joined: as a list has it, else in dump order, in which a plain folder without one
+        is by names."""
+        if isinstance(group.rule, NamedPair):
+            names = group.rule.golden
+            group.golden.sort(key=lambda one: min(map(_index(names), _names_of(one.listed))))
+            return
+        golden, _ = self.ranks[group.golden[0].rank]
+        if golden and not golden.is_ordered:
+            group.golden.sort(key=lambda one: (one.rank, natural(one.listed.name)))
 
     def _my_name(self, golden: _One) -> str | None:
         """How the my tensor is called that is the same one; None where my has no such model."""

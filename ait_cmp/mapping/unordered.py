@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -52,5 +53,5 @@ def _time(file: str) -> float:
     try:
         entry = look_at(file)
     except PairError:  # which reading it says
-        return 0.0
-    return entry.modified if entry else 0.0
+        return math.inf
+    return entry.modified if entry else math.inf
