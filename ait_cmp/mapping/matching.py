@@ -21,6 +21,7 @@ from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
 from ait_cmp.mapping.own_names import with_own_names
 from ait_cmp.mapping.proposing import guessed_names, pairs_by_name
 from ait_cmp.mapping.rounds import in_rounds
+from ait_cmp.mapping.rows_of_batches import with_rows_of_batches
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.mapping.sharding import Sharding, sharding_of
 from ait_cmp.mapping.unordered import in_order
@@ -88,6 +89,8 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
         for sentence in dict.fromkeys(one for rank in dump.ranks for one in rank.unseen):
             _LOGGER.warning("of the %s run not all is dumped: %s", side, printable(sentence))
     pairs = [_told(pair, found[pair.run]) for pair in matching.pairs(rules)]
+    if wish.may_guess and not (spans or wish.golden_steps or wish.my_steps):
+        pairs = with_rows_of_batches(pairs)
     if sharding:
         sharding.tell(pairs)
     else:

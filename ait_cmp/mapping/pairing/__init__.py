@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ait_cmp.mapping.layouts.ranks import RankDump
+from ait_cmp.mapping.padded import padded_ranks
 from ait_cmp.mapping.pairing.by_contents import pair_by_contents
 from ait_cmp.mapping.pairing.by_name import (
     pair_by_names,
@@ -50,8 +51,10 @@ def propose(
 ) -> Proposal:
     """Pairs of the names of two dumps; with a `budget` of bytes, by what the tensors hold too."""
     sides = make_side(golden), make_side(my)
-    contents = None if budget is None else Contents(*sides, budget)
-    state = State(*sides, contents, spans=len(golden) != len(my))
+    padding = padded_ranks(golden, my)
+    padded = padding.padded if padding else None
+    contents = None if budget is None else Contents(*sides, budget, padded)
+    state = State(*sides, contents, spans=len(golden) != len(my), padding=padding)
     pair_same_names(state)
     pair_by_names(state)
     pair_operands(state)

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
+from ait_cmp.mapping.padded import Finding
 from ait_cmp.mapping.pairing.match import AGREES, Match, State, may_be, shapes_of
 from ait_cmp.mapping.pairing.shapes import Fit, Shape, fits, shape_after
 from ait_cmp.mapping.pairing.sides import Tensor
@@ -151,8 +152,21 @@ def _add(state: State, golden: Tensor, my: Tensor, confidence: float, why: str) 
     if (apart is None or apart > AGREES) and _is_doubtful(state, golden, my):
         return
     if found is None and len(shapes_of(golden, my)) > 0:
+        if state.padding:
+            state.doubt("golden", [golden], _no_row(state.padding))
+            state.doubt("my", [my], _no_row(state.padding))
+            return
         why = f"{why}; shapes differ"
+    why = f"{why}; {fit.why}" if fit.why else why
     state.add(Match((golden,), (my,), confidence, why, fit.golden, fit.my, apart))
+
+
+def _no_row(padding: Finding) -> str:
+    """Why a tensor is not cut out of a batch."""
+    padded = padding.padded
+    if padded is None:
+        return padding.sentence
+    return f"no adapters make one shape of it and of row {padded.row} of the batch in all rounds"
 
 
 def _is_doubtful(state: State, golden: Tensor, my: Tensor) -> bool:

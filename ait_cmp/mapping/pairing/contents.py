@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ait_cmp.engine.adapters import adapt
 from ait_cmp.engine.projections import Projection, project
+from ait_cmp.mapping.padded import Padded
 from ait_cmp.mapping.pairing.sides import Side, Tensor
 from ait_cmp.values.errors import PairError
-from ait_cmp.values.location import parse_steps
+from ait_cmp.values.location import NAMED, Step, parse_steps
 
 __all__ = ["Contents", "distance"]
 
@@ -21,7 +23,9 @@ _LEAST = 4096  # elements of a tensor that are read, whatever the budget: a page
 class Contents:
     """Projections of the tensors of two sides; of large ones, of their first elements."""
 
-    def __init__(self, golden: Side, my: Side, budget: int) -> None:
+    def __init__(self, golden: Side, my: Side, budget: int, padded: Padded | None = None) -> None:
+        batch = (golden if padded.side == "golden" else my).tensors if padded else ()
+        self._mask = next((one for one in batch if padded and one.name.text == padded.mask), None)
         sizes = [
             (math.prod(found[1]), found[0].itemsize)
             for side in (golden, my)
@@ -47,9 +51,22 @@ class Contents:
             found = [one for one in sources if one is not None]
             if len(found) < len(sources):
                 return None
-            return project(adapt(found, parse_steps(steps)), limit=self.limit)
+            return project(adapt(found, self._steps(steps, token)), limit=self.limit)
         except (PairError, OSError):
             return None
+
+    def _steps(self, text: str, token: int | None) -> tuple[Step, ...]:
+        """The adapters of a text, with the file of the mask for its name."""
+        steps = parse_steps(text)
+        listed = self._mask.rounds.get(token) if self._mask else None
+        if not listed:
+            return steps
+        return tuple(
+            replace(one, arguments=(listed.files[0], *one.arguments[1:]))
+            if one.name == NAMED
+            else one
+            for one in steps
+        )
 
 
 def _limit(sizes: Sequence[tuple[int, int]], budget: int) -> int:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from ait_cmp.mapping.padded import Finding
 from ait_cmp.mapping.pairing.contents import Contents, distance
 from ait_cmp.mapping.pairing.shapes import Fit, Shape, fits, is_loose
 from ait_cmp.mapping.pairing.sides import Side, Tensor
@@ -63,6 +64,7 @@ class State:
     found: dict[int, Match] = field(default_factory=dict)  # by the place of the first golden one
     reasons: dict[tuple[str, int], str] = field(default_factory=dict)
     spans: bool = False  # one side has other ranks than the other, so its tensors may be shards
+    padding: Finding | None = None  # where one side is a batch, and the other of one prompt
     limit: float = AGREES  # how far apart contents may be that agree
 
     def learn_limit(self) -> None:
@@ -124,8 +126,11 @@ class State:
     def best_fit(self, golden: Tensor, my: Tensor) -> tuple[Fit, float | None] | None:
         """How the two fit, and how far apart their contents then are, where these are read; None
         where no adapters make one shape of the other."""
-        if not same_class(golden, my):
+        if not same_class(golden, my) or self._is_other_mask(golden, my):
             return None
+        cut = self._cut(golden, my)
+        if cut:
+            return cut, self.apart((golden,), (my,), cut.golden, cut.my)
         ways = fits(shapes_of(golden, my)) if golden.shape and my.shape else _scalars(golden, my)
         if self.spans:  # a half may be a shard, and is another one on the next rank
             ways = [way for way in ways if "slice" not in way.golden + way.my]
@@ -143,6 +148,27 @@ class State:
         if near[1] is not None and near[1] < self.limit:
             return near
         return plain if plain[0].sure else None
+
+    def _is_other_mask(self, golden: Tensor, my: Tensor) -> bool:
+        """Whether my is the mask that adapters name, which in a pair would be called as golden."""
+        padded = self.padding.padded if self.padding else None
+        if not padded or padded.side == "golden" or my.name.text != padded.mask:
+            return False
+        return golden.name.text != my.name.text
+
+    def _cut(self, golden: Tensor, my: Tensor) -> Fit | None:
+        """How a prompt and its row of a padded batch fit, in all rounds."""
+        padded = self.padding.padded if self.padding else None
+        if not padded:
+            return None
+        common = [token for token in golden.rounds if token in my.rounds]
+        both = {token: (golden.header(token), my.header(token)) for token in common}
+        known = {at: (one[1], other[1]) for at, (one, other) in both.items() if one and other}
+        steps = padded.cut(known)
+        if not steps:
+            return None
+        written, my_written = (" | ".join(map(str, side)) for side in steps)
+        return Fit(written, my_written, why=padded.by)
 
     def apart(
         self, golden: Sequence[Tensor], my: Sequence[Tensor], golden_steps: str, my_steps: str

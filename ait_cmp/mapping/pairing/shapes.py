@@ -23,11 +23,12 @@ Shape = tuple[int, ...]
 @dataclass(frozen=True, slots=True)
 class Fit:
     """The adapters of both sides, as a mapping writes them; `sure` where nothing but the same
-    elements in the same order can be meant."""
+    elements in the same order can be meant; `why` where more than shapes says so."""
 
     golden: str = ""
     my: str = ""
     sure: bool = True
+    why: str = ""
 
     @property
     def is_cut(self) -> bool:
