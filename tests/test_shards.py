@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -439,3 +440,41 @@ def test_an_entry_that_names_the_shard_of_one_rank(fault: bool, tmp_path: Path) 
     assert len(named.pair.my.files) == 1
     off = ait_cmp.compare_dumps(golden_path=tmp_path / "ait_dump", shards="off")
     assert off.rows[0].verdict.reason is Reason.SHAPE_MISMATCH
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_pair_proposes_what_the_ranks_make_together_and_nothing_of_one(
+    renamed: bool, tmp_path: Path
+) -> None:
+    """Ranks hold a column, a row that is not reduced, gate and up fused each of its own, and the
+    stream whole; what one rank has that nobody can join is left alone."""
+    torch.manual_seed(0)
+    sizes = {"norm": 8, "up": 24, "gate": 24, "q": 16, "down": 8, "other": 8}
+    one = {name: torch.randn(1, 5, size) for name, size in sizes.items()}
+    root, words = "model.layers.0", {"q": "self_attn.q_proj", "norm": "input_layernorm"}
+    words |= {name: f"mlp.{name}_proj" for name in ("up", "gate", "down")}
+    theirs = {"norm": "attention_norm", "q": "attention.wq", "down": "feed_forward.w2"}
+    called = words | theirs if renamed else words
+    write(tmp_path / "g", {f"{root}.{word}": one[name] for name, word in words.items()}, None)
+    partial = torch.randn(1, 5, 8)
+    for rank in range(2):
+        mine = {name: one[name].chunk(2, -1)[rank] for name in ("q", "gate", "up")}
+        fused = torch.cat([mine.pop("gate"), mine.pop("up")], -1)
+        mine |= {"norm": one["norm"], "down": (partial, one["down"] - partial)[rank]}
+        tensors = {f"{root}.{called[name]}": tensor for name, tensor in mine.items()}
+        tensors[f"{root}.mlp.gate_up_proj"] = fused
+        tensors[f"{root}.zzz"] = torch.randn(1, 5, 8)
+        write(tmp_path / "m", tensors, rank, 2)
+    folders = [f"golden_path={tmp_path / 'g'}", f"my_path={tmp_path / 'm'}"]
+    pairs = tmp_path / "pairs.yaml"
+    assert main(["pair", *folders, f"output={pairs}"]) == 0
+    main([*folders, f"mapping={pairs}", f"output={tmp_path / 'r'}", "executor=serial"])
+    with (tmp_path / "r" / "cmp_report.csv").open() as file:
+        rows = {row["data_id"]: row for row in csv.DictReader(file)}
+    passed = {name for name, row in rows.items() if row["status"] == "pass"}
+    assert len(passed) == 4
+    assert {row["status"] for name, row in rows.items() if name not in passed} == {"error"}
+    assert "zzz" in next(name for name in rows if name not in passed)
+    said = " ".join(row["my_data_path"] for row in rows.values())
+    assert "sum()" in said
+    assert "concat(2)" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from ait_cmp.mapping.annotated import join_annotated
 from ait_cmp.mapping.layouts import Dump, list_dump
 from ait_cmp.mapping.layouts.ranks import RankDump
 from ait_cmp.mapping.name_rule import steps_of
@@ -23,7 +24,10 @@ def proposal(wish: Wish, *, budget: int | None) -> Proposal:
     none."""
     golden_path, my_path = wish.two_folders()
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
-    return propose(golden=golden.ranks, my=my.ranks, budget=budget)
+    ranks = golden.ranks, my.ranks
+    if len(golden.ranks) != len(my.ranks):  # as comparing does: what says how it is cut is whole
+        ranks = join_annotated("golden", golden.ranks), join_annotated("my", my.ranks)
+    return propose(golden=ranks[0], my=ranks[1], budget=budget)
 
 
 def pairs_by_name(golden: Sequence[RankDump], my: Sequence[RankDump]) -> bool:

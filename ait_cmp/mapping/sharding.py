@@ -16,7 +16,7 @@ from ait_cmp.values.location import Location, Step
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.shards import named_ranks
 
-__all__ = ["Sharding", "sharding_of"]
+__all__ = ["Sharding", "are_shards", "sharding_of"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -88,9 +88,7 @@ def sharding_of(pairs: Sequence[RankPair], wish: Wish) -> Sharding | None:
     """
     if wish.shards == "off":
         return None
-    golden, my = ([pair[side] for pair in pairs] for side in (0, 1))
-    side: Literal["golden", "my"] = "golden" if len(_there(my)) == 1 else "my"
-    one, many = (my, golden) if side == "golden" else (golden, my)
+    side, one, many = _one_and_many(pairs)
     ranks = _there(many)
     why, lost = _why_not(_there(one), ranks, side), _lost(ranks, side)
     if wish.shards == "required" and (why or lost):
@@ -108,6 +106,21 @@ def sharding_of(pairs: Sequence[RankPair], wish: Wish) -> Sharding | None:
         wish.golden_steps,
         wish.my_steps,
     )
+
+
+def are_shards(pairs: Sequence[RankPair]) -> bool:
+    """Whether one side has several ranks of a run that the other has one of."""
+    side, one, many = _one_and_many(pairs)
+    return not _why_not(_there(one), _there(many), side)
+
+
+_Dumps = list[RankDump | None]
+
+
+def _one_and_many(pairs: Sequence[RankPair]) -> tuple[Literal["golden", "my"], _Dumps, _Dumps]:
+    """Which side has several, the side of one, and that of several."""
+    golden, my = ([pair[side] for pair in pairs] for side in (0, 1))
+    return ("golden", my, golden) if len(_there(my)) == 1 else ("my", golden, my)
 
 
 def _there(dumps: Sequence[RankDump | None]) -> list[RankDump]:

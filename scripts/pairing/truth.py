@@ -6,7 +6,8 @@ import csv
 import functools
 import json
 import math
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +38,7 @@ _DTYPES = {
     16: torch.complex64,
     27: torch.bfloat16,
 }
+_PROCESS = re.compile(r"/tensors/-?\d+_\d+/")  # the folder of a rank
 _CLOSE = 0.98  # the least cosine of a pair that nothing is wrong with
 
 
@@ -172,11 +174,20 @@ class _Nodes:
         return {node for name in names for node in self.of(side.meanings.get(name, []))}
 
     def counts(self, side: Known) -> dict[Node, int]:
-        """How many whole tensors of each node a side has."""
+        """How many whole tensors of each node a side has; what all ranks have whole is one, which
+        one row compares."""
         sums: dict[Node, float] = defaultdict(float)
-        for meanings in side.meanings.values():
+        whole: dict[Node, Counter[str]] = defaultdict(Counter)
+        for name, meanings in side.meanings.items():
+            found = _PROCESS.search(name)
+            is_whole = all(one[3] == 1 for components in meanings for one in components)
             for node, share in self.of(meanings).items():
-                sums[node] += share
+                if is_whole:
+                    whole[node][found[0] if found else ""] += 1
+                else:
+                    sums[node] += share
+        for node, counts in whole.items():
+            sums[node] += max(counts.values())
         return {node: math.ceil(total - 1e-9) for node, total in sums.items()}
 
 

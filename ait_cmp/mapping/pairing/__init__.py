@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ait_cmp.mapping.layouts.ranks import RankDump
+from ait_cmp.mapping.layouts.ranks import RankDump, pair_ranks
 from ait_cmp.mapping.padded import padded_ranks
 from ait_cmp.mapping.pairing.by_contents import pair_by_contents
 from ait_cmp.mapping.pairing.by_name import (
@@ -22,7 +22,8 @@ from ait_cmp.mapping.pairing.by_name import (
 from ait_cmp.mapping.pairing.by_place import pair_as_in_other_layers, pair_in_gaps
 from ait_cmp.mapping.pairing.contents import Contents
 from ait_cmp.mapping.pairing.match import Match, State
-from ait_cmp.mapping.pairing.sides import make_side
+from ait_cmp.mapping.pairing.sides import Side, make_side
+from ait_cmp.mapping.sharding import are_shards
 
 __all__ = ["Left", "Match", "Proposal", "propose"]
 
@@ -50,7 +51,7 @@ def propose(
     *, golden: Sequence[RankDump], my: Sequence[RankDump], budget: int | None = None
 ) -> Proposal:
     """Pairs of the names of two dumps; with a `budget` of bytes, by what the tensors hold too."""
-    sides = make_side(golden), make_side(my)
+    sides = _sides(golden, my)
     padding = padded_ranks(golden, my)
     padded = padding.padded if padding else None
     contents = None if budget is None else Contents(*sides, budget, padded)
@@ -70,3 +71,14 @@ def propose(
         for one in ones
     ]
     return Proposal(tuple(state.matches()), tuple(left))
+
+
+def _sides(golden: Sequence[RankDump], my: Sequence[RankDump]) -> tuple[Side, Side]:
+    """Both sides; where one is a process and the other the ranks of a run, with what each has."""
+    one_run = False
+    if min(len(golden), len(my)) == 1 != max(len(golden), len(my)):
+        pairs = pair_ranks(golden=golden, my=my)
+        one_run = are_shards(pairs)
+        golden = [one for one, _ in pairs if one]
+        my = [one for _, one in pairs if one]
+    return make_side(golden, are_one_run=one_run), make_side(my, are_one_run=one_run)

@@ -6,6 +6,7 @@ their kinds and places decide, or nothing does.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ait_cmp.engine.projections import SUMS, Projection
-from ait_cmp.mapping.pairing.match import Match, State, same_class
+from ait_cmp.mapping.pairing.match import Match, State, joined_shape, same_class
 from ait_cmp.mapping.pairing.sides import Tensor
 
 __all__ = ["pair_by_contents", "pair_of_modules"]
@@ -95,8 +96,10 @@ def _by_path(ones: Sequence[Tensor]) -> dict[str, list[Tensor]]:
 def _apart(state: State, golden: Tensor, my: Tensor) -> float | None:
     if not same_class(golden, my):
         return None
-    apart = state.apart((golden,), (my,), "", "")
-    return apart if apart is not None and apart < _limit(state, golden) else None
+    joins = [(one, other) for one in state.joins(golden) for other in state.joins(my)]
+    found = (state.apart((golden,), (my,), *both) for both in joins)
+    near = [apart for apart in found if apart is not None and apart < _limit(state, golden)]
+    return min(near, default=None)
 
 
 def _limit(state: State, one: Tensor) -> float:
@@ -121,18 +124,12 @@ def _sized(
     for one in ones:
         if one.name.kind not in kinds or one.dtype is None or state.contents is None:
             continue
-        projection = state.contents.of((one,), "", one.first)
-        if projection and projection.squares:
-            key = one.dtype.is_floating, projection.elements, _whole(one)
-            found[key].append((one, projection))
+        for join in state.joins(one):
+            projection = state.contents.of((one,), join, one.first)
+            if projection and projection.squares:
+                whole = math.prod(joined_shape(one, join, one.first) or ())
+                found[one.dtype.is_floating, projection.elements, whole].append((one, projection))
     return found
-
-
-def _whole(one: Tensor) -> int:
-    count = 1
-    for size in one.shape or ():
-        count *= size
-    return count
 
 
 def _near(
@@ -158,7 +155,11 @@ def _near(
         taken |= rows
         ones, others = [golden[one] for one in sorted(rows)], [my[one] for one in sorted(columns)]
         same = _are_one(ones) and _are_one(others)
-        yield _Group([one for one, _ in ones], [one for one, _ in others], same)
+        # Ranks may be joined in several ways that give the same.
+        golden_ones, my_ones = (
+            list(dict.fromkeys(one for one, _ in side)) for side in (ones, others)
+        )
+        yield _Group(golden_ones, my_ones, same)
 
 
 def _connected(

@@ -7,7 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from ait_cmp.mapping.padded import Finding
-from ait_cmp.mapping.pairing.match import AGREES, Match, State, may_be, shapes_of
+from ait_cmp.mapping.pairing.match import (
+    AGREES,
+    Match,
+    State,
+    joined_shape,
+    may_be,
+    shapes_of,
+    then,
+)
 from ait_cmp.mapping.pairing.shapes import Fit, Shape, fits, shape_after
 from ait_cmp.mapping.pairing.sides import Tensor
 
@@ -96,13 +104,18 @@ def _join(state: State, parts: Sequence[Tensor], whole: Tensor, *, fused_is_my: 
     """Pair the whole with the join of its parts, where that has its shape and nothing speaks
     against it."""
     why = f"names: {' + '.join(one.name.role for one in parts)} is {whole.name.role}"
-    for steps, fit in _joins(parts, whole):
+    joins = state.joins(whole) if all(one.ranks == 1 for one in parts) else ()
+    if whole.ranks > 1:  # without a join of its ranks, nothing says how these lie in it
+        joins = tuple(filter(None, joins))
+    ways = ((join, *way) for join in joins for way in _joins(parts, whole, join))
+    for join, steps, fit in ways:
         golden, my = (parts, [whole]) if fused_is_my else ([whole], parts)
-        golden_steps = " | ".join(filter(None, (steps, fit.golden) if fused_is_my else (fit.my,)))
-        my_steps = " | ".join(filter(None, (fit.my,) if fused_is_my else (steps, fit.golden)))
+        parts_steps, whole_steps = then(steps, fit.golden), then(join, fit.my)
+        golden_steps = parts_steps if fused_is_my else whole_steps
+        my_steps = whole_steps if fused_is_my else parts_steps
         apart = state.apart(golden, my, golden_steps, my_steps)
         unsure = whole.name.role.endswith("mixed") or not fit.sure or "unflatten" in steps
-        if unsure and (apart is None or apart > AGREES):
+        if (unsure or whole.ranks > 1) and (apart is None or apart > AGREES):
             continue
         state.add(Match(tuple(golden), tuple(my), _FUSED, why, golden_steps, my_steps, apart))
         return
@@ -111,14 +124,16 @@ def _join(state: State, parts: Sequence[Tensor], whole: Tensor, *, fused_is_my: 
     state.doubt("my" if not fused_is_my else "golden", parts, said)
 
 
-def _joins(parts: Sequence[Tensor], whole: Tensor) -> Iterator[tuple[str, Fit]]:
-    """The adapters that join the parts, and how what they make fits the whole."""
+def _joins(parts: Sequence[Tensor], whole: Tensor, join: str) -> Iterator[tuple[str, Fit]]:
+    """The adapters that join the parts, and how what they make fits the whole, which is what its
+    ranks have once they are joined."""
     rounds = [token for token in whole.rounds if all(token in one.rounds for one in parts)]
     shapes: list[tuple[list[Shape], Shape]] = []
     for token in rounds[:2] or [None]:
-        headers = [one.header(token if rounds else one.first) for one in (*parts, whole)]
-        found = [header[1] for header in headers if header]
-        if len(found) < len(headers):
+        ones = [*((part, "") for part in parts), (whole, join)]
+        several = [joined_shape(*one, token if rounds else one[0].first) for one in ones]
+        found = [shape for shape in several if shape is not None]
+        if len(found) < len(several):
             return
         shapes.append((found[:-1], found[-1]))
     axes = (0, 1) if whole.name.kind == "param" else (-1,)
@@ -132,14 +147,14 @@ def _joins(parts: Sequence[Tensor], whole: Tensor) -> Iterator[tuple[str, Fit]]:
 
 def _mixed(parts: Sequence[Tensor], whole: Tensor) -> Iterator[str]:
     """Adapters that join q, k and v group by group of heads: as many as k has heads, or all of a
-    width that k's is a multiple of."""
+    width that k's is a multiple of. What ranks have fused, each of its own, is joined so too: as
+    many groups as ranks."""
     axis = 0 if whole.name.kind == "param" else -1
     sizes = [one.shape[axis] for one in parts if one.shape]
-    if len(sizes) < len(_FUSIONS["qkv"]) or not whole.name.role.endswith(("qkv", "mixed")):
-        return
     common = math.gcd(*sizes)
+    of_heads = len(parts) == len(_FUSIONS["qkv"]) and whole.name.role.endswith(("qkv", "mixed"))
     for groups in range(2, common + 1):
-        if common % groups == 0:
+        if common % groups == 0 and (of_heads or groups == whole.ranks):
             inner = "0, 1" if axis == 0 else "-2, -1"
             joined = "concat(1)" if axis == 0 else "concat(-1)"
             yield f"unflatten({axis}, {groups}, -1) | {joined} | flatten({inner})"

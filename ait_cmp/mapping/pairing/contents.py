@@ -17,6 +17,7 @@ from ait_cmp.values.location import NAMED, Step, parse_steps
 
 __all__ = ["Contents", "distance"]
 
+_ALIKE = 0.1  # replicas are this near each other; shards and partial sums are not
 _LEAST = 4096  # elements of a tensor that are read, whatever the budget: a page or two
 
 
@@ -31,27 +32,38 @@ class Contents:
             for side in (golden, my)
             for one in side.tensors
             if (found := one.header(one.first))
+            for _ in range(one.ranks)
         ]
         self.limit = _limit(sizes, budget)
-        self._known: dict[tuple[tuple[int, ...], int | None, str], Projection | None] = {}
+        self._known: dict[tuple[tuple[int, ...], int | None, str, int], Projection | None] = {}
 
     def of(
-        self, tensors: Sequence[Tensor], steps: str = "", token: int | None = None
+        self, tensors: Sequence[Tensor], steps: str = "", token: int | None = None, rank: int = 0
     ) -> Projection | None:
-        """The projection of what `steps` make of `tensors` in a round; None where they cannot be
-        read or joined."""
-        key = tuple(map(id, tensors)), token, steps
+        """The projection of what `steps` make of `tensors` in a round, of all ranks where these
+        join, else of one; None where they cannot be read or joined."""
+        key = tuple(map(id, tensors)), token, steps, rank
         if key not in self._known:
-            self._known[key] = self._taken(tensors, steps, token)
+            self._known[key] = self._taken(tensors, steps, token, rank)
         return self._known[key]
 
-    def _taken(self, tensors: Sequence[Tensor], steps: str, token: int | None) -> Projection | None:
-        sources = [one.source(token) for one in tensors]
+    def are_alike(self, one: Tensor) -> bool:
+        """Whether all ranks have the same of a tensor, up to rounding."""
+        first, *others = (self.of((one,), "", one.first, rank) for rank in range(one.ranks))
+        return all(_is_same(first, other) for other in others)
+
+    def _taken(
+        self, tensors: Sequence[Tensor], steps: str, token: int | None, rank: int
+    ) -> Projection | None:
         try:
+            parsed = self._steps(steps, token)
+            joins = any(step.joins for step in parsed)
+            ranks = range(max(one.ranks for one in tensors)) if joins else (rank,)
+            sources = [one.source(token, rank) for rank in ranks for one in tensors]
             found = [one for one in sources if one is not None]
             if len(found) < len(sources):
                 return None
-            return project(adapt(found, self._steps(steps, token)), limit=self.limit)
+            return project(adapt(found, parsed), limit=self.limit)
         except (PairError, OSError):
             return None
 
@@ -62,11 +74,20 @@ class Contents:
         if not listed:
             return steps
         return tuple(
-            replace(one, arguments=(listed.files[0], *one.arguments[1:]))
+            replace(one, arguments=(listed[0].files[0], *one.arguments[1:]))
             if one.name == NAMED
             else one
             for one in steps
         )
+
+
+def _is_same(one: Projection | None, other: Projection | None) -> bool:
+    if one is None or other is None:
+        return True  # of which nothing is known
+    apart = distance(one, other)
+    if apart is None:
+        return one.elements == other.elements and one.squares == other.squares
+    return apart < _ALIKE
 
 
 def _limit(sizes: Sequence[tuple[int, int]], budget: int) -> int:

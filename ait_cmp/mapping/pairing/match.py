@@ -8,10 +8,20 @@ from dataclasses import dataclass, field, replace
 
 from ait_cmp.mapping.padded import Finding
 from ait_cmp.mapping.pairing.contents import Contents, distance
-from ait_cmp.mapping.pairing.shapes import Fit, Shape, fits, is_loose
+from ait_cmp.mapping.pairing.shapes import Fit, Shape, fits, is_loose, shape_after
 from ait_cmp.mapping.pairing.sides import Side, Tensor
 
-__all__ = ["AGREES", "Match", "State", "may_be", "rounds_of", "same_class", "shapes_of"]
+__all__ = [
+    "AGREES",
+    "Match",
+    "State",
+    "joined_shape",
+    "may_be",
+    "rounds_of",
+    "same_class",
+    "shapes_of",
+    "then",
+]
 
 AGREES = 0.2  # contents this near are the same up to rounding, in whatever type
 
@@ -66,6 +76,7 @@ class State:
     spans: bool = False  # one side has other ranks than the other, so its tensors may be shards
     padding: Finding | None = None  # where one side is a batch, and the other of one prompt
     limit: float = AGREES  # how far apart contents may be that agree
+    _joins: dict[Tensor, tuple[str, ...]] = field(default_factory=dict)
 
     def learn_limit(self) -> None:
         """Learn of the pairs that are certain how far apart contents are that agree: of what has
@@ -131,23 +142,47 @@ class State:
         cut = self._cut(golden, my)
         if cut:
             return cut, self.apart((golden,), (my,), cut.golden, cut.my)
-        ways = fits(shapes_of(golden, my)) if golden.shape and my.shape else _scalars(golden, my)
-        if self.spans:  # a half may be a shard, and is another one on the next rank
-            ways = [way for way in ways if "slice" not in way.golden + way.my]
-        if golden.name.role == my.name.role == "lm_head":  # of which the last token's are enough
-            ways = [replace(way, sure=way.sure or way.is_cut) for way in ways]
+        joins = [(one, other) for one in self.joins(golden) for other in self.joins(my)]
+        ways = [(both, way) for both in joins for way in self._ways(golden, my, *both)]
         if self.contents is None:
-            sure = [way for way in ways if way.sure]
+            sure = [way for _, way in ways if way.sure]
             return (sure[0], None) if sure else None
-        tried = [(way, self.apart((golden,), (my,), way.golden, way.my)) for way in ways]
+        tried: list[tuple[Fit, float | None]] = []
+        for (one, other), way in ways:
+            joined = replace(way, golden=then(one, way.golden), my=then(other, way.my))
+            tried.append((joined, self.apart((golden,), (my,), joined.golden, joined.my)))
         if not tried:
             return None
         near = min(tried, key=lambda one: 9.0 if one[1] is None else one[1])
-        plain = tried[0]
-        # Of adapters that nothing speaks for, the plainest.
+        # Of adapters that nothing speaks for, the plainest; ranks are then joined as shapes say.
         if near[1] is not None and near[1] < self.limit:
             return near
-        return plain if plain[0].sure else None
+        plain = ways[0][1]
+        return (plain, tried[0][1]) if plain.sure else None
+
+    def joins(self, one: Tensor) -> tuple[str, ...]:
+        """The adapters that may make a whole of what its ranks have: none of what these have all
+        alike, and where nothing is known of contents."""
+        if one.ranks < 2 or self.contents is None:
+            return ("",)
+        if one not in self._joins:
+            alike = self.contents.are_alike(one)
+            self._joins[one] = ("",) if alike else tuple(_joins(one.shape or ()))
+        return self._joins[one]
+
+    def _ways(self, golden: Tensor, my: Tensor, one: str, other: str) -> list[Fit]:
+        """How the two fit, once their ranks are joined so."""
+        if golden.shape and my.shape:
+            shapes = shapes_of(golden, my, one, other)
+            ways = fits(shapes) if shapes else []
+        else:
+            ways = [] if one or other else _scalars(golden, my)
+        if self.spans and not (self.contents and max(golden.ranks, my.ranks) > 1):
+            # A half may be a shard, and is another one on the next rank.
+            ways = [way for way in ways if "slice" not in way.golden + way.my]
+        if golden.name.role == my.name.role == "lm_head":  # of which the last token's are enough
+            ways = [replace(way, sure=way.sure or way.is_cut) for way in ways]
+        return ways
 
     def _is_other_mask(self, golden: Tensor, my: Tensor) -> bool:
         """Whether my is the mask that adapters name, which in a pair would be called as golden."""
@@ -183,6 +218,17 @@ class State:
         return distance(one, other)
 
 
+def _joins(shape: Shape) -> Iterator[str]:
+    """The adapters that may join ranks: along a dimension, as a sum, and either half of each, where
+    ranks have gate and up fused."""
+    yield from (f"concat({axis})" for axis in range(len(shape)))
+    yield "sum()"
+    half, odd = divmod(shape[-1], 2) if shape else (0, 1)
+    if half and not odd:
+        for part in (f"0:{half}", f"{half}:{2 * half}"):
+            yield f"slice({':, ' * (len(shape) - 1)}{part}) | concat({len(shape) - 1})"
+
+
 def _gives(side: Side, one: Tensor) -> float | None:
     """How many elements the module of a tensor gives for each that it takes."""
     found = {
@@ -204,13 +250,35 @@ def rounds_of(golden: Tensor, my: Tensor) -> list[int | None]:
     return [token for token in golden.rounds if token in my.rounds][:_ROUNDS]
 
 
-def shapes_of(golden: Tensor, my: Tensor) -> list[tuple[Shape, Shape]]:
-    """Their shapes in these rounds, or in the first of each."""
-    pairs = [(golden.header(token), my.header(token)) for token in rounds_of(golden, my)]
-    shapes = [(one[1], other[1]) for one, other in pairs if one and other]
+def shapes_of(
+    golden: Tensor, my: Tensor, golden_join: str = "", my_join: str = ""
+) -> list[tuple[Shape, Shape]]:
+    """Their shapes in these rounds, or in the first of each, once their ranks are joined."""
+    tokens = [(token, token) for token in rounds_of(golden, my)]
+    shapes = _known_shapes((golden, golden_join), (my, my_join), tokens)
     if shapes or golden.shape is None or my.shape is None:
         return shapes
-    return [(golden.shape, my.shape)]
+    return _known_shapes((golden, golden_join), (my, my_join), [(golden.first, my.first)])
+
+
+def _known_shapes(
+    golden: tuple[Tensor, str], my: tuple[Tensor, str], tokens: Sequence[tuple[int | None, ...]]
+) -> list[tuple[Shape, Shape]]:
+    pairs = [(joined_shape(*golden, one), joined_shape(*my, other)) for one, other in tokens]
+    return [(one, other) for one, other in pairs if one is not None and other is not None]
+
+
+def joined_shape(one: Tensor, join: str, token: int | None) -> Shape | None:
+    """The shape in a round, once what the ranks have is joined so; None where it has none."""
+    if join:
+        return shape_after(one.shapes(token), join)
+    header = one.header(token)
+    return header[1] if header else None
+
+
+def then(join: str, steps: str) -> str:
+    """Adapters after a join."""
+    return " | ".join(filter(None, (join, steps)))
 
 
 def same_class(golden: Tensor, my: Tensor) -> bool:

@@ -22,18 +22,23 @@ __all__ = ["Side", "Tensor", "make_side"]
 class Tensor:
     """The tensors of one name, of which the one of the first round stands for all.
 
-    `rounds` has it by token, of the first rank that has it; `paired` is set once it has a
-    counterpart.
+    `rounds` has it by token, of the ranks that have it, in their order, of which the first stands
+    for all; `paired` is set once it has a counterpart.
     """
 
     name: Name
     place: int
-    rounds: dict[int | None, DumpedTensor]
+    rounds: dict[int | None, list[DumpedTensor]]
     paired: bool = False
     _headers: dict[int | None, tuple[DType, Shape] | None] = field(default_factory=dict)
 
+    @property
+    def ranks(self) -> int:
+        """How many ranks have it, in the first round."""
+        return len(self.rounds[self.first])
+
     def header(self, token: int | None) -> tuple[DType, Shape] | None:
-        """Type and shape in a round; None where the tensor cannot be read."""
+        """Type and shape in a round, of its first rank; None where the tensor cannot be read."""
         if token not in self._headers:
             source = self.source(token)
             self._headers[token] = (source.dtype, source.shape) if source else None
@@ -56,15 +61,26 @@ class Tensor:
         found = self.header(self.first)
         return found and found[0]
 
-    def source(self, token: int | None) -> Source | None:
-        """The tensor of a round; None where it cannot be read, which comparing it says."""
-        listed = self.rounds.get(token)
-        if listed is None or not listed.is_saved:
-            return None
-        try:
-            return open_location(Location(listed.files, listed.steps))
-        except (PairError, OSError):
-            return None
+    def source(self, token: int | None, rank: int = 0) -> Source | None:
+        """The tensor of a round, of one of its ranks; None where it cannot be read, which comparing
+        it says."""
+        listed = self.rounds.get(token, ())
+        return _opened(listed[rank]) if rank < len(listed) else None
+
+    def shapes(self, token: int | None) -> list[Shape]:
+        """Its shapes in a round on all its ranks; none where one cannot be read."""
+        found = [self.source(token, rank) for rank in range(len(self.rounds.get(token, ())))]
+        known = [source.shape for source in found if source]
+        return known if len(known) == len(found) else []
+
+
+def _opened(listed: DumpedTensor) -> Source | None:
+    if not listed.is_saved:
+        return None
+    try:
+        return open_location(Location(listed.files, listed.steps))
+    except (PairError, OSError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +93,18 @@ class Side:
     modules: Mapping[Module, Sequence[Tensor]]
 
 
-def make_side(ranks: Iterable[RankDump]) -> Side:
-    """The names of all ranks of a dump."""
-    rounds: dict[str, dict[int | None, DumpedTensor]] = {}
-    owner: dict[str, int] = {}
+def make_side(ranks: Iterable[RankDump], *, are_one_run: bool = False) -> Side:
+    """The names of all ranks of a dump; where these are one run, with what each of them has."""
+    rounds: dict[str, dict[int | None, list[DumpedTensor]]] = {}
+    owner: dict[tuple[str, int | None], int] = {}
+    first: dict[str, int] = {}
     for number, rank in enumerate(ranks):
         for one in rank.tensors:
-            if one.error:
+            if one.error or (first.setdefault(one.name, number) != number and not are_one_run):
                 continue
-            if owner.setdefault(one.name, number) == number:
-                rounds.setdefault(one.name, {}).setdefault(one.token_id, one)
+            if owner.get((one.name, one.token_id)) != number:
+                owner[one.name, one.token_id] = number
+                rounds.setdefault(one.name, {}).setdefault(one.token_id, []).append(one)
     names = read_names(rounds)
     tensors = [Tensor(name, place, rounds[name.text]) for place, name in enumerate(names)]
     modules: dict[Module, list[Tensor]] = defaultdict(list)
