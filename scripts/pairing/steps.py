@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import multiprocessing
 import os
 import shlex
 import shutil
@@ -12,10 +11,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
-from ait_cmp.__main__ import main
 from pairing.side import Spec
 
 __all__ = ["compare", "dump", "dumped", "fingerprint", "propose"]
@@ -23,7 +20,6 @@ __all__ = ["compare", "dump", "dumped", "fingerprint", "propose"]
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = ROOT / "scripts" / "pairing_bench.py"
 _DONE = "done.json"
-_IMPORTED = ("ait_cmp.commands.compare", "ait_cmp.commands.pair", "polars", "hydra", "torch")
 
 
 def fingerprint(*places: str) -> str:
@@ -76,40 +72,28 @@ def compare(golden: Path, my: Path, output: Path, *more: str) -> None:
         *more,
         "executor=serial",
     ]
-    _forked(arguments, output.with_suffix(".log"))
+    _call([sys.executable, "-m", "ait_cmp", *arguments], output.with_suffix(".log"))
 
 
 def propose(golden: Path, my: Path, file: Path) -> None:
     """`python -m ait_cmp.pair`, which writes a mapping."""
     file.unlink(missing_ok=True)
     arguments = [f"golden_path={golden}", f"my_path={my}", f"output={file}"]
-    _forked(["pair", *arguments], file.with_suffix(".log"))
+    _call([sys.executable, "-m", "ait_cmp.pair", *arguments], file.with_suffix(".log"))
 
 
 def _quoted(command: Sequence[str]) -> str:
     return shlex.join(command)
 
 
-def _forked(arguments: Sequence[str], log: Path) -> None:
-    """The command in a process of its own, for which nothing has to be imported again."""
-    for module in _IMPORTED:
-        import_module(module)
-    process = multiprocessing.get_context("fork").Process(target=_command, args=(arguments, log))
-    process.start()
-    process.join()
-
-
-def _command(arguments: Sequence[str], log: Path) -> None:
-    with open(log, "wb") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-    sys.exit(main(arguments))
-
-
 def _run(command: Sequence[str], log: Path) -> None:
+    if status := _call(command, log):
+        raise RuntimeError(f"exit status {status}; see {log}: {' '.join(command)}")
+
+
+def _call(command: Sequence[str], log: Path) -> int:
+    """The exit status: of a compare, 1 and 3 are answers too."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
     with open(log, "wb") as file:
-        status = subprocess.call(command, stdout=file, stderr=subprocess.STDOUT, env=environ)
-    if status:
-        raise RuntimeError(f"exit status {status}; see {log}: {' '.join(command)}")
+        return subprocess.call(command, stdout=file, stderr=subprocess.STDOUT, env=environ)
