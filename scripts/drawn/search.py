@@ -14,6 +14,8 @@ from typing import Any
 
 from ait_cmp import UsageError, compare_dumps
 from ait_cmp.commands.status import exit_status
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
 from drawn.build import Built, build, golden_tensors, honest, plant, victim
 from drawn.faults import planted
 from drawn.mishaps import befall
@@ -54,10 +56,15 @@ def ask(built: Built) -> Answer:
     except UsageError as exc:
         return Answer(2, words=str(exc))
     told = tuple((row.verdict.status, row.pair.name, row.verdict.sentence) for row in rows)
-    files = tuple(
-        file for row in rows for side in (row.pair.golden, row.pair.my) for file in side.files
-    )
+    files = tuple(file for row in rows for place in _places(row.pair) for file in place.files)
     return Answer(exit_status([one[0] for one in told]), told, files)
+
+
+def _places(pair: Pair) -> Iterator[Location]:
+    """What a row stands for: its two sides, and of several ranks all that it says it took."""
+    yield from (pair.golden, pair.my)
+    for way in pair.shards.ways if pair.shards else ():
+        yield from way.copies
 
 
 @contextmanager
