@@ -163,7 +163,7 @@ def test_a_folder_compared_with_itself_is_told_once(
     (tmp_path / "link").symlink_to("golden")
     pairs = map_pairs("tree", replace(wish, my_path=str(tmp_path / "link")))
     assert {pair.error and pair.error.reason for pair in pairs} == {Reason.SAME_FILE}
-    assert caplog.text.count("are one folder") == 1
+    assert caplog.text.count("are the same: every file") == 1
     assert main([f"golden_path={wish.golden_path}", f"my_path={tmp_path}/link", "output=o"]) == 3
 
 

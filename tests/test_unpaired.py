@@ -15,13 +15,13 @@ from ait_cmp.report.unpaired import group_unpaired
     ("names", "glob"),
     [
         ([f"model.layers.{n}.self_attn.qkv_proj/out0" for n in range(3)], "*qkv_proj*"),
-        (["0_M/1_layers.0/2_mlp/0_up_proj/after/outtensor0"], "*up_proj*"),
-        (["Module.model.layers.0.mlp.LlamaMLP.forward.0.input.0"], "*mlp*"),
-        (["model.layers.0.self_attn.q_proj.weight"], "*q_proj*"),
-        (["attn_output,layer_id=3"], "*attn_output*"),
-        (["in.input_ids"], "*input_ids*"),
+        ([f"0_M/1_layers.{n}/2_mlp/0_up_proj/after/outtensor0" for n in (0, 1)], "*up_proj*"),
+        ([f"Module.model.layers.{n}.mlp.LlamaMLP.forward.0.input.0" for n in (0, 1)], "*mlp*"),
+        ([f"model.layers.{n}.self_attn.q_proj.weight" for n in (0, 1)], "*q_proj*"),
+        ([f"attn_output,layer_id={n}" for n in (3, 4)], "*attn_output*"),
+        (["in.input_ids"] * 2, "in.input_ids"),
         (["logits"], "logits"),
-        (["块.3.注意力/out0"], "*注意力*"),
+        ([f"块.{n}.注意力/out0" for n in (3, 4)], "*注意力*"),
     ],
 )
 def test_names_are_grouped_by_their_module(names: list[str], glob: str) -> None:

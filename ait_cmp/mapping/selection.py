@@ -111,7 +111,7 @@ class Wish:
                 )
         if not self.allow_same and same_file(self.golden_path, self.my_path):
             _LOGGER.warning(
-                "golden_path=%s and my_path=%s are one folder: a file compared with itself; "
+                "golden_path=%s and my_path=%s are the same: every file compared with itself; "
                 "pass the other run's, or allow_same=true",
                 self.golden_path,
                 self.my_path,

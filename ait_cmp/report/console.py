@@ -48,7 +48,7 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
             f"[bold]{report.by_statistics} rows compared by recorded statistics only[/]: no "
             "tensors were dumped, and elements may differ where statistics agree"
         )
-    dumps = report.table["dump"].unique(maintain_order=True).to_list()
+    dumps = [*filter(None, report.table["dump"].unique(maintain_order=True).to_list())]
     if len(dumps) > 1:
         console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")
     _show_divergences(console, report)

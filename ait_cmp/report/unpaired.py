@@ -21,7 +21,8 @@ _MSPROBE = re.compile(r"(.+)\.\w+\.(forward|backward)\.\d+\..+")
 
 @dataclass(frozen=True, slots=True)
 class UnpairedGroup:
-    """So many rows of one side, whose names fit `glob`, have nothing of the other."""
+    """So many rows of one side, whose names fit `glob` (of one alone: is that), have nothing of the
+    other."""
 
     there: str
     without: str
@@ -34,10 +35,16 @@ class UnpairedGroup:
 
 def group_unpaired(rows: Iterable[tuple[str, bool]]) -> tuple[UnpairedGroup, ...]:
     """The groups of (data_id, whether my is what is missing), golden's first, the largest first."""
-    counts = Counter((no_my, _glob(data_id)) for data_id, no_my in rows)
+    groups: dict[tuple[bool, str], Counter[str]] = {}
+    for data_id, no_my in rows:
+        groups.setdefault((no_my, _glob(data_id)), Counter())[data_id] += 1
     found = [
-        UnpairedGroup(*(("golden", "my") if no_my else ("my", "golden")), glob, count)
-        for (no_my, glob), count in counts.items()
+        UnpairedGroup(
+            *(("golden", "my") if no_my else ("my", "golden")),
+            next(iter(names)) if len(names) == 1 else glob,
+            names.total(),
+        )
+        for (no_my, glob), names in groups.items()
     ]
     return tuple(sorted(found, key=lambda one: (one.there, -one.count, one.glob)))
 
