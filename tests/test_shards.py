@@ -384,6 +384,24 @@ def test_a_rank_that_is_not_there_is_told(
     assert main([*settings, "shards=required"]) == 2
 
 
+@pytest.mark.parametrize("world", [0, 10**6, 10**17])
+def test_a_world_of_any_size_is_no_load(
+    world: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A world is as large as a file says, perhaps a damaged one."""
+    whole = torch.randn(4, 4)
+    write(tmp_path / "g", {"x": whole}, 0, world)
+    write(tmp_path / "m", {"x": whole}, 0, world)
+    assert only(compare_folders(tmp_path / "g", tmp_path / "m")).verdict.status is Status.PASS
+    write(tmp_path / "one", {"x": whole}, None)
+    for rank in range(2):
+        write(tmp_path / "m", {"x": whole}, rank, world)
+    settings = [f"golden_path={tmp_path / 'one'}", f"my_path={tmp_path / 'm'}"]
+    assert main([*settings, f"output={tmp_path}"]) == 0
+    said = "my lacks ranks 2, 3, 4, 5, 6, 7, 8, 9 and 999990 more of 1000000;"
+    assert (said in capfd.readouterr().err) == (world == 10**6)
+
+
 def test_a_dry_run_says_what_it_has_not_checked(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

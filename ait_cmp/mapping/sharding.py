@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal
 
 from ait_cmp.mapping.layouts.ranks import RankDump, RankPair
@@ -14,7 +15,7 @@ from ait_cmp.mapping.shards import join_shards
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.pair import Pair
-from ait_cmp.values.shards import named_ranks
+from ait_cmp.values.shards import NAMED_RANKS, named_ranks
 
 __all__ = ["Sharding", "are_shards", "sharding_of"]
 
@@ -90,7 +91,8 @@ def sharding_of(pairs: Sequence[RankPair], wish: Wish) -> Sharding | None:
         return None
     side, one, many = _one_and_many(pairs)
     ranks = _there(many)
-    why, lost = _why_not(_there(one), ranks, side), _lost(ranks, side)
+    why = _why_not(_there(one), ranks, side)
+    lost = "" if why else _lost(ranks, side)
     if wish.shards == "required" and (why or lost):
         raise UsageError(f"shards=required, but {why or lost}")
     if why:
@@ -149,10 +151,14 @@ def _why_not(one: Sequence[RankDump], many: Sequence[RankDump], side: str) -> st
 
 def _lost(many: Sequence[RankDump], side: str) -> str:
     """Which ranks of the world are not there."""
-    sizes = {dump.record.world_size for dump in many if dump.record and dump.record.world_size}
+    sizes = (dump.record.world_size or 0 for dump in many if dump.record)
+    size = max(sizes, default=0)
     there = {dump.number for dump in many}
-    gone = tuple(str(rank) for rank in range(max(sizes, default=0)) if rank not in there)
-    return f"{side} lacks {named_ranks(gone)} of {max(sizes)}" if gone else ""
+    count = size - sum(number is not None and number < size for number in there)
+    # The world is as large as a file says: only those named are made.
+    gone = (str(rank) for rank in range(size) if rank not in there)
+    named = named_ranks(tuple(islice(gone, NAMED_RANKS)), count)
+    return f"{side} lacks {named} of {size}" if count else ""
 
 
 def _called(dump: RankDump) -> str:

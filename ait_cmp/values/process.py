@@ -8,6 +8,9 @@ from typing import Any
 
 __all__ = ["ProcessRecord"]
 
+_MOST_RANKS = 1_000_000  # a world of more is a damaged file
+_COUNTS = ("rank", "local_rank", "world_size")
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
@@ -36,8 +39,10 @@ class ProcessRecord:
             return None
         if not isinstance(found, dict) or not isinstance(found.get("process"), str):
             return None
-        counts = (_count(found.get(key)) for key in ("rank", "local_rank", "world_size"))
-        return cls(found["process"], _count(found.get("started")) or 0, *counts)
+        rank, local_rank, size = (_count(found.get(key)) for key in _COUNTS)
+        world_size = size if size and size <= _MOST_RANKS else None
+        started = _count(found.get("started")) or 0
+        return cls(found["process"], started, rank, local_rank, world_size)
 
 
 def _number(digits: str) -> int | None:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from ait_cmp.values.location import Location
 
-__all__ = ["Shards", "Way", "named_ranks"]
+__all__ = ["NAMED_RANKS", "Shards", "Way", "named_ranks"]
 
-_NAMED = 8  # ranks in a sentence
+NAMED_RANKS = 8  # ranks in a sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,8 @@ class Shards:
         return f"{ways} of {self.side} {named_ranks(self.ranks)}"
 
 
-def named_ranks(ranks: tuple[str, ...]) -> str:
-    """`ranks 0, 1` in words, a few for all."""
-    shown = ", ".join(ranks[:_NAMED])
-    more = f" and {len(ranks) - _NAMED} more" if len(ranks) > _NAMED else ""
-    return f"ranks {shown}{more}"
+def named_ranks(ranks: tuple[str, ...], count: int | None = None) -> str:
+    """`ranks 0, 1` in words, a few for all; `count`: of how many `ranks` are the first."""
+    shown = ", ".join(ranks[:NAMED_RANKS])
+    rest = (len(ranks) if count is None else count) - NAMED_RANKS
+    return f"ranks {shown}{f' and {rest} more' if rest > 0 else ''}"
