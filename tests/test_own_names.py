@@ -287,6 +287,24 @@ def test_files_that_an_index_does_not_name_are_told(tmp_path: Path) -> None:
     assert len(pairs_of(golden, my.parent)) == 3 + 2 + 2 + 3
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+@pytest.mark.parametrize("stem", ["model_outputs", "model2-00001-of-00002", "model-ema"])
+def test_files_that_only_begin_like_a_checkpoint_are_compared(
+    stem: str, suffix: str, tmp_path: Path
+) -> None:
+    for side, sign in (("g", 1), ("m", -1)):
+        one, other = (f"model-0000{number}-of-00002{suffix}" for number in (1, 2))
+        folder = sharded(tmp_path / side, {one: A, other: B})
+        index = {"weight_map": dict.fromkeys(A, one) | dict.fromkeys(B, other)}
+        (folder / f"model{suffix}.index.json").write_text(json.dumps(index))
+        save(folder / f"{stem}{suffix}", {"y": sign * torch.ones(2), "z": torch.ones(2)})
+    pairs = pairs_of(tmp_path / "g", tmp_path / "m")
+    assert {pair.data_id.rpartition("::")[2]: pair.error for pair in pairs} == dict.fromkeys(
+        "abcyz"
+    )
+    assert main([f"golden_path={tmp_path / 'g'}", f"my_path={tmp_path / 'm'}"]) == 1
+
+
 def test_shards_of_one_tensor_each_keep_their_numbers(tmp_path: Path) -> None:
     """Parts of one tensor have one name."""
     for side in ("g", "m"):

@@ -37,11 +37,11 @@ class _Index:
     files: Mapping[str, str]
 
     def may_have(self, file: str) -> bool:
-        """Whether `file` is called like one of the checkpoint."""
-        stem, suffix = os.path.splitext(self.whole)
+        """Whether `file` is called like one of the checkpoint, whole or in shards."""
         folder, name = os.path.split(file)
-        beside = folder == os.path.dirname(self.path)
-        return beside and name.startswith(stem) and name.endswith(suffix)
+        shard = _SHARD.fullmatch(name)
+        whole = shard["stem"] + shard["suffix"] if shard else name
+        return folder == os.path.dirname(self.path) and whole == self.whole
 
 
 def as_checkpoints(folder: Folder, tensors: Sequence[DumpedTensor]) -> list[DumpedTensor]:
@@ -103,11 +103,13 @@ def _read(path: str, whole: str) -> Iterator[_Index]:
 def _go_by(index: _Index, by_file: dict[str, list[DumpedTensor]], indexed: set[str]) -> None:
     """Call the tensors of an index's files as it does; add those that it names in vain."""
     there = {one.file for of_file in by_file.values() for one in of_file}
-    first = next((of[0] for file, of in by_file.items() if index.may_have(file)), None)
+    named = set(index.files.values())
+    ours = (of[0] for file, of in by_file.items() if file in named or index.may_have(file))
+    first = next(ours, None)
     token = first.token_id if first else None
     place = os.path.dirname(container_of(first)) if first else ""
     for file, of_file in by_file.items():
-        if file in index.files.values():
+        if file in named:
             by_file[file] = [_in_whole(one, index, place) for one in of_file]
         elif file not in indexed and index.may_have(file):
             why = f"{os.path.basename(index.path)} names it for no tensor"
