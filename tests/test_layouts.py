@@ -303,6 +303,38 @@ def test_hidden_tensors_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert f"hidden files are not compared: {tmp_path}/a/.x.npy; rename" in caplog.text
 
 
+def test_tensors_in_hidden_folders_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files(tmp_path, ["a/x.npy", ".git/HEAD", ".git/objects/0a/1", "__MACOSX/a/._x.npy"])
+    (tmp_path / ".link").symlink_to("a")
+    (tmp_path / "a" / ".up").symlink_to(tmp_path)
+    assert [one.name for one in tensors(tmp_path)] == ["a/x"]
+    assert not caplog.records
+    files(tmp_path, ["a/.1_2/0/y.npy", "a/.1_2/0/.b/z.npy", "__MACOSX/y.npy"])
+    assert [one.name for one in tensors(tmp_path)] == ["a/x"]
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.message == (
+        f"hidden folders are not compared: {tmp_path}/__MACOSX, {tmp_path}/a/.1_2 "
+        "(tensor files: 3); rename them to compare them"
+    )
+    for number in range(1001):
+        (tmp_path / ".many" / str(number)).mkdir(parents=True)
+    files(tmp_path, [".many/0/x.npy"])
+    tensors(tmp_path)
+    assert "(tensor files: at least " in caplog.records[-1].message
+
+
+def test_a_dump_that_is_all_hidden_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files(tmp_path, [".0_7/0/x.npy"])
+    with pytest.raises(UsageError, match="holds no tensors"):
+        tensors(tmp_path)
+    assert f"{tmp_path}/.0_7 (tensor files: 1)" in caplog.text
+
+
 @every_dump
 def test_each_folder_is_listed_once(dump: str, tmp_path: Path, listings: Counter[str]) -> None:
     tensors(made(dump, tmp_path / "d"))

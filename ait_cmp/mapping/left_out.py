@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 
 from ait_cmp.dump_tree import is_foreign, not_saved_for
@@ -17,6 +18,8 @@ from ait_cmp.values.errors import PairError, Reason
 __all__ = ["files_like_tensors", "is_tensor_file", "left_out", "tell_again", "tell_hidden"]
 
 _LOGGER = logging.getLogger(__name__)
+
+_MOST_LOOKED_INTO = 1000  # hidden folders: a `.git` or `.venv` may be large
 
 # What stands in dumps and beside models, and holds no tensor.
 _NO_TENSORS = re.compile(
@@ -49,17 +52,54 @@ def tell_hidden(folder: Folder) -> None:
     """Log what is hidden below `folder` and may hold a tensor, and what is there twice: it has no
     row."""
     again: list[str] = []
-    hidden = [
-        inside(one.path, name)
-        for _, one in folder.walk(again=again)
-        for name in one.hidden
-        if is_tensor_file(name) and not is_foreign(name)
-    ]
+    hidden: list[str] = []
+    folders: list[Folder] = []
+    visible: set[str] = set()
+    for _, one in folder.walk(again=again):
+        visible.add(one.identity)
+        folders += one.hidden_folders.values()
+        hidden += (inside(one.path, name) for name in one.hidden if _is_lost(one, name))
     if hidden:
         _LOGGER.warning(
             "hidden files are not compared: %s; rename them to compare them", named_files(hidden)
         )
+    if folders:
+        _tell_hidden_folders(folders, visible)
     tell_again(again)
+
+
+def _tell_hidden_folders(folders: Sequence[Folder], visible: Set[str]) -> None:
+    """Log those of `folders` with tensor files in them or below, but in those that are `visible`
+    by another path."""
+    counts: dict[str, int] = {}
+    left = _MOST_LOOKED_INTO
+    for top in folders:
+        within = deque([top])
+        while within and left:
+            for _, one in islice(_not_in(visible, within.popleft()), left):
+                left -= 1
+                within += one.hidden_folders.values()
+                count = sum(_is_lost(one, name) for name in (*one.files, *one.hidden))
+                if count:
+                    counts[top.path] = counts.get(top.path, 0) + count
+    if counts:
+        _LOGGER.warning(
+            "hidden folders are not compared: %s (tensor files: %s%s); rename them to compare them",
+            named_files(counts),
+            "" if left else "at least ",
+            sum(counts.values()),
+        )
+
+
+def _not_in(visible: Set[str], folder: Folder) -> Iterator[tuple[str, Folder]]:
+    """`folder` and those below that are not `visible`."""
+    if folder.identity not in visible:
+        yield from folder.walk(lambda one: one.identity not in visible)
+
+
+def _is_lost(folder: Folder, name: str) -> bool:
+    """Whether a file in a folder is called like a tensor, and not left there by a system."""
+    return is_tensor_file(name) and not is_foreign(name) and name not in folder.hidden_folders
 
 
 def tell_again(links: Sequence[str]) -> None:

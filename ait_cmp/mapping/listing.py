@@ -62,6 +62,11 @@ class Folder:
         return self._inside.hidden
 
     @property
+    def hidden_folders(self) -> dict[str, Folder]:
+        """The folders among them, but those back up."""
+        return self._inside.hidden_folders
+
+    @property
     def problem(self) -> PairError | None:
         """Why it cannot be listed, in which case it looks empty."""
         return self._inside.problem
@@ -125,15 +130,17 @@ class Folder:
         try:
             around = self._chain
             for entry in list_folder(self.path):
-                if is_hidden(entry.name):
+                hidden = is_hidden(entry.name)
+                if hidden:
                     found.hidden.append(entry.name)
                 elif not entry.is_folder:
                     found.files.append(entry.name)
                     if not entry.is_file:
                         found.strays.add(entry.name)
-                elif entry.identity not in around:
+                if entry.is_folder and entry.identity not in around:
                     path = inside(self.path, entry.name)
-                    found.folders[entry.name] = Folder(
+                    folders = found.hidden_folders if hidden else found.folders
+                    folders[entry.name] = Folder(
                         path, (*around, entry.identity), is_link=entry.is_link
                     )
         except FileNotFoundError:
@@ -153,3 +160,4 @@ class _Inside:
     files: list[str] = field(default_factory=list)
     strays: set[str] = field(default_factory=set)
     hidden: list[str] = field(default_factory=list)
+    hidden_folders: dict[str, Folder] = field(default_factory=dict)

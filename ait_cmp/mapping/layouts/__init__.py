@@ -70,4 +70,5 @@ def list_dump(key: str, path: str) -> Dump:
         if any(rank.tensors for rank in ranks):
             tell_hidden(folder)
             return Dump(ranks, files_beside(folder, ranks))
+    tell_hidden(folder)
     raise UsageError(f"{key}={path} holds no tensors ({', '.join(SOURCES)})")
