@@ -161,6 +161,16 @@ def test_every_cell_of_the_csv_is_safe(cells: list[str | None]) -> None:
     assert safe_cells(pl.Series(cells, dtype=pl.String)).to_list() == safe
 
 
+@pytest.mark.parametrize("name", REPORTS)
+def test_what_a_killed_writer_left_goes(name: str, tmp_path: Path) -> None:
+    left = tmp_path / f".{STEM}.{name}.{'0af3' * 8}.tmp"
+    other = tmp_path / f".{STEM}.{name}.tmp"
+    for one in (left, other):
+        one.touch()
+    write_report(REPORT, tmp_path, [name])
+    assert {path.name for path in tmp_path.iterdir()} == {f"{STEM}.{name}", other.name}
+
+
 def test_no_older_report_stays_beside_in_another_format(tmp_path: Path) -> None:
     write_report(EMPTY, tmp_path, list(REPORTS))
     (tmp_path / f"{STEM}.txt").touch()  # which is none of ours

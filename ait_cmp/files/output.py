@@ -31,7 +31,11 @@ def no_links(*paths: Path) -> None:
 
 
 def new_file(place: Path) -> Path:
-    """An empty file beside `place`, to be written to and renamed to it. Raises OSError."""
+    """An empty file beside `place`, to be written to and renamed to it; others of the kind go,
+    since one process at a time writes there, and those are of one that was killed. Raises
+    OSError."""
+    for left in place.parent.glob(f".{place.name}.{'[0-9a-f]' * 32}.tmp"):
+        left.unlink(missing_ok=True)
     return Path(new_beside(str(place)))
 
 
