@@ -257,6 +257,60 @@ def test_what_is_found_is_true_or_nothing_is(
             assert met == golden[token] or answer == [token]
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    count=st.integers(3, 30),
+    data=st.data(),
+    repeated=st.integers(1, 2),
+    more=st.integers(1, 2),
+    ids=st.booleans(),
+)
+def test_a_few_tensors_of_other_sizes_are_a_fault(
+    count: int, data: st.DataObject, repeated: int, more: int, ids: bool
+) -> None:
+    """A loop over one input, of whose first round my has less than half of another shape: another
+    round of my fits wholly, and would hide whatever is wrong in the first."""
+    wrong = data.draw(st.sets(st.integers(0, count - 1), min_size=1, max_size=(count - 1) // 2))
+    rows, columns = data.draw(st.sampled_from([(4, 3), (1, 3), (5, 2), (2, 1)]))
+    with tempfile.TemporaryDirectory() as folder:
+        for side, last in (("golden", repeated), ("my", repeated + more)):
+            for token in range(last):
+                place = Path(folder, side, str(token))
+                place.mkdir(parents=True)
+                for number in range(count):
+                    whole = np.full((5, 3, 2), number, np.float32)
+                    faulty = side == "my" and token == 0 and number in wrong
+                    np.save(
+                        place / f"layers.{number}.npy", whole[:rows, :columns] if faulty else whole
+                    )
+                if ids:
+                    np.save(place / "input_ids.npy", np.array([PROMPT]))
+        found = pairs(Path(folder, "golden"), Path(folder, "my"))
+    assert answers(found) == {token: [token] for token in range(repeated)}
+    assert {pair.paired_by for pair in found if not pair.error} == {"name"}
+    assert not [one for one in found if one.error and one.error.reason == Reason.LEFT_OUT]
+
+
+def test_where_equal_numbers_fit_mostly_the_other_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one tensor that lost a token, and a warm-up call beside many weights, which tell nothing
+    where golden shows that they do not vary."""
+    golden, my = dumped(tmp_path / "golden", [PROMPT]), dumped(tmp_path / "my", [PROMPT, PROMPT])
+    np.save(my / "0" / "layers.1.npy", np.zeros((1, 4, HIDDEN), np.float32))
+    rows = compare_dumps(golden_path=golden, my_path=my).rows
+    reasons = {row.pair.data_id: row.verdict.reason for row in rows if row.pair.token_id == 0}
+    assert reasons["layers.1"] == Reason.SHAPE_MISMATCH
+    assert [name for name, reason in reasons.items() if reason] == ["layers.1"]
+    assert "pass rounds='+1' where round 0 of my does not answer that of golden" in caplog.text
+
+    golden, my = dumped(tmp_path / "g", GOLDEN), dumped(tmp_path / "m", [[0] * 9, *GOLDEN])
+    for place in (*golden.iterdir(), *my.iterdir()):
+        for number in range(20):
+            np.save(place / f"weights.{number}.npy", np.ones((2, 5), np.float32))
+    assert answers(pairs(golden, my)) == {token: [token + 1] for token in range(4)}
+
+
 MODEL = """
 import sys
 import torch
