@@ -326,6 +326,23 @@ def test_tensors_in_hidden_folders_are_told(
     assert "(tensor files: at least " in caplog.records[-1].message
 
 
+@pytest.mark.parametrize("suffix", [".out", ".tmp", ".log", ".DB", ".stats"])
+def test_tensors_by_names_of_other_files_are_told(suffix: str, tmp_path: Path) -> None:
+    for side in ("g", "m"):
+        files(tmp_path / side, ["x.npy"])
+        torch.save(torch.ones(2), tmp_path / side / f"a{suffix}")
+        old = tmp_path / side / f"b{suffix}"
+        torch.save(torch.ones(2), old, _use_new_zipfile_serialization=False)
+        (tmp_path / side / f"c{suffix}").write_bytes(b"\x93NUMPY\1\0")
+        (tmp_path / side / f"d{suffix}").write_bytes(b"$Version=1.0\n")
+        (tmp_path / side / f"notes{suffix}").write_bytes(b"PK")
+        (tmp_path / side / "x.npy.tmp").write_bytes(b"\x93NUMPY")
+    pairs = map_pairs("tree", Wish(str(tmp_path / "g"), str(tmp_path / "m")))
+    told = [pair for pair in pairs if pair.error]
+    assert {pair.error.reason for pair in told if pair.error} == {Reason.LEFT_OUT}
+    assert [Path(pair.data_id).name[0] for pair in told] == list("abcd")
+
+
 def test_a_dump_that_is_all_hidden_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 
 from ait_cmp.dump_tree import is_foreign, not_saved_for
+from ait_cmp.files import open_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import named_files, why_not_saved
 from ait_cmp.source import SOURCES
@@ -27,6 +28,13 @@ _NO_TENSORS = re.compile(
     r"|lock|tmp|png|svg|pdf|xlsx|db|stats|parquet)"
 )
 
+# Names that many take for any file, and how a tensor begins that was saved by such a name: torch's,
+# now and formerly, numpy's, ATB's.
+_ANY_CONTENT = frozenset(
+    {".out", ".tmp", ".log", ".err", ".db", ".h", ".c", ".so", ".lock", ".stats", ".parquet"}
+)
+_MAGICS = (b"PK\3\4", b"\x80\2\x8a\n", b"\x93NUMPY", b"$Version=")
+
 
 def is_tensor_file(name: str) -> bool:
     """Whether a file of this name is read for tensors."""
@@ -42,10 +50,22 @@ def files_like_tensors(folder: Folder, *, most: int | None = None) -> Iterator[t
     that they are in, `most` of these: by their names, all but what is known to hold none."""
     for below, one in islice(folder.walk(), most):
         for name in one.files:
-            if is_tensor_file(name) or not (
-                name in one.strays or _NO_TENSORS.fullmatch(_suffix(name))
-            ):
+            if is_tensor_file(name) or (name not in one.strays and _may_be_tensor(one, name)):
                 yield f"{below}/{name}" if below else name, one
+
+
+def _may_be_tensor(folder: Folder, name: str) -> bool:
+    stem, suffix = os.path.splitext(name)
+    if not _NO_TENSORS.fullmatch(suffix.lower()):
+        return True
+    # What is being written, `x.bin.tmp`, is no tensor yet.
+    if suffix.lower() not in _ANY_CONTENT or is_tensor_file(stem):
+        return False
+    try:
+        file = open_file(inside(folder.path, name))
+        return file.read(0, min(file.size, 9)).startswith(_MAGICS)
+    except (PairError, OSError):  # gone, or nobody's to read
+        return False
 
 
 def tell_hidden(folder: Folder) -> None:
