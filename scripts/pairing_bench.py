@@ -88,6 +88,7 @@ def scores(
     done, mark = place / f"{name}.done", " ".join([sources, *map(dumped, folders)])
     if not done.is_file() or done.read_text() != mark:
         compare(*folders, outputs["default"])
+        mapping.unlink(missing_ok=True)  # of an earlier run
         propose(*folders, mapping)
         compare(*folders, outputs["pair"], f"mapping={mapping}")
         done.write_text(mark)

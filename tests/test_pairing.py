@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ait_cmp.__main__ import main
+from ait_cmp.commands.status import ExitStatus
 from ait_cmp.mapping.layouts import list_dump
 from ait_cmp.mapping.pairing import Proposal, propose
 from ait_cmp.mapping.pairing.names import read_names
@@ -257,6 +258,13 @@ def test_a_proposal_is_a_mapping_that_compares(
     file = tmp_path / "pairs.yaml"
     assert main(["pair", f"golden_path={golden}", f"my_path={my}", f"output={file}"]) == 0
     assert f"{len(run)} pairs of {len(run)} golden tensors" in capsys.readouterr().out
+    again = ["pair", f"golden_path={golden}", f"my_path={my}", f"output={file}"]
+    assert main(again) == 0
+    proposed = file.read_text()
+    file.write_text(f"{proposed}# mine\n")
+    assert main(again) == ExitStatus.NO_REPORT
+    assert "choose another output=… or remove it" in capsys.readouterr().err
+    assert file.read_text() == f"{proposed}# mine\n"
     table = _compare(tmp_path, golden, my, f"mapping={file}")
     assert set(table["status"]) <= {"pass", "fail"}
     assert table["data_id"].to_list() == sorted(run) or len(table) == len(run)

@@ -40,7 +40,9 @@ def pair(settings: Settings) -> ExitStatus:
     try:
         own_folder(path.parent)
         no_links(path)
-        write_whole(path, "\n".join(_document(found, settings)) + "\n")
+        text = "\n".join(_document(found, settings)) + "\n"
+        _unedited(path, text)
+        write_whole(path, text)
     except OSError as exc:
         raise ReportError(f"{path} cannot be written: {os_reason(exc)}; choose another") from exc
     with may_go_unread("what was proposed"):
@@ -49,6 +51,15 @@ def pair(settings: Settings) -> ExitStatus:
 
 
 # -- the file
+
+
+def _unedited(path: Path, text: str) -> None:
+    """Raises ReportError where another text is there, which a user may have written."""
+    if path.exists() and path.read_bytes() != text.encode():
+        raise ReportError(
+            f"{path} is there with other lines, which may be yours; choose another output=… or "
+            "remove it"
+        )
 
 
 def _document(found: Proposal, settings: Settings) -> Iterator[str]:
