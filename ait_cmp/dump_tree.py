@@ -41,6 +41,7 @@ __all__ = [
     "MSPROBE_PARENTS",
     "MSPROBE_TENSORS",
     "RANK_FILE",
+    "UNKNOWN_SHELL",
     "Direction",
     "LibraryFile",
     "LibraryPlace",
@@ -55,6 +56,7 @@ __all__ = [
     "is_foreign",
     "is_hidden",
     "is_successor",
+    "is_wrapper",
     "library_file",
     "library_place",
     "library_rank",
@@ -93,6 +95,55 @@ IN_EVERY_FOLDER = (RANK_FILE, _MODULES_FILE)  # of tensors, and none of them
 
 # What a layer of peft's holds and adds to: its own output is the one that the model goes on with.
 BASE_LAYER = "base_layer"
+# What is held like a wrapper by a class that is not known to be one.
+UNKNOWN_SHELL = "module"
+# Classes that hand on what they are given, and what comes back.
+_WRAPPERS = frozenset(
+    # Of torch, its accelerators, fairscale; engines; tuners of peft, whose models are PeftModel….
+    [
+        "AveragedModel",
+        "CheckpointWrapper",
+        "DataParallel",
+        "DistributedDataParallel",
+        "FlattenParamsWrapper",
+        "FullyShardedDataParallel",
+        "OffloadWrapper",
+        "OptimizedModule",
+        "ShardedDataParallel",
+        "SpmdFullyShardedDataParallel",
+        "XlaFullyShardedDataParallel",
+        "DeepSpeedEngine",
+        "DeepSpeedHybridEngine",
+        "Float16Module",
+        "InferenceEngine",
+        "PipelineEngine",
+        "TorchFullyShardedDataParallel",
+        "AdaLoraModel",
+        "AdaptionPromptModel",
+        "BOFTModel",
+        "BoneModel",
+        "C3AModel",
+        "FourierFTModel",
+        "HRAModel",
+        "IA3Model",
+        "LNTuningModel",
+        "LoHaModel",
+        "LoKrModel",
+        "LoraModel",
+        "MissModel",
+        "MixedModel",
+        "OFTModel",
+        "PeftMixedModel",
+        "PolyModel",
+        "RandLoraModel",
+        "RoadModel",
+        "ShiraModel",
+        "TrainableTokensModel",
+        "VBLoRAModel",
+        "VeraModel",
+        "XLoraModel",
+    ]
+)
 
 _TENSORS = "tensors"
 _NEWER = "atb_dump_data"
@@ -267,6 +318,11 @@ def former_data_id(path: str) -> str | None:
     """How a tensor of a module was called before dumps said what it is: by its place."""
     match = _FORMER.search(path) if path.endswith(".bin") else None
     return match[1] if match else None
+
+
+def is_wrapper(kind: str) -> bool:
+    """Whether the class is known to wrap a module and to change nothing of what that does."""
+    return kind in _WRAPPERS or kind.startswith("PeftModel")
 
 
 def library_rank(name: str) -> RankName | None:

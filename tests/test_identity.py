@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def test_what_was_changed_in_place_is_a_result(tmp_path: Path) -> None:
 
 
 class Shell(nn.Module):
-    """DDP and engines hold what they wrap so, and pass on whatever they are given."""
+    """Holds what it wraps as DDP and engines do, but might compute what it likes."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -157,6 +157,8 @@ class Adapted(nn.Module):
 
 
 class Tuner(nn.Module):
+    __module__ = "peft.tuners.lora.model"
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
@@ -166,12 +168,19 @@ class Tuner(nn.Module):
 
 
 class Tuned(nn.Module):
+    __module__ = "peft.peft_model"
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.base_model = Tuner(model)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.base_model(*args, **kwargs)
+
+
+class Parallel(nn.DataParallel[nn.Module]):
+    def extra(self) -> None:
+        """What many derive from a wrapper for."""
 
 
 def checkpointed(model: Model) -> nn.Module:
@@ -200,6 +209,10 @@ WRAPPERS: dict[str, tuple[Callable[[Model], Any], Callable[[str], bool]]] = {
     "none": (lambda model: model, lambda name: True),
     "shell": (Shell, lambda name: True),
     "shells": (lambda model: Shell(Shell(model)), lambda name: True),
+    "data parallel": (nn.DataParallel, lambda name: True),
+    "wrappers": (lambda model: nn.DataParallel(nn.DataParallel(model)), lambda name: True),
+    "derived": (Parallel, lambda name: True),
+    "averaged": (torch.optim.swa_utils.AveragedModel, lambda name: True),
     "checkpoint": (checkpointed, lambda name: True),
     "peft": (adapted, lambda name: True),
     "compiled": (
@@ -230,10 +243,158 @@ def test_whatever_wraps_the_model_all_that_both_have_pairs(
     # What stands beside is the wrappers' own, or was not seen.
     others = table.filter(pl.col("status") != "pass")
     for name, reason in others.select("data_id", "reason").iter_rows():
-        if "@" in name:
+        if "@module" in name:
+            assert wrapper in ("shell", "shells", "compiled and wrapped")
+            assert reason == "GOLDEN_MISSING"
+        elif "@" in name:
             assert reason == "LEFT_OUT"
         else:
             assert reason == ("MY_MISSING" if name in NAMES else "GOLDEN_MISSING")
+
+
+class Scale(nn.Module):
+    def __init__(self, module: nn.Module, factor: float) -> None:
+        super().__init__()
+        self.module, self.factor = module, factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x) * self.factor  # type: ignore[no-any-return]
+
+
+class FastScale(Scale):
+    pass
+
+
+class DistributedDataParallel(Scale):
+    """Called as a wrapper, which it is not."""
+
+
+class ScalesInParallel(nn.DataParallel[nn.Module]):
+    """Derived from a wrapper, and none."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * -50.0  # type: ignore[no-any-return]
+
+
+class Residual(Scale):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.module(x) * self.factor  # type: ignore[no-any-return]
+
+
+class FusedResidual(Residual):
+    pass
+
+
+def body() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))
+
+
+def scaled(golden: nn.Module, my: nn.Module, *older: str) -> dict[str, tuple[str, str]]:
+    """Status and reason of each row of their comparison; the dumps of `older` say of every shell
+    its class, as they did."""
+    for side, model in (("golden", golden), ("my", my)):
+        dumped(Path(side), lambda model=model: model(X), model)  # type: ignore[misc]
+        if side in older:
+            file = only_run(Path(side)) / "modules.jsonl"
+            assert '"shell":"module"' in file.read_text()
+            text = file.read_text().replace('"module.module"', '"Inner"')
+            file.write_text(text.replace('"shell":"module"', f'"shell":"{type(model).__name__}"'))
+    status, table = rows(Path("golden"), Path("my"))
+    assert (status == 0) == set(table["status"]).issubset({"pass", "skipped"})
+    found = table.select("data_id", "status", "reason").iter_rows()
+    return {name: (status, reason) for name, status, reason in found}
+
+
+@pytest.mark.parametrize("older", [(), ("golden",), ("my",), ("golden", "my")])
+@pytest.mark.parametrize("kind", [FastScale, Scale, DistributedDataParallel, Residual])
+def test_what_is_held_like_a_wrapper_is_compared(
+    tmp_path: Path, kind: Any, older: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if kind is DistributedDataParallel and "my" in older:
+        pytest.skip("an older dump cannot tell that it is none")
+    found = scaled(Scale(body(), 2.0), kind(body(), -50.0), *older)
+    assert found.pop("@module/out0")[0] == "fail"
+    assert len(found) == 2 + 6 + 1
+    assert {status for status, _ in found.values()} == {"pass"}
+
+
+def test_what_is_held_like_a_wrapper_with_no_other_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, (golden, my, reason) in enumerate(
+        [
+            (body(), Scale(body(), -50.0), "GOLDEN_MISSING"),
+            (Scale(body(), -50.0), body(), "MY_MISSING"),
+            (body(), ScalesInParallel(body()), "GOLDEN_MISSING"),
+            (nn.DataParallel(body()), Scale(body(), -50.0), "GOLDEN_MISSING"),
+        ]
+    ):
+        (tmp_path / str(number)).mkdir()
+        monkeypatch.chdir(tmp_path / str(number))
+        found = scaled(golden, my)
+        assert found["@module/out0"] == ("error", reason)
+        assert found["out0"][0] == "pass"
+
+
+@pytest.mark.parametrize("older", [(), ("golden",)])
+def test_those_in_one_another_pair_in_their_order(
+    tmp_path: Path, older: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    golden = nn.DataParallel(Scale(Scale(body(), 2.0), 3.0)) if not older else None
+    golden = golden or Scale(Scale(body(), 2.0), 3.0)  # type: ignore[assignment]
+    found = scaled(golden, FastScale(Residual(body(), 2.0), 3.0), *older)  # type: ignore[arg-type]
+    assert found["@module/out0"][0] == found["@module.module/out0"][0] == "fail"
+    assert found["@module/in0"][0] == found["@module.module/in0"][0] == "pass"
+    left_out = {name for name, (_, reason) in found.items() if reason == "LEFT_OUT"}
+    assert left_out == (set() if older else {"@DataParallel/in0", "@DataParallel/out0"})
+
+
+def test_blocks_that_hold_one_module_are_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    golden = nn.Sequential(*(Residual(layer, 1.0) for layer in body().children()))
+    factors = [1.0, 1.0, -1.0]
+    layers = zip(body().children(), factors, strict=True)
+    my = nn.Sequential(*(FusedResidual(layer, factor) for layer, factor in layers))
+    found = scaled(golden, my)
+    assert {reason for _, reason in found.values() if reason} == {"TOLERANCE"}
+    failed = {name for name, (status, _) in found.items() if status != "pass"}
+    assert failed == {"2@module/out0", "out0"}
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1
+    )
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore:.*NO_SHARD")
+@pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize("sharded", [False, True])
+def test_distributed_wrappers_pair_whole(
+    tmp_path: Path, sharded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.distributed.fsdp import FullyShardedDataParallel
+    from torch.nn.parallel import DistributedDataParallel as Distributed
+
+    monkeypatch.chdir(tmp_path)
+    whole = (
+        FullyShardedDataParallel(body(), device_id=torch.device("cpu"))
+        if sharded
+        else Distributed(body())
+    )
+    found = scaled(body(), whole)
+    left_out = {name for name, (_, reason) in found.items() if reason == "LEFT_OUT"}
+    assert left_out == {name for name in found if "@" in name} != set()
+    assert {status for status, _ in found.values()} == {"pass", "skipped"}
 
 
 def test_experts_that_are_not_called_renumber_no_other(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 Both are the same however the model is wrapped and called. A wrapper (DDP, FSDP, torch.compile,
 checkpointing, LoRA …) and the module inside it have one key; what tells their tensors apart is
-`shell`, the name of the one that the model itself does not have.
+`shell`, the name of the one that the model itself does not have. A class that is held like a
+wrapper but is none that is known may compute what it likes: its shell is `module`, whatever the
+class, so that its tensors are compared with those of what stands there in another run.
 """
 
 from __future__ import annotations
@@ -15,13 +17,31 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ait_cmp.dump_tree import BASE_LAYER
+from ait_cmp.dump_tree import BASE_LAYER, UNKNOWN_SHELL, is_wrapper
 
 __all__ = ["ModuleIdentity", "inputs_of", "module_identities", "outputs_of", "seen_through"]
 
 _DEPTH = 32  # of containers in containers; one may hold itself
 _LONGEST = 100  # characters of a key in a dict
 _WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+# Packages that wrappers come from; a class of the same name elsewhere is somebody's own.
+_LIBRARIES = frozenset(
+    [
+        "torch",
+        "torch_npu",
+        "torch_xla",
+        "accelerate",
+        "apex",
+        "colossalai",
+        "deepspeed",
+        "fairscale",
+        "lightning",
+        "megatron",
+        "mindspeed",
+        "peft",
+        "pytorch_lightning",
+    ]
+)
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -40,20 +60,23 @@ class ModuleIdentity:
 def module_identities(root: torch.nn.Module) -> dict[int, ModuleIdentity]:
     """Those of `root` and of every module below, by `id`, as `named_modules` finds them first."""
     found: dict[int, ModuleIdentity] = {}
-    waiting = [(root, ModuleIdentity(""), "")]
+    waiting = [(root, ModuleIdentity(""), "", UNKNOWN_SHELL)]
     while waiting:
-        module, identity, attribute = waiting.pop()
+        module, identity, attribute, unknown = waiting.pop()
         if id(module) in found:
             continue
         inner = _wrapped_by(module, attribute)
         wraps = inner is not None and inner != BASE_LAYER
-        found[id(module)] = replace(identity, shell=type(module).__name__) if wraps else identity
+        wrapper = _wrapper(module) if wraps else ""
+        found[id(module)] = replace(identity, shell=wrapper or unknown) if wraps else identity
+        if wraps and not wrapper:  # one in another is told from it
+            unknown = f"{unknown}.{UNKNOWN_SHELL}"
         for name, child in reversed(_children(module).items()):
             if name != inner:
-                waiting.append((child, identity.inside(name), name))
+                waiting.append((child, identity.inside(name), name, UNKNOWN_SHELL))
             else:
                 shell = BASE_LAYER if name == BASE_LAYER else ""
-                waiting.append((child, ModuleIdentity(identity.key, shell), name))
+                waiting.append((child, ModuleIdentity(identity.key, shell), name, unknown))
     return found
 
 
@@ -130,6 +153,20 @@ def _wrapped_by(module: torch.nn.Module, attribute: str = "") -> str | None:
         return "base_model"  # peft's model, in which its tuner is
     tunes = attribute == "base_model" or type(module).__module__.startswith("peft.")
     return "model" if tunes and "model" in children else None
+
+
+def _wrapper(module: torch.nn.Module) -> str:
+    """What `module` is called as a wrapper that hands on what it is given; empty for a class that
+    is not known to."""
+    kind = type(module)
+    # One that is derived from a wrapper is that wrapper unless it computes otherwise.
+    runs = next((each for each in kind.__mro__ if "forward" in vars(each)), kind)
+    runs = kind if runs is torch.nn.Module else runs
+    library = runs.__module__.partition(".")[0]
+    if library not in _LIBRARIES:
+        return ""
+    name = next((each.__name__ for each in (kind, runs) if is_wrapper(each.__name__)), "")
+    return name or ("PeftModel" if library == "peft" else "")
 
 
 def _joined(key: str, name: str) -> str:

@@ -1,9 +1,10 @@
 """What the tensors of hooked modules are in their model, as their dump says in a file among them.
 
 A line of `modules.jsonl` is of one tensor: its `file`; its `module` by the qualified name without
-wrappers, and `shell`, the wrapper that it is of; its `operand`; `again`, how often the module had
-been called in that round; `at`, its place in the order of the computation; and `root`, which model
-the process called. Other lines say of a root its `model`, a class, and how many `modules` it has.
+wrappers, and `shell`, the wrapper that it is of (`module` for a class that is not known as one);
+its `operand`; `again`, how often the module had been called in that round; `at`, its place in the
+order of the computation; and `root`, which model the process called. Other lines say of a root its
+`model`, a class, and how many `modules` it has.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ait_cmp.dump_tree import BASE_LAYER, library_rank, modules_file
+from ait_cmp.dump_tree import BASE_LAYER, UNKNOWN_SHELL, is_wrapper, library_rank, modules_file
 from ait_cmp.files import real_path
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, Identity
 from ait_cmp.mapping.lookup import read_mapping
@@ -170,9 +171,12 @@ class _Said:
         return replace(tensor, name=identity.name, identity=identity)
 
     def _identity(self, line: _Line, former: str) -> Identity:
-        wrapper = "" if line.shell == self._inner.get(line.call, "") else line.shell
+        shell = "" if line.shell == self._inner.get(line.call, "") else line.shell
+        wrapper = shell if shell == BASE_LAYER or is_wrapper(shell) else ""
+        if shell and not wrapper:
+            shell = self._unknown[line.root, line.module, shell]
         again = f"#{line.again}" if line.again else ""
-        module = f"{line.module}{f'@{wrapper}' if wrapper else ''}{again}"
+        module = f"{line.module}{f'@{shell}' if shell else ''}{again}"
         # An input that was saved before its module ran, and after it once more.
         twice = (
             "/after/in" in line.file and line.file.replace("/after/", "/before/") in self._by_file
@@ -189,6 +193,23 @@ class _Said:
         hidden = [one for one in self._lines if one.shell != BASE_LAYER and one.call not in seen]
         hidden.sort(key=lambda one: one.file.count("/"))
         return {line.call: line.shell for line in hidden}
+
+    @cached_property
+    def _unknown(self) -> dict[tuple[int, str, str], str]:
+        """How what is held like a wrapper, but is none, is called at its place, whatever its class,
+        which older dumps say: the outermost `module`, one in it `module.module`."""
+        found: dict[tuple[int, str, str], str] = {}
+        inside: Counter[tuple[int, str]] = Counter()
+        lines = [one for one in self._lines if one.shell and not is_wrapper(one.shell)]
+        for line in sorted(lines, key=lambda one: one.file.count("/")):
+            place = line.root, line.module
+            if (*place, line.shell) in found or line.shell == BASE_LAYER:
+                continue
+            inside[place] += 1
+            new = set(line.shell.split(".")) == {UNKNOWN_SHELL}
+            called = ".".join([UNKNOWN_SHELL] * inside[place])
+            found[*place, line.shell] = line.shell if new else called
+        return found
 
     @cached_property
     def _models(self) -> dict[int, tuple[str, bool]]:
