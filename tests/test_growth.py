@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -24,12 +23,12 @@ from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
+from tests.changes import Change, changed_at
 
 LAYERS, TOKENS = 40, 2
 FAULTY = 57  # a row amid the second token
 DTYPE, INT8 = load_tolerance("dtype"), load_tolerance("int8")
 WANTED = Wanted(2.0**-23, Parts(slices=True))
-Change = Callable[[Tensor], Tensor]
 Tensors = tuple[Tensor, Tensor]  # golden, my
 
 
@@ -60,24 +59,13 @@ def _failing(verdicts: list[Verdict]) -> list[int]:
     return [number for number, one in enumerate(verdicts) if one.status is Status.FAIL]
 
 
-def _changed(index: object, change: Change) -> Change:
-    """Changes only the elements at `index`."""
-
-    def make(my: Tensor) -> Tensor:
-        my = my.clone()
-        my[index] = change(my[index])  # type: ignore[index]
-        return my
-
-    return make
-
-
 FAULTS: dict[str, tuple[str, Change]] = {
     "scale": ("scale", lambda my: my * 1.03),
     "offset": ("offset", lambda my: my + 0.03),
-    "one channel": ("channel", _changed((..., 5), lambda my: my * 1.25)),
-    "one row": ("line", _changed((1, 3), torch.zeros_like)),
-    "one element": ("element", _changed((1, 3, 5), lambda my: my + 0.6)),
-    "nan": ("nonfinite", _changed((1, 3, 5), lambda my: my * torch.nan)),
+    "one channel": ("channel", changed_at((..., 5), lambda my: my * 1.25)),
+    "one row": ("line", changed_at((1, 3), torch.zeros_like)),
+    "one element": ("element", changed_at((1, 3, 5), lambda my: my + 0.6)),
+    "nan": ("nonfinite", changed_at((1, 3, 5), lambda my: my * torch.nan)),
     "coarser grid": ("grid", lambda my: my.to(torch.float8_e4m3fn)),
     "noise": ("level", lambda my: my * (1 + 0.1 * torch.rand_like(my, dtype=torch.float32))),
 }
@@ -179,7 +167,7 @@ def test_a_fault_does_not_explain_itself_in_the_next_token() -> None:
 def test_the_sentence_names_the_place() -> None:
     pairs = _run()
     golden, my = pairs[FAULTY]
-    pairs[FAULTY] = golden, _changed((..., slice(16, 32)), lambda part: part * 1.5)(my)
+    pairs[FAULTY] = golden, changed_at((..., slice(16, 32)), lambda part: part * 1.5)(my)
     sentence = _judge(pairs)[FAULTY].divergence
     assert "concentrated in channels 16 to 31 (head 1, if heads are of 16)" in sentence
 
@@ -296,7 +284,7 @@ def test_the_largest_recent_error_is_that_of_the_window(levels: list[float], win
 
 def test_noise_is_the_least_expected_error_that_passes() -> None:
     golden = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
-    my = _changed((2, 5), lambda element: element + 2)(golden)
+    my = changed_at((2, 5), lambda element: element + 2)(golden)
     noise = _judge([(golden, my)])[0].noise
     assert noise is not None
     for factor, fails in ((1.001, False), (0.99, True)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,28 +16,19 @@ from ait_cmp.engine.parts import Parts
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.values.errors import Reason
 from ait_cmp.values.location import Location
+from tests.changes import Change, changed_at
 
 LARGEST = torch.finfo(torch.float64).max
-Change = Callable[[Tensor], Tensor]
-
-
-def _changed(index: object, change: Change) -> Change:
-    def make(my: Tensor) -> Tensor:
-        my = my.clone()
-        my[index] = change(my[index])  # type: ignore[index]
-        return my
-
-    return make
 
 
 CHANGES: dict[str, Change] = {
     "none": lambda my: my,
-    "rounding": _changed((slice(0, 8),), lambda my: my.nextafter(torch.zeros_like(my))),
+    "rounding": changed_at((slice(0, 8),), lambda my: my.nextafter(torch.zeros_like(my))),
     "zero": torch.zeros_like,
     "sign": lambda my: -my,
-    "one sign": _changed((3, 5), lambda my: my * -20),
-    "one channel": _changed((..., 5), torch.neg),
-    "one line": _changed(7, torch.zeros_like),
+    "one sign": changed_at((3, 5), lambda my: my * -20),
+    "one channel": changed_at((..., 5), torch.neg),
+    "one line": changed_at(7, torch.zeros_like),
     "factor": lambda my: my * 1.1,
     "another": lambda my: my.roll(1, 0),
 }

@@ -108,9 +108,7 @@ def _tell_ranks(ranks: Sequence[RankPair]) -> None:
 
 def _told(pair: Pair, rounds: str) -> Pair:
     """`pair` with the rounds that were found for it, and not said."""
-    if not rounds or pair.error:
-        return pair
-    return replace(pair, paired_by="; ".join(filter(None, (pair.paired_by, rounds))))
+    return pair if not rounds or pair.error else pair.also_by(rounds)
 
 
 def _beside(golden: Dump, my: Dump, run: int) -> list[Pair]:
@@ -287,6 +285,10 @@ class _Matching:
     def _shards(self, side: Literal["golden", "my"]) -> bool:
         return self.sharding is not None and self.sharding.side == side
 
+    def _parts(self, group: _Group) -> list[_One]:
+        """What the several ranks have of one tensor."""
+        return group.golden if self._shards("golden") else group.my
+
     def _by_place(self, golden: _One, rules: NameRules | NamedPairs) -> list[_One]:
         """Where my is an older dump, which says of no tensor what it is: the one at its place."""
         identity = golden.listed.identity
@@ -330,7 +332,7 @@ class _Matching:
         sharding, rule = self.sharding, group.rule
         assert sharding is not None
         pair = replace(pair, rank=sharding.cell, run=0)
-        parts = group.golden if sharding.side == "golden" else group.my
+        parts = self._parts(group)
         if pair.error or rule is None or rule.joins_golden or rule.joins_my or len(parts) < 2:
             return pair
         golden = [_location([one], rule.golden_steps) for one in group.golden]
@@ -383,7 +385,7 @@ class _Matching:
         sharding, rule = self.sharding, group.rule
         assert sharding is not None
         assert rule is not None
-        parts = group.golden if sharding.side == "golden" else group.my
+        parts = self._parts(group)
         if rule.joins_golden or rule.joins_my:
             return None
         if len({one.rank for one in parts}) < len(parts):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ait_cmp.values.errors import UsageError
-from ait_cmp.values.location import Step, parse_steps
+from ait_cmp.values.location import Step, any_join, parse_steps
 
 __all__ = ["SAME_NAME", "NamePattern", "NameRule", "NameRules", "make_rule", "steps_of"]
 
@@ -52,12 +52,12 @@ class NameRule:
     @property
     def joins_golden(self) -> bool:
         """Whether several golden tensors become one."""
-        return any(step.joins for step in self.golden_steps)
+        return any_join(self.golden_steps)
 
     @property
     def joins_my(self) -> bool:
         """Whether several my tensors become one."""
-        return any(step.joins for step in self.my_steps)
+        return any_join(self.my_steps)
 
     def my_name(self, golden_name: str) -> str | NamePattern | None:
         """How the my tensor of a golden name is called: a name, or a pattern where the template

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ait_cmp.mapping.name_rule import steps_of
 from ait_cmp.values.errors import UsageError
-from ait_cmp.values.location import Step
+from ait_cmp.values.location import Step, any_join
 
 __all__ = ["NamedPair", "NamedPairs", "make_named_pairs"]
 
@@ -29,12 +29,12 @@ class NamedPair:
     @property
     def joins_golden(self) -> bool:
         """Whether several golden tensors become one."""
-        return any(step.joins for step in self.golden_steps)
+        return any_join(self.golden_steps)
 
     @property
     def joins_my(self) -> bool:
         """Whether several my tensors become one."""
-        return any(step.joins for step in self.my_steps)
+        return any_join(self.my_steps)
 
     @property
     def called(self) -> str:
@@ -93,7 +93,7 @@ def _names(place: str, side: str, given: object, steps: Sequence[Step]) -> tuple
         raise UsageError(f"{place}: {side} must be a name, or a list of names that adapters join")
     if not all(names) or len(set(names)) != len(names):
         raise UsageError(f"{place}: {side} has an empty name, or one twice; name each once")
-    if len(names) > 1 and not any(step.joins for step in steps):
+    if len(names) > 1 and not any_join(steps):
         raise UsageError(
             f"{place}: {side} has {len(names)} names; join them: {side}_adapters: concat(-1)"
         )

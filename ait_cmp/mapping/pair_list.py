@@ -15,7 +15,7 @@ from ait_cmp.mapping.duplicates import duplicate, superseded
 from ait_cmp.mapping.lookup import Lookup, read_mapping
 from ait_cmp.mapping.selection import PathMap, Wish, tell_unused_prefixes
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
-from ait_cmp.values.location import Location, parse_steps
+from ait_cmp.values.location import Location, any_join, parse_steps
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.plain_yaml import read_yaml, unsaid
 
@@ -211,7 +211,7 @@ def _location(members: dict[object, object], side: str) -> Location:
     if not isinstance(adapters, str):
         raise ValueError(f"its {side}_adapters are no text like transpose(0, 1)")
     steps = parse_steps(adapters)
-    joins = any(step.joins for step in steps)
+    joins = any_join(steps)
     files = members[side]
     if isinstance(files, str):
         files = files.split(_JOINED) if joins else [files]

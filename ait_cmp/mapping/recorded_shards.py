@@ -59,8 +59,8 @@ def _joined(pair: Pair, wish: Wish, beside: _Beside) -> Pair:
     found = join_shards(golden, ranked, list(parts.values()), "my")
     if found.error or found.shards is None or not found.shards.is_settled:
         return pair  # which says that the shapes differ
-    by = "; ".join(filter(None, (pair.paired_by, f"shards: {found.shards.said}")))
-    return replace(pair, golden=golden, my=found.parts, paired_by=by, shards=found.shards)
+    pair = pair.also_by(f"shards: {found.shards.said}")
+    return replace(pair, golden=golden, my=found.parts, shards=found.shards)
 
 
 @dataclass(slots=True)

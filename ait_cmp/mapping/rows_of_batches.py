@@ -91,12 +91,8 @@ def _steps(name: str, pairs: Iterable[Pair], golden: Held, my: Held, padded: Pad
 
 def _cut(pair: Pair, steps: Cut, padded: Padded) -> Pair:
     golden, my = steps
-    return replace(
-        pair,
-        golden=pair.golden.then(golden),
-        my=pair.my.then(my),
-        paired_by="; ".join(filter(None, (pair.paired_by, padded.by))),
-    )
+    pair = pair.also_by(padded.by)
+    return replace(pair, golden=pair.golden.then(golden), my=pair.my.then(my))
 
 
 def _place(pair: Pair) -> _Place:

@@ -60,11 +60,11 @@ class Sharding:
         found = join_shards(whole, parts, [self.ranks[rank] for rank in ranks], self.side)
         if found.error or found.shards is None:
             return replace(pair, error=found.error, paired_by="")
-        by = "; ".join(filter(None, (pair.paired_by, f"shards: {found.shards.said}")))
         one, other = found.whole, found.parts
         if self.side == "golden":
             one, other = other, one
-        return replace(pair, golden=one, my=other, paired_by=by, shards=found.shards)
+        pair = pair.also_by(f"shards: {found.shards.said}")
+        return replace(pair, golden=one, my=other, shards=found.shards)
 
     def tell(self, pairs: Sequence[Pair]) -> None:
         """Say what became of the tensors."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 from ait_cmp.files import FileState, OpenFile
+from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["Containers"]
+__all__ = ["Containers", "one_of"]
 
 Content = TypeVar("Content")
 
@@ -38,3 +40,19 @@ class Containers(Generic[Content]):
                 while len(self._kept) > self._most:
                     del self._kept[next(iter(self._kept))]
         return content
+
+
+def one_of(content: Mapping[str, Content], name: str | None, path: str, kind: str) -> Content:
+    """What the container at `path` has called `name`, or without one the only one there. Raises
+    PairError NOT_A_TENSOR, which lists what there is and calls it `kind`."""
+    if name is None and len(content) == 1:
+        return next(iter(content.values()))
+    if name is not None and name in content:
+        return content[name]
+    listed = ", ".join(list(content)[:5]) + (", …" if len(content) > 5 else "")
+    asked = f"has nothing named {name!r}" if name else "is asked for without a name"
+    raise PairError(
+        Reason.NOT_A_TENSOR,
+        f"{path} holds {len(content)} {kind} ({listed}) and {asked}; "
+        f"write {os.path.basename(path)}::NAME",
+    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ait_cmp.files import OpenFile, open_file
-from ait_cmp.source.containers import Containers
+from ait_cmp.source.containers import Containers, one_of
 from ait_cmp.source.header import Header, UnsupportedError
 from ait_cmp.source.npy import MAGIC, array_at
 from ait_cmp.source.zip_directory import ZipEntry, read_directory
@@ -25,7 +24,7 @@ def read_npz(file: OpenFile, name: str | None) -> Header:
     compressed one, NOT_A_TENSOR where there is no such name, DTYPE_UNSUPPORTED.
     """
     with _told(file.path):
-        entry = _entry(_CONTAINERS.content(file), name, file.path)
+        entry = one_of(_CONTAINERS.content(file), name, file.path, "arrays")
         if entry.compressed:
             raise UnsupportedError(
                 "its arrays are compressed; write them with numpy.savez instead of "
@@ -73,17 +72,3 @@ _CONTAINERS = Containers(_read)
 def _is_array(file: OpenFile, entry: ZipEntry) -> bool:
     start = file.read(entry.start, min(len(MAGIC), entry.size))
     return not entry.compressed and start == MAGIC
-
-
-def _entry(arrays: Mapping[str, ZipEntry], name: str | None, path: str) -> ZipEntry:
-    if name is None and len(arrays) == 1:
-        return next(iter(arrays.values()))
-    if name is not None and name in arrays:
-        return arrays[name]
-    listed = ", ".join(list(arrays)[:5]) + (", …" if len(arrays) > 5 else "")
-    asked = f"has nothing named {name!r}" if name else "is asked for without a name"
-    raise PairError(
-        Reason.NOT_A_TENSOR,
-        f"{path} holds {len(arrays)} arrays ({listed}) and {asked}; "
-        f"write {os.path.basename(path)}::NAME",
-    )

@@ -9,11 +9,10 @@ from __future__ import annotations
 import functools
 import json
 import math
-import os
 from typing import Any, TypeGuard
 
 from ait_cmp.files import OpenFile, open_file
-from ait_cmp.source.containers import Containers
+from ait_cmp.source.containers import Containers, one_of
 from ait_cmp.source.header import Header, is_possible
 from ait_cmp.values.dtypes import COMPLEX, DTYPES
 from ait_cmp.values.errors import PairError, Reason
@@ -56,7 +55,7 @@ def read_safetensors(file: OpenFile, name: str | None) -> Header:
     """
     try:
         entries, begin = _CONTAINERS.content(file)
-        return _tensor(_entry(entries, name, file.path), begin, file.path)
+        return _tensor(one_of(entries, name, file.path, "tensors"), begin, file.path)
     except ValueError as exc:
         raise _malformed(file.path, exc) from exc
 
@@ -147,17 +146,3 @@ def _refuse_gaps(entries: Entries, size: int) -> None:
 
 def _are_sizes(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(one) is int and one >= 0 for one in values)
-
-
-def _entry(entries: Entries, name: str | None, path: str) -> dict[str, Any]:
-    if name is None and len(entries) == 1:
-        return next(iter(entries.values()))
-    if name in entries:
-        return entries[name]
-    listed = ", ".join(list(entries)[:5]) + (", …" if len(entries) > 5 else "")
-    asked = f"has nothing named {name!r}" if name else "is asked for without a name"
-    raise PairError(
-        Reason.NOT_A_TENSOR,
-        f"{path} holds {len(entries)} tensors ({listed}) and {asked}; "
-        f"write {os.path.basename(path)}::NAME",
-    )

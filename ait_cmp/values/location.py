@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-__all__ = ["Location", "Step", "parse_steps"]
+__all__ = ["Location", "Step", "any_join", "parse_steps"]
 
 JOINS = ("concat", "sum")
 NAMED = "unpad"  # its first argument is the name of another tensor
@@ -70,6 +70,11 @@ class Step:
             quoted = json.dumps(first, ensure_ascii=False)[1:-1]
             first = '"' + quoted.replace('\\"', r"\u0022") + '"'
         return f"{self.name}({', '.join([first, *rest])})"
+
+
+def any_join(steps: Iterable[Step]) -> bool:
+    """Whether adapters make one tensor of several."""
+    return any(step.joins for step in steps)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
@@ -43,3 +43,7 @@ class Pair:
     def name(self) -> str:
         """What a person calls it."""
         return row_name(self.data_id, self.token_id)
+
+    def also_by(self, why: str) -> Pair:
+        """The same, with one more reason why its sides belong together."""
+        return replace(self, paired_by="; ".join(filter(None, (self.paired_by, why))))

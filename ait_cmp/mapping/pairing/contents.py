@@ -13,7 +13,7 @@ from ait_cmp.engine.projections import Projection, project
 from ait_cmp.mapping.padded import Padded
 from ait_cmp.mapping.pairing.sides import Side, Tensor
 from ait_cmp.values.errors import PairError
-from ait_cmp.values.location import NAMED, Step, parse_steps
+from ait_cmp.values.location import NAMED, Step, any_join, parse_steps
 
 __all__ = ["Contents", "distance"]
 
@@ -57,7 +57,7 @@ class Contents:
     ) -> Projection | None:
         try:
             parsed = self._steps(steps, token)
-            joins = any(step.joins for step in parsed)
+            joins = any_join(parsed)
             ranks = range(max(one.ranks for one in tensors)) if joins else (rank,)
             sources = [one.source(token, rank) for rank in ranks for one in tensors]
             found = [one for one in sources if one is not None]
