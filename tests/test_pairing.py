@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -292,3 +292,131 @@ def test_plain_names_that_pair_half_are_taken_alone(tmp_path: Path) -> None:
     table = _compare(tmp_path, golden, _write(tmp_path / "my", most))
     assert set(table.filter(pl.col("status") != "error")["paired_by"]) == {"name"}
     assert (table["status"] == "error").sum() == 2 * LAYERS * 3
+
+
+# -- layers that are counted otherwise
+
+COUNTS = {
+    "from 1": lambda layer: layer + 1,
+    "behind the embedding": lambda layer: layer + 1,
+    "only every second": lambda layer: None if layer % 2 else layer // 2,
+    "one lost, and counted through": lambda layer: None if layer == 1 else max(layer - 1, 0),
+    "the second stage alone": lambda layer: layer - 3 if layer > 2 else None,
+    "backwards": lambda layer: 5 - layer,
+    "the first ones alone": lambda layer: layer if layer < 3 else None,
+}
+CUT = [("from 1", 3), ("from 1", 0), ("behind the embedding", 3), ("only every second", 2)]
+CUT += [("one lost, and counted through", 3), ("one lost, and counted through", 1)]
+
+
+def _deep(seed: int = 0) -> dict[str, Array]:
+    """Outputs of six layers."""
+    drawn = np.random.default_rng(seed)
+    names = [f"model.layers.{n}.{name}" for n in range(6) for name in SIZES]
+    sizes = list(SIZES.values())
+    return {
+        name: drawn.standard_normal((1, TOKENS, sizes[at % len(sizes)])).astype(np.float32)
+        for at, name in enumerate(names)
+    }
+
+
+def _recounted(name: str, count: Callable[[int], int | None], words: bool) -> str | None:
+    _, _, layer, rest = name.split(".", 3)
+    number = count(int(layer))
+    if number is None:
+        return None
+    return f"decoder.layers.{number}.{META[rest]}" if words else f"model.layers.{number}.{rest}"
+
+
+@pytest.mark.parametrize("words", [True, False])
+@pytest.mark.parametrize(("how", "faulty"), [*((one, 6) for one in COUNTS), *CUT])
+def test_layers_that_are_counted_otherwise_pair_by_contents_or_not_at_all(
+    how: str, faulty: int, words: bool, tmp_path: Path
+) -> None:
+    """Behind the fault nothing agrees; a pair of two layers would be judged as if it were right."""
+    run, noisy, other = _deep(), _noisy(_deep()), _deep(seed=7)
+    truth = {name: _recounted(name, COUNTS[how], words) for name in run}
+    my = {
+        called: (noisy if int(name.split(".")[2]) < faulty else other)[name]
+        for name, called in truth.items()
+        if called
+    }
+    if how == "behind the embedding":
+        embedding = _recounted("model.layers.0.self_attn.o_proj", lambda _: 0, words) or ""
+        my[embedding] = _deep(seed=3)["model.layers.0.self_attn.o_proj"]
+    found = _propose(_write(tmp_path / "golden", run), _write(tmp_path / "my", my))
+    right = {
+        match.golden[0].name.text
+        for match in found.matches
+        if truth[match.golden[0].name.text] == match.my[0].name.text
+    }
+    wrong = [one for one in found.matches if one.golden[0].name.text not in right]
+    # Equal names stay where the contents tell of no other, and say what these tell.
+    assert all(one.is_same_name and (one.against or faulty < 6) for one in wrong)
+    assert not wrong or how == "backwards" or faulty == 0
+    if how != "backwards":
+        assert right >= {name for name, one in truth.items() if one and faulty == 6}
+    if how == "from 1":
+        assert len(right) == len(run) or faulty == 0
+
+
+@pytest.mark.parametrize("how", ["from 1", "only every second", "the first ones alone"])
+def test_numbers_that_may_be_counted_otherwise_pair_nothing_by_themselves(
+    how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _deep()
+    truth = {name: _recounted(name, COUNTS[how], words=True) for name in run}
+    my = {called: run[name] for name, called in truth.items() if called}
+    golden, folder = _write(tmp_path / "golden", run), _write(tmp_path / "my", my)
+    assert _propose(golden, folder, None).matches == ()
+    assert set(_compare(tmp_path, golden, folder)["status"]) == {"error"}
+    assert "numbers alone do not tell which is which" in capsys.readouterr().err
+
+
+def test_numbers_with_gaps_are_those_of_the_layers(tmp_path: Path) -> None:
+    run = _deep()
+    some = {name: one for name, one in run.items() if name.split(".")[2] in "025"}
+    my = {_recounted(name, int, words=True) or "": one for name, one in some.items()}
+    found = _propose(_write(tmp_path / "golden", run), _write(tmp_path / "my", my), None)
+    assert {one.golden[0].name.text for one in found.matches} == set(some)
+
+
+def test_experts_that_each_rank_counts_are_no_others(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0)
+    kind = "mlp.experts.{}.down_proj"
+    held = [drawn.standard_normal((2, 8)).astype(np.float32) for _ in range(4)]
+    run = {f"model.layers.0.{kind.format(n)}": one for n, one in enumerate(held)}
+    my = {f"decoder.layers.0.{kind.format(n)}": one for n, one in enumerate(held[2:])}
+    golden, folder = _write(tmp_path / "golden", run), _write(tmp_path / "my", my)
+    assert _propose(golden, folder, None).matches == ()
+    right = dict(zip([(one,) for one in list(run)[2:]], [(one,) for one in my], strict=True))
+    assert _names(_propose(golden, folder)) == right
+
+
+def test_contents_that_agree_with_another_name_part_a_pair_or_are_said(tmp_path: Path) -> None:
+    """Wrong names, or a model that takes q for k: nothing tells, so neither is taken."""
+    run = {name: one for name, one in _run().items() if "layers.2" not in name}
+    swapped = {"self_attn.v_proj": "self_attn.k_proj", "self_attn.k_proj": "self_attn.v_proj"}
+    my = dict(_noisy(run))
+    for one, other in swapped.items():
+        my[f"model.layers.1.{one}"] = run[f"model.layers.1.{other}"]
+    golden = _write(tmp_path / "golden", run)
+    found = _propose(golden, _write(tmp_path / "same", my))
+    marked = [one.by for one in found.matches if one.against]
+    assert len(marked) == 2
+    assert all("and those of my model.layers.1.self_attn." in by for by in marked)
+    words = {_in_meta_words(name): one for name, one in my.items()}
+    found = _propose(golden, _write(tmp_path / "words", words))
+    assert {one.name for one in found.left if one.side == "golden"} == {
+        f"model.layers.1.{one}" for one in swapped
+    }
+    assert "add the pair that is meant" in found.left[0].why
+
+
+def test_equal_names_that_seem_shifted_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _deep()
+    my = {_recounted(name, lambda n: n + 1, words=False) or "": one for name, one in run.items()}
+    _compare(tmp_path, _write(tmp_path / "golden", run), _write(tmp_path / "my", my))
+    assert "equal names are of different tensors" in capsys.readouterr().err

@@ -119,6 +119,8 @@ def _show(found: Proposal, path: Path, settings: Settings) -> None:
     )
     for why, count in Counter(_kind(one) for one in found.matches).most_common():
         print(f"  {count} by {why}")
+    for sentence in found.said:
+        print(printable(sentence))
     _show_left(found.left)
     unsure = [one for one in found.matches if one.confidence < _CHECKED]
     if unsure:

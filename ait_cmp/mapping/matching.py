@@ -19,7 +19,7 @@ from ait_cmp.mapping.models import counterparts
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
 from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
 from ait_cmp.mapping.own_names import with_own_names
-from ait_cmp.mapping.proposing import guessed_names, pairs_by_name
+from ait_cmp.mapping.proposing import guessed_names, pairs_by_name, warn_of_counts
 from ait_cmp.mapping.rounds import in_rounds
 from ait_cmp.mapping.rows_of_batches import with_rows_of_batches
 from ait_cmp.mapping.selection import Wish
@@ -77,7 +77,9 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
     if rules is _SAME_NAMES:
         golden_ranks, my_ranks = with_own_names(golden=golden.ranks, my=my.ranks)
         golden, my = replace(golden, ranks=golden_ranks), replace(my, ranks=my_ranks)
-    if wish.may_guess and not pairs_by_name(golden.ranks, my.ranks):
+    if wish.may_guess and pairs_by_name(golden.ranks, my.ranks):
+        warn_of_counts(golden.ranks, my.ranks)
+    elif wish.may_guess:
         names = guessed_names(golden, my, wish.contents)
         rules = NamedPairs(names) if names else rules
     ranks = pair_ranks(golden=golden.ranks, my=my.ranks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 
 from ait_cmp.mapping.annotated import join_annotated
@@ -12,11 +13,13 @@ from ait_cmp.mapping.name_rule import steps_of
 from ait_cmp.mapping.named_pair import NamedPair
 from ait_cmp.mapping.pairing import Match, Proposal, propose
 from ait_cmp.mapping.selection import Wish
+from ait_cmp.values.text import printable
 
-__all__ = ["guessed_names", "pairs_by_name", "proposal"]
+__all__ = ["guessed_names", "pairs_by_name", "proposal", "warn_of_counts"]
 
 _LOGGER = logging.getLogger(__name__)
 _ENOUGH = 0.5  # of the names of the smaller side
+_NUMBER = re.compile(r"\d+")
 
 
 def proposal(wish: Wish, *, budget: int | None) -> Proposal:
@@ -37,9 +40,28 @@ def pairs_by_name(golden: Sequence[RankDump], my: Sequence[RankDump]) -> bool:
     return len(names & others) >= _ENOUGH * least
 
 
+def warn_of_counts(golden: Sequence[RankDump], my: Sequence[RankDump]) -> None:
+    """Say where either side alone has names that are alike but for their numbers: layers that are
+    counted from 0 and from 1 have equal names, of which none belong together."""
+    names, others = ({one.name for rank in side for one in rank.tensors} for side in (golden, my))
+    alone, others_alone = sorted(names - others), sorted(others - names)
+    stars, others_stars = ({_NUMBER.sub("*", one) for one in of} for of in (alone, others_alone))
+    if alone and stars == others_stars:
+        _LOGGER.warning(
+            "golden alone has %s and my alone %s, and %d such names more: where the sides count "
+            "from different numbers, equal names are of different tensors; "
+            "`python -m ait_cmp.pair` looks at their contents",
+            printable(alone[0]),
+            printable(others_alone[0]),
+            len(alone) + len(others_alone) - 2,
+        )
+
+
 def guessed_names(golden: Dump, my: Dump, budget: int | None) -> tuple[NamedPair, ...]:
     """The pairs that names, order and shapes suggest, said aloud; none where they suggest none."""
     found = propose(golden=golden.ranks, my=my.ranks, budget=budget)
+    for sentence in found.said:
+        _LOGGER.warning("%s", printable(sentence))
     new = sum(not one.is_same_name for one in found.matches)
     if not new:
         return ()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ait_cmp.mapping.layouts.ranks import RankDump, pair_ranks
 from ait_cmp.mapping.padded import padded_ranks
-from ait_cmp.mapping.pairing.by_contents import pair_by_contents
+from ait_cmp.mapping.pairing.by_contents import pair_by_contents, part_contradicted
 from ait_cmp.mapping.pairing.by_name import (
     pair_by_names,
     pair_fused,
@@ -21,6 +21,7 @@ from ait_cmp.mapping.pairing.by_name import (
 )
 from ait_cmp.mapping.pairing.by_place import pair_as_in_other_layers, pair_in_gaps
 from ait_cmp.mapping.pairing.contents import Contents
+from ait_cmp.mapping.pairing.layers import counted
 from ait_cmp.mapping.pairing.match import Match, State
 from ait_cmp.mapping.pairing.sides import Side, make_side
 from ait_cmp.mapping.sharding import are_shards
@@ -41,36 +42,52 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Pairs in golden order, and what is left, golden before my."""
+    """Pairs in golden order, what is left, golden before my, and what is said of the whole."""
 
     matches: tuple[Match, ...]
     left: tuple[Left, ...]
+    said: tuple[str, ...] = ()
 
 
 def propose(
     *, golden: Sequence[RankDump], my: Sequence[RankDump], budget: int | None = None
 ) -> Proposal:
     """Pairs of the names of two dumps; with a `budget` of bytes, by what the tensors hold too."""
-    sides = _sides(golden, my)
+    one, other = _sides(golden, my)
     padding = padded_ranks(golden, my)
     padded = padding.padded if padding else None
-    contents = None if budget is None else Contents(*sides, budget, padded)
-    state = State(*sides, contents, spans=len(golden) != len(my), padding=padding)
+    contents = None if budget is None else Contents(one, other, budget, padded)
+    other, counts = counted(one, other, contents)
+    miscounted = frozenset(count.stem for count in counts)
+    state = State(
+        one,
+        other,
+        contents,
+        spans=len(golden) != len(my),
+        padding=padding,
+        miscounted=miscounted,
+    )
     pair_same_names(state)
     pair_by_names(state)
     pair_operands(state)
     pair_fused(state)
     if contents:
         pair_by_contents(state)
+    for count in counts:
+        state.doubt("golden", count.golden, count.left)
+        state.doubt("my", count.my, count.left)
     pair_as_in_other_layers(state)
     pair_in_gaps(state)
     pair_as_in_other_layers(state)
+    said = [count.said for count in counts]
+    if contents and (denied := part_contradicted(state)):
+        said.append(f"{denied} pairs by names are denied by contents, which agree with others")
     left = [
         Left(side, one.name.text, state.reasons.get((side, one.place), _NOTHING))
         for side, ones in (("golden", state.left_golden()), ("my", state.left_my()))
         for one in ones
     ]
-    return Proposal(tuple(state.matches()), tuple(left))
+    return Proposal(tuple(state.matches()), tuple(left), tuple(dict.fromkeys(said)))
 
 
 def _sides(golden: Sequence[RankDump], my: Sequence[RankDump]) -> tuple[Side, Side]:

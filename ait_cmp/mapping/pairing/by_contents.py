@@ -9,25 +9,20 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from ait_cmp.engine.projections import SUMS, Projection
+from ait_cmp.engine.projections import Projection
+from ait_cmp.mapping.pairing.contents import AGREES, CLEAR, EXACT, Distances
 from ait_cmp.mapping.pairing.match import Match, State, joined_shape, same_class
 from ait_cmp.mapping.pairing.sides import Tensor
 
-__all__ = ["pair_by_contents", "pair_of_modules"]
+__all__ = ["pair_by_contents", "pair_of_modules", "part_contradicted"]
 
-_ALONE, _KIND, _MODULE = 0.97, 0.9, 0.92
-_CLEAR = 3.0  # times as far away is every other tensor
-_EXACT = 1e-9  # two tensors of whole numbers are equal, or others
+_ALONE, _KIND, _MODULE, _DENIED = 0.97, 0.9, 0.92, 0.5
 _SAME = 1e-6  # tensors of one side that are this near are one
-_ROWS = 512  # of the matrix of distances at a time
 _TURNED = 4096  # pairs of which other layouts are tried
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(slots=True)
@@ -45,7 +40,7 @@ def pair_by_contents(state: State) -> None:
     tell modules apart, which then tell their inputs."""
     state.learn_limit()
     for kinds in (("out", "param", ""), ("in", ""), ("out", "in", "")):
-        for group in _groups(state, kinds):
+        for group in _groups(state, kinds, state.left_golden(), state.left_my()):
             _settle(state, group)
         pair_of_modules(state)
     _pair_turned(state)
@@ -65,7 +60,7 @@ def pair_of_modules(state: State) -> None:
         ]
         for one, other, apart in near:
             rivals = [pair for pair in near if (pair[0] is one) != (pair[1] is other)]
-            if all(pair[2] > _CLEAR * apart + _EXACT for pair in rivals):
+            if all(pair[2] > CLEAR * apart + EXACT for pair in rivals):
                 why = "contents agree, within modules that are paired"
                 _add(state, one, other, _MODULE, why)
 
@@ -103,18 +98,69 @@ def _apart(state: State, golden: Tensor, my: Tensor) -> float | None:
 
 
 def _limit(state: State, one: Tensor) -> float:
-    return state.limit if one.dtype is not None and one.dtype.is_floating else _EXACT
+    return state.limit if one.dtype is not None and one.dtype.is_floating else EXACT
+
+
+# -- what names say, and contents deny
+
+
+def part_contradicted(state: State) -> int:
+    """Part what names bring together where what the two hold differs, and agrees with another that
+    is free or as badly paired: names or the model may be wrong, and nothing says which. Equal
+    names stay, and say so. Their number."""
+    of = {match.golden[0]: match for match in state.matches() if _is_bad(match)}
+    bad = {one for match in of.values() for one in match.my}
+    golden = [one for one in state.golden.tensors if one in of or not one.paired]
+    my = [one for one in state.my.tensors if one in bad or not one.paired]
+    found = 0
+    for kinds in (("out", "param", ""), ("in", "")):
+        for group in _groups(state, kinds, golden, my):
+            for one in group.golden:
+                match = of.get(one)
+                if match and state.found.get(one.place) is match and match.my[0] not in group.my:
+                    _contradict(state, match, group.my[0])
+                    found += 1
+    good = sum(bool(one.my[0].name.layer) and _is_good(one) for one in state.matches())
+    if found > good:  # of layers that agree with others, the numbers say nothing of the rest
+        for match in [one for one in of.values() if one.golden[0].paired]:
+            if match.golden[0].name.layer and not match.is_same_name:
+                state.part(match, "contents deny what the numbers of other layers say")
+    return found
+
+
+def _is_good(match: Match) -> bool:
+    return match.apart is not None and match.apart <= AGREES
+
+
+def _is_bad(match: Match) -> bool:
+    several = len(match.golden) + len(match.my) > 2
+    return not several and match.apart is not None and match.apart > AGREES
+
+
+def _contradict(state: State, match: Match, near: Tensor) -> None:
+    golden, my = match.golden[0].name.text, match.my[0].name.text
+    if match.is_same_name:
+        against = f", and those of my {near.name.text} agree"
+        state.found[match.golden[0].place] = replace(match, confidence=_DENIED, against=against)
+        return
+    why = (
+        f"by name golden {golden} is my {my}, by contents it is my {near.name.text}: add the pair "
+        "that is meant"
+    )
+    state.part(match, why)
 
 
 # -- who is near whom
 
 
-def _groups(state: State, kinds: Sequence[str]) -> Iterator[_Group]:
-    """All that is near each other, of the tensors of these kinds."""
-    golden, my = _sized(state, state.left_golden(), kinds), _sized(state, state.left_my(), kinds)
-    for size, ones in golden.items():
-        if size in my:
-            yield from _near(ones, my[size], _limit(state, ones[0][0]))
+def _groups(
+    state: State, kinds: Sequence[str], golden: Sequence[Tensor], my: Sequence[Tensor]
+) -> Iterator[_Group]:
+    """All that is near each other, of those of these kinds."""
+    others = _sized(state, my, kinds)
+    for size, ones in _sized(state, golden, kinds).items():
+        if size in others:
+            yield from _near(ones, others[size], _limit(state, ones[0][0]))
 
 
 def _sized(
@@ -138,13 +184,13 @@ def _near(
     limit: float,
 ) -> Iterator[_Group]:
     """Groups of tensors that are nearer to each other than to all others."""
-    blocks = _Distances([one for _, one in golden], [one for _, one in my])
+    blocks = Distances([one for _, one in golden], [one for _, one in my])
     least_golden, least_my = blocks.least()
     edges: dict[int, set[int]] = defaultdict(set)
     back: dict[int, set[int]] = defaultdict(set)
     for start, apart in blocks:
         least = np.minimum(least_golden[start : start + len(apart), None], least_my)
-        for row, column in np.argwhere((apart < limit) & (apart <= _CLEAR * least + _EXACT)):
+        for row, column in np.argwhere((apart < limit) & (apart <= CLEAR * least + EXACT)):
             edges[start + int(row)].add(int(column))
             back[int(column)].add(start + int(row))
     taken: set[int] = set()
@@ -179,38 +225,7 @@ def _connected(
 def _are_one(ones: Sequence[tuple[Tensor, Projection]]) -> bool:
     """Whether all hold the very same."""
     projections = [one for _, one in ones]
-    return all(float(apart.max()) < _SAME for _, apart in _Distances(projections[:1], projections))
-
-
-class _Distances:
-    """How far each golden one is from each my one, relative to the larger, some rows at a time."""
-
-    def __init__(self, golden: Sequence[Projection], my: Sequence[Projection]) -> None:
-        self._golden, self._my = (np.array([one.sums for one in side]) for side in (golden, my))
-        self._sizes, self._my_sizes = (
-            np.array([one.squares for one in side]) for side in (golden, my)
-        )
-
-    def __iter__(self) -> Iterator[tuple[int, Floats]]:
-        """The number of the first row, and the rows."""
-        own = (self._my**2).mean(axis=1)
-        for start in range(0, len(self._golden), _ROWS):
-            block = self._golden[start : start + _ROWS]
-            with np.errstate(over="ignore", invalid="ignore"):
-                apart = (block**2).mean(axis=1)[:, None] + own
-                apart -= block @ (self._my.T * (2 / SUMS))
-                apart /= np.maximum(self._sizes[start : start + _ROWS, None], self._my_sizes)
-                np.sqrt(np.maximum(apart, 0.0, out=apart), out=apart)
-            yield start, np.nan_to_num(apart, copy=False, nan=np.inf)
-
-    def least(self) -> tuple[Floats, Floats]:
-        """Of each row, and of each column."""
-        rows = np.empty(len(self._golden))
-        columns = np.full(len(self._my), np.inf)
-        for start, apart in self:
-            rows[start : start + len(apart)] = apart.min(axis=1)
-            np.minimum(columns, apart.min(axis=0), out=columns)
-        return rows, columns
+    return all(float(apart.max()) < _SAME for _, apart in Distances(projections[:1], projections))
 
 
 # -- what of a group is certain
@@ -294,5 +309,5 @@ def _pair_turned(state: State) -> None:
                 near.append((found[1], one, other))
     for apart, one, other in near:
         rivals = [pair for pair in near if (pair[1] is one) != (pair[2] is other)]
-        if all(pair[0] > _CLEAR * apart + _EXACT for pair in rivals):
+        if all(pair[0] > CLEAR * apart + EXACT for pair in rivals):
             _add(state, one, other, _KIND, "contents agree in this layout, and no other's do")

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 from ait_cmp.mapping.padded import Finding
+from ait_cmp.mapping.pairing.contents import AGREES
 from ait_cmp.mapping.pairing.match import (
-    AGREES,
     Match,
     State,
     joined_shape,
@@ -37,7 +37,9 @@ def pair_same_names(state: State) -> None:
     my = {one.name.text: one for one in state.left_my()}
     for golden in state.left_golden():
         other = my.get(golden.name.text)
-        if other is not None:
+        if other is None:
+            continue
+        if golden.name.layer == other.name.layer or other.name.stem not in state.miscounted:
             _add(state, golden, other, _SAME, "same name")
 
 
@@ -104,6 +106,7 @@ def _join(state: State, parts: Sequence[Tensor], whole: Tensor, *, fused_is_my: 
     """Pair the whole with the join of its parts, where that has its shape and nothing speaks
     against it."""
     why = f"names: {' + '.join(one.name.role for one in parts)} is {whole.name.role}"
+    why += _recounted(parts[0]) or _recounted(whole)
     joins = state.joins(whole) if all(one.ranks == 1 for one in parts) else ()
     if whole.ranks > 1:  # without a join of its ranks, nothing says how these lie in it
         joins = tuple(filter(None, joins))
@@ -172,6 +175,7 @@ def _add(state: State, golden: Tensor, my: Tensor, confidence: float, why: str) 
             state.doubt("my", [my], _no_row(state.padding))
             return
         why = f"{why}; shapes differ"
+    why += _recounted(my)
     why = f"{why}; {fit.why}" if fit.why else why
     state.add(Match((golden,), (my,), confidence, why, fit.golden, fit.my, apart))
 
@@ -229,5 +233,16 @@ def _kinds_fit(golden: Tensor, my: Tensor) -> bool:
 
 
 def _of_module(one: Tensor) -> str:
-    layer = ".".join(map(str, one.name.layer))
+    layer = _dotted(one.name.layer)
     return f"{one.name.role} of layer {layer}" if layer else one.name.role
+
+
+def _recounted(one: Tensor) -> str:
+    """How its side calls its layer, where that is not as golden counts."""
+    if one.name.numbers == one.name.layer:
+        return ""
+    return f", by contents layer {_dotted(one.name.numbers)} of my"
+
+
+def _dotted(numbers: Sequence[int]) -> str:
+    return ".".join(map(str, numbers))

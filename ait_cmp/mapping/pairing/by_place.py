@@ -8,7 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from ait_cmp.mapping.pairing.match import AGREES, Match, State, may_be
+from ait_cmp.mapping.pairing.contents import AGREES
+from ait_cmp.mapping.pairing.match import Match, State, may_be
 from ait_cmp.mapping.pairing.shapes import Fit
 from ait_cmp.mapping.pairing.sides import Tensor
 
@@ -48,7 +49,8 @@ def _learned(state: State) -> dict[str, tuple[tuple[str, Layer], int]]:
     for match in state.matches():
         golden, my = match.golden[0].name, match.my[0].name
         several = len(match.golden) + len(match.my) > 2
-        if several or not golden.layer or len(golden.layer) != len(my.layer):
+        known = golden.layer and len(golden.layer) == len(my.layer) and min(my.layer) >= 0
+        if several or not known:
             continue
         further = tuple(other - one for one, other in zip(golden.layer, my.layer, strict=True))
         votes[golden.pattern][my.pattern, further] += 1

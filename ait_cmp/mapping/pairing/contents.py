@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ait_cmp.engine.adapters import adapt
-from ait_cmp.engine.projections import Projection, project
+from ait_cmp.engine.projections import SUMS, Projection, project
 from ait_cmp.mapping.padded import Padded
 from ait_cmp.mapping.pairing.sides import Side, Tensor
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import NAMED, Step, any_join, parse_steps
 
-__all__ = ["Contents", "distance"]
+__all__ = ["AGREES", "CLEAR", "EXACT", "Contents", "Distances", "distance"]
+
+AGREES = 0.2  # contents this near are the same up to rounding, in whatever type
+CLEAR = 3.0  # times as far away is every other tensor
+EXACT = 1e-9  # two tensors of whole numbers are equal, or others
 
 _ALIKE = 0.1  # replicas are this near each other; shards and partial sums are not
 _LEAST = 4096  # elements of a tensor that are read, whatever the budget: a page or two
+_ROWS = 512  # of the matrix of distances at a time
+
+Floats = npt.NDArray[np.float64]
 
 
 class Contents:
@@ -112,3 +120,34 @@ def distance(golden: Projection | None, my: Projection | None) -> float | None:
         return None
     apart = float(np.sqrt(np.mean((golden.sums - my.sums) ** 2)))
     return apart / size if math.isfinite(apart) else None
+
+
+class Distances:
+    """How far each golden one is from each my one, relative to the larger, some rows at a time."""
+
+    def __init__(self, golden: Sequence[Projection], my: Sequence[Projection]) -> None:
+        self._golden, self._my = (np.array([one.sums for one in side]) for side in (golden, my))
+        self._sizes, self._my_sizes = (
+            np.array([one.squares for one in side]) for side in (golden, my)
+        )
+
+    def __iter__(self) -> Iterator[tuple[int, Floats]]:
+        """The number of the first row, and the rows."""
+        own = (self._my**2).mean(axis=1)
+        for start in range(0, len(self._golden), _ROWS):
+            block = self._golden[start : start + _ROWS]
+            with np.errstate(over="ignore", invalid="ignore"):
+                apart = (block**2).mean(axis=1)[:, None] + own
+                apart -= block @ (self._my.T * (2 / SUMS))
+                apart /= np.maximum(self._sizes[start : start + _ROWS, None], self._my_sizes)
+                np.sqrt(np.maximum(apart, 0.0, out=apart), out=apart)
+            yield start, np.nan_to_num(apart, copy=False, nan=np.inf)
+
+    def least(self) -> tuple[Floats, Floats]:
+        """Of each row, and of each column."""
+        rows = np.empty(len(self._golden))
+        columns = np.full(len(self._my), np.inf)
+        for start, apart in self:
+            rows[start : start + len(apart)] = apart.min(axis=1)
+            np.minimum(columns, apart.min(axis=0), out=columns)
+        return rows, columns

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ait_cmp.mapping.padded import Finding
-from ait_cmp.mapping.pairing.contents import Contents, distance
+from ait_cmp.mapping.pairing.contents import AGREES, Contents, distance
 from ait_cmp.mapping.pairing.shapes import Fit, Shape, fits, is_loose, shape_after
 from ait_cmp.mapping.pairing.sides import Side, Tensor
 
 __all__ = [
-    "AGREES",
     "Match",
     "State",
     "joined_shape",
@@ -23,7 +22,6 @@ __all__ = [
     "then",
 ]
 
-AGREES = 0.2  # contents this near are the same up to rounding, in whatever type
 
 _FEW = 5  # pairs, of which nothing is learned
 _LEAST, _SPREAD = 0.01, 10.0  # the least limit; how many times as far apart as most may a pair be
@@ -32,7 +30,8 @@ _ROUNDS = 2  # whose shapes adapters must fit
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Golden tensors and the my tensors that belong to them; how certain that is, and why."""
+    """Golden tensors and the my tensors that belong to them; how certain that is, why, and what
+    speaks against it."""
 
     golden: tuple[Tensor, ...]
     my: tuple[Tensor, ...]
@@ -41,6 +40,7 @@ class Match:
     golden_steps: str = ""
     my_steps: str = ""
     apart: float | None = None
+    against: str = ""
 
     @property
     def by(self) -> str:
@@ -54,7 +54,7 @@ class Match:
         if self.apart is None:
             return ""
         verb = "agree within" if self.apart < AGREES else "differ by"
-        return f"; contents {verb} {self.apart:.2g}"
+        return f"; contents {verb} {self.apart:.2g}{self.against}"
 
     @property
     def is_same_name(self) -> bool:
@@ -73,6 +73,7 @@ class State:
     contents: Contents | None = None
     found: dict[int, Match] = field(default_factory=dict)  # by the place of the first golden one
     reasons: dict[tuple[str, int], str] = field(default_factory=dict)
+    miscounted: frozenset[str] = frozenset()  # my stems whose numbers are not golden's
     spans: bool = False  # one side has other ranks than the other, so its tensors may be shards
     padding: Finding | None = None  # where one side is a batch, and the other of one prompt
     limit: float = AGREES  # how far apart contents may be that agree
@@ -99,6 +100,14 @@ class State:
         self.found[match.golden[0].place] = match
         for one in (*match.golden, *match.my):
             one.paired = True
+
+    def part(self, match: Match, why: str) -> None:
+        """Let the tensors of a pair go, and say why."""
+        del self.found[match.golden[0].place]
+        for side, ones in (("golden", match.golden), ("my", match.my)):
+            self.doubt(side, ones, why)
+            for one in ones:
+                one.paired = False
 
     def doubt(self, side: str, tensors: Sequence[Tensor], why: str) -> None:
         """Say why tensors are left out, where nobody did so yet."""

@@ -55,7 +55,8 @@ class Name:
     `out`, `param` or nothing where the name does not say; `which` is the operand.
 
     `pattern` is the text with its layer's numbers taken out: the same in every layer. `path` is
-    the module as it was written.
+    the module as it was written, `stem` what stands before its layer's number. `layer` is as the
+    other side counts, once that is known; `numbers` are those that were written.
     """
 
     text: str
@@ -68,6 +69,8 @@ class Name:
     pattern: str
     when: str = ""
     path: str = ""
+    stem: str = ""
+    numbers: tuple[int, ...] = ()
 
     @property
     def module(self) -> Module:
@@ -78,6 +81,11 @@ class Name:
     def key(self) -> tuple[tuple[int, ...], str, int, str, str, str]:
         """What tells it from all others."""
         return (*self.module, self.kind, self.which)
+
+    @property
+    def like(self) -> tuple[str, int, str, str, str]:
+        """What it is in every layer."""
+        return self.role, self.occurrence, self.when, self.kind, self.which
 
 
 @dataclass(slots=True)
@@ -92,6 +100,7 @@ class _Parts:
     when: str = ""
     layer: tuple[int, ...] = ()
     path: str = ""
+    stem: str = ""
 
 
 def read_names(texts: Iterable[str]) -> list[Name]:
@@ -245,6 +254,8 @@ def _name(parts: _Parts, spelled: set[str]) -> Name:
         _pattern(parts.text, layer),
         parts.when,
         parts.path,
+        parts.stem,
+        layer,
     )
 
 
@@ -252,17 +263,20 @@ def _counted(parts: _Parts) -> tuple[list[str], tuple[int, ...], bool]:
     """The words of the path, the numbers of what is counted in it, and whether a wrapper was."""
     words: list[str] = []
     layer = list(parts.layer)
+    parts.stem = "layer_id" if layer else ""
     wrapped = False
     outermost = parts.segments[:1] and _CLASS.fullmatch(parts.segments[0])
     raw = parts.segments[1:] if outermost else parts.segments
-    for segment in raw:
+    for place, segment in enumerate(raw):
         word = _snake(segment)
         numbered = _NUMBERED.fullmatch(word)
         if word.isdigit() and words and words[-1] in COUNTED:
+            parts.stem = parts.stem or ".".join(raw[:place])
             layer.append(int(word))
             if COUNTED[words.pop()] == "experts":
                 words.append("expert")
         elif numbered and COUNTED.get(numbered[1]) == "layers":
+            parts.stem = parts.stem or ".".join([*raw[:place], numbered[1]])
             layer.append(int(numbered[2]))
         elif COUNTED.get(word) == "layers" and layer and segment is raw[-1]:
             continue  # layer_output,layer_id=3

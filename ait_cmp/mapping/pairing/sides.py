@@ -15,7 +15,7 @@ from ait_cmp.values.dtypes import DType
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
 
-__all__ = ["Side", "Tensor", "make_side"]
+__all__ = ["Side", "Tensor", "make_side", "side_of"]
 
 
 @dataclass(slots=True, eq=False)
@@ -106,11 +106,16 @@ def make_side(ranks: Iterable[RankDump], *, are_one_run: bool = False) -> Side:
                 owner[one.name, one.token_id] = number
                 rounds.setdefault(one.name, {}).setdefault(one.token_id, []).append(one)
     names = read_names(rounds)
-    tensors = [Tensor(name, place, rounds[name.text]) for place, name in enumerate(names)]
+    return side_of(Tensor(name, place, rounds[name.text]) for place, name in enumerate(names))
+
+
+def side_of(ones: Iterable[Tensor]) -> Side:
+    """Tensors in their order, as a side."""
+    tensors = list(ones)
     modules: dict[Module, list[Tensor]] = defaultdict(list)
     for tensor in tensors:
         modules[tensor.name.module].append(tensor)
-    return Side(tensors, frozenset(_around({name.path for name in names})), modules)
+    return Side(tensors, frozenset(_around({one.name.path for one in tensors})), modules)
 
 
 def _around(paths: Iterable[str]) -> Iterator[str]:
