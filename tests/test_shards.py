@@ -120,12 +120,16 @@ def test_a_tensor_parallel_run_against_one_process(
 
 
 def write(
-    folder: Path, tensors: Mapping[str, torch.Tensor], rank: int | None, world: int = 1
+    folder: Path,
+    tensors: Mapping[str, torch.Tensor],
+    rank: int | None,
+    world: int = 1,
+    token: int = 0,
 ) -> None:
     """One process, as `ait llm dump` has it."""
     run = folder / "ait_dump" / "tensors" / f"-1_{100 - (rank or 0)}"
     for name, tensor in tensors.items():
-        path = run / "0" / f"{name}.pth"
+        path = run / f"{token}" / f"{name}.pth"
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.save(tensor.clone(), path)
     record = ProcessRecord(f"{folder}{rank}", 0, rank, rank, world)
@@ -341,6 +345,64 @@ def test_what_one_rank_alone_has_is_compared_as_it_is(tmp_path: Path) -> None:
             Reason.GOLDEN_MISSING,
         }
         assert "shards=required asks for all" in run.rows[0].verdict.sentence
+
+
+def test_what_a_tensor_is_does_not_change_from_round_to_round(tmp_path: Path) -> None:
+    """A round that was not reduced fits as a sum; one of zeros is all that it may be."""
+    torch.manual_seed(5)
+    wholes = [torch.randn(12, 12) for _ in range(3)] + [torch.zeros(12, 12)]
+    cuts = [CUTS["replicas"]] * 2 + [CUTS["sum()"], CUTS["replicas"]]
+    for token, (whole, cut) in enumerate(zip(wholes, cuts, strict=True)):
+        write(tmp_path / "g", {"x": whole, "y": whole}, None, token=token)
+        for rank, (part, always) in enumerate(
+            zip(cut(whole, 2), CUTS["sum()"](whole, 2), strict=True)
+        ):
+            part = part if token < 3 else whole
+            write(tmp_path / "m", {"x": part, "y": always}, rank, 2, token)
+    run = compare_folders(tmp_path / "g", tmp_path / "m")
+    failed = [row for row in run.rows if row.verdict.status is not Status.PASS]
+    assert [(row.pair.data_id, row.pair.token_id) for row in failed] == [("x", 2)]
+    assert failed[0].verdict.reason is Reason.REPLICAS_DIFFER
+    assert "sum() in this round and replicas in 2 others" in failed[0].verdict.sentence
+
+
+def test_what_some_ranks_lack_is_not_joined_of_the_others(tmp_path: Path) -> None:
+    """Groups of ranks that each have what is theirs are whole, as are stages."""
+    whole, names = torch.randn(12, 12), ("a", "b", "lost", "late")
+    for token in (0, 1):
+        write(tmp_path / "g", dict.fromkeys(names, whole), None, token=token)
+        for rank in range(4):
+            have: dict[str, torch.Tensor] = {"ab"[rank // 2]: whole.chunk(2, 1)[rank % 2]}
+            have |= {"lost": whole.chunk(3, 1)[rank]} if rank < 3 else {}
+            have |= {"late": whole} if rank < 3 or not token else {}
+            write(tmp_path / "m", have, rank, 4, token)
+    for golden, my, reason in (
+        ("g", "m", Reason.MY_MISSING),
+        ("m", "g", Reason.GOLDEN_MISSING),
+    ):
+        run = compare_folders(tmp_path / golden, tmp_path / my)
+        bad = {
+            (row.pair.data_id, row.pair.token_id): row.verdict
+            for row in run.rows
+            if row.verdict.status is not Status.PASS
+        }
+        assert set(bad) == {("lost", 0), ("lost", 1), ("late", 1)}
+        assert {one.reason for one in bad.values()} == {reason}
+        assert "ranks 3 have no 'lost', which ranks 0, 1, 2 have" in bad["lost", 0].sentence
+
+
+def test_runs_of_several_ranks_of_other_sizes_are_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = torch.randn(8, 8)
+    for name, world in (("g", 2), ("m", 4)):
+        for rank, part in enumerate(whole.chunk(world, 1)):
+            write(tmp_path / name, {"x": part}, rank, world)
+    paths = [f"golden_path={tmp_path / 'g'}", f"my_path={tmp_path / 'm'}"]
+    assert main([*paths, f"output={tmp_path}"]) == 2
+    assert "golden is a run of 2 ranks and my of 4" in capfd.readouterr().err
+    assert main(["pair", *paths, f"output={tmp_path / 'pairs.yaml'}"]) == 2
+    assert main([*paths, f"output={tmp_path}", "shards=off"]) == 3
 
 
 def test_off_compares_rank_by_rank(tmp_path: Path) -> None:

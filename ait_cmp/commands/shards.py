@@ -95,7 +95,7 @@ def settle_shards(
         for number, pair in opened.items()
         if not alike[number] and not measured[number].error
     }
-    return _decided(pairs, measured, unlike, between, measure)
+    return _uniform(pairs, _decided(pairs, measured, unlike, between, measure), between)
 
 
 # -- what is asked
@@ -223,6 +223,50 @@ def _decide(
         return likely, _Remark(f"{said} (errors: {given})", apart, differ=True)
     said = f"no way to take what {where} have of it fits and stands out"
     return None, _Remark(f"{said} (errors: {given})", min(best), differ=False)
+
+
+def _uniform(
+    pairs: Sequence[Pair], settled: Settled, between: Mapping[int, Sequence[Measured]]
+) -> Settled:
+    """`settled`, with a remark where a data_id is taken otherwise than in most of its rounds: what
+    is replicas in some and fits as a sum in others was not reduced in some of them."""
+    remarks = dict(settled.remarks)
+    for of in _by_way(pairs, settled, between):
+        usual = max(of, key=lambda name: len(of[name]))
+        for name, numbers in of.items():
+            for number in numbers if name != usual else ():
+                remarks.setdefault(
+                    number,
+                    _Remark(
+                        f"what {_ranks_of(settled.pairs[number])} have of it is {name} in this "
+                        f"round and {usual} in {len(of[usual])} others: one of them is not what "
+                        "it should be",
+                        max(map(_distance, between[number]), default=0.0),
+                        differ=True,
+                    ),
+                )
+    return replace(settled, remarks=remarks)
+
+
+def _ranks_of(pair: Pair) -> str:
+    assert pair.shards is not None
+    return f"{pair.shards.side} {named_ranks(pair.shards.ranks)}"
+
+
+def _by_way(
+    pairs: Sequence[Pair], settled: Settled, between: Mapping[int, Sequence[Measured]]
+) -> list[dict[str, list[int]]]:
+    """The rows of each data_id that had several ways, by the way that was taken; of zeros, which
+    every way gives, none."""
+    taken: dict[tuple[int, str, tuple[str, ...]], dict[str, list[int]]] = {}
+    for number in between:
+        pair, shards = pairs[number], settled.pairs[number].shards
+        stats = settled.measured[number].stats
+        if pair.shards and shards and stats and len(shards.ways) == 1 and stats.golden.has_nonzero:
+            ways = tuple(way.name for way in pair.shards.ways)
+            of = taken.setdefault((pair.run, pair.data_id, ways), {})
+            of.setdefault(shards.ways[0].name, []).append(number)
+    return list(taken.values())
 
 
 def _distance(measured: Measured) -> float:

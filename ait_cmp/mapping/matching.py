@@ -23,7 +23,7 @@ from ait_cmp.mapping.proposing import guessed_names, pairs_by_name, warn_of_coun
 from ait_cmp.mapping.rounds import in_rounds
 from ait_cmp.mapping.rows_of_batches import with_rows_of_batches
 from ait_cmp.mapping.selection import Wish
-from ait_cmp.mapping.sharding import Sharding, sharding_of
+from ait_cmp.mapping.sharding import Holders, Sharding, refuse_other_worlds, sharding_of
 from ait_cmp.mapping.unordered import in_order
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
@@ -71,6 +71,8 @@ def name_pairs(wish: Wish) -> list[Pair]:
 def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
     golden_path, my_path = wish.two_folders()
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
+    if wish.shards != "off":
+        refuse_other_worlds(golden.ranks, my.ranks)
     if len(golden.ranks) != len(my.ranks):  # else ranks are compared one by one
         golden = replace(golden, ranks=join_annotated("golden", golden.ranks))
         my = replace(my, ranks=join_annotated("my", my.ranks))
@@ -188,6 +190,7 @@ class _Matching:
     _cells: list[str] = field(init=False)
     _my: dict[tuple[int, int | None], _Names] = field(default_factory=dict)
     _models: dict[int, dict[str, str | None]] = field(default_factory=dict)
+    _holders: Holders | None = None
     _found: dict[tuple[int, int | None, Called], list[_One]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -198,6 +201,11 @@ class _Matching:
         golden, my = self._side(0), self._side(1)
         for one in my:
             self._my.setdefault((one.rank, one.listed.token_id), _Names()).add(one)
+        if self.sharding:
+            parts = golden if self._shards("golden") else my
+            self._holders = Holders(
+                (one.listed.name, one.listed.token_id, one.rank) for one in parts
+            )
         groups = self._groups(golden, rules)
         users: dict[_One, list[_Group]] = {}
         for group in groups:
@@ -388,6 +396,8 @@ class _Matching:
         assert sharding is not None
         assert rule is not None
         parts = self._parts(group)
+        if error := self._lacking(parts):
+            return error
         if rule.joins_golden or rule.joins_my:
             return None
         if len({one.rank for one in parts}) < len(parts):
@@ -397,6 +407,19 @@ class _Matching:
                 "one of them there",
             )
         return sharding.missing(parts[0].listed.name, [one.rank for one in parts])
+
+    def _lacking(self, parts: Sequence[_One]) -> PairError | None:
+        """Why what some ranks have of a tensor may not be all of it."""
+        assert self.sharding is not None
+        assert self._holders is not None
+        names: dict[str, list[_One]] = {}
+        for one in parts:
+            names.setdefault(one.listed.name, []).append(one)
+        for name, ones in names.items():
+            ranks = [one.rank for one in ones]
+            if without := self._holders.without(name, ones[0].listed.token_id, ranks):
+                return self.sharding.lacking(name, ranks, without)
+        return None
 
     def _unpaired(self, reason: Reason, sentence: str) -> PairError:
         return PairError(Reason.UNPAIRED if self.ignores_unpaired else reason, sentence)

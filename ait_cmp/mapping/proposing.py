@@ -13,6 +13,7 @@ from ait_cmp.mapping.name_rule import steps_of
 from ait_cmp.mapping.named_pair import NamedPair
 from ait_cmp.mapping.pairing import Match, Proposal, propose
 from ait_cmp.mapping.selection import Wish
+from ait_cmp.mapping.sharding import refuse_other_worlds
 from ait_cmp.values.text import printable
 
 __all__ = ["guessed_names", "pairs_by_name", "proposal", "warn_of_counts"]
@@ -27,6 +28,7 @@ def proposal(wish: Wish, *, budget: int | None) -> Proposal:
     none."""
     golden_path, my_path = wish.two_folders()
     golden, my = list_dump("golden_path", golden_path), list_dump("my_path", my_path)
+    refuse_other_worlds(golden.ranks, my.ranks)
     ranks = golden.ranks, my.ranks
     if len(golden.ranks) != len(my.ranks):  # as comparing does: what says how it is cut is whole
         ranks = join_annotated("golden", golden.ranks), join_annotated("my", my.ranks)

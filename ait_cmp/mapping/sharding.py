@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
@@ -17,7 +17,7 @@ from ait_cmp.values.location import Location, Step
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.shards import NAMED_RANKS, named_ranks
 
-__all__ = ["Sharding", "are_shards", "sharding_of"]
+__all__ = ["Holders", "Sharding", "are_shards", "refuse_other_worlds", "sharding_of"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -44,6 +44,18 @@ class Sharding:
             reason,
             f"{self.side} {named_ranks(without)} have no {name!r}, and shards=required asks for "
             "all; dump them again, or pass shards=auto",
+        )
+
+    def lacking(self, name: str, ranks: Sequence[int], without: frozenset[int]) -> PairError:
+        """Why what some ranks have of a tensor is not known to be all of it."""
+        reason = Reason.GOLDEN_MISSING if self.side == "golden" else Reason.MY_MISSING
+        has, lacks = (
+            named_ranks(tuple(self.ranks[rank] for rank in sorted(of))) for of in (ranks, without)
+        )
+        return PairError(
+            reason,
+            f"{self.side} {lacks} have no {name!r}, which {has} have, so that these may not be all "
+            "of it; dump it again, or pass shards=off to compare rank by rank",
         )
 
     def joined(
@@ -80,6 +92,48 @@ class Sharding:
             "; where these leave several ways, the numbers decide"
             if any(" or " in name for name in names)
             else "",
+        )
+
+
+class Holders:
+    """Which ranks have which tensors of a round: all, or those of a stage, an expert or a group,
+    while the others have what is theirs."""
+
+    def __init__(self, held: Iterable[tuple[str, int | None, int]]) -> None:
+        self._ever: dict[str, set[int]] = defaultdict(set)
+        there: dict[tuple[str, int | None], set[int]] = defaultdict(set)
+        for name, token, rank in held:
+            self._ever[name].add(rank)
+            there[name, token].add(rank)
+        self._together: dict[int | None, set[frozenset[int]]] = defaultdict(set)
+        for (_, token), ranks in there.items():
+            self._together[token].add(frozenset(ranks))
+
+    def without(self, name: str, token: int | None, ranks: Iterable[int]) -> frozenset[int]:
+        """The ranks that lack what `ranks` have of a tensor: that have it in other rounds, or have
+        nothing of their own instead. What one rank alone has is whole as it is."""
+        there = frozenset(ranks)
+        lost = frozenset(self._ever[name]) - there
+        if lost or len(there) < 2:
+            return lost
+        together = self._together[token]
+        rest = frozenset[int]().union(*together) - there
+        own = (one for one in together if one.isdisjoint(there))
+        return rest.difference(*own)
+
+
+def refuse_other_worlds(golden: Sequence[RankDump], my: Sequence[RankDump]) -> None:
+    """Raises UsageError where both are several ranks, of runs of other sizes: what one rank has is
+    another part of a tensor than what the same rank has on the other side."""
+    sizes = [{dump.record.world_size or 1 for dump in side if dump.record} for side in (golden, my)]
+    if min(len(golden), len(my)) < 2 or any(len(one) != 1 for one in sizes):
+        return
+    (one,), (other,) = sizes
+    if 1 < one != other > 1:
+        raise UsageError(
+            f"golden is a run of {one} ranks and my of {other}, so that no rank of one has what a "
+            "rank of the other has; compare either with a run of one process, or pass shards=off "
+            "to compare rank by rank all the same"
         )
 
 
