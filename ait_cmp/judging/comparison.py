@@ -17,6 +17,7 @@ from ait_cmp.judging.statistics import judge_statistics
 from ait_cmp.mapping.former import former_name
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
+from ait_cmp.values.order import NO_ORDER, OrderBy
 from ait_cmp.values.pair import Pair
 
 __all__ = [
@@ -142,6 +143,9 @@ class RunComparison:
         first = self.first_divergence
         if first:
             lines.append(f"  it goes wrong {first.verdict.divergence}")
+        failing = (row for row in self.rows if row.verdict.status is Status.FAIL)
+        if any(row.pair.order_by is OrderBy.NAMES for row in failing):
+            lines.append(f"  {NO_ORDER}")
         return "\n".join(lines)
 
 
@@ -172,9 +176,13 @@ def conclude_run(
     """Metrics and verdicts of the pairs of one dump, in its order: each is read against the
     pairs before it."""
     whole = [(pair, one) for pair, one in measured if one.stats]
-    verdicts = iter(judge([_case(pair, one) for pair, one in whole], tolerance))
+    is_ordered = all(pair.order_by is not OrderBy.NAMES for pair, _ in measured)
+    cases = [_case(pair, one) for pair, one in whole]
+    verdicts = iter(judge(cases, tolerance, is_ordered=is_ordered))
     recorded = [pair for pair, one in measured if pair.statistics and not one.error]
-    by_statistics = iter(judge_statistics(recorded, tolerance) if recorded else ())
+    by_statistics = iter(
+        judge_statistics(recorded, tolerance, is_ordered=is_ordered) if recorded else ()
+    )
     return [
         failed(one.error, one)
         if one.error

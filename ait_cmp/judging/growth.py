@@ -7,6 +7,7 @@ same way, which rounding does not do.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -32,10 +33,12 @@ _LEAST = 1e-300  # errors are divided by E, and a tolerance may have a floor of 
 
 
 class Expectation(NamedTuple):
-    """What one row's errors are measured with: E, and what E cannot fall below."""
+    """What one row's errors are measured with: E, and what E cannot fall below; `granted` is what E
+    is whatever rows came before."""
 
     error: float
     floor: float
+    granted: float = math.inf
 
 
 class Background:
@@ -58,13 +61,15 @@ class Background:
         if subject.data_id in self._of_data:
             error = min(error, growth.history * self._of_data[subject.data_id])
         error = min(error, self._held.get(subject.data_id, error))
+        granted = min(growth.sparse * floor, growth.sparse_most)
         if self._sparse:
-            error = max(error, min(growth.sparse * floor, growth.sparse_most))
+            error = max(error, granted)
         error = min(error, growth.most)
         if subject.data_id in growth.noise:
             calibrated = growth.margin * growth.noise[subject.data_id]
             error = calibrated if evidence.count >= growth.enough else max(error, calibrated)
-        return Expectation(max(error, floor, _LEAST), floor)
+            granted = max(granted, calibrated)
+        return Expectation(max(error, floor, _LEAST), floor, max(granted, floor, _LEAST))
 
     def learn(self, subject: Subject, evidence: Evidence) -> None:
         """Take a row that passed into account; one that failed must not raise E."""

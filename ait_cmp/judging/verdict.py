@@ -74,8 +74,12 @@ class Verdict(NamedTuple):
     divergence: str = ""
 
 
-def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
-    """The verdicts of one run, each row read against those before it, in dump order."""
+def judge(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool = True) -> list[Verdict]:
+    """The verdicts of one run, each row read against those before it, in dump order.
+
+    Where that is not the order of the computation, no row is where it went wrong, none follows
+    another, and none passes by what the rows before it explain.
+    """
     growth = tolerance.growth or Growth()
     # Rows that growth does not judge teach it nothing: it is as if they were not there.
     taught = [tolerance.growth_for(case.subject) is tolerance.growth for case in cases]
@@ -96,10 +100,14 @@ def judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
             follows, divergence = divergences.place(case, findings, expected)
             if divergence and expected and teaches:
                 background.hold(subject, expected)
+            if not is_ordered:
+                follows = divergence = ""
         elif unjudged := _unjudged(case, tolerance):
             status, (reason, sentence) = Status.SKIPPED, unjudged
         elif evidence and teaches:
             background.learn(subject, evidence)
+            if not is_ordered and (leaning := _by_order_alone(case, tolerance, expected, digits)):
+                status, (reason, sentence) = Status.SKIPPED, leaning
         verdicts.append(
             Verdict(
                 status,
@@ -130,6 +138,24 @@ def _unjudged(case: Case, tolerance: Tolerance) -> tuple[Reason, str] | None:
     return Reason.UNJUDGED, (
         f"nothing judges it: tolerance {tolerance.name} has no limit for {case.subject}, "
         f"{case.subject.coarser.name}, and growth does not look at it; add a rule or a default"
+    )
+
+
+def _by_order_alone(
+    case: Case, tolerance: Tolerance, expected: Expectation | None, digits: int
+) -> tuple[Reason, str] | None:
+    """Why a row would fail if those before it, which may be computed after it, explained
+    nothing."""
+    if not expected or expected.error <= expected.granted or tolerance.unjudged is Unjudged.PASS:
+        return None
+    alone = Expectation(expected.granted, expected.floor)
+    findings = _findings(case, tolerance, alone, digits)
+    if not findings:
+        return None
+    return Reason.UNJUDGED, (
+        "its error may be rounding, as that of rows before it by name, or a fault, since nothing "
+        f"says whether these were computed before it: {findings[0].meaning} (expected error "
+        f"{alone.error:.2%} of golden without them); give an order, or calibrate"
     )
 
 

@@ -27,6 +27,7 @@ from ait_cmp.mapping.sharding import Holders, Sharding, refuse_other_worlds, sha
 from ait_cmp.mapping.unordered import in_order
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
+from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.statistics import Statistics
 from ait_cmp.values.text import printable
@@ -118,7 +119,9 @@ def _told(pair: Pair, rounds: str) -> Pair:
 def _beside(golden: Dump, my: Dump, run: int) -> list[Pair]:
     """The files beside the ranks: those of equal names, and why all others are left out."""
     sides = with_counterparts(golden=golden.beside_both(my), my=my.beside_both(golden))
-    golden_rest, my_rest = (RankDump(_BESIDE, None, side) if side else None for side in sides)
+    golden_rest, my_rest = (
+        RankDump(_BESIDE, None, side, order_by=OrderBy.NAMES) if side else None for side in sides
+    )
     if not golden_rest and not my_rest:
         return []
     rows = _Matching([(golden_rest, my_rest)], False, False).pairs(_SAME_NAMES)
@@ -188,6 +191,7 @@ class _Matching:
     ignores_unpaired: bool
     sharding: Sharding | None = None
     _cells: list[str] = field(init=False)
+    _order_by: list[OrderBy] = field(init=False)
     _my: dict[tuple[int, int | None], _Names] = field(default_factory=dict)
     _models: dict[int, dict[str, str | None]] = field(default_factory=dict)
     _holders: Holders | None = None
@@ -195,6 +199,7 @@ class _Matching:
 
     def __post_init__(self) -> None:
         self._cells = rank_cells(self.ranks)
+        self._order_by = [_order_by(golden, my) for golden, my in self.ranks]
 
     def pairs(self, rules: NameRules | NamedPairs) -> list[Pair]:
         """Every tensor of either side in exactly one row, in the order of the computation."""
@@ -334,6 +339,7 @@ class _Matching:
             run=first.rank,
             paired_by=rule.by if rule and not error else "",
             statistics=None if error else _statistics(group),
+            order_by=self._order_by[first.rank],
         )
         return self._joined(pair, group) if self.sharding else pair
 
@@ -444,6 +450,7 @@ class _Matching:
                 error=error,
                 rank=self._cells[one.rank],
                 run=self._run(one),
+                order_by=self._order_by[one.rank],
             )
             yield (self._run(one), _token(one), behind.get(where, -1), 1 + one.place), pair
 
@@ -467,6 +474,13 @@ class _Matching:
 
     def _dump(self, rank: int) -> str:
         return next(one.name for one in self.ranks[rank] if one)
+
+
+def _order_by(golden: RankDump | None, my: RankDump | None) -> OrderBy:
+    """How the order of the rows of both is known."""
+    if my and my.is_ordered:
+        return OrderBy.DUMP
+    return golden.order_by if golden else OrderBy.DUMP  # what stands alone is not judged
 
 
 def _of_wrapper(name: str, wrapper: str) -> PairError:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ait_cmp.files import look_at
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, RankPair
-from ait_cmp.source import split_name
+from ait_cmp.source import keeps_order, split_name
 from ait_cmp.values.errors import PairError
+from ait_cmp.values.order import NO_ORDER, OrderBy
 
 __all__ = ["in_order"]
 
 _LOGGER = logging.getLogger(__name__)
+_NUMBER = re.compile(r"\d+")
+_BY_TIMES = (
+    "neither side says in which order its tensors were computed: rows are in the order in which "
+    "golden's files were written, which is a guess, as is where it went wrong first"
+)
 
 
 def in_order(ranks: Sequence[RankPair]) -> list[RankPair]:
@@ -22,23 +30,32 @@ def in_order(ranks: Sequence[RankPair]) -> list[RankPair]:
     files, where these tell anything; which of it is said."""
     ordered = [_ordered(golden, my) for golden, my in ranks]
     for how in dict.fromkeys(how for _, how in ordered if how):
-        _LOGGER.warning("neither side says in which order its tensors were computed: %s", how)
+        _LOGGER.warning("%s", how)
     return [pair for pair, _ in ordered]
 
 
 def _ordered(golden: RankDump | None, my: RankDump | None) -> tuple[RankPair, str]:
-    if not golden or not my or golden.is_ordered or my.is_ordered or len(golden.tensors) < 2:
+    if not golden or not my or golden.is_ordered or my.is_ordered:
         return (golden, my), ""
     times = {file: _time(file) for file in dict.fromkeys(map(_file, golden.tensors))}
-    if len(set(times.values())) * 2 <= len(times):  # copied or unpacked all at once
-        return (golden, my), (
-            "rows are in the order of names, and where it went wrong first is not known"
-        )
+    if not _tell(times, golden):
+        return (golden, my), NO_ORDER
     tensors = sorted(golden.tensors, key=lambda one: (_token(one), times[_file(one)]))
-    return (replace(golden, tensors=tensors), my), (
-        "rows are in the order in which golden's files were written, which is a guess, as is where "
-        "it went wrong first"
-    )
+    return (replace(golden, tensors=tensors, order_by=OrderBy.TIMES), my), _BY_TIMES
+
+
+def _tell(times: dict[str, float], dump: RankDump) -> bool:
+    """Whether the times of a dump's files say in which order its tensors were saved: not where
+    they are equal, or as a copy gives them, nor where a file has several in no order."""
+    if len(set(times.values())) * 2 <= len(times):  # copied or unpacked all at once
+        return False
+    several = Counter(map(_file, dump.tensors))
+    if any(count > 1 and not keeps_order(file) for file, count in several.items()):
+        return False
+    # What checks out, unpacks or synchronises a folder writes it by names; so does a run whose
+    # files are numbered, but then the names tell the same.
+    written = sorted(times, key=times.__getitem__)
+    return written != sorted(times) or len({_NUMBER.sub("#", file) for file in written}) == 1
 
 
 def _file(tensor: DumpedTensor) -> str:

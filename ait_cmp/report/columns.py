@@ -153,6 +153,7 @@ COLUMNS: dict[str, Column] = {
 COLUMNS |= {name: _metric(name) for name in METRICS if name not in COLUMNS}
 COLUMNS["rank"] = Column(pl.String, _pair, lambda pair: pair.rank or None)
 COLUMNS["paired_by"] = Column(pl.String, _pair, lambda pair: pair.paired_by or None)
+COLUMNS["order_by"] = Column(pl.String, _pair, lambda pair: pair.order_by or None)
 _PARTS = {column.part for column in COLUMNS.values()}
 _AT_ONCE = 256  # rows that stay in the processor's cache while their cells are made
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ait_cmp.judging import Status, named_counts
 from ait_cmp.report.report import Report
+from ait_cmp.values.order import NO_ORDER
 from ait_cmp.values.text import printable
 from ait_cmp.values.tokens import row_name
 
@@ -63,6 +64,8 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
 
 def _show_divergences(console: Console, report: Report) -> None:
     """Where it went wrong first, where again, and how many rows only follow."""
+    if report.unordered:
+        console.print(f"[bold]{NO_ORDER}[/]")
     if not report.divergences:
         return
     first, *others = report.divergences

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ait_cmp.judging import Status
 from ait_cmp.values.location import Location
+from ait_cmp.values.order import NO_ORDER, OrderBy
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.text import printable
 
@@ -27,6 +28,8 @@ def show_pairs(pairs: Sequence[Pair]) -> None:
     for pair in pairs:
         _show(pair, roots, several)
     counts = Counter(Status.of(pair.error) if pair.error else Status.PASS for pair in pairs)
+    if any(pair.order_by is OrderBy.NAMES and not pair.error for pair in pairs):
+        print(NO_ORDER)
     skipped = f"; skipped: {counts[Status.SKIPPED]}" if counts[Status.SKIPPED] else ""
     print(
         f"pairs that would be compared: {counts[Status.PASS]}; "

@@ -19,6 +19,7 @@ from ait_cmp.report.columns import frame
 from ait_cmp.report.facts import Facts
 from ait_cmp.report.unpaired import UnpairedGroup, group_unpaired
 from ait_cmp.values.errors import Reason, ReportError, os_reason
+from ait_cmp.values.order import OrderBy
 
 __all__ = ["Report", "make_report", "merge_reports"]
 
@@ -35,7 +36,8 @@ class Report:
     that was measured of each line; a sweep has none.
 
     `counts` has every status. `divergences` are the lines where it went wrong, the first first,
-    and `following` so many lines only follow from these; `errors` have both sides and could not be
+    and `following` so many lines only follow from these; `unordered` is how many fail of which
+    nothing says what was computed before them; `errors` have both sides and could not be
     compared, and `skipped` were not judged, on purpose, in the same order; `by_statistics` is how
     many were compared by what their dumps recorded of them, without tensors; `ranked` are those
     that fail or could not be compared, what matters most first; the last of them, so many as
@@ -49,6 +51,7 @@ class Report:
     counts: Mapping[Status, int]
     divergences: tuple[int, ...]
     following: int
+    unordered: int
     errors: tuple[int, ...]
     skipped: tuple[int, ...]
     by_statistics: int
@@ -126,6 +129,9 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
         counts={one: found.count(one) for one in Status},
         divergences=_lines(in_order.filter(diverges)),
         following=len(table.filter(follows & ~diverges)),
+        unordered=len(
+            table.filter((status == Status.FAIL) & (pl.col("order_by") == OrderBy.NAMES))
+        ),
         errors=_lines(in_order.filter((status == Status.ERROR) & ~alone)),
         skipped=_lines(in_order.filter(status == Status.SKIPPED)),
         by_statistics=len(table.filter(recorded)),

@@ -26,6 +26,7 @@ __all__ = [
     "from_array",
     "from_memory",
     "is_tensor_path",
+    "keeps_order",
     "open_source",
     "split_name",
     "tensor_bytes",
@@ -39,7 +40,7 @@ Lister = Callable[[str], list[str] | None]
 @dataclass(frozen=True, slots=True)
 class Format:
     """A module of this package, its function, and the one that lists the names in a file, where
-    files hold tensors by name.
+    files hold tensors by name: in the order in which they were saved, if it `keeps_order`.
 
     The functions raise PairError for what cannot be read. Without names the second argument of the
     first is None. Modules are imported on first use.
@@ -48,6 +49,7 @@ class Format:
     module: str
     function: str
     names: str = ""
+    keeps_order: bool = True
 
     @property
     def has_names(self) -> bool:
@@ -61,7 +63,9 @@ SOURCES: dict[str, Format] = {
     ".pt": Format("pth", "read_pth", "pth_names"),
     ".npy": Format("npy", "read_npy"),
     ".npz": Format("npz", "read_npz", "npz_names"),
-    ".safetensors": Format("safetensors", "read_safetensors", "safetensors_names"),
+    ".safetensors": Format(
+        "safetensors", "read_safetensors", "safetensors_names", keeps_order=False
+    ),
 }
 
 _ALIAS_DEPTH = 8
@@ -92,6 +96,12 @@ def tensor_names(path: str) -> list[str] | None:
     if row is None or not row.names:
         return None
     return cast(Lister, _imported(row.module, row.names))(path)
+
+
+def keeps_order(path: str) -> bool:
+    """Whether the tensors in `path` are listed in the order in which they were saved."""
+    row = SOURCES.get(_suffix(path))
+    return row is not None and row.keeps_order
 
 
 def open_source(location: str) -> Source:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
+from ait_cmp.values.order import OrderBy
 from ait_cmp.values.shards import Shards
 from ait_cmp.values.statistics import Statistics
 from ait_cmp.values.tokens import row_name
@@ -20,8 +21,8 @@ class Pair:
     `golden` and `my` are resolved where a file was found, as recorded where none was, and without
     a file on a side where the mapping knows of none. `dump` is the folder of the process, `rank`
     what tells that process apart in every run, and `run` its number in this compare; `order` is
-    the entry's place in the run. `statistics` are those of golden and my, where tensors are not
-    there to be compared.
+    the entry's place in the run, and `order_by` says how that is known. `statistics` are those of
+    golden and my, where tensors are not there to be compared.
     `paired_by` says why the two belong together, where the mapping knows more than their names,
     and `shards` in which ways, where one side is what several ranks have.
     """
@@ -38,6 +39,7 @@ class Pair:
     paired_by: str = ""
     statistics: tuple[Statistics, Statistics] | None = None
     shards: Shards | None = None
+    order_by: OrderBy = OrderBy.DUMP
 
     @property
     def name(self) -> str:

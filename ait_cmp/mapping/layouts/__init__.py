@@ -14,7 +14,7 @@ from ait_cmp.mapping.layouts.beside import files_beside, files_of
 from ait_cmp.mapping.layouts.dump_data import dump_data_ranks
 from ait_cmp.mapping.layouts.library import library_ranks
 from ait_cmp.mapping.layouts.msprobe import msprobe_ranks
-from ait_cmp.mapping.layouts.plain_folder import folder_ranks
+from ait_cmp.mapping.layouts.plain_folder import folder_ranks, order_by
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.layouts.runs import ranks_of_runs
 from ait_cmp.mapping.layouts.sglang import sglang_ranks
@@ -60,7 +60,7 @@ def list_dump(key: str, path: str) -> Dump:
     if is_tensor_path(path) and not is_folder(path):
         names = tensor_names(path) or ()
         tensors = [DumpedTensor(name, None, f"{path}::{name}") for name in names]
-        return Dump([RankDump("", None, tensors)], [])
+        return Dump([RankDump("", None, tensors, order_by=order_by(tensors))], [])
     folder = Folder(path)
     if folder.problem:
         raise UsageError(f"{key}: {folder.problem}")

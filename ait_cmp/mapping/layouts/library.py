@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ait_cmp.dump_tree import GOLDEN_TENSOR, library_rank, round_number
 from ait_cmp.mapping.layouts.identities import unseen_in
-from ait_cmp.mapping.layouts.plain_folder import order_of, tensors_below
+from ait_cmp.mapping.layouts.plain_folder import order_by, order_of, tensors_below
 from ait_cmp.mapping.layouts.ranks import RankDump, distinct, merged_processes, unreadable
 from ait_cmp.mapping.library_places import library_places
 from ait_cmp.mapping.listing import Folder
@@ -48,7 +48,12 @@ def _rank_dump(folder: Folder, run: str) -> RankDump | None:
 
 
 def _known(folder: Folder, dump: RankDump) -> RankDump:
-    return replace(dump, record=record_of(folder), unseen=unseen_in(folder.path))
+    return replace(
+        dump,
+        record=record_of(folder),
+        unseen=unseen_in(folder.path),
+        order_by=order_by(dump.tensors),
+    )
 
 
 def _is_golden(folder: Folder) -> bool:

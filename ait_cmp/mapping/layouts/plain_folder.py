@@ -16,10 +16,11 @@ from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, why_not_saved
 from ait_cmp.mapping.processes import record_of
-from ait_cmp.source import split_name, tensor_names
+from ait_cmp.source import keeps_order, split_name, tensor_names
 from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.order import OrderBy
 
-__all__ = ["folder_ranks", "order_of", "tensors_below", "tensors_of"]
+__all__ = ["folder_ranks", "order_by", "order_of", "tensors_below", "tensors_of"]
 
 # What an operation has: its inputs, then the operations within it, then its outputs.
 _FIRST, _WITHIN, _LAST = 0, 1, 2
@@ -40,7 +41,19 @@ def folder_ranks(folder: Folder) -> list[RankDump]:
     name = folder.name if rank else ""
     record, unseen = record_of(folder), unseen_in(folder.path)
     dump = RankDump(name, rank, tensors, record=record, unseen=unseen)
-    return [replace(dump, is_ordered=any(map(_says_order, tensors)))]
+    return [replace(dump, order_by=order_by(tensors))]
+
+
+def order_by(tensors: Sequence[DumpedTensor]) -> OrderBy:
+    """Whether tensors say in which order they were computed, or files that hold many in the order
+    of their saving, one a round."""
+    if any(map(_says_order, tensors)):
+        return OrderBy.DUMP
+    rounds: dict[int | None, list[str]] = {}
+    for one in tensors:
+        rounds.setdefault(one.token_id, []).append(split_name(one.file)[0])
+    said = all(len(of) == 1 or (len({*of}) == 1 and keeps_order(of[0])) for of in rounds.values())
+    return OrderBy.DUMP if said else OrderBy.NAMES
 
 
 def _says_order(tensor: DumpedTensor) -> bool:

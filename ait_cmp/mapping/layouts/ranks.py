@@ -15,6 +15,7 @@ from ait_cmp.mapping.lookup import natural
 from ait_cmp.mapping.processes import by_process, process_key, with_ordinals
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Step
+from ait_cmp.values.order import OrderBy
 from ait_cmp.values.process import ProcessRecord
 from ait_cmp.values.statistics import Statistics
 
@@ -101,7 +102,7 @@ class RankDump:
     `rank` says which process it was, where that is known, and `run` which of several runs;
     `record` is what the process itself left on record. `says_cuts`: the files say in their meta how
     tensors are cut among ranks. `unseen`: what of its model the dump says that it could not see.
-    `is_ordered`: something says in which order the tensors were computed.
+    `order_by`: how it is known in which order the tensors were computed.
     """
 
     name: str
@@ -111,7 +112,12 @@ class RankDump:
     record: ProcessRecord | None = None
     says_cuts: bool = False
     unseen: tuple[str, ...] = ()
-    is_ordered: bool = True
+    order_by: OrderBy = OrderBy.DUMP
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the dump itself says in which order the tensors were computed."""
+        return self.order_by is OrderBy.DUMP
 
     @property
     def number(self) -> int | None:
