@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from ait_cmp.source import open_source, tensor_names
+from ait_cmp.files import OpenFile, open_file
+from ait_cmp.source import open_source, pth, tensor_names
 from ait_cmp.values.errors import PairError, Reason
 from tests.formats import WAYS, flat_bits, refusal
 from tests.hostile import number, zip_file
@@ -237,3 +238,35 @@ def test_containers_without_end_are_refused_at_once(opcodes: bytes, tmp_path: Pa
     with pytest.raises(PairError, match="in each other without end") as caught:
         tensor_names(str(tmp_path / "t.pt"))
     assert caught.value.reason is Reason.NOT_SUPPORTED
+
+
+def test_a_file_like_others_of_one_tensor_is_listed_by_its_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alike = [torch.arange(12.0).reshape(3, 4) + number for number in range(3)]
+    others = {"a": alike[0], "b": {"c": alike[1]}}
+    # What two tensors begin with is what one does.
+    values = [alike[0], others, (alike[0], alike[1]), *alike[1:], [alike[0]]]
+    paths = [tmp_path / f"{number}.pt" for number in range(len(values))]
+    for path, value in zip(paths, values, strict=True):
+        torch.save(value, path)
+    opened: list[str] = []
+
+    def opening(path: str) -> OpenFile:
+        opened.append(path)
+        return open_file(path)
+
+    monkeypatch.setattr(pth, "open_file", opening)
+    found = [tensor_names(str(path)) for path in paths]
+    assert found == [None, ["a", "b.c"], ["0", "1"], None, None, ["0"]]
+    assert opened == [str(paths[place]) for place in (0, 1, 2, 5)]
+
+
+def test_a_file_that_only_begins_like_another_is_not_whole(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole.pt", tmp_path / "cut.pt"
+    torch.save(torch.arange(5.0), whole)
+    assert tensor_names(str(whole)) is None
+    cut.write_bytes(whole.read_bytes()[:-30])
+    with pytest.raises(PairError) as caught:
+        tensor_names(str(cut))
+    assert caught.value.reason is Reason.PTH_MALFORMED

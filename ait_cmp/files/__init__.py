@@ -21,6 +21,7 @@ __all__ = [
     "OpenFile",
     "Scheme",
     "confined_to",
+    "ends_of",
     "exists",
     "file_numbers",
     "is_file",
@@ -59,6 +60,13 @@ def open_file(path: str) -> OpenFile:
     OUTSIDE_ROOTS, or FILE_UNREADABLE for any other failure.
     """
     return _scheme(path).open_file(path)
+
+
+def ends_of(path: str, first: int, last: int) -> tuple[bytes, bytes]:
+    """How a regular file begins and ends, so many bytes of it, at less cost than opening it;
+    nothing where that cannot be read, which opening it explains. Raises PairError SCHEME_UNKNOWN,
+    OUTSIDE_ROOTS."""
+    return _scheme(path).ends_of(path, first, last)
 
 
 def state_of(path: str) -> FileState:

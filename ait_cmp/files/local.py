@@ -17,6 +17,7 @@ from ait_cmp.values.errors import PairError, Reason, os_reason
 
 __all__ = [
     "LocalFile",
+    "ends_of",
     "file_numbers",
     "list_folder",
     "look_at",
@@ -225,6 +226,28 @@ def _refuse_outside(roots: tuple[str, ...], path: str, descriptor: int) -> None:
         raise PairError(
             Reason.OUTSIDE_ROOTS, f"{path} leads to {real}, which is in none of allowed_roots"
         )
+
+
+def ends_of(path: str, first: int, last: int) -> tuple[bytes, bytes]:
+    """How a regular file begins and ends, so many bytes of it; nothing where that cannot be
+    read."""
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except (OSError, ValueError):
+        return b"", b""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return b"", b""
+        roots = allowed_roots()
+        if roots is not None:
+            _refuse_outside(roots, path, descriptor)
+        tail = os.pread(descriptor, last, max(0, status.st_size - last)) if last else b""
+        return os.pread(descriptor, first, 0), tail
+    except OSError:
+        return b"", b""
+    finally:
+        os.close(descriptor)
 
 
 def real_path(path: str) -> str:

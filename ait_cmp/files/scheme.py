@@ -82,6 +82,11 @@ class Scheme(Protocol):
     def open_file(self, path: str, /) -> OpenFile:
         """`path`, open. Raises FileNotFoundError, PairError NOT_A_FILE and OUTSIDE_ROOTS."""
 
+    def ends_of(self, path: str, first: int, last: int, /) -> tuple[bytes, bytes]:
+        """How a regular file begins and ends, so many bytes of it, at less cost than opening it;
+        nothing where that cannot be read, which opening it explains. Raises PairError
+        OUTSIDE_ROOTS."""
+
     def state_of(self, path: str, /) -> FileState:
         """The state in which `path` is now. Raises OSError for every failure."""
 

@@ -293,8 +293,7 @@ class _Matching:
         ranks = range(len(self.ranks)) if all_ranks else [golden.rank]
         by_rank = [self._find(rank, golden.listed.token_id, called) for rank in ranks]
         if not rule.joins_my:
-            suffix = Path(golden.listed.file).suffix
-            by_rank = [_of_suffix(found, suffix) for found in by_rank]
+            by_rank = [_alike(found, golden.listed.file) for found in by_rank]
         return [one for found in by_rank for one in found]
 
     def _shards(self, side: Literal["golden", "my"]) -> bool:
@@ -501,10 +500,12 @@ def _index(names: Sequence[str]) -> Callable[[str], int]:
     return lambda name: places.get(name, len(places))
 
 
-def _of_suffix(found: list[_One], suffix: str) -> list[_One]:
-    """The one of several that has this suffix; all where that does not decide."""
-    alike = [one for one in found if Path(one.listed.file).suffix == suffix]
-    return alike if len(found) > 1 and len(alike) == 1 else found
+def _alike(found: list[_One], file: str) -> list[_One]:
+    """The one of several that has the suffix of `file`; all where that does not decide."""
+    if len(found) < 2:
+        return found
+    alike = [one for one in found if Path(one.listed.file).suffix == Path(file).suffix]
+    return alike if len(alike) == 1 else found
 
 
 def _named(ones: Sequence[_One]) -> str:

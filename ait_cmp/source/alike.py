@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping
 from operator import itemgetter
 from typing import Generic, NamedTuple, TypeVar
 
-from ait_cmp.source.zip_directory import CENTRAL, LOCAL, ZipEntry
+from ait_cmp.source.zip_directory import CENTRAL, DESCRIPTOR, LOCAL, ZipEntry
 
 __all__ = ["AlikeZips"]
 
 Content = TypeVar("Content")
 Pick = Callable[[bytes], tuple[bytes, ...]]
 
-_FOLLOWS = b"PK\x07\x08"  # stands behind the data of an entry
 _TOLD_LIMIT = 8192  # bytes; those of one tensor are some 1,500
 
 
@@ -71,7 +70,7 @@ def _key(whole: bytes) -> tuple[int, bytes]:
     """The size and the first entry's data: tells apart nearly all that are not alike."""
     names, extras = whole[26:28], whole[28:30]
     start = LOCAL.size + int.from_bytes(names, "little") + int.from_bytes(extras, "little")
-    return len(whole), whole[start : whole.find(_FOLLOWS, start)]
+    return len(whole), whole[start : whole.find(DESCRIPTOR, start)]
 
 
 def _telling(size: int, entries: Mapping[str, ZipEntry], read: set[str], width: int) -> list[slice]:

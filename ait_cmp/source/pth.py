@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ait_cmp.files import OpenFile, open_file
+from ait_cmp.files import OpenFile, ends_of, open_file
 from ait_cmp.source.alike import AlikeZips
 from ait_cmp.source.containers import Containers
 from ait_cmp.source.header import (
@@ -33,7 +33,15 @@ from ait_cmp.source.torch_pickle import (
     UnsafePickleError,
     read_pickles,
 )
-from ait_cmp.source.zip_directory import ZIP_MAGIC, ZipEntry, read_directory
+from ait_cmp.source.zip_directory import (
+    DESCRIPTOR,
+    END,
+    END_MAGIC,
+    LOCAL,
+    ZIP_MAGIC,
+    ZipEntry,
+    read_directory,
+)
 from ait_cmp.values.dtypes import COMPLEX, DTYPES, DType
 from ait_cmp.values.errors import PairError, Reason
 
@@ -83,6 +91,9 @@ def read_pth(file: OpenFile, name: str | None) -> Header:
 def pth_names(path: str) -> list[str] | None:
     """The names of the tensors in `path`, in its order; None of one that has none, and where there
     is no tensor. Raises as opening one does."""
+    start, end = ends_of(path, _START, END.size)
+    if end.startswith(END_MAGIC) and _first_entry(start) in _OF_ONE_TENSOR:
+        return None
     file = open_file(path)
     if not file.size:  # it may still be written
         return None
@@ -90,8 +101,28 @@ def pth_names(path: str) -> list[str] | None:
         # One tensor needs no place among the few that are remembered.
         content = _read(file) if file.content else _CONTAINERS.content(file)
         if isinstance(_bare(content.value), StoredTensor):
+            pickle = _first_entry(start)
+            if pickle and len(_OF_ONE_TENSOR) < _MOST_KNOWN:
+                _OF_ONE_TENSOR.add(pickle)
             return None
         return list(content.members) or None
+
+
+# The pickles of files that hold one tensor: of ten thousand files a few differ. To find them again
+# takes no more than how a whole file begins and ends, while it is listed.
+_OF_ONE_TENSOR: set[bytes] = set()
+_MOST_KNOWN = 4096
+_START = 1024  # bytes; the pickle of one tensor and what is before it are some 250
+
+
+def _first_entry(start: bytes) -> bytes:
+    """The data of the first entry of a zip file, which is the pickle in those of torch.save, where
+    `start` has all of it; else nothing."""
+    names, extras = (int.from_bytes(start[at : at + 2], "little") for at in (26, 28))
+    begin = LOCAL.size + names + extras
+    end = start.find(DESCRIPTOR, begin)
+    is_pickle = start[:4] == ZIP_MAGIC and start[: LOCAL.size + names].endswith(b"/data.pkl")
+    return start[begin:end] if is_pickle and end > 0 else b""
 
 
 def saved_meta(path: str) -> tuple[tuple[int, ...], dict[str, object]] | None:

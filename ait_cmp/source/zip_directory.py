@@ -14,13 +14,24 @@ from typing import NamedTuple
 from ait_cmp.files import OpenFile
 from ait_cmp.source.header import UnsupportedError
 
-__all__ = ["CENTRAL", "LOCAL", "ZIP_MAGIC", "ZipEntry", "read_directory"]
+__all__ = [
+    "CENTRAL",
+    "DESCRIPTOR",
+    "END",
+    "END_MAGIC",
+    "LOCAL",
+    "ZIP_MAGIC",
+    "ZipEntry",
+    "read_directory",
+]
 
 ZIP_MAGIC = b"PK\x03\x04"
+DESCRIPTOR = b"PK\x07\x08"  # stands behind the data of an entry
+END_MAGIC = b"PK\x05\x06"
 # The fields that are looked at; x is a byte of the others.
 LOCAL = struct.Struct("<4s2x2H8x2I2H")
 CENTRAL = struct.Struct("<4s4x2H4x3I3H8xI")
-_END = struct.Struct("<4s4H2IH")
+END = struct.Struct("<4s4H2IH")
 _END64 = struct.Struct("<4sQ2H2I4Q")
 _LOCATOR = struct.Struct("<4sIQI")
 _ENTRY_LIMIT = 1 << 18
@@ -67,11 +78,11 @@ def read_directory(file: OpenFile) -> dict[str, ZipEntry]:
 
 def _extent(file: OpenFile) -> tuple[int, int, int]:
     """How many entries there are, and where the directory begins and ends."""
-    end = file.size - _END.size
+    end = file.size - END.size
     if end < 0:
         raise ValueError("no directory at its end")
-    magic, disk, first, here, count, size, start, comment = _END.unpack(file.read(end, _END.size))
-    if magic != b"PK\x05\x06" or comment or disk or first or here != count:
+    magic, disk, first, here, count, size, start, comment = END.unpack(file.read(end, END.size))
+    if magic != END_MAGIC or comment or disk or first or here != count:
         raise ValueError("no directory at its end")
     big = end - _LOCATOR.size - _END64.size
     if big >= 0 and file.read(end - _LOCATOR.size, 4) == b"PK\x06\x07":
