@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from verdict_bench import OTHERS, OURS, Planted
+from verdict.judged import Found
+from verdict.rules import OTHERS
+from verdict.tables import EVERY
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
@@ -26,17 +28,18 @@ LABELS = (
 
 def shares(results: dict[str, Any]) -> list[tuple[float, float]]:
     """(false alarms, share of the benign rows; faults found first, share of all) of each rule."""
-    passes = [one for one in results["benign"] if not one["int8"]]
-    faults = [Planted(**one) for one in results["faults"]]
-    faults = [fault for fault in faults if fault.distinguishable]
+    passes = [one for one in results["benign"] if one["density"] == EVERY and not one["scheme"]]
+    faults = [Found(**one) for one in results["faults"] if one["density"] == EVERY]
+    faults = [fault for fault in faults if fault.distinguishable and not fault.scheme]
     rows = sum(one["rows"] for one in passes)
-    return [
-        (
-            100 * sum(one["alarms"].get(name, 0) for one in passes) / rows,
-            100 * sum(name in fault.placed for fault in faults) / len(faults),
-        )
-        for name in (OURS, *OTHERS)
-    ]
+    alarms = [sum(len(one["alarms"]) for one in passes)]
+    alarms += [sum(one["peers"].get(name, 0) for one in passes) for name in OTHERS]
+    first = [sum(fault.first for fault in faults)]
+    first += [sum(name in fault.peers_first for fault in faults) for name in OTHERS]
+    shares = (
+        (100 * one / rows, 100 * two / len(faults)) for one, two in zip(alarms, first, strict=True)
+    )
+    return [*shares]
 
 
 def draw(points: list[tuple[float, float]], path: Path) -> None:

