@@ -134,6 +134,9 @@ def encode_header(dtype_name: str, shape: tuple[int, ...], length: int | None) -
     return "".join(f"{line}\n" for line in lines).encode() + END
 
 
+_DATA = "$Object.data"
+
+
 @functools.lru_cache(maxsize=256)  # tensors of one shape and type have one header
 def decode_header(head: bytes) -> Record:
     """The record that `head` describes: its lines without the last. Raises HeaderError."""
@@ -143,6 +146,12 @@ def decode_header(head: bytes) -> Record:
     if len(shape) > _DIMS_LIMIT:
         raise _malformed(f"says {len(shape)} dims, which no tensor has")
     total, alias = _number(attributes, "$Object.Length"), attributes.get("data")
+    if not alias and attributes.get("$Object.Count") == "0" and _DATA not in attributes:
+        raise HeaderError(
+            Reason.NO_TENSOR,
+            f"says the type and the shape {list(shape)} of a tensor and holds no data, as "
+            "ait llm dump leaves it with -sd; dump it without -sd",
+        )
     start, length = (0, 0) if alias else _extent(attributes, total)
     return Record(
         dtype_code=_number(attributes, "dtype"),
@@ -173,7 +182,7 @@ def _attributes(head: bytes) -> dict[str, str]:
 
 
 def _extent(attributes: Mapping[str, str], total: int) -> tuple[int, int]:
-    extent = _numbers(attributes.get("$Object.data", ""), "$Object.data")
+    extent = _numbers(attributes.get(_DATA, ""), _DATA)
     if len(extent) != 2:
         raise _malformed("has no $Object.data=OFFSET,LENGTH in its header")
     if sum(extent) > total:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import ait_cmp
 from ait_cmp.ait import main
 from ait_cmp.dump.dump_request import DumpRequest, range_list
 from ait_cmp.dump.elf import dynamic_symbols
@@ -243,7 +244,7 @@ def test_the_probe_sees_the_defaults(atb: Path, monkeypatch: pytest.MonkeyPatch)
     size = (atb / "ait_dump/tensors/3_77/0/1_Linear/after/outtensor0.bin").stat().st_size
     report, compare, *_ = done.stderr.splitlines()
     assert f": 1 tensor of 1 token round and 0 other files, {size} bytes, in {atb}" in report
-    assert f"my_path={atb}/ait_dump/tensors/3_77 mapping=tree" in compare
+    assert f"my_path={atb}/ait_dump/tensors/3_77 output=report" in compare
 
 
 @needs_compiler
@@ -353,10 +354,27 @@ def test_the_closing_words_say_both_ways(tmp_path: Path) -> None:
     path.parent.mkdir(parents=True)
     path.touch()
     where = tmp_path / "ait_dump/tensors/-1_7"
-    _, mine, golden, recorded = summarize(tmp_path, {}).sentences()
-    assert f"golden_path=GOLDEN my_path={where} mapping=tree" in mine
-    assert f"golden_path={where} my_path=MY mapping=tree" in golden
-    assert recorded.endswith(f"golden_path=GOLDEN my_path={where} output=report")
+    _, said = summarize(tmp_path, {}).sentences()
+    assert f"python -m ait_cmp golden_path=GOLDEN my_path={where} output=report" in said
+    assert f"golden_path={where} my_path=MY" in said
+
+
+def test_descriptions_alone_are_told_from_tensors(tmp_path: Path) -> None:
+    script = "import torch; torch.nn.Linear(4, 3)(torch.ones(2, 4))"
+    for side, options in (("golden", []), ("my", ["-sd"])):
+        folder = tmp_path / side
+        arguments = ["--exec", f"{sys.executable} -c '{script}'", "--output", str(folder)]
+        done = subprocess.run(
+            [sys.executable, "-m", "ait_cmp", "dump", *arguments, *options],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ("without --only-save-desc" in done.stderr) == bool(options)
+        assert ("compare it: " in done.stderr) != bool(options)
+    run = ait_cmp.compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    assert {row.verdict.reason for row in run.rows} == {"NO_TENSOR"}
+    assert "dump it without -sd" in run.rows[0].verdict.sentence
 
 
 @needs_compiler

@@ -148,7 +148,10 @@ def _dump(arguments: argparse.Namespace, counter: str) -> int:
     except UsageError as exc:
         _say(f"error: {exc}")
         return ExitStatus.USAGE
-    _report(summarize(output, before), backend, status)
+    found = summarize(output, before)
+    for sentence in found.sentences(only_described=request.only_save_desc):
+        _say(sentence)
+    _tell_odd(found, backend, status)
     return status
 
 
@@ -182,9 +185,8 @@ def _output_folder(path: str) -> Path:
     return Path(path)
 
 
-def _report(summary: Summary, backend: str, status: int) -> None:
-    for sentence in summary.sentences():
-        _say(sentence)
+def _tell_odd(summary: Summary, backend: str, status: int) -> None:
+    """What a command did that leaves a dump incomplete, or empty."""
     if status:
         _say(f"the command ended with status {status}, so the dump may be incomplete")
     elif not summary.tensors and not summary.others:

@@ -35,8 +35,8 @@ class Summary:
     rounds: int
     folders: tuple[str, ...]  # {DEVICE_ID}_{PID}, below `output`
 
-    def sentences(self) -> Iterator[str]:
-        """What was dumped, where, and how to compare it."""
+    def sentences(self, *, only_described: bool = False) -> Iterator[str]:
+        """What was dumped, where, and how to compare it, where it is not `only_described`."""
         if not self.tensors and not self.failed and not self.others:
             yield f"nothing was dumped to {self.output / DUMP}"
             return
@@ -47,13 +47,19 @@ class Summary:
         if self.failed:
             lost = _count(self.failed, "tensor")
             yield f"{lost} could not be saved; {not_saved('FILE')} in the place of each says why"
-        if self.tensors:
-            where = str(self._where())
-            here, there = override("my_path", where), override("golden_path", where)
-            like, other = "golden_path=GOLDEN", "my_path=MY"
-            yield f"as my dump, beside a golden one like it: {_compare(like, here, 'mapping=tree')}"
-            yield f"as the golden dump, beside my one: {_compare(there, other, 'mapping=tree')}"
-            yield f"as my dump, beside what dump_data saved: {_compare(like, here)}"
+        if self.tensors and only_described:
+            yield (
+                "types and shapes alone were dumped, which cannot be compared; dump again without "
+                "--only-save-desc (-sd) to compare elements"
+            )
+        elif self.tensors:
+            here, there = (
+                shlex.quote(override(key, str(self._where()))) for key in ("my_path", "golden_path")
+            )
+            yield (
+                f"compare it: python -m ait_cmp golden_path=GOLDEN {here} output=report "
+                f"(as the golden dump: {there} my_path=MY)"
+            )
 
     def _where(self) -> Path:
         """The folder that holds all tensors, and nothing else if they are in one."""
@@ -99,10 +105,6 @@ def _names(folder: Path) -> list[str]:
         return os.listdir(folder)
     except OSError:  # the command may have deleted it
         return []
-
-
-def _compare(*settings: str) -> str:
-    return f"python -m ait_cmp {' '.join(map(shlex.quote, settings))} output=report"
 
 
 def _count(number: int, what: str) -> str:
