@@ -325,3 +325,41 @@ def test_an_index_that_cannot_be_read_is_a_row(text: str, tmp_path: Path) -> Non
     ]
     (golden / "model.safetensors.index.json").write_text('{"some": "file"}')
     assert len(pairs_of(golden, my)) == 3
+
+
+@pytest.mark.parametrize("mine", ["file", "folder", "index"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin"])
+def test_the_index_itself_may_be_given(suffix: str, mine: str, tmp_path: Path) -> None:
+    """With what it says of one tensor in vain, and nothing of what lies beside."""
+    golden, my = tmp_path / "golden", tmp_path / "my"
+    shards = [f"model-0000{number}-of-00002{suffix}" for number in (1, 2)]
+    where = dict(zip(W, (shards[0], shards[1], shards[1]), strict=True)) | {"lost": shards[0]}
+    for folder in (golden, my):
+        for shard in shards:
+            save(folder / shard, {name: W[name] for name in W if where[name] == shard})
+        index = json.dumps({"weight_map": where})
+        (folder / f"model{suffix}.index.json").write_text(index)
+    save(golden / f"other{suffix}", W)
+    if mine != "index":
+        (my / f"model{suffix}.index.json").unlink()
+    save(my / f"whole{suffix}", W)
+    given_my = {
+        "file": my / f"whole{suffix}",
+        "folder": my,
+        "index": my / f"model{suffix}.index.json",
+    }
+    if mine == "folder":
+        (my / f"whole{suffix}").unlink()
+    pairs = pairs_of(golden / f"model{suffix}.index.json", given_my[mine])
+    assert sorted(told(pairs)) == sorted([*((name, "") for name in W), ("lost", "NOT_A_TENSOR")])
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"weight_map": {"a": "/etc/passwd"}}'])
+def test_an_index_that_is_none_is_told(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden = tmp_path / "model.safetensors.index.json"
+    golden.write_text(text)
+    my = save(tmp_path / "my.safetensors", W)
+    assert main([f"golden_path={golden}", f"my_path={my}", "dry_run=true"]) == 2
+    assert f"error: {golden} " in capsys.readouterr().err

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ait_cmp.files import exists, is_folder
+from ait_cmp.mapping.checkpoint_index import is_index
 from ait_cmp.mapping.golden_metadata import has_metadata, metadata_pairs
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.masks import with_masks
@@ -68,7 +69,7 @@ def _auto(wish: Wish) -> list[Pair]:
 
 def _suggested(wish: Wish) -> str:
     golden_path, my_path = wish.golden_path, wish.my_path
-    if is_tensor_path(golden_path) and not is_folder(golden_path):
+    if is_index(golden_path) or (is_tensor_path(golden_path) and not is_folder(golden_path)):
         return "files"
     if Path(golden_path).suffix.lower() in (".yaml", ".yml", ".csv"):
         return "pairs"

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from ait_cmp.files import exists, is_folder, same_file
+from ait_cmp.mapping.checkpoint_index import index_at, is_index
 from ait_cmp.mapping.former import pair_names
 from ait_cmp.mapping.name_rule import NameRule
 from ait_cmp.mapping.named_pair import NamedPair
@@ -123,7 +124,10 @@ class Wish:
 
 def names_within(path: str) -> list[str]:
     """The names of the tensors in the file at `path`; none of a folder, of a file that holds one
-    tensor, and of one that cannot be read: comparing it says why."""
+    tensor, and of one that cannot be read: comparing it says why. Of the index of a checkpoint
+    those that it names; raises UsageError for one that cannot be read."""
+    if is_index(path):
+        return list(index_at(path).files)
     if split_name(path)[1] is not None or not is_tensor_path(path) or is_folder(path):
         return []
     try:

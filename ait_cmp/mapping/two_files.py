@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ait_cmp.files import exists, is_folder
+from ait_cmp.mapping.checkpoint_index import is_index
 from ait_cmp.mapping.matching import tree_pairs
 from ait_cmp.mapping.selection import Wish, names_within
 from ait_cmp.source import split_name
@@ -29,6 +30,8 @@ def file_pairs(wish: Wish) -> list[Pair]:
     for key, location in (("golden_path", golden_path), ("my_path", my_path)):
         if not exists(split_name(location)[0]):
             raise UsageError(f"{key}={location} does not exist")
+    if is_index(golden_path) or is_index(my_path):
+        return tree_pairs(wish)
     golden, my = names_within(golden_path), names_within(my_path)
     if golden and is_folder(my_path):
         return tree_pairs(wish)

@@ -6,6 +6,7 @@ the environment says, and other files.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import re
@@ -76,17 +77,17 @@ def read_option(group: str, path: str) -> DictConfig:
 def _instead(group: str, path: str) -> str:
     """What may have been meant: a file of a like name, or what is shipped, which has no suffix."""
     folder, name = os.path.split(path)
-    try:
-        there = [
-            os.path.join(folder, one) for one in filter(is_file_name, os.listdir(folder or "."))
-        ]
-    except (OSError, ValueError):  # no folder
-        there = []
+    there: dict[str, str] = {}
+    with contextlib.suppress(OSError, ValueError):  # no folder
+        there = {one: os.path.join(folder, one) for one in os.listdir(folder or ".")}
+    there = {one: place for one, place in there.items() if is_file_name(one)}
     shipped = [one.stem for one in sorted((config_folder() / group).glob("*.yaml"))]
-    known = {os.path.basename(one): one for one in there} | {f"{one}.yaml": one for one in shipped}
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(name, there, n=1)
     if near:
-        return f"; did you mean {known[near[0]]}?"
+        return f"; did you mean {there[near[0]]}?"
+    stem = os.path.splitext(name)[0]
+    if not folder and stem in shipped:
+        return f"; the shipped one is called without a suffix: {group}={stem}"
     return f"; write the path of a file, or one of {', '.join(shipped)}"
 
 

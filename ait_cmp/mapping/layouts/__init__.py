@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ait_cmp.files import is_folder
+from ait_cmp.mapping.checkpoint_index import is_index
 from ait_cmp.mapping.layouts.beside import files_beside, files_of
+from ait_cmp.mapping.layouts.checkpoint import tensors_of_index
 from ait_cmp.mapping.layouts.dump_data import dump_data_ranks
 from ait_cmp.mapping.layouts.library import library_ranks
 from ait_cmp.mapping.layouts.msprobe import msprobe_ranks
@@ -60,6 +62,9 @@ def list_dump(key: str, path: str) -> Dump:
     if is_tensor_path(path) and not is_folder(path):
         names = tensor_names(path) or ()
         tensors = [DumpedTensor(name, None, f"{path}::{name}") for name in names]
+        return Dump([RankDump("", None, tensors, order_by=order_by(tensors))], [])
+    if is_index(path):
+        tensors = tensors_of_index(path)
         return Dump([RankDump("", None, tensors, order_by=order_by(tensors))], [])
     folder = Folder(path)
     if folder.problem:

@@ -8,40 +8,19 @@ A shard's number says nothing of a tensor: it is called as if all were in `model
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from ait_cmp.mapping.checkpoint_index import SHARD, Index, index_at, read_index, whole_of
 from ait_cmp.mapping.layouts.ranks import DumpedTensor
-from ait_cmp.mapping.left_out import is_tensor_file, left_out
+from ait_cmp.mapping.left_out import left_out
 from ait_cmp.mapping.listing import Folder, inside
-from ait_cmp.mapping.lookup import read_mapping
-from ait_cmp.source import split_name
-from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
+from ait_cmp.source import split_name, tensor_names
+from ait_cmp.values.errors import PairError, Reason, UsageError
 
-__all__ = ["as_checkpoints", "container_of"]
-
-_INDEX = re.compile(r"(?P<whole>.+)\.index(\.[\w-]+)?\.json")
-_SHARD = re.compile(r"(?P<stem>.+)-\d{5,6}-of-\d{5,6}(?P<suffix>\.\w+)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    """`files` says where each tensor is, `whole` how one file of all would be called."""
-
-    path: str
-    whole: str
-    files: Mapping[str, str]
-
-    def may_have(self, file: str) -> bool:
-        """Whether `file` is called like one of the checkpoint, whole or in shards."""
-        folder, name = os.path.split(file)
-        shard = _SHARD.fullmatch(name)
-        whole = shard["stem"] + shard["suffix"] if shard else name
-        return folder == os.path.dirname(self.path) and whole == self.whole
+__all__ = ["as_checkpoints", "container_of", "tensors_of_index"]
 
 
 def as_checkpoints(folder: Folder, tensors: Sequence[DumpedTensor]) -> list[DumpedTensor]:
@@ -57,23 +36,47 @@ def as_checkpoints(folder: Folder, tensors: Sequence[DumpedTensor]) -> list[Dump
     return [*(one for of_file in by_file.values() for one in of_file), *faults]
 
 
+def tensors_of_index(path: str) -> list[DumpedTensor]:
+    """The tensors of the checkpoint that the index at `path` describes, by their own names. Raises
+    UsageError for one that cannot be read."""
+    index = index_at(path)
+    by_file = {file: of for file in dict.fromkeys(index.files.values()) if (of := _in_file(file))}
+    _go_by(index, by_file, set(by_file))
+    return [
+        replace(one, name=split_name(one.file)[1] or one.name)
+        for of_file in by_file.values()
+        for one in of_file
+    ]
+
+
+def _in_file(file: str) -> list[DumpedTensor]:
+    name = os.path.splitext(os.path.basename(file))[0]
+    try:
+        names = tensor_names(file) or ()
+    except FileNotFoundError:  # what is said to be in it is missing
+        return []
+    except PairError as exc:
+        return [DumpedTensor(name, None, file, exc)]
+    return [DumpedTensor(f"{name}::{one}", None, f"{file}::{one}") for one in names]
+
+
 def container_of(one: DumpedTensor) -> str:
     """What a tensor's name says of the file that it is in."""
     own = split_name(one.file)[1]
     return one.name if own is None else one.name.removesuffix(own).removesuffix("::")
 
 
-def _indices(folder: Folder) -> tuple[list[_Index], list[DumpedTensor]]:
+def _indices(folder: Folder) -> tuple[list[Index], list[DumpedTensor]]:
     """Those below `folder`, and a row for each that cannot be read."""
-    found: list[_Index] = []
+    found: list[Index] = []
     faults: list[DumpedTensor] = []
     for below, one in folder.walk():
         for name in one.files:
-            match = _INDEX.fullmatch(name)
-            if match and is_tensor_file(match["whole"]):
+            if whole_of(name):
                 path = inside(one.path, name)
                 try:
-                    found += _read(path, match["whole"])
+                    index = read_index(path)
+                    found += [index] if index else []
                 except UsageError as exc:
                     error = PairError(Reason.ENTRY_MALFORMED, str(exc))
                     place = f"{below}/{name}" if below else name
@@ -81,26 +84,7 @@ def _indices(folder: Folder) -> tuple[list[_Index], list[DumpedTensor]]:
     return found, faults
 
 
-def _read(path: str, whole: str) -> Iterator[_Index]:
-    """The index at `path`, if it is one. Raises UsageError for one that cannot be read."""
-    try:
-        content = json.loads(read_mapping(path))
-    except OSError as exc:
-        raise UsageError(f"{path} cannot be read: {os_reason(exc)}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise UsageError(f"{path} is no valid JSON ({exc}); copy it again") from exc
-    named = content.get("weight_map") if isinstance(content, dict) else None
-    if not isinstance(named, dict):
-        return
-    for name, file in named.items():
-        # Nothing above the index is a part of what it describes.
-        if not isinstance(file, str) or file.startswith("/") or ".." in file.split("/"):
-            raise UsageError(f"{path} says no file beside it for {name[:80]!r}; copy it again")
-    folder = os.path.dirname(path)
-    yield _Index(path, whole, {name: inside(folder, file) for name, file in named.items()})
-
-
-def _go_by(index: _Index, by_file: dict[str, list[DumpedTensor]], indexed: set[str]) -> None:
+def _go_by(index: Index, by_file: dict[str, list[DumpedTensor]], indexed: set[str]) -> None:
     """Call the tensors of an index's files as it does; add those that it names in vain."""
     there = {one.file for of_file in by_file.values() for one in of_file}
     named = set(index.files.values())
@@ -126,7 +110,7 @@ def _go_by(index: _Index, by_file: dict[str, list[DumpedTensor]], indexed: set[s
             by_file.setdefault(file, []).append(DumpedTensor(called, token, location, error))
 
 
-def _in_whole(one: DumpedTensor, index: _Index, place: str) -> DumpedTensor:
+def _in_whole(one: DumpedTensor, index: Index, place: str) -> DumpedTensor:
     file, name = split_name(one.file)
     if name is None:  # the row of a file that cannot be read
         return one
@@ -142,7 +126,7 @@ def _join_numbered(
     """Call the tensors of shards without an index likewise, where each is in one of them."""
     sets: dict[tuple[str, str], list[str]] = {}
     for file in unindexed:
-        match = _SHARD.fullmatch(os.path.basename(file))
+        match = SHARD.fullmatch(os.path.basename(file))
         if match:
             whole = match["stem"] + match["suffix"]
             sets.setdefault((os.path.dirname(file), whole), []).append(file)
