@@ -420,3 +420,32 @@ def test_equal_names_that_seem_shifted_are_told(
     my = {_recounted(name, lambda n: n + 1, words=False) or "": one for name, one in run.items()}
     _compare(tmp_path, _write(tmp_path / "golden", run), _write(tmp_path / "my", my))
     assert "equal names are of different tensors" in capsys.readouterr().err
+
+
+def test_entries_of_names_that_are_nowhere_and_what_has_none_say_what_to_do(tmp_path: Path) -> None:
+    run = _run()
+    golden = _write(tmp_path / "golden", run)
+    my = _write(tmp_path / "my", {_in_meta_words(name): one for name, one in run.items()})
+    file = tmp_path / "pairs.yaml"
+    entries = [
+        "{golden: model.norm, my: norm}",
+        "{golden: model.nrom, my: nrom}",
+        "{golden: model.lm_head, my: lm_head}",
+        "{golden: [model.layers.0.self_attn.q_proj, ghost], golden_adapters: concat(1), my: x}",
+        "{golden: model.embed_tokens, my: [tok_embeddings, ghost], my_adapters: concat(-1)}",
+    ]
+    file.write_text("\n- ".join(["kind: names\nnames:", *entries]))
+    table = _compare(tmp_path, golden, my, f"mapping={file}", "unpaired=ignore")
+    said = {row["data_id"]: row for row in table.iter_rows(named=True) if row["status"] == "error"}
+    places = {
+        "model.nrom": "entry 2 (line 4) of the mapping names the golden tensor 'model.nrom'",
+        "model.lm_head": "entry 3 (line 5) of the mapping names the my tensor 'lm_head'",
+        "model.layers.0.self_attn.q_proj": "entry 4 (line 6) of the mapping names the golden",
+        "model.embed_tokens": "entry 5 (line 7) of the mapping names the my tensor 'ghost'",
+    }
+    assert {name: said[name]["cmp_fail_reason"][: len(of)] for name, of in places.items()} == places
+    assert len(said) == len(places)
+    assert table.filter(pl.col("status") == "pass")["data_id"].to_list() == ["model.norm"]
+    table = _compare(tmp_path, golden, my, f"mapping={file}")
+    left = table.filter(pl.col("data_id") == "model.layers.0.mlp.up_proj")["cmp_fail_reason"][0]
+    assert "add an entry of golden and my to its names, or leave out what has none by unp" in left

@@ -184,6 +184,31 @@ def test_what_may_be_meant_is_said_not_done(
     assert (words in caplog.text) if words else "rounds" not in caplog.text
 
 
+@pytest.mark.parametrize("ids", [True, False])
+@pytest.mark.parametrize("side", ["golden", "my"])
+def test_a_prompt_that_is_taken_twice_is_told(
+    side: str, ids: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first rounds are equal, so nothing is done; all others say it."""
+    calls = {"golden": GOLDEN, "my": GOLDEN} | {side: [PROMPT, *GOLDEN]}
+    folders = {name: dumped(tmp_path / name, of, ids=ids) for name, of in calls.items()}
+    rows = pairs(folders["golden"], folders["my"])
+    assert answers(rows)[0] == [0]
+    said = f"pass rounds={'+1' if side == 'my' else '-1'} where the first call" in caplog.text
+    assert said is ids  # sizes alone leave it open
+    alone = [str(row.error) for row in rows if row.error and row.token_id == len(GOLDEN)]
+    assert alone
+    assert all(f"has no round {len(GOLDEN)}, so say by rounds= which" in one for one in alone)
+
+
+@pytest.mark.parametrize("text", ["+9", "-7", "8-:0-"])
+def test_rounds_that_bring_none_together_are_refused(text: str, tmp_path: Path) -> None:
+    golden, my = (dumped(tmp_path / name, GOLDEN) for name in ("golden", "my"))
+    words = "which has rounds 0 to 3, and my rounds 0 to 3; an offset from -3 to [+]3"
+    with pytest.raises(UsageError, match=words):
+        pairs(golden, my, text)
+
+
 def test_what_cannot_be_joined_is_an_error_row(tmp_path: Path) -> None:
     """Attention weights are ragged, and a tensor that some chunks lack is not whole; what golden
     does not have is just that, in one row."""

@@ -77,7 +77,10 @@ def _document(found: Proposal, settings: Settings) -> Iterator[str]:
         left = [one for one in found.left if one.side == side]
         if left:
             yield ""
-            yield f"# {len(left)} {side} tensors without a {other} one:"
+            yield (
+                f"# {len(left)} {side} tensors without a {other} one (add entries above, or "
+                "compare with unpaired=ignore):"
+            )
             yield from (f"#   {printable(one.name)}: {one.why}" for one in left)
 
 

@@ -128,11 +128,14 @@ class _Pairing:
         )
 
     def elsewhere(self) -> Finding | None:
-        """What is said where equal numbers fit, but the first token ids are those of another."""
+        """What is said where equal numbers fit, but the first token ids are those of another, or
+        where they fit in the first round alone."""
         first = self.golden.rounds[0]
         if self._ids_agree(0, 1) is not False:
-            return None
-        equal = [one for one in self._offsets() if self._fits(one) and self._ids_agree(one, 1)]
+            return self._once_more()
+        equal = [
+            one for one in self._offsets() if one and self._fits(one) and self._ids_agree(one, 1)
+        ]
         if len(equal) != 1 or first + equal[0] not in self.my.rounds:
             return None
         return Finding(
@@ -141,9 +144,29 @@ class _Pairing:
             f"round {first + equal[0]} of my: pass rounds={equal[0]:+} where that is its answer",
         )
 
+    def _once_more(self) -> Finding | None:
+        """What is said where the first rounds fit by numbers and further ones do not, and another
+        offset fits throughout, token ids included: the prompt was taken twice, to warm up."""
+        if self._ids_agree(0, _ROUNDS) is not False:
+            return None
+        fitting = [
+            one
+            for one in self._offsets()
+            if one and self._fits(one) and self._ids_agree(one, _ROUNDS)
+        ]
+        if len(fitting) != 1 or len(self._overlap(fitting[0])) < 2:
+            return None
+        return Finding(
+            None,
+            "equal rounds are compared, of which the first fit and later ones do not: pass "
+            f"rounds={fitting[0]:+} where the first call of one side was to warm up, since all fit "
+            "so",
+        )
+
     def shifted(self) -> Finding | None:
         """An offset at which all sizes fit, and the first token ids where there are any."""
-        fitting = [one for one in self._offsets() if self._fits(one)]
+        # Equal numbers were asked first.
+        fitting = [one for one in self._offsets() if one and self._fits(one)]
         left = [one for one in fitting if self._ids_agree(one, 1) is not False]
         proven = [one for one in left if self._ids_agree(one, 1)]
         telling = [one for one in left if one in proven or self._tells(one)]
@@ -220,8 +243,6 @@ class _Pairing:
         return [one for one in self.golden.rounds if one + offset in there][:_ROUNDS]
 
     def _fits(self, offset: int) -> bool:
-        if not offset:
-            return False  # which was asked first
         same = [
             self._same(name, token, token + offset)
             for token in self._overlap(offset)

@@ -17,7 +17,7 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, RankPair, pair
 from ait_cmp.mapping.lookup import named_files, natural
 from ait_cmp.mapping.models import counterparts
 from ait_cmp.mapping.name_rule import SAME_NAME, NamePattern, NameRule, NameRules
-from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
+from ait_cmp.mapping.named_pair import NamedPair, NamedPairs, lacking
 from ait_cmp.mapping.own_names import with_own_names
 from ait_cmp.mapping.proposing import guessed_names, pairs_by_name, warn_of_counts
 from ait_cmp.mapping.rounds import in_rounds
@@ -39,6 +39,11 @@ _BESIDE = "(beside)"  # the dump of their rows
 _NAMED = 5  # names in a sentence
 # A place in the order of rows: pair of ranks, token, golden tensor, and what has none after it.
 _Place = tuple[int, int, int, int]
+_LAST = 1 << 62  # behind all rounds
+_SIDES: tuple[tuple[Literal["golden", "my"], Reason], ...] = (
+    ("golden", Reason.GOLDEN_MISSING),
+    ("my", Reason.MY_MISSING),
+)
 Called = str | NamePattern | tuple[str, ...]
 Rule = NameRule | NamedPair
 _SAME_NAMES = NameRules((SAME_NAME,))
@@ -84,16 +89,16 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
         warn_of_counts(golden.ranks, my.ranks)
     elif wish.may_guess:
         names = guessed_names(golden, my, wish.contents)
-        rules = NamedPairs(names) if names else rules
+        rules = NamedPairs(names, guessed=True) if names else rules
     ranks = pair_ranks(golden=golden.ranks, my=my.ranks)
     ranks, found = in_rounds(in_order(ranks), wish.rounds, rules)
     spans = len(golden.ranks) != len(my.ranks)
     sharding = sharding_of(ranks, wish)
-    matching = _Matching(ranks, spans, wish.ignore_unpaired, sharding)
+    matching = _Matching(ranks, spans, wish.ignore_unpaired, rules, sharding)
     for side, dump in (("golden", golden), ("my", my)):
         for sentence in dict.fromkeys(one for rank in dump.ranks for one in rank.unseen):
             _LOGGER.warning("of the %s run not all is dumped: %s", side, printable(sentence))
-    pairs = [_told(pair, found[pair.run]) for pair in matching.pairs(rules)]
+    pairs = [_told(pair, found[pair.run]) for pair in matching.pairs()]
     if wish.may_guess and not (spans or wish.golden_steps or wish.my_steps):
         pairs = with_rows_of_batches(pairs)
     if sharding:
@@ -124,7 +129,7 @@ def _beside(golden: Dump, my: Dump, run: int) -> list[Pair]:
     )
     if not golden_rest and not my_rest:
         return []
-    rows = _Matching([(golden_rest, my_rest)], False, False).pairs(_SAME_NAMES)
+    rows = _Matching([(golden_rest, my_rest)], False, False, _SAME_NAMES).pairs()
     return [replace(pair, run=run) for pair in rows]
 
 
@@ -189,19 +194,22 @@ class _Matching:
     ranks: Sequence[RankPair]
     spans: bool
     ignores_unpaired: bool
+    rules: NameRules | NamedPairs
     sharding: Sharding | None = None
     _cells: list[str] = field(init=False)
     _order_by: list[OrderBy] = field(init=False)
     _my: dict[tuple[int, int | None], _Names] = field(default_factory=dict)
     _models: dict[int, dict[str, str | None]] = field(default_factory=dict)
     _holders: Holders | None = None
+    _rounds: list[set[int | None]] = field(default_factory=list)
+    _named: list[set[str]] = field(default_factory=list)
     _found: dict[tuple[int, int | None, Called], list[_One]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._cells = rank_cells(self.ranks)
         self._order_by = [_order_by(golden, my) for golden, my in self.ranks]
 
-    def pairs(self, rules: NameRules | NamedPairs) -> list[Pair]:
+    def pairs(self) -> list[Pair]:
         """Every tensor of either side in exactly one row, in the order of the computation."""
         golden, my = self._side(0), self._side(1)
         for one in my:
@@ -211,13 +219,19 @@ class _Matching:
             self._holders = Holders(
                 (one.listed.name, one.listed.token_id, one.rank) for one in parts
             )
-        groups = self._groups(golden, rules)
+        self._rounds = [{one.listed.token_id for one in side} for side in (golden, my)]
+        if isinstance(self.rules, NamedPairs):
+            self._named = [
+                {name for one in of for name in _names_of(one.listed)} for of in (golden, my)
+            ]
+        groups = self._groups(golden)
         users: dict[_One, list[_Group]] = {}
         for group in groups:
             for one in group.my:
                 users.setdefault(one, []).append(group)
         rows = [(self._place(group), self._row(group, users)) for group in groups]
         rows += self._rest(my, users)
+        rows += self._of_nothing()
         return _in_order(rows)
 
     def _side(self, side: int) -> list[_One]:
@@ -241,10 +255,10 @@ class _Matching:
 
     # -- who belongs together
 
-    def _groups(self, golden: Sequence[_One], rules: NameRules | NamedPairs) -> list[_Group]:
+    def _groups(self, golden: Sequence[_One]) -> list[_Group]:
         groups: dict[object, _Group] = {}
         for one in golden:
-            rule, called = rules.find(*_names_of(one.listed))
+            rule, called = self.rules.find(*_names_of(one.listed))
             if rule is SAME_NAME:
                 called = self._my_name(one)
             joins = rule is not None and rule.joins_golden
@@ -255,7 +269,7 @@ class _Matching:
             group = groups.setdefault(key, _Group(rule, []))
             group.golden.append(one)
             if rule and called is not None and len(group.golden) == 1:
-                group.my = self._candidates(one, rule, called) or self._by_place(one, rules)
+                group.my = self._candidates(one, rule, called) or self._by_place(one)
         for group in groups.values():
             if len(group.golden) > 1:
                 self._set_in_order(group)
@@ -303,10 +317,10 @@ class _Matching:
         """What the several ranks have of one tensor."""
         return group.golden if self._shards("golden") else group.my
 
-    def _by_place(self, golden: _One, rules: NameRules | NamedPairs) -> list[_One]:
+    def _by_place(self, golden: _One) -> list[_One]:
         """Where my is an older dump, which says of no tensor what it is: the one at its place."""
         identity = golden.listed.identity
-        rule, called = rules.find(identity.former) if identity else (None, None)
+        rule, called = self.rules.find(identity.former) if identity else (None, None)
         if rule is None or called is None:
             return []
         found = self._candidates(golden, rule, called)
@@ -362,13 +376,15 @@ class _Matching:
         if not group.my and identity and identity.wrapper:
             return _of_wrapper(name, identity.wrapper)
         if group.rule is None:
-            return self._unpaired(
-                Reason.MY_MISSING, f"no rule is for the golden tensor {name!r}; add one"
-            )
+            return self._unpaired(Reason.MY_MISSING, self.rules.lacks(name, "golden"))
+        if isinstance(group.rule, NamedPair) and (error := self._entry_error(group, group.rule)):
+            return error
         if not group.my:
             called = "" if group.rule is SAME_NAME else f" called {group.rule.called} by its rule"
+            other = self._other_rounds("my", group.golden[0].listed.token_id)
             return self._unpaired(
-                Reason.MY_MISSING, f"the golden tensor {name!r} has no my one{called} in its round"
+                Reason.MY_MISSING,
+                f"the golden tensor {name!r} has no my one{called} in its round{other}",
             )
         if self.sharding and (error := self._shard_error(group)):
             return error
@@ -458,15 +474,54 @@ class _Matching:
         if identity and identity.wrapper:
             return _of_wrapper(name, identity.wrapper)
         golden, my = self.ranks[one.rank]
-        why = "no name leads to it"
+        why = self.rules.lacks(name, "my") + self._other_rounds("golden", one.listed.token_id)
         if my and not golden:
             why = (
-                f"golden has fewer dumps than my, so {my.name} stands alone; pass as my_path the "
-                "one that belongs to golden"
+                f"the my tensor {name!r} has no golden one: golden has fewer dumps than my, so "
+                f"{my.name} stands alone; pass as my_path the one that belongs to golden"
             )
-        return self._unpaired(
-            Reason.GOLDEN_MISSING, f"the my tensor {name!r} has no golden one: {why}"
+        return self._unpaired(Reason.GOLDEN_MISSING, why)
+
+    def _other_rounds(self, side: Literal["golden", "my"], token: int | None) -> str:
+        """What is said of a round that a side has not at all."""
+        there = self._rounds[side == "my"]
+        if token is None or token in there or not there - {None}:
+            return ""
+        return (
+            f"; {side} has no round {token}, so say by rounds= which answers which where calls "
+            "were counted otherwise (rounds=+1: my round 1 answers golden round 0)"
         )
+
+    def _entry_error(self, group: _Group, pair: NamedPair) -> PairError | None:
+        """Why the names of an entry are not those of tensors, or not of all that it joins."""
+        for side, reason in _SIDES:
+            known = self._named[side == "my"]
+            ones = group.golden if side == "golden" else group.my
+            here = {name for one in ones for name in _names_of(one.listed)}
+            lost = lacking(pair, side, known, f"in {side} at all")
+            lost = lost or (lacking(pair, side, here, f"in {side}'s round") if ones else "")
+            if lost:
+                return PairError(reason, lost)
+        return None
+
+    def _of_nothing(self) -> Iterator[tuple[_Place, Pair]]:
+        """The entries of a list whose golden tensors are nowhere."""
+        entries = self.rules.pairs if isinstance(self.rules, NamedPairs) else ()
+        for number, pair in enumerate(entries):
+            if any(name in self._named[0] for name in pair.golden):
+                continue
+            lost = lacking(pair, "golden", (), "in golden at all")
+            row = Pair(
+                " + ".join(pair.golden),
+                None,
+                Location(()),
+                Location(()),
+                self._dump(0),
+                error=PairError(Reason.GOLDEN_MISSING, lost),
+                rank=self.sharding.cell if self.sharding else self._cells[0],
+                run=0,
+            )
+            yield (0, _LAST, number, 0), row
 
     def _run(self, one: _One) -> int:
         return 0 if self.sharding else one.rank

@@ -95,6 +95,15 @@ class NameRules:
     def __init__(self, rules: Sequence[NameRule]) -> None:
         self._rules = rules
 
+    def lacks(self, name: str, side: str) -> str:
+        """Why a tensor has no pair, and what to do."""
+        if side == "my":
+            return f"the my tensor {name!r} has no golden one: no name leads to it"
+        return (
+            f"no rule is for the golden tensor {name!r}; add one, or leave out what has none by "
+            "unpaired=ignore"
+        )
+
     def find(self, *names: str) -> tuple[NameRule | None, str | NamePattern | None]:
         """The rule for a golden tensor of these names, and how its my tensor is called."""
         for rule in self._rules:

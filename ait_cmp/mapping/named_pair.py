@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 from ait_cmp.mapping.name_rule import steps_of
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.location import Step, any_join
 
-__all__ = ["NamedPair", "NamedPairs", "make_named_pairs"]
+__all__ = ["AT_LINE", "NamedPair", "NamedPairs", "lacking", "make_named_pairs"]
 
-_KEYS = ("golden", "my", "golden_adapters", "my_adapters", "by")
+AT_LINE = "(line)"  # the key of where an entry stands in its file
+_KEYS = ("golden", "my", "golden_adapters", "my_adapters", "by", AT_LINE)
+_FIELDS = _KEYS[:-1]
 
 
 @dataclass(frozen=True, slots=True)
 class NamedPair:
     """Golden names and the my names that they belong to, several where adapters join them, in the
-    order of the join; `by` says why, where somebody guessed it."""
+    order of the join; `by` says why, where somebody guessed it, `place` where it was written."""
 
     golden: tuple[str, ...]
     my: tuple[str, ...]
     golden_steps: tuple[Step, ...] = ()
     my_steps: tuple[Step, ...] = ()
     by: str = "list"
+    place: str = ""
 
     @property
     def joins_golden(self) -> bool:
@@ -43,10 +46,23 @@ class NamedPair:
 
 
 class NamedPairs:
-    """All pairs of a list, asked by golden name."""
+    """All pairs of a list, asked by golden name; `guessed` where no user wrote or read it."""
 
-    def __init__(self, pairs: Iterable[NamedPair]) -> None:
-        self._of = {name: pair for pair in pairs for name in pair.golden}
+    def __init__(self, pairs: Iterable[NamedPair], *, guessed: bool = False) -> None:
+        self.pairs = tuple(pairs)
+        self._of = {name: pair for pair in self.pairs for name in pair.golden}
+        self._way_out = (
+            "`python -m ait_cmp.pair` says why, and writes a list to which you can add it"
+            if guessed
+            else "add an entry of golden and my to its names"
+        )
+
+    def lacks(self, name: str, side: str) -> str:
+        """Why a tensor has no pair, and what to do."""
+        return (
+            f"the mapping has no pair of the {side} tensor {name!r}: {self._way_out}, or leave out "
+            "what has none by unpaired=ignore"
+        )
 
     def find(self, *names: str) -> tuple[NamedPair | None, tuple[str, ...] | None]:
         """The pair of a golden tensor of these names, and how its my tensors are called."""
@@ -70,10 +86,20 @@ def make_named_pairs(text: str) -> tuple[NamedPair, ...]:
     return pairs
 
 
+def lacking(pair: NamedPair, side: str, there: Container[str], where: str) -> str:
+    """Which names of a pair are not among those of a side; nothing where all are."""
+    lost = [name for name in (pair.golden if side == "golden" else pair.my) if name not in there]
+    if not lost:
+        return ""
+    named = ", ".join(map(repr, lost))
+    place = f"{pair.place} of the mapping" if pair.place else "the mapping"
+    return f"{place} names the {side} tensor {named}, which is not {where}; correct or remove it"
+
+
 def _made(number: int, entry: object) -> NamedPair:
     place = f"mapping.names, entry {number}"
     if not isinstance(entry, dict) or not set(entry) <= set(_KEYS):
-        raise UsageError(f"{place} is no mapping of {', '.join(_KEYS)}; write golden and my")
+        raise UsageError(f"{place} is no mapping of {', '.join(_FIELDS)}; write golden and my")
     for key in _KEYS[2:]:
         if not isinstance(entry.get(key, ""), str):
             raise UsageError(f"{place}: {key} must be text")
@@ -82,8 +108,14 @@ def _made(number: int, entry: object) -> NamedPair:
         for side in ("golden", "my")
     }
     names = {side: _names(place, side, entry.get(side), steps[side]) for side in ("golden", "my")}
+    line = f" (line {entry[AT_LINE]})" if AT_LINE in entry else ""
     return NamedPair(
-        names["golden"], names["my"], steps["golden"], steps["my"], entry.get("by", "list")
+        names["golden"],
+        names["my"],
+        steps["golden"],
+        steps["my"],
+        entry.get("by", "list"),
+        f"entry {number}{line}",
     )
 
 

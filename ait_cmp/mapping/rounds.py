@@ -11,7 +11,7 @@ from ait_cmp.mapping.finding_rounds import find_rounds, partners
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.name_rule import NameRules
 from ait_cmp.mapping.named_pair import NamedPairs
-from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.rounds import Rounds, Span
 
@@ -46,9 +46,41 @@ def in_rounds(
             golden = _answered(golden, given)
         paired.append(_called(golden, my, rounds, rules))
         said.append("" if given else f"rounds={rounds.text}")
+    if given:
+        _refuse_none(ranks, given)
     for sentence in sentences:
         _LOGGER.warning("%s", sentence)
     return paired, said
+
+
+def _refuse_none(ranks: Sequence[RankPair], given: Rounds) -> None:
+    """Raises UsageError where no round of my answers one of golden as the user says."""
+    golden, my = (
+        sorted(
+            {
+                one.token_id
+                for pair in ranks
+                if (rank := pair[side])
+                for one in rank.tensors
+                if one.token_id is not None
+            }
+        )
+        for side in (0, 1)
+    )
+    spans = [(span, one) for one in my if (span := given.span_of(one))]
+    answered = {span.golden_of(one) for span, one in spans if not span.joins_golden}
+    answered |= {one for span, _ in spans if span.joins_golden for one in span.golden}
+    if golden and my and answered.isdisjoint(golden):
+        raise UsageError(
+            f"rounds={given.text}: no round of my answers one of golden so, which has "
+            f"{_numbers(golden)}, and my {_numbers(my)}; an offset from {my[0] - golden[-1]:+} to "
+            f"{my[-1] - golden[0]:+} would bring some together"
+        )
+
+
+def _numbers(rounds: Sequence[int]) -> str:
+    many = f"rounds {rounds[0]} to {rounds[-1]}"
+    return many if len(rounds) > 1 else f"round {rounds[0]}"
 
 
 def _answered(golden: RankDump, given: Rounds) -> RankDump:

@@ -110,7 +110,7 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
     numbered = table.with_row_index("line")
     in_order = numbered.sort("token_id", "order", nulls_last=True, maintain_order=True)
     no_golden, no_my = pl.col("golden_data_path") == "", pl.col("my_data_path") == ""
-    alone = (no_golden & (pl.col("reason") == Reason.GOLDEN_MISSING)) | (
+    alone = (no_golden & ~no_my & (pl.col("reason") == Reason.GOLDEN_MISSING)) | (
         no_my & (pl.col("reason") == Reason.MY_MISSING)
     )
     ranked = numbered.filter(~status.is_in([Status.PASS, Status.SKIPPED])).sort(

@@ -21,7 +21,7 @@ from ait_cmp.files import open_file
 from ait_cmp.settings.schema import GROUPS, config_folder
 from ait_cmp.settings.typed import typed
 from ait_cmp.values.errors import PairError, UsageError, os_reason
-from ait_cmp.values.plain_yaml import read_yaml
+from ait_cmp.values.plain_yaml import Placed, read_yaml
 
 __all__ = ["is_file_name", "load_option", "one_of", "read_option"]
 
@@ -62,7 +62,7 @@ def read_option(group: str, path: str) -> DictConfig:
     Raises UsageError where it is not there, is no YAML, or does not fit the schema.
     """
     try:
-        values = typed(GROUPS[group], read_yaml(_text(path)))
+        values = typed(GROUPS[group], read_yaml(_text(path), members=Placed))
         return OmegaConf.create({name: _literal(value) for name, value in values.items()})
     except FileNotFoundError as exc:
         raise UsageError(f"the {group} {path} does not exist{_instead(group, path)}") from exc

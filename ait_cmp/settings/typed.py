@@ -12,9 +12,10 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from ait_cmp.mapping.named_pair import AT_LINE
 from ait_cmp.settings.schema import Packed
 from ait_cmp.values.errors import UsageError
-from ait_cmp.values.plain_yaml import unsaid
+from ait_cmp.values.plain_yaml import Placed, unsaid
 
 __all__ = ["typed"]
 
@@ -48,7 +49,7 @@ def _typed(kind: Any, value: Any, place: str) -> Any:
     if kind is Any:
         return value
     if kind is Packed:
-        return "" if unsaid(value) or not value else json.dumps(value, ensure_ascii=False)
+        return "" if unsaid(value) or not value else json.dumps(_placed(value), ensure_ascii=False)
     origin, inner = get_origin(kind), get_args(kind)
     if origin is UnionType:
         if unsaid(value):
@@ -65,6 +66,13 @@ def _typed(kind: Any, value: Any, place: str) -> Any:
     if not isinstance(value, str) or unsaid(value):
         raise UsageError(f"{place} must be {_WORDS.get(kind, 'a value')}, not {_shown(value)}")
     return _scalar(kind, value, place)
+
+
+def _placed(value: Any) -> Any:
+    """The entries of a list, with the lines on which they stand."""
+    if not isinstance(value, list):
+        return value
+    return [{**one, AT_LINE: str(one.line)} if isinstance(one, Placed) else one for one in value]
 
 
 def _mapping(kind: Any, value: Any, place: str) -> dict[str, Any]:

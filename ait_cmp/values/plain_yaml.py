@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["Quoted", "read_yaml", "unsaid"]
+__all__ = ["Placed", "Quoted", "read_yaml", "unsaid"]
 
 Members = list[tuple[str, Any]]
 
@@ -28,6 +28,13 @@ class Quoted(str):
     __slots__ = ()
 
 
+class Placed(dict[str, Any]):
+    """A mapping that knows the line on which it begins."""
+
+    __slots__ = ("line",)
+    line: int
+
+
 def unsaid(value: object) -> bool:
     """Whether `value`, as `read_yaml` gives it, is YAML's null."""
     return isinstance(value, str) and not isinstance(value, Quoted) and value in _NULLS
@@ -36,7 +43,7 @@ def unsaid(value: object) -> bool:
 def read_yaml(text: str, *, members: type[Any] = dict, size: int = _SIZE) -> Any:
     """The one document in `text`, of str, list and dict.
 
-    `members` makes a mapping of its pairs; only with `dict` is a key that stands there twice
+    `members` makes a mapping of its pairs; only with a dict is a key that stands there twice
     refused. Raises ValueError, which says the line, and for more than `size` characters.
     """
     if len(text) > size:
@@ -64,19 +71,23 @@ def _node(events: Iterator[Any], event: Any, members: type[Any], depth: int) -> 
     if isinstance(event, yaml.ScalarEvent):
         return Quoted(event.value) if event.style else event.value
     if isinstance(event, yaml.SequenceStartEvent):
-        found = []
+        listed = []
         while not isinstance(event := next(events), yaml.SequenceEndEvent):
-            found.append(_node(events, event, members, depth + 1))
-        return found
+            listed.append(_node(events, event, members, depth + 1))
+        return listed
+    line = _line(event)
     pairs: Members = []
     keys: set[str] = set()
     while not isinstance(event := next(events), yaml.MappingEndEvent):
         key = _key(event)
-        if members is dict and key in keys:
+        if issubclass(members, dict) and key in keys:
             raise ValueError(f"line {_line(event)}: {key!r} stands there twice")
         keys.add(key)
         pairs.append((key, _node(events, next(events), members, depth + 1)))
-    return members(pairs)
+    found = members(pairs)
+    if isinstance(found, Placed):
+        found.line = line
+    return found
 
 
 def _refuse(event: Any, depth: int) -> None:
