@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import Tensor
 from verdict import sets
-from verdict.faults import FAULTS, Site
+from verdict.faults import FAULTS, Site, strength
 from verdict.judged import DENSITIES, judge_unit
 from verdict.models import VARIANTS, Call, Key, Subject, Variant, golden_rows, pair_of, run
 from verdict.recording import WANTED, Unit, read, record_unit, unit_path, write
@@ -77,6 +77,74 @@ def subject() -> Subject:
     ids = torch.randint(0, 40, (2, 6))
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     return Subject("tiny", model, given, causal=True)
+
+
+def _sites(subject: Subject) -> list[tuple[Site, Tensor]]:
+    """Every operation of the golden run, with its output."""
+    golden, sites = golden_rows(subject), []
+
+    def keep(call: Call) -> None:
+        random = torch.Generator().manual_seed(0)
+        site = Site(call, golden, {}, subject.batch, random, subject.heads)
+        sites.append((site, call.out.clone()))
+
+    run(subject, VARIANTS[0], subject.model, keep)
+    return sites
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("keys and values interleaved, not repeated", {"self_attn:bmm"}),
+        ("softmax scale of half the head size", {"self_attn:mul"}),
+        ("mask: first key left out", {"self_attn:add"}),
+        ("mask: next token seen", {"self_attn:add"}),
+        ("all-reduce missing", {"o_proj:mm", "down_proj:mm"}),
+        ("gate and up swapped", {"mlp:mul"}),
+        ("KV cache: a page of another request", {"self_attn:cat"}),
+        ("rotary pairs interleaved", {"rotary_emb:cos", "rotary_emb:sin"}),
+        (
+            "norm epsilon 1e-3",
+            {"input_layernorm:add", "post_attention_layernorm:add", "norm:add"},
+        ),
+        ("every layer's sums 1 % larger", {"0:add", "1:add"}),
+    ],
+)
+def test_a_fault_of_porting_is_planted_where_it_can_be(
+    subject: Subject, name: str, places: set[str]
+) -> None:
+    applied = {
+        f"{site.call.key.path.rpartition('.')[2]}:{site.op}"
+        for site, out in _sites(subject)
+        if KINDS[name].applied(out, site) is not None
+    }
+    assert applied == places
+
+
+def test_interleaved_heads_read_the_keys_of_another_group(subject: Subject) -> None:
+    """Four heads read the keys 0, 0, 1, 1; interleaved, 0, 1, 0, 1."""
+    kind = KINDS["keys and values interleaved, not repeated"]
+    site, out = next(
+        (site, out) for site, out in _sites(subject) if site.op == "bmm" and site.call.key.path
+    )
+    made = kind.applied(out, site)
+    assert made is not None
+    moved = ((made - out).abs() > 1e-6).reshape(2, 4, -1).any(2)
+    assert moved.tolist() == [[False, True, True, False]] * 2
+
+
+def test_a_strength_is_told_by_the_noise_of_the_place() -> None:
+    """A massive channel's error does not hide that of the others."""
+    random = torch.Generator().manual_seed(0)
+    golden = torch.randn(64, 32, generator=random)
+    golden[:, 3] *= 1000
+    true = golden * (1 + 2**-8 * torch.randn(64, 32, generator=random))
+    faulty = true.clone()
+    faulty[:, 5] = 0
+    rho, snr = strength(faulty, true, golden)
+    assert 50 < rho < 1000
+    assert snr > 100
+    assert strength(true, true, golden) == (0.0, 0.0)
 
 
 @pytest.fixture(scope="module")

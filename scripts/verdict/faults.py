@@ -18,6 +18,7 @@ from verdict.models import Call, Rows
 __all__ = ["FAULTS", "ROUNDED", "Kind", "Site", "strength"]
 
 ROUNDED = "rounded to a coarser type"
+NORMAL = 1.4826  # times the median magnitude: the rms of normally distributed numbers
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,19 @@ class Site:
     weights: Rows  # the weights of its matmuls
     batch: int
     random: torch.Generator
+    heads: tuple[int, int, int] = (4, 4, 0)  # of queries, of keys and values; channels of one
 
     @property
     def op(self) -> str:
         """The operation called."""
         return self.call.key.op
+
+    def heads_in(self, channels: int) -> int:
+        """How many heads lie side by side in so many channels: four where nothing tells; or 1."""
+        size = self.heads[2]
+        if size and channels % size == 0:
+            return channels // size
+        return 4 if channels % 4 == 0 else 1
 
     def choose(self, candidates: Tensor) -> int:
         """The index of a random one of those that are true."""
@@ -78,15 +87,15 @@ class Kind:
 def strength(faulty: Tensor, true: Tensor, golden: Tensor) -> tuple[float, float]:
     """(rho, snr) of a fault against the benign error of the same row: the rms of the change over
     the benign rms error of the elements that it changes, and its norm over one element's error."""
-    f, t, g = (x.detach().double().ravel() for x in (faulty, true, golden))
-    masked = t.abs() > 1e30
-    finite = torch.isfinite(t)
+    f, t, g = (x.detach().double() for x in (faulty, true, golden))
+    finite, masked = torch.isfinite(t), t.abs() > 1e30
     if bool((~torch.isfinite(f) & finite).any()) or bool((f[masked].abs() < 1e30).any()):
         return math.inf, math.inf
     plain = finite & ~masked & (g.abs() < 1e30)
-    change, noise, g = (f - t)[plain], (t - g)[plain], g[plain]
-    share = float(noise.pow(2).sum() / g.pow(2).sum().clamp(min=1e-300))
-    variance = torch.maximum(noise.pow(2).mean(), share * g * g) + 1e-300
+    noise = torch.where(plain, t - g, 0.0)
+    share = float(noise.pow(2).sum() / torch.where(plain, g, 0.0).pow(2).sum().clamp(min=1e-300))
+    variance = torch.maximum(_benign(noise), share * g * g)[plain] + 1e-300
+    change = (f - t)[plain]
     hit = change != 0
     if not bool(hit.any()):
         return 0.0, 0.0
@@ -94,12 +103,30 @@ def strength(faulty: Tensor, true: Tensor, golden: Tensor) -> tuple[float, float
     return rho, float((change.pow(2) / variance).sum().sqrt())
 
 
+def _benign(noise: Tensor) -> Tensor:
+    """The square of the error that an element has by rounding: a typical one, and what its line
+    and its channel have, where there are enough of both to tell."""
+    table = noise.reshape(-1, noise.shape[-1]) if noise.ndim else noise.reshape(1, 1)
+    squares = table.pow(2)
+    typical = (NORMAL * table.abs().median()).pow(2).expand_as(table)
+    if min(table.shape) >= 8:
+        lines, channels = squares.mean(1, keepdim=True), squares.mean(0, keepdim=True)
+        typical = torch.maximum(typical, lines * channels / squares.mean().clamp(min=1e-300))
+    elif not bool(typical.any()):
+        typical = squares.mean().expand_as(table)
+    return typical.reshape(noise.shape)
+
+
 def _rms(y: Tensor) -> float:
-    return float(y.double().pow(2).mean().sqrt())
+    """That of the typical elements: a few huge ones do not count."""
+    size = y.double()
+    return min(float(size.pow(2).mean().sqrt()), NORMAL * float(size.abs().median())) or float(
+        size.pow(2).mean().sqrt()
+    )
 
 
 def _is_data(y: Tensor) -> bool:
-    return y.is_floating_point() and y.numel() >= 16 and float(y.abs().max()) < 1e4
+    return y.is_floating_point() and y.numel() >= 16 and float(y.abs().max()) < 1e30
 
 
 def _is_matrix(y: Tensor) -> bool:
@@ -108,13 +135,16 @@ def _is_matrix(y: Tensor) -> bool:
 
 # A slice or element worth breaking: not much smaller than the others.
 def _live_channels(y: Tensor) -> Tensor:
-    energy = y.double().pow(2).reshape(-1, y.shape[-1]).mean(0)
-    return energy > 0.25 * energy.mean()
+    return _live(y.double().pow(2).reshape(-1, y.shape[-1]).mean(0))
 
 
 def _live_lines(y: Tensor) -> Tensor:
-    energy = y.double().pow(2).reshape(-1, y.shape[-1]).mean(1)
-    return energy > 0.25 * energy.mean()
+    return _live(y.double().pow(2).reshape(-1, y.shape[-1]).mean(1))
+
+
+def _live(energy: Tensor) -> Tensor:
+    typical = float(energy.median()) or float(energy.mean())
+    return energy >= 0.25 * min(typical, float(energy.mean()))
 
 
 def _live_elements(y: Tensor) -> Tensor:
@@ -238,16 +268,17 @@ def _last_shard_zero(y: Tensor) -> Tensor:
 
 
 def _heads(change: Callable[[Tensor, Site], Tensor]) -> Make:
-    """Changes (batch, heads, ...): the axis of heads, or four heads side by side in channels."""
+    """Changes (batch, heads, ...): the axis of heads, or heads side by side in channels."""
 
     def make(y: Tensor, s: Site) -> Tensor | None:
         if not _is_matrix(y):
             return None
         if y.ndim == 4 and y.shape[1] > 1:
             return change(y.clone(), s)
-        if y.ndim != 3 or y.shape[-1] % 4:
+        heads = s.heads_in(y.shape[-1])
+        if y.ndim not in (2, 3) or heads < 2:
             return None
-        split = y.reshape(*y.shape[:-1], 4, -1).permute(0, 2, 1, 3).clone()
+        split = y.reshape(1, -1, heads, y.shape[-1] // heads).permute(0, 2, 1, 3).clone()
         return change(split, s).permute(0, 2, 1, 3).reshape(y.shape)
 
     return make
@@ -469,6 +500,167 @@ def _cache_unwritten(z: Tensor) -> None:
     z[..., -1, :] = 0
 
 
+# ---- faults of porting ---------------------------------------------------------------------------
+
+
+def _beside_peak(fill: Callable[[Tensor, Site], Tensor | float]) -> Make:
+    """Applies where a few elements are huge: all the others are lost."""
+
+    def make(y: Tensor, s: Site) -> Tensor | None:
+        if not _is_data(y) or float(y.abs().max()) < 30 * _rms(y):
+            return None
+        peak = y.abs() > 0.3 * y.abs().max()
+        return torch.where(peak, y, torch.as_tensor(fill(y, s), dtype=y.dtype))
+
+    return make
+
+
+def _overflowing(y: Tensor) -> Tensor:
+    limit = 0.7 * float(y.abs().max())
+    return torch.where(y.abs() > limit, y.sign() * math.inf, y)
+
+
+def _clipped(limit: float) -> Make:
+    def make(y: Tensor, _: Site) -> Tensor | None:
+        return y.clamp(-limit, limit) if _is_data(y) and float(y.abs().max()) > limit else None
+
+    return make
+
+
+def _key_heads(source: Callable[[int, int, int], int]) -> Make:
+    """Applies to the products of attention: `source` says which head of the keys or values the
+    head of the queries reads, of so many, of which so many differ."""
+
+    def make(y: Tensor, s: Site) -> Tensor | None:
+        queries, keys, _ = s.heads
+        if s.op != "bmm" or keys < 2 or queries == keys or y.shape[0] % queries:
+            return None
+        a, b = s.call.args[:2]
+        heads = b.reshape(-1, queries, *b.shape[1:])
+        repeats = queries // keys
+        order = [source(head, queries, keys) * repeats for head in range(queries)]
+        return torch.bmm(a, heads[:, order].reshape(b.shape))
+
+    return make
+
+
+def _softmax_scale(y: Tensor, s: Site) -> Tensor | None:
+    if s.op not in ("mul", "div") or y.ndim != 4 or not _is_matrix(y):
+        return None
+    b = s.call.args[1]
+    return None if isinstance(b, Tensor) and b.numel() > 1 else y * math.sqrt(2)
+
+
+def _first_key_masked(scores: Tensor, mask: Tensor) -> Tensor:
+    """The window is one too small."""
+    allowed = (mask > -1e4).expand_as(scores)
+    first = allowed.int().argmax(-1, keepdim=True)
+    hidden = torch.zeros_like(allowed).scatter(-1, first, True)
+    hidden &= allowed.sum(-1, keepdim=True) > 1
+    return torch.where(hidden, torch.finfo(scores.dtype).min, scores + mask)
+
+
+def _page(y: Tensor, s: Site) -> Tensor | None:
+    """Cached tokens of another request, or of another layer where there is one request alone."""
+    old = s.layer_before(s.clean) if s.batch == 1 else y.roll(1, 0)
+    if s.op != "cat" or s.call.key.token == 0 or y.ndim != 4 or y.shape[-2] < 8:
+        return None
+    if old is None or old.shape != y.shape:
+        return None
+    z = y.clone()
+    z[..., 4:8, :] = old[..., 4:8, :]
+    return z
+
+
+ROW_PARALLEL = ("o_proj", "down_proj", "c_proj", "out_proj", "dense_4h_to_h", "fc2", "output.dense")
+
+
+def _partial_sum(y: Tensor, s: Site) -> Tensor | None:
+    if s.op not in ("mm", "addmm") or not s.call.key.path.endswith(ROW_PARALLEL):
+        return None
+    x, w = s.call.args[-2:]
+    half = x.shape[-1] // 2
+    return _matmul_again(s, x[..., :half], w[..., :half, :])
+
+
+def _dequantised(change: Callable[[Tensor, Tensor], Tensor]) -> Make:
+    """Applies to products of weights: `change` is told the weight and its scale of each output."""
+
+    def make(y: Tensor, s: Site) -> Tensor | None:
+        if s.op not in ("mm", "addmm") or not y.is_floating_point():
+            return None
+        x, w = s.call.args[-2:]
+        return _matmul_again(s, x, change(w, w.abs().amax(0, keepdim=True)))
+
+    return make
+
+
+def _scale_transposed(w: Tensor, scale: Tensor) -> Tensor:
+    """The scales of outputs used for inputs, as many of them as there are."""
+    needed = -(-w.shape[0] // w.shape[1])
+    return w / scale.clamp(min=1e-6) * scale.repeat(1, needed)[:, : w.shape[0]].T
+
+
+def _gate_up_swapped(y: Tensor, s: Site) -> Tensor | None:
+    key = s.call.key
+    if s.op != "mul" or not key.path.endswith("mlp"):
+        return None
+    gate, up = (
+        s.clean.get(replace(key, path=f"{key.path}.{name}", op="mm", nth=0))
+        for name in ("gate_proj", "up_proj")
+    )
+    if gate is None or up is None or gate.numel() != y.numel():
+        return None
+    return (torch.nn.functional.silu(up) * gate).reshape(y.shape)
+
+
+def _norm_parts(y: Tensor, s: Site) -> tuple[Tensor, Tensor] | None:
+    """What a norm's weight is multiplied with, and the weight."""
+    if s.op != "mul" or not _is_matrix(y):
+        return None
+    a, b = s.call.args[:2]
+    if not isinstance(a, Tensor) or not isinstance(b, Tensor) or 1 not in (a.ndim, b.ndim):
+        return None
+    return (b, a) if a.ndim == 1 else (a, b)
+
+
+def _norm_weight_plus_one(y: Tensor, s: Site) -> Tensor | None:
+    parts = _norm_parts(y, s)
+    return y + parts[0] if parts else None
+
+
+def _norm_weight_before(y: Tensor, s: Site) -> Tensor | None:
+    parts, old = _norm_parts(y, s), s.layer_before(s.weights)
+    if parts is None or old is None or old.shape != parts[1].shape:
+        return None
+    return parts[0] * old
+
+
+def _norm_epsilon(epsilon: float) -> Make:
+    def make(y: Tensor, s: Site) -> Tensor | None:
+        small = s.op == "add" and isinstance(s.call.args[1], float) and s.call.args[1] < 1e-3
+        return s.call.args[0] + epsilon if small and y.shape[-1] == 1 else None
+
+    return make
+
+
+def _pairs_interleaved(y: Tensor, s: Site) -> Tensor | None:
+    if s.op not in ("cos", "sin") or y.ndim < 2 or y.shape[-2] < 2 or y.shape[-1] % 2:
+        return None
+    return y[..., : y.shape[-1] // 2].repeat_interleave(2, -1)
+
+
+def _residual(change: Callable[[Tensor, Site], Tensor]) -> Make:
+    """Applies to the sums that carry the residual from layer to layer."""
+
+    def make(y: Tensor, s: Site) -> Tensor | None:
+        terms = s.call.args[:2] if s.op == "add" and y.ndim == 3 and _is_matrix(y) else ()
+        plain = [isinstance(term, Tensor) and term.shape == y.shape for term in terms]
+        return change(y, s) if len(plain) == 2 and all(plain) else None
+
+    return make
+
+
 OF_ANY_TENSOR: dict[str, Make] = {
     "scale off by 10 %": _scaled(1.10),
     "scale off by 3 %": _scaled(1.03),
@@ -521,6 +713,12 @@ OF_ANY_TENSOR: dict[str, Make] = {
     "wrapped around at 90 % of the largest": _whole(_wrapped),
     ROUNDED: _whole(_coarser),
     "read as another 16-bit type": _other_type,
+    "everything beside the peak zero": _beside_peak(lambda *_: 0.0),
+    "everything beside the peak noise": _beside_peak(
+        lambda y, s: s.noise(*y.shape).to(y.dtype) * _rms(y)
+    ),
+    "overflow to infinity": _whole(_overflowing),
+    "clipped at 448": _clipped(448.0),
 }
 OF_ONE_OPERATION: dict[str, Make] = {
     "last K block of the matmul missing": _k_block_missing,
@@ -546,8 +744,36 @@ OF_ONE_OPERATION: dict[str, Make] = {
     "KV cache off by one, from some token on": _cache(_cache_shifted),
     "KV cache: newest entry stale": _cache(_cache_stale),
     "KV cache: newest entry zero": _cache(_cache_unwritten),
+    "KV cache: a page of another request": _page,
+    "rotary angles halved": _rotary(lambda angles: angles / 2),
+    "rotary pairs interleaved": _pairs_interleaved,
+    "keys and values interleaved, not repeated": _key_heads(lambda head, _, keys: head % keys),
+    "heads of keys and values in another order": _key_heads(
+        lambda head, queries, keys: keys - 1 - head * keys // queries
+    ),
+    "softmax scale of half the head size": _softmax_scale,
+    "mask: first key left out": _masked(_first_key_masked),
+    "mask: next token seen": _masked(lambda scores, mask: scores + torch.roll(mask, -1, -2)),
+    "all-reduce missing": _partial_sum,
+    "dequantisation scales transposed": _dequantised(_scale_transposed),
+    "dequantisation scales of the neighbours": _dequantised(
+        lambda w, scale: w / scale.clamp(min=1e-6) * scale.roll(1, -1)
+    ),
+    "zero point of 8 bits off by one": _dequantised(lambda w, scale: w + scale / 127),
+    "gate and up swapped": _gate_up_swapped,
+    "norm weight plus one": _norm_weight_plus_one,
+    "norm weight of the layer before": _norm_weight_before,
+    "norm epsilon 1e-3": _norm_epsilon(1e-3),
+    "norm epsilon 1e-6": _norm_epsilon(1e-6),
+}
+OF_EVERY_LAYER: dict[str, Make] = {
+    "every layer's sums 1 % larger": _residual(lambda y, _: y * 1.01),
+    "every layer's sums with 1 % noise": _residual(
+        lambda y, s: y + 0.01 * _rms(y) * s.noise(*y.shape).to(y.dtype)
+    ),
 }
 FAULTS = (
     *(Kind(name, make, anywhere=True) for name, make in OF_ANY_TENSOR.items()),
     *(Kind(name, make, anywhere=False) for name, make in OF_ONE_OPERATION.items()),
+    *(Kind(name, make, anywhere=False, every_layer=True) for name, make in OF_EVERY_LAYER.items()),
 )

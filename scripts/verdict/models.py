@@ -49,6 +49,7 @@ MOVES = (
     "index_put_ triu tril"
 )
 UNTAPPED = frozenset(MOVES.split())
+CHOOSING = frozenset({"topk", "sort"})  # whose indices are a row as well
 
 TRAIN = (
     *("bert-0", "bert-3", "distil-0", "llama-0", "llama-3", "gpt2-2", "gpt2-3"),
@@ -187,6 +188,10 @@ class _Tap(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = (faulty, *result[1:]) if several else faulty
         self._made(result, (call.key,))
         self.sink(call)
+        if op in CHOOSING and several:
+            chosen = Call(self._key(f"{op}_indices"), func, args, result[1], (call.key,))
+            self._made(result[1], (chosen.key,))
+            self.sink(chosen)
         return result
 
     def _made(self, result: Any, feeds: tuple[Key, ...]) -> None:
@@ -238,6 +243,15 @@ class Subject:
     def batch(self) -> int:
         """Entries of the batch."""
         return len(self.inputs["input_ids"])
+
+    @property
+    def heads(self) -> tuple[int, int, int]:
+        """Heads of queries, heads of keys and values, and the channels of one."""
+        config: Any = self.model.config
+        queries = config.num_attention_heads
+        keys = getattr(config, "num_key_value_heads", None) or queries
+        size = getattr(config, "head_dim", None) or config.hidden_size // queries
+        return queries, keys, size
 
     def single(self) -> Subject:
         """The same with the first entry of the batch alone."""

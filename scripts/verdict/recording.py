@@ -56,6 +56,10 @@ __all__ = [
 WANTED = Wanted(EPSILON, Parts(relative=True, slices=True))
 PROBED = 1500  # operations that every kind of fault is tried on; of more, some
 TRIED = 24  # of these
+COARSE = frozenset({
+    "one head zero", "one channel zero", "one row zero", "all-reduce missing",
+    "dequantisation scales transposed", "last shard of the channels zero",
+})  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -278,13 +282,25 @@ class Clean:
         self.slices.append(made[1])
         if self.keep:
             self.outs[call.key] = call.out.clone()
-            if call.key.op in ("mm", "addmm"):
-                self.weights[call.key] = call.args[-1].clone()
+            weight = _weight(call)
+            if weight is not None:
+                self.weights[call.key] = weight.clone()
 
     def site(self, call: Call, number: int) -> Site:
         """What a fault at this call may use."""
         random = torch.Generator().manual_seed(number)
-        return Site(call, self.outs, self.weights, self.subject.batch, random)
+        return Site(call, self.outs, self.weights, self.subject.batch, random, self.subject.heads)
+
+
+def _weight(call: Call) -> Tensor | None:
+    """A product's, or a norm's."""
+    if call.key.op in ("mm", "addmm"):
+        return torch.as_tensor(call.args[-1])
+    if call.key.op == "mul":
+        return next(
+            (one for one in call.args[:2] if isinstance(one, Tensor) and one.ndim == 1), None
+        )
+    return None
 
 
 # ---- faulty runs ---------------------------------------------------------------------------------
@@ -297,13 +313,18 @@ class Enough(Exception):  # noqa: N818 - it ends a run, but is no error
 def chosen(clean: Clean, most: int) -> Iterator[tuple[Kind, Key]]:
     """Where to plant each kind: early, in the middle or late among the operations that it fits.
 
-    At most so many kinds, drawn anew for every unit.
+    At most so many, drawn anew for every unit; in a quantised model those of COARSE, in turn in
+    every third.
     """
     fitting = _fitting(clean)
     name = clean.subject.name, clean.variant.name
     turns = {kind: seed(kind.name, *name) for kind in FAULTS if fitting[kind.name]}
-    for kind in sorted(turns, key=lambda kind: turns[kind])[:most]:
-        keys, turn = fitting[kind.name], turns[kind]
+    kinds = sorted(turns, key=lambda kind: turns[kind])
+    if clean.variant.scheme:
+        kinds = [kind for kind in kinds if kind.name in COARSE]
+    for number in range(min(most, len(kinds) * (3 if clean.variant.scheme else 1))):
+        kind, again = kinds[number % len(kinds)], number // len(kinds)
+        keys, turn = fitting[kind.name], turns[kind] + again
         third = turn % 3
         part = keys[len(keys) * third // 3 : len(keys) * (third + 1) // 3] or keys
         yield kind, part[seed(turn, 0) % len(part)]

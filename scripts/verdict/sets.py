@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from verdict import models, trained
-from verdict.models import VARIANTS, Subject, Variant
+from verdict import deep, models, trained
+from verdict.models import BF16, VARIANTS, Subject, Variant
 from verdict.schemes import INT8_WEIGHTS, SCHEMES
 
-__all__ = ["PARTS", "REFERENCES", "Plan", "build", "is_trained", "ways"]
+__all__ = ["PARTS", "REFERENCES", "Plan", "build", "is_trained"]
 
 ALL = 1000  # faults: one of each kind that fits
 
@@ -60,10 +60,25 @@ def _small(*names: str) -> list[Plan]:
 
 def _text(kind: str, number: int, **faults: int) -> Plan:
     """The trained model on a text of that kind."""
-    names = {name.replace("_", " "): count for name, count in faults.items()}
-    return Plan(f"smollm2-{kind}-{number}", USUAL, names)
+    return Plan(f"smollm2-{kind}-{number}", USUAL, _named(faults))
 
 
+def _deep(name: str, **faults: int) -> Plan:
+    """A model made like a trained one."""
+    return Plan(f"deep.{name}", USUAL, _named(faults))
+
+
+def _named(faults: dict[str, int]) -> dict[str, int]:
+    return {name.replace("_", " "): count for name, count in faults.items()}
+
+
+def _quantised(name: str, faults: int) -> list[Plan]:
+    """Every scheme; and on another input, which calibrates."""
+    named = dict.fromkeys((one.name for one in COARSE), faults)
+    return [Plan(name, COARSE, named), Plan(f"{name}+", COARSE, {})]
+
+
+COARSE = tuple(one for one in SCHEMES if one.dtype == BF16 and "per tensor" not in one.name)
 PARTS: dict[str, list[Plan]] = {
     "train": [
         _text("prose", 0, bf16=40, tf32_rounded=20),
@@ -71,15 +86,30 @@ PARTS: dict[str, list[Plan]] = {
         _text("random", 0, bf16=20, tf32_rounded=20),
         _text("left", 0, bf16=40),
         _text("single", 0, bf16=20),
+        _deep("llama-0", bf16=40, tf32_rounded=20),
+        _deep("mistral-1", bf16=40),
+        _deep("gemma2-0", bf16=40),
+        _deep("moe-0", bf16=30),
+        _deep("long-0", bf16=20),
+        *_quantised("smollm2-prose-0", 15),
+        *_quantised("deep.llama-0", 15),
         *_small(*models.TRAIN),
     ],
     "held-out": [
         _text("digits", 1, bf16=40, tf32_rounded=20),
-        _text("chinese", 1, bf16=40),
+        _text("chinese", 1, bf16=40, fp16=20),
         _text("repetition", 1, bf16=40),
         _text("chat", 1, bf16=20, tf32_rounded=20),
         _text("right", 1, bf16=40),
         _text("long", 1, bf16=20),
+        _deep("qwen3-3", bf16=40, tf32_rounded=20),
+        _deep("phi3-2", bf16=40),
+        _deep("gptoss-1", bf16=30),
+        _deep("llama-1", bf16=40, fp16=20),
+        _deep("mistral-2", bf16=40),
+        _deep("long-2", bf16=20),
+        *_quantised("smollm2-chat-1", 15),
+        *_quantised("deep.qwen3-3", 15),
         *_small(*models.HELD_OUT),
     ],
     "third": [],
@@ -89,8 +119,9 @@ PARTS: dict[str, list[Plan]] = {
 def build(name: str) -> Subject:
     """The subject of that name; one that ends in + reads other inputs."""
     other, plain = name.endswith("+"), name.rstrip("+")
-    makes = trained.build if plain.startswith("smollm2") else models.build
-    subject = makes(plain, other_inputs=other)
+    makes = {"smollm2": trained.build, "deep": deep.build}
+    kind = plain.replace(".", "-").partition("-")[0]
+    subject = makes.get(kind, models.build)(plain, other_inputs=other)
     subject.name = name
     return subject
 
@@ -98,8 +129,3 @@ def build(name: str) -> Subject:
 def is_trained(name: str) -> bool:
     """Whether the weights are those of a trained model."""
     return name.startswith(("smollm2", "minilm"))
-
-
-def ways(part: str) -> list[tuple[Plan, Variant]]:
-    """Every unit of a part."""
-    return [(plan, variant) for plan in PARTS[part] for variant in plan.variants]
