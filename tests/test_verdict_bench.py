@@ -74,7 +74,7 @@ def subject() -> Subject:
         num_attention_heads=4, num_key_value_heads=2, attn_implementation="eager",
     )  # fmt: skip
     model = transformers.LlamaForCausalLM(config).eval()
-    ids = torch.randint(0, 40, (2, 6))
+    ids = torch.randint(0, 40, (2, 9))
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     return Subject("tiny", model, given, causal=True)
 
