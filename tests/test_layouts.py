@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -285,7 +284,7 @@ def test_hidden_and_foreign_files_change_no_row(
 
 def _rows(golden: Path, my: Path) -> list[tuple[Pair, str]]:
     pairs = map_pairs("auto", Wish(str(golden), str(my)))
-    return [(replace(pair, error=None), str(pair.error)) for pair in pairs]
+    return [(pair._replace(error=None), str(pair.error)) for pair in pairs]
 
 
 @pytest.mark.parametrize("own", ["{", "{}", '{"a": {}}', '{"a": {"0": ["g", "m"]}}', '{"a": {"0'])
@@ -460,8 +459,8 @@ def test_every_file_like_a_tensor_has_its_row(dump: str, tmp_path: Path) -> None
     told = {pair.my.files[0] for pair in pairs if pair.error}
     assert told == set(map(str, added))
     assert {pair.error.reason for pair in pairs if pair.error} == {Reason.LEFT_OUT}
-    fine = [replace(pair, order=0) for pair in pairs if not pair.error]
-    assert fine == [replace(pair, order=0) for pair in before]
+    fine = [pair._replace(order=0) for pair in pairs if not pair.error]
+    assert fine == [pair._replace(order=0) for pair in before]
 
 
 def test_a_folder_that_many_links_lead_to_is_walked_once(tmp_path: Path) -> None:

@@ -237,7 +237,7 @@ def test_a_narrow_terminal_shows_whose_rows_they_are(
     monkeypatch.setenv("COLUMNS", "80")
     name = "model.layers.17.self_attn.q_proj.output.0"
     row = _row(3, [0.0, 0.0], [1.0, 1.0])
-    show_summary(make_report([replace(row, pair=replace(row.pair, data_id=name))], Facts()), [], 10)
+    show_summary(make_report([replace(row, pair=row.pair._replace(data_id=name))], Facts()), [], 10)
     cells = [
         line.split("│")[2].strip() for line in capsys.readouterr().out.splitlines() if "│" in line
     ]
@@ -246,7 +246,7 @@ def test_a_narrow_terminal_shows_whose_rows_they_are(
 
 def test_pairs_that_are_left_out_are_counted_apart(capsys: pytest.CaptureFixture[str]) -> None:
     left_out = PairError(Reason.LEFT_OUT, "notes.npz is in no format that is read")
-    show_pairs([replace(_row(1).pair, error=error) for error in (None, left_out)])
+    show_pairs([_row(1).pair._replace(error=error) for error in (None, left_out)])
     shown = capsys.readouterr().out
     assert "would be compared: 1; left unpaired: 0; skipped: 1\n" in shown
     show_pairs([_row(1).pair])

@@ -6,7 +6,6 @@ import gc
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -154,8 +153,8 @@ def select_pairs(settings: Settings) -> list[Pair]:
         pairs = [
             pair  # of which the adapters go before the join
             if pair.shards
-            else replace(
-                pair, golden=pair.golden.then(choice.golden_steps), my=pair.my.then(choice.my_steps)
+            else pair._replace(
+                golden=pair.golden.then(choice.golden_steps), my=pair.my.then(choice.my_steps)
             )
             for pair in pairs
         ]

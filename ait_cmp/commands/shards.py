@@ -105,14 +105,14 @@ def _mutual(pair: Pair) -> list[Pair]:
     """The first copy of the likeliest way beside each other one."""
     assert pair.shards is not None
     first, *others = pair.shards.ways[0].copies
-    return [replace(pair, golden=first, my=other, shards=None) for other in others]
+    return [pair._replace(golden=first, my=other, shards=None) for other in others]
 
 
 def _with(pair: Pair, location: Location) -> Pair:
     assert pair.shards is not None
     if pair.shards.side == "golden":
-        return replace(pair, golden=location)
-    return replace(pair, my=location)
+        return pair._replace(golden=location)
+    return pair._replace(my=location)
 
 
 def _taking(pair: Pair, way: int) -> Pair:
@@ -120,7 +120,7 @@ def _taking(pair: Pair, way: int) -> Pair:
     assert pair.shards is not None
     taken = replace(pair.shards, ways=(pair.shards.ways[way],))
     by = pair.paired_by.replace(pair.shards.said, taken.said)
-    return replace(pair, shards=taken, paired_by=by)
+    return pair._replace(shards=taken, paired_by=by)
 
 
 def _alike(
@@ -136,7 +136,7 @@ def _alike(
     for number, pair in opened.items():
         for copy, one in enumerate(between[number], start=1):
             measured[len(pairs)] = one
-            pairs.append(replace(pair, run=copy, error=None))
+            pairs.append(pair._replace(run=copy, error=None))
             numbers.append(number)
     verdicts = conclude_rows(pairs, measured, tolerance, choice)
     alike = dict.fromkeys(opened, True)

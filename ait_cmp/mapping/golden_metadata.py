@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple
 
 from ait_cmp.dump_tree import (
     GOLDEN_TENSOR,
@@ -23,7 +24,7 @@ from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import Lookup, named_files
 from ait_cmp.mapping.metadata_entries import MetadataEntry, read_entries
 from ait_cmp.mapping.processes import by_process, process_key, record_of, with_ordinals
-from ait_cmp.mapping.recorded import BelowFolder, Found, OneFile, Recorded, beside, one_entry_each
+from ait_cmp.mapping.recorded import BelowFolder, Claims, Found, OneFile, Recorded, beside
 from ait_cmp.mapping.recorded_shards import with_other_ranks
 from ait_cmp.mapping.selection import Wish, tell_unused_prefixes
 from ait_cmp.source import split_name
@@ -92,34 +93,25 @@ class RecordedDump:
         return os.path.dirname(self.golden.path)
 
 
-class _Row(NamedTuple):
-    """An entry and where its tensors were found; of one that cannot be read, neither."""
-
-    entry: MetadataEntry
-    order: int
-    golden: Found | None = None
-    my: Found | None = None
-
-
 def _pairs(wish: Wish, dumps: Sequence[GoldenDump]) -> list[tuple[RecordedDump, list[Pair]]]:
     read = _read(dumps)
-    recorded = [entry for dump in read for entry in dump.entries if not entry.error]
-    tell_unused_prefixes(wish.path_map, [path for one in recorded for path in (one.golden, one.my)])
-    rows = _rows(wish, read)
-    errors = _shared(rows)
-    taken = set[str]() if _is_one_file(wish) else _taken(rows)
-    of_dumps = []
-    for dump, of_dump in zip(read, rows, strict=True):
-        pairs = [_pair(row, dump, errors.get(id(row))) for row in of_dump]
+    if wish.path_map.prefixes:
+        recorded = [entry for dump in read for entry in dump.entries if not entry.error]
+        paths = [path for one in recorded for path in (one.golden, one.my)]
+        tell_unused_prefixes(wish.path_map, paths)
+    of_dumps = _entry_pairs(wish, read)
+    folders = [dump.golden.folder.path for dump in read if dump.golden.folder]
+    is_one_file = _is_one_file(wish)
+    taken = set[str]() if is_one_file else _taken(chain.from_iterable(of_dumps), folders)
+    for dump, pairs in zip(read, of_dumps, strict=True):
         if dump.problem:
             pairs.append(_lost(dump))
-        elif dump.golden.folder and not _is_one_file(wish):
-            unnamed = enumerate(_unnamed(dump, dump.golden.folder, read, taken), len(of_dump))
-            pairs += [replace(pair, order=order) for order, pair in unnamed]
-        of_dumps.append((dump, pairs))
-    if not any(pairs for _, pairs in of_dumps) and _is_one_file(wish):
+        elif dump.golden.folder and not is_one_file:
+            unnamed = enumerate(_unnamed(dump, dump.golden.folder, read, taken), len(pairs))
+            pairs += [pair._replace(order=order) for order, pair in unnamed]
+    if not any(of_dumps) and is_one_file:
         raise UsageError(f"my_path={wish.my_path} is not mapped by any entry of {wish.golden_path}")
-    return of_dumps
+    return list(zip(read, of_dumps, strict=True))
 
 
 def _in_order(dumps: Sequence[tuple[RecordedDump, list[Pair]]]) -> list[Pair]:
@@ -136,7 +128,7 @@ def _one_run(dumps: list[list[Pair]]) -> list[Pair]:
         return dumps[0]
     pairs = [pair for of_dump in dumps for pair in of_dump]
     pairs.sort(key=lambda pair: (pair.token_id is None, pair.token_id or 0))
-    return [replace(pair, order=order) for order, pair in enumerate(pairs)]
+    return [pair._replace(order=order) for order, pair in enumerate(pairs)]
 
 
 def _is_one_file(wish: Wish) -> bool:
@@ -169,7 +161,7 @@ def _with_runs(dumps: Sequence[RecordedDump]) -> list[RecordedDump]:
         process_key(one.record, golden_rank(one.golden.name), os.path.dirname(one.golden.rank))
         for one in dumps
     ]
-    names = [[(entry.token_id, entry.data_id) for entry in one.entries] for one in dumps]
+    names = [((entry.token_id, entry.data_id) for entry in one.entries) for one in dumps]
     runs = by_process(keys, names)
     records = [dumps[first].record for first, *_ in runs]
     told = ["" if one is None or one.rank is None else str(one.rank) for one in records]
@@ -183,60 +175,76 @@ def _with_runs(dumps: Sequence[RecordedDump]) -> list[RecordedDump]:
 # -- entries
 
 
-def _rows(wish: Wish, dumps: Sequence[RecordedDump]) -> list[list[_Row]]:
+def _entry_pairs(wish: Wish, dumps: Sequence[RecordedDump]) -> list[list[Pair]]:
     """The wanted entries of each dump."""
     lookup = Lookup()
     recorded = Recorded(wish.path_map, lookup)
-    find: Recorded | BelowFolder | OneFile = recorded
-    if wish.my_path is not None and is_folder(wish.my_path):
-        find = BelowFolder(wish.my_path, wish.path_map, lookup)
-    elif wish.my_path is not None:
-        find = OneFile(wish.my_path, wish.path_map)
-        for dump in dumps:
-            for entry in dump.entries:
-                find.add(entry, dump.folder)
+    find = _finder(wish, dumps, recorded, lookup)
+    golden_claims, my_claims = Claims("golden"), Claims("my")
+    of_dumps: list[list[Pair]] = []
+    for dump in dumps:
+        pairs, folder = list[Pair](), dump.folder
+        of_dumps.append(pairs)
+        for order, entry in enumerate(dump.entries):
+            if isinstance(find, OneFile) and not find.wants(entry, folder):
+                continue
+            golden = None if entry.error else recorded.golden(entry, folder)
+            my = None if entry.error else find.my(entry, folder)
+            golden_claims.add(golden)
+            my_claims.add(my)
+            pairs.append(_pair(entry, order, golden, my, dump))
+    errors = {**my_claims.errors(), **golden_claims.errors()}
+    return _with_errors(of_dumps, errors) if errors else of_dumps
+
+
+def _finder(
+    wish: Wish, dumps: Sequence[RecordedDump], recorded: Recorded, lookup: Lookup
+) -> Recorded | BelowFolder | OneFile:
+    """What finds the my tensors."""
+    if wish.my_path is None:
+        return recorded
+    if is_folder(wish.my_path):
+        return BelowFolder(wish.my_path, wish.path_map, lookup)
+    find = OneFile(wish.my_path, wish.path_map)
+    for dump in dumps:
+        for entry in dump.entries:
+            find.add(entry, dump.folder)
+    return find
+
+
+def _with_errors(
+    of_dumps: Sequence[Sequence[Pair]], errors: Mapping[int, PairError]
+) -> list[list[Pair]]:
+    """The pairs, those without an error with that of their number among all."""
+    numbers = count()
     return [
         [
-            _Row(entry, order)
-            if entry.error
-            else _Row(entry, order, recorded.golden(entry, folder), find.my(entry, folder))
-            for order, entry in enumerate(dump.entries)
-            if not isinstance(find, OneFile) or find.wants(entry, folder)
+            pair._replace(error=pair.error or errors.get(number))
+            for pair, number in zip(pairs, numbers, strict=False)
         ]
-        for dump in dumps
-        for folder in [dump.folder]
+        for pairs in of_dumps
     ]
 
 
-def _shared(rows: Sequence[Sequence[_Row]]) -> dict[int, PairError]:
-    """The errors of rows whose files a look-up found for several entries, by the row's id."""
-    every = [row for of_dump in rows for row in of_dump]
-    sides = (
-        one_entry_each("my", [row.my for row in every]),
-        one_entry_each("golden", [row.golden for row in every]),
-    )
-    return {
-        id(row): error
-        for errors in sides
-        for row, error in zip(every, errors, strict=True)
-        if error
-    }
-
-
-def _taken(rows: Sequence[Sequence[_Row]]) -> set[str]:
-    """The absolute paths of the files that entries lead to, wherever they are."""
-    return _files(
-        one.file for of_dump in rows for row in of_dump for one in (row.golden, row.my) if one
-    )
-
-
-def _files(locations: Iterable[str]) -> set[str]:
-    return {_absolute(split_name(one)[0] if "::" in one else one) for one in locations}
+def _taken(pairs: Iterable[Pair], folders: Sequence[str]) -> set[str]:
+    """The absolute paths of the files in `folders` that pairs are of."""
+    tops = tuple(map(_within, folders))
+    files = (file for pair in pairs for file in (*pair.golden.files, *pair.my.files))
+    paths = (_absolute(split_name(one)[0] if "::" in one else one) for one in files if one)
+    return {path for path in paths if path.startswith(tops)}
 
 
 def _absolute(path: str) -> str:
-    is_plain = path.startswith("/") and not ("/." in path or "//" in path or path.endswith("/"))
-    return path if is_plain else os.path.abspath(path)
+    if path.startswith("/") and not ("/." in path or "//" in path or path.endswith("/")):
+        return path
+    folder, slash, name = path.rpartition("/")
+    return _within(folder) + name if slash and name.strip(".") else os.path.abspath(path)
+
+
+@functools.lru_cache(maxsize=64)  # asked for every tensor in it
+def _within(folder: str) -> str:
+    """What stands before the names of what is in a folder, in absolute paths."""
+    return os.path.join(os.path.abspath(folder), "")
 
 
 def _lost(dump: RecordedDump) -> Pair:
@@ -246,17 +254,17 @@ def _lost(dump: RecordedDump) -> Pair:
     return Pair(name, None, golden, nothing, dump.name, 0, error, dump.rank, dump.run)
 
 
-def _pair(row: _Row, dump: RecordedDump, shared: PairError | None) -> Pair:
-    entry, golden, my = row.entry, row.golden, row.my
-    error = entry.error or (golden and golden.error) or (my and my.error) or shared
+def _pair(
+    entry: MetadataEntry, order: int, golden: Found | None, my: Found | None, dump: RecordedDump
+) -> Pair:
     return Pair(
         entry.data_id,
         entry.token_id,
         Location((golden.file if golden else entry.golden,)),
         Location((my.file if my else entry.my,)),
         dump.name,
-        row.order,
-        error,
+        order,
+        entry.error or (golden and golden.error) or (my and my.error),
         dump.rank,
         dump.run,
     )
@@ -270,8 +278,7 @@ def _unnamed(
 ) -> Iterator[Pair]:
     """A row for each file in the folder of a dump that none of its entries names, nor any entry
     leads to."""
-    top = os.path.join(os.path.abspath(folder.path), "")
-    rest = sorted(path for path, _ in files_like_tensors(folder) if top + path not in taken)
+    rest = sorted(path for path, _ in files_like_tensors(folder, but=taken))
     named = {split_name(beside(entry, dump.folder))[0] for entry in dump.entries} if rest else ()
     others = tuple(f"{one.folder}/" for one in dumps if one is not dump)
     for path in rest:
@@ -286,12 +293,11 @@ def _unmapped(wish: Wish, pairs: Sequence[Pair]) -> Iterator[Pair]:
     if wish.my_path is None or not is_folder(wish.my_path):
         return
     folder = Folder(wish.my_path)
-    taken = _files(file for pair in pairs for file in (*pair.golden.files, *pair.my.files))
-    top = os.path.join(os.path.abspath(folder.path), "")
+    taken = _taken(pairs, [folder.path])
     rest = [
         path
-        for path, _ in files_like_tensors(folder, most=_WALKED)
-        if top + path not in taken and GOLDEN_TENSOR not in path.split("/")
+        for path, _ in files_like_tensors(folder, most=_WALKED, but=taken)
+        if GOLDEN_TENSOR not in path.split("/")
     ]
     if rest:
         files = named_files(inside(folder.path, path) for path in sorted(rest))

@@ -45,13 +45,20 @@ def _suffix(name: str) -> str:
     return os.path.splitext(name)[1].lower()
 
 
-def files_like_tensors(folder: Folder, *, most: int | None = None) -> Iterator[tuple[str, Folder]]:
+def files_like_tensors(
+    folder: Folder, *, most: int | None = None, but: Set[str] = frozenset()
+) -> Iterator[tuple[str, Folder]]:
     """The files below `folder` that may hold a tensor, by their relative paths, and the folders
-    that they are in, `most` of these: by their names, all but what is known to hold none."""
+    that they are in, `most` of these: by their names, all but what is known to hold none, and
+    `but` those of these absolute paths."""
+    top = os.path.join(os.path.abspath(folder.path), "") if but else ""
     for below, one in islice(folder.walk(), most):
+        place = f"{below}/" if below else ""
         for name in one.files:
+            if but and f"{top}{place}{name}" in but:
+                continue
             if is_tensor_file(name) or (name not in one.strays and _may_be_tensor(one, name)):
-                yield f"{below}/{name}" if below else name, one
+                yield place + name, one
 
 
 def _may_be_tensor(folder: Folder, name: str) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections import Counter
 from collections.abc import Iterable
 
 from ait_cmp.dump_tree import not_saved
 from ait_cmp.files import exists, names_in, open_file
 from ait_cmp.source import split_name
-from ait_cmp.values.errors import PairError, Reason, UsageError
+from ait_cmp.values.errors import AitCmpError, PairError, Reason, UsageError
 
 __all__ = ["Lookup", "named_files", "natural", "read_mapping", "why_not_saved"]
 
@@ -35,11 +35,14 @@ def read_mapping(path: str) -> bytes:
 
 
 class Lookup:
-    """Finds where the files of one mapping are; what is there is taken to stay."""
+    """Finds where the files of one mapping are; what is there is taken to stay.
+
+    A folder that is asked about often, or in vain, is listed: that tells of all its files.
+    """
 
     def __init__(self) -> None:
-        self._asked: Counter[str] = Counter()
-        self._listed: dict[str, frozenset[str] | None] = {}
+        # How often a folder was asked about, then what is in it.
+        self._folders: dict[str, int | _Names] = {}
 
     def first(
         self, reason: Reason, candidates: Iterable[str | None], *, brief: bool = False
@@ -54,35 +57,91 @@ class Lookup:
             if not candidate or candidate in tried:
                 continue
             try:
-                file = split_name(candidate)[0] if "::" in candidate else candidate
-                if self._is_there(file):
+                if self.is_there(candidate):
                     return candidate
             except PairError as exc:
                 problem = problem or exc
             tried[candidate] = None
         lost = next(filter(None, map(self._why_not_saved, tried)), None)
-        if lost:
-            return lost
         named = list(tried)
         if brief and len(named) > 2:
             named = [named[0], named[-1]]
-        return problem or _missing(reason, named)
+        return lost or problem or _MissingError(reason, *named)
+
+    def is_there(self, location: str) -> bool:
+        """Whether the file of `location`, a path or `file::name`, is there. Raises PairError."""
+        file = split_name(location)[0] if "::" in location else location
+        folder, name = _parted(file)
+        known = self._folders.get(folder, 0)
+        if isinstance(known, int):
+            if known + 1 < _OFTEN and exists(file):
+                self._folders[folder] = known + 1
+                return True
+            self._folders[folder] = known = _names(folder)
+        return name in known.there or (known.may_have(name) and exists(file))
 
     def _why_not_saved(self, file: str) -> PairError | None:
         folder, name = _parted(not_saved(file))
-        names = self._listed.get(folder)
-        return why_not_saved(file) if names is None or name in names else None
+        known = self._folders.get(folder)
+        if isinstance(known, _Names) and name not in known.there and not known.may_have(name):
+            return None
+        return why_not_saved(file)
 
-    def _is_there(self, path: str) -> bool:
-        folder, name = _parted(path)
-        if folder not in self._listed:
-            self._asked[folder] += 1
-            if self._asked[folder] < _OFTEN:
-                return exists(path)
-            self._listed[folder] = _names_in(folder)
-        names = self._listed[folder]
-        # A file system may know a name by other letters than it lists.
-        return exists(path) if names is None or (names and name not in names) else name in names
+
+class _Names:
+    """What is listed in a folder; all that may be there is asked for where listing it failed."""
+
+    def __init__(self, folder: str, there: frozenset[str], *, failed: bool = False) -> None:
+        self._folder = folder
+        self.there = there
+        self._failed = failed
+
+    def may_have(self, name: str) -> bool:
+        """Whether `name` may be there though it is not listed: a file system may know a name by
+        other letters than it lists."""
+        if not self.there:
+            return self._failed
+        return self._knows_other_letters or not name.isascii() or not name.strip(".")
+
+    @functools.cached_property
+    def _knows_other_letters(self) -> bool:
+        for name in self.there:
+            other = name.swapcase()
+            if name.isascii() and other != name:
+                try:
+                    return other not in self.there and exists(f"{self._folder}/{other}")
+                except PairError:
+                    return True
+        return False
+
+
+_NOTHING = _Names("", frozenset())
+
+
+def _names(folder: str) -> _Names:
+    try:
+        return _Names(folder, names_in(folder))
+    except FileNotFoundError:
+        return _NOTHING
+    except PairError:
+        return _Names(folder, frozenset(), failed=True)
+
+
+class _MissingError(PairError):
+    """The error of a tensor that is at none of the places where it was looked for, of which there
+    may be a million: its sentence is made where it is read."""
+
+    def __init__(self, reason: Reason, *tried: str) -> None:
+        AitCmpError.__init__(self, reason, *tried)
+
+    @property
+    def sentence(self) -> str:
+        """What was tried, and what to do."""
+        reason, *tried = self.args
+        side = "my" if reason is Reason.MY_MISSING else "golden"
+        hint = "my_path or path_map" if reason is Reason.MY_MISSING else "path_map"
+        places = f"at none of {', '.join(tried)}" if len(tried) > 1 else f"not at {tried[0]}"
+        return f"the {side} tensor is {places}; say where it is with {hint}"
 
 
 def why_not_saved(file: str) -> PairError | None:
@@ -102,23 +161,6 @@ def _parted(path: str) -> tuple[str, str]:
     """The folder of `path`, and its name there."""
     folder, slash, name = path.rpartition("/")
     return folder or slash or ".", name
-
-
-def _names_in(folder: str) -> frozenset[str] | None:
-    """What is in a folder, nothing where it is not there; None where it does not say."""
-    try:
-        return names_in(folder)
-    except FileNotFoundError:
-        return frozenset()
-    except PairError:
-        return None
-
-
-def _missing(reason: Reason, tried: list[str]) -> PairError:
-    side = "my" if reason is Reason.MY_MISSING else "golden"
-    hint = "my_path or path_map" if reason is Reason.MY_MISSING else "path_map"
-    places = f"at none of {', '.join(tried)}" if len(tried) > 1 else f"not at {tried[0]}"
-    return PairError(reason, f"the {side} tensor is {places}; say where it is with {hint}")
 
 
 def named_files(files: Iterable[str]) -> str:

@@ -34,13 +34,12 @@ def _with_masks(pair: Pair, masks: _Masks) -> Pair:
     if not any(step.name == NAMED for step in _steps(pair)):
         return pair
     try:
-        return replace(
-            pair,
+        return pair._replace(
             golden=masks.named("golden", pair.golden, pair),
             my=masks.named("my", pair.my, pair),
         )
     except PairError as exc:
-        return replace(pair, error=pair.error or exc)
+        return pair._replace(error=pair.error or exc)
 
 
 class _Masks:
@@ -62,7 +61,7 @@ class _Masks:
             else step
             for step in location.steps
         ]
-        return replace(location, steps=tuple(steps))
+        return location._replace(steps=tuple(steps))
 
     def _file(self, side: str, step: Step, pair: Pair) -> str:
         glob = step.arguments[0]

@@ -130,7 +130,7 @@ def _beside(golden: Dump, my: Dump, run: int) -> list[Pair]:
     if not golden_rest and not my_rest:
         return []
     rows = _Matching([(golden_rest, my_rest)], False, False, _SAME_NAMES).pairs()
-    return [replace(pair, run=run) for pair in rows]
+    return [pair._replace(run=run) for pair in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +360,7 @@ class _Matching:
         """The row of what several ranks have of one tensor."""
         sharding, rule = self.sharding, group.rule
         assert sharding is not None
-        pair = replace(pair, rank=sharding.cell, run=0)
+        pair = pair._replace(rank=sharding.cell, run=0)
         parts = self._parts(group)
         if pair.error or rule is None or rule.joins_golden or rule.joins_my or len(parts) < 2:
             return pair
@@ -607,6 +607,6 @@ def _in_order(rows: list[tuple[_Place, Pair]]) -> list[Pair]:
     orders: dict[int, int] = {}
     pairs = []
     for (rank, *_), pair in ordered:
-        pairs.append(replace(pair, order=orders.get(rank, 0)))
+        pairs.append(pair._replace(order=orders.get(rank, 0)))
         orders[rank] = orders.get(rank, 0) + 1
     return pairs

@@ -10,6 +10,7 @@ import json
 import re
 import reprlib
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from ait_cmp.files import open_file
@@ -71,11 +72,23 @@ def looks_recorded(metadata: str) -> bool:
 def read_entries(metadata: str) -> list[MetadataEntry]:
     """The entries of a metadata.json, token by token, within a token in the order in which the
     data_ids first came. Raises UsageError for one that cannot be read."""
-    return _in_dump_order(list(_entries(metadata)))
+    of_data_ids: dict[str, list[MetadataEntry]] = {}
+    for entry in _entries(metadata):
+        of_data_ids.setdefault(entry.data_id, []).append(entry)
+    rounds: dict[int, list[MetadataEntry]] = {}
+    unread: list[MetadataEntry] = []
+    for entries in of_data_ids.values():
+        for entry in _with_duplicates(entries):
+            of_round = unread if entry.token_id is None else rounds.setdefault(entry.token_id, [])
+            of_round.append(entry)
+    return [*chain.from_iterable(rounds[token] for token in sorted(rounds)), *unread]
 
 
 def _entries(metadata: str) -> Iterator[MetadataEntry]:
-    for data_id, tokens in _members(metadata):
+    members = _members(metadata)
+    members.reverse()
+    while members:  # what was read is dropped: all of it twice would take a gigabyte
+        data_id, tokens = members.pop()
         if not isinstance(tokens, _Object):
             yield _malformed(metadata, data_id, None, "its value is no object of tokens")
             continue
@@ -155,24 +168,11 @@ def _malformed(metadata: str, data_id: str, token_id: int | None, why: str) -> M
     return MetadataEntry(data_id, token_id, error=PairError(Reason.ENTRY_MALFORMED, sentence))
 
 
-def _in_dump_order(entries: list[MetadataEntry]) -> list[MetadataEntry]:
-    place: dict[str, int] = {}
-    for entry in entries:
-        place.setdefault(entry.data_id, len(place))
-    last = max((entry.token_id or 0 for entry in entries), default=0) + 1
-    entries.sort(
-        key=lambda entry: (last if entry.token_id is None else entry.token_id, place[entry.data_id])
-    )
-    return _mark_duplicates(entries)
-
-
-def _mark_duplicates(entries: list[MetadataEntry]) -> list[MetadataEntry]:
-    """Of entries with one key the last is compared, the others say so."""
-    again = superseded(
-        [None if entry.error else (entry.data_id, entry.token_id) for entry in entries]
-    )
-    if True not in again:
+def _with_duplicates(entries: list[MetadataEntry]) -> list[MetadataEntry]:
+    """Of the entries of one data_id and token the last is compared, the others say so."""
+    if len({entry.token_id for entry in entries}) == len(entries):
         return entries
+    again = superseded([None if entry.error else entry.token_id for entry in entries])
     return [
         entry._replace(error=duplicate(entry.data_id, entry.token_id)) if replaced else entry
         for entry, replaced in zip(entries, again, strict=True)

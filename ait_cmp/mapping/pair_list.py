@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ait_cmp.files import is_folder
@@ -89,7 +89,7 @@ def listed_pairs(wish: Wish) -> list[Pair]:
     pairs = [_pair(entry, order, path, find) for order, entry in enumerate(entries)]
     again = superseded([_key(pair) for pair in pairs])
     return [
-        replace(pair, error=duplicate(pair.data_id, pair.token_id)) if replaced else pair
+        pair._replace(error=duplicate(pair.data_id, pair.token_id)) if replaced else pair
         for pair, replaced in zip(pairs, again, strict=True)
     ]
 

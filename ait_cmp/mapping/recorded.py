@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Sequence
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, takewhile
 from typing import NamedTuple
 
 from ait_cmp.dump_tree import (
@@ -25,7 +25,7 @@ from ait_cmp.mapping.selection import PathMap
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["BelowFolder", "Found", "OneFile", "Recorded", "beside", "one_entry_each"]
+__all__ = ["BelowFolder", "Claims", "Found", "OneFile", "Recorded", "beside"]
 
 _COMPONENTS = 100  # that the ending of a path may have
 _TAIL = 3  # so many components tell a moved file: its operation, its moment, its name
@@ -74,16 +74,16 @@ class Recorded:
         self._path_map = path_map
         self._lookup = lookup
 
-        self._absolute = functools.cache(os.path.abspath)
-
     def golden(self, entry: MetadataEntry, folder: str) -> Found:
         """The golden tensor of an entry of the metadata.json in `folder`."""
         mapped = self._path_map.apply(entry.golden)
         token, name = entry.token_id or 0, _own_name(entry.golden)
         own = _round_folder(folder, token) + name
-        if entry.golden == _round_folder(self._absolute(folder), token) + name:
+        if entry.golden == _round_folder(_absolute(folder), token) + name:
             own = entry.golden  # the same, as it was recorded
-        places = [mapped, own] if mapped else [own, *_as_recorded(entry.golden, entry, folder)]
+        places = (
+            (mapped, own) if mapped else chain((own,), _as_recorded(entry.golden, entry, folder))
+        )
         found = self._lookup.first(Reason.GOLDEN_MISSING, places)
         is_elsewhere = found != entry.golden and found in (mapped, own)
         return Found.of(entry.golden, found, looked_up=is_elsewhere)
@@ -96,14 +96,23 @@ class Recorded:
         return Found.of(entry.my, found, looked_up=mapped is not None)
 
 
-def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> list[str]:
+_absolute = functools.lru_cache(maxsize=64)(os.path.abspath)
+
+
+def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> Iterable[str]:
     """`path` itself; a relative one below the folder that the dump's run was in, beside the
     metadata.json, and last in the working folder."""
     if path.startswith("/"):
-        return [path]
-    run = _run_folder(os.path.abspath(folder), os.path.dirname(os.path.dirname(entry.golden)))
-    places = [os.path.join(folder, path), path]
-    return places if run is None else [os.path.join(run, path), *places]
+        return (path,)
+    return _relative(path, entry.golden, folder)
+
+
+def _relative(path: str, golden: str, folder: str) -> Iterator[str]:
+    run = _run_folder(_absolute(folder), os.path.dirname(os.path.dirname(golden)))
+    if run is not None:
+        yield os.path.join(run, path)
+    yield os.path.join(folder, path)
+    yield path
 
 
 @functools.lru_cache(maxsize=64)
@@ -231,7 +240,7 @@ class OneFile:
         if name != wanted_name:
             return 0
         mapped = self._path_map.apply(file)
-        places = [mapped] if mapped else _as_recorded(file, entry, folder)
+        places = [mapped] if mapped else list(_as_recorded(file, entry, folder))
         if any(same_file(place, wanted) for place in places):
             return _COMPONENTS + 1
         recorded = library_place(file)
@@ -243,25 +252,51 @@ class OneFile:
         return min(alike, _COMPONENTS) if alike >= min(_TAIL, len(parts)) else 0
 
 
-def one_entry_each(side: str, found: Sequence[Found | None]) -> list[PairError | None]:
-    """The error of every recorded path that a look-up leads to a file of another one.
+class Claims:
+    """Which recorded paths of one side lead to which files: a file that a look-up finds is of one.
 
     What recorded paths themselves name may come again: slices of one tensor, say.
     """
-    there = [one if one and not one.error else None for one in found]
-    looked_up = {os.path.normpath(one.file) for one in there if one and one.looked_up}
-    if not looked_up:
-        return [None] * len(found)
-    files = [os.path.normpath(one.file) if one else "" for one in there]
-    paths: dict[str, dict[str, None]] = {}
-    for one, file in zip(there, files, strict=True):
-        if one and file in looked_up:
-            paths.setdefault(file, {})[one.recorded] = None
-    shared = {file: _claims(file, paths[file]) for file in looked_up if len(paths[file]) > 1}
-    return [
-        _ambiguous(side, one, shared[file]) if one and file in shared else None
-        for one, file in zip(there, files, strict=True)
-    ]
+
+    def __init__(self, side: str) -> None:
+        self._side = side
+        self._recorded: list[str] = []
+        self._files: list[str] = []  # none of what is not there
+        self._looked_up: dict[str, str] = {}  # the first recorded path that leads to each
+
+    def add(self, found: Found | None) -> None:
+        """Where the path of the next row leads."""
+        file = found.file if found and not found.error else ""
+        self._recorded.append(found.recorded if found else "")
+        self._files.append(file)
+        if file and found and found.looked_up:
+            self._looked_up.setdefault(_normal(file), found.recorded)
+
+    def errors(self) -> dict[int, PairError]:
+        """The errors of rows that a look-up leads to a file of another path, by their numbers."""
+        if not self._looked_up:
+            return {}
+        paths: dict[str, dict[str, None]] = {}
+        for file, recorded in zip(self._files, self._recorded, strict=True):
+            if file and self._looked_up.get(_normal(file), recorded) != recorded:
+                paths[_normal(file)] = {}
+        if not paths:
+            return {}
+        rows = [
+            (number, Found(recorded, file), _normal(file))
+            for number, (file, recorded) in enumerate(zip(self._files, self._recorded, strict=True))
+            if _normal(file) in paths
+        ]
+        for _, found, file in rows:
+            paths[file][found.recorded] = None
+        claims = {file: _claims(file, of_file) for file, of_file in paths.items()}
+        errors = ((number, _ambiguous(self._side, one, claims[file])) for number, one, file in rows)
+        return {number: error for number, error in errors if error}
+
+
+def _normal(path: str) -> str:
+    is_normal = not ("/." in path or "//" in path or path.startswith(".") or path.endswith("/"))
+    return path if is_normal else os.path.normpath(path)
 
 
 def _claims(file: str, paths: Iterable[str]) -> list[str]:

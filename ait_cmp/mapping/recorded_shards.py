@@ -7,12 +7,13 @@ along one dimension make golden's.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ait_cmp.dump_tree import GOLDEN_TENSOR, library_place, library_rank
+from ait_cmp.dump_tree import GOLDEN_TENSOR, LibraryPlace, library_place, library_rank
 from ait_cmp.files import exists
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.processes import record_of
@@ -55,12 +56,12 @@ def _joined(pair: Pair, wish: Wish, beside: _Beside) -> Pair:
             return pair
     except PairError:  # which measuring says
         return pair
-    ranked = [replace(my, files=(file,)) for file in parts]
+    ranked = [my._replace(files=(file,)) for file in parts]
     found = join_shards(golden, ranked, list(parts.values()), "my")
     if found.error or found.shards is None or not found.shards.is_settled:
         return pair  # which says that the shapes differ
     pair = pair.also_by(f"shards: {found.shards.said}")
-    return replace(pair, golden=golden, my=found.parts, shards=found.shards)
+    return pair._replace(golden=golden, my=found.parts, shards=found.shards)
 
 
 @dataclass(slots=True)
@@ -72,18 +73,25 @@ class _Beside:
     def shards(self, file: str) -> dict[str, str]:
         """What every rank has at the place of `file`, and how the rank is called; nothing where
         its folder is of no rank of several."""
-        place = library_place(file)
+        above, slash, name = file.rpartition("/")
+        place = _place(above) if slash else None
         if place is None:
             return {}
-        folder = file.removesuffix(place.below).rstrip("/")
+        folder = f"{above}/".removesuffix(place.below).rstrip("/")
         around = os.path.dirname(folder)
         if around not in self._known:
             self._known[around] = _ranks(around)
         ranks = self._known[around]
         if len(ranks) < 2 or folder not in ranks:
             return {}
-        files = {inside(one, place.below): name for one, name in ranks.items()}
-        return {one: name for one, name in files.items() if _is_there(one)}
+        files = {inside(one, place.below) + name: rank for one, rank in ranks.items()}
+        return {one: rank for one, rank in files.items() if _is_there(one)}
+
+
+@functools.lru_cache(maxsize=64)  # asked for every tensor in it
+def _place(folder: str) -> LibraryPlace | None:
+    """What the path of a tensor in `folder` says."""
+    return library_place(f"{folder}/")
 
 
 def _ranks(around: str) -> _Ranks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import islice
 
 from ait_cmp.mapping.padded import TELLING, Cut, Held, Padded, find_padded
@@ -92,7 +91,7 @@ def _steps(name: str, pairs: Iterable[Pair], golden: Held, my: Held, padded: Pad
 def _cut(pair: Pair, steps: Cut, padded: Padded) -> Pair:
     golden, my = steps
     pair = pair.also_by(padded.by)
-    return replace(pair, golden=pair.golden.then(golden), my=pair.my.then(my))
+    return pair._replace(golden=pair.golden.then(golden), my=pair.my.then(my))
 
 
 def _place(pair: Pair) -> _Place:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+import functools
+from collections.abc import Iterator, Sequence
 
 from ait_cmp.files import file_numbers, same_file
 from ait_cmp.source import split_name
@@ -13,25 +12,59 @@ from ait_cmp.values.pair import Pair
 
 __all__ = ["of_two_files"]
 
-_OFTEN = 8  # a folder with so many files of pairs is listed: that tells nearly all of them apart
+_OFTEN = 8  # folders with so many files of pairs are listed: that tells nearly all of them apart
+_LISTED = 4  # listings that are kept
+
+_Files = tuple[int, str, str]  # the number of a pair, a golden file of it, a my file
 
 
 def of_two_files(pairs: Sequence[Pair]) -> list[Pair]:
     """`pairs`, as errors where both sides are one tensor."""
-    numbers = _Numbers()
-    return [pair if pair.error else _of_two_files(pair, numbers) for pair in pairs]
-
-
-def _of_two_files(pair: Pair, numbers: _Numbers) -> Pair:
-    for golden in pair.golden.files:
-        for my in pair.my.files:
-            if numbers.may_be_one(golden, my) and _is_one(golden, my):
+    folders: dict[tuple[str, str], list[_Files]] = {}
+    for files_of_pair in _files(pairs):
+        _, one, other = files_of_pair
+        folders.setdefault((_folder(one), _folder(other)), []).append(files_of_pair)
+    listed = functools.lru_cache(maxsize=_LISTED)(_numbers)
+    found = list(pairs)
+    for (golden, my), files in folders.items():
+        suspects = files if len(files) < _OFTEN else _suspects(files, listed(golden), listed(my))
+        for number, one, other in suspects:
+            if not found[number].error and _is_one(one, other):
                 sentence = (
-                    f"{golden} and {my} are one file, which tells nothing; pass the other run's, "
+                    f"{one} and {other} are one file, which tells nothing; pass the other run's, "
                     "or allow_same=true where that is meant"
                 )
-                return replace(pair, error=PairError(Reason.SAME_FILE, sentence))
-    return pair
+                found[number] = pairs[number]._replace(error=PairError(Reason.SAME_FILE, sentence))
+    return found
+
+
+def _files(pairs: Sequence[Pair]) -> Iterator[_Files]:
+    for number, pair in enumerate(pairs):
+        if pair.error is None:
+            for golden in pair.golden.files:
+                for my in pair.my.files:
+                    yield number, golden, my
+
+
+def _folder(location: str) -> str:
+    file = split_name(location)[0] if "::" in location else location
+    folder, slash, _ = file.rpartition("/")
+    return folder or slash or "."
+
+
+def _suspects(
+    files: Sequence[_Files], golden: dict[str, int], my: dict[str, int]
+) -> Iterator[_Files]:
+    """Those that are not listed as two files: the numbers of links, say, are not known."""
+    for one in files:
+        number = golden.get(_name(one[1]))
+        if number is None or my.get(_name(one[2])) in (None, number):
+            yield one
+
+
+def _name(location: str) -> str:
+    file = split_name(location)[0] if "::" in location else location
+    return file.rpartition("/")[2]
 
 
 def _is_one(golden: str, my: str) -> bool:
@@ -42,33 +75,8 @@ def _is_one(golden: str, my: str) -> bool:
         return False
 
 
-class _Numbers:
-    """The numbers of files as listings of their folders tell them, which look at no file."""
-
-    def __init__(self) -> None:
-        self._asked: Counter[str] = Counter()
-        self._listed: dict[str, dict[str, int]] = {}
-
-    def may_be_one(self, golden: str, my: str) -> bool:
-        """Whether two tensors may be of one file: not those that are listed with two numbers."""
-        number = self._of(golden)
-        return number is None or self._of(my) in (None, number)
-
-    def _of(self, location: str) -> int | None:
-        """The number of a file, where it is known: that of a link, say, is not."""
-        file = split_name(location)[0] if "::" in location else location
-        folder, slash, name = file.rpartition("/")
-        folder = folder or slash or "."
-        numbers = self._listed.get(folder)
-        if numbers is None:
-            self._asked[folder] += 1
-            if self._asked[folder] < _OFTEN:
-                return None
-            numbers = self._listed[folder] = _numbers(folder)
-        return numbers.get(name)
-
-
 def _numbers(folder: str) -> dict[str, int]:
+    """The numbers of files as a listing of their folder tells them, which looks at no file."""
     try:
         return file_numbers(folder)
     except (PairError, FileNotFoundError):

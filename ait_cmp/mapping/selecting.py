@@ -23,8 +23,8 @@ _LOOKED_AT = 2000  # names among which near ones are looked for
 def select(pairs: Sequence[Pair], selection: Selection) -> list[Pair]:
     """Those of `pairs` that are selected, in order; warns of each glob and each part of the tokens
     that selects none. Raises UsageError where no glob or no part does, or nothing is selected."""
-    kept = [pair for pair in pairs if pair in selection]
-    if not pairs:
+    kept = list(pairs) if selection.is_all else [pair for pair in pairs if pair in selection]
+    if not pairs or selection.is_all:
         return kept
     globs = list(_idle_globs(pairs, selection))
     parts = list(_idle_parts(pairs, selection))

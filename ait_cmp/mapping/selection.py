@@ -148,6 +148,11 @@ class Selection:
     tokens: Tokens | None = None
     data_ids: Sequence[str] | None = None
 
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is left out."""
+        return self.tokens is None and self.data_ids is None
+
     def __contains__(self, pair: object) -> bool:
         return isinstance(pair, Pair) and self.has_token(pair) and self.has_data_id(pair)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
@@ -71,12 +71,12 @@ class Sharding:
         (whole,), parts = (my, golden) if self.side == "golden" else (golden, my)
         found = join_shards(whole, parts, [self.ranks[rank] for rank in ranks], self.side)
         if found.error or found.shards is None:
-            return replace(pair, error=found.error, paired_by="")
+            return pair._replace(error=found.error, paired_by="")
         one, other = found.whole, found.parts
         if self.side == "golden":
             one, other = other, one
         pair = pair.also_by(f"shards: {found.shards.said}")
-        return replace(pair, golden=one, my=other, shards=found.shards)
+        return pair._replace(golden=one, my=other, shards=found.shards)
 
     def tell(self, pairs: Sequence[Pair]) -> None:
         """Say what became of the tensors."""

@@ -97,8 +97,16 @@ class PairError(AitCmpError):
 
     def __init__(self, reason: Reason, sentence: str) -> None:
         super().__init__(reason, sentence)
-        self.reason = reason
-        self.sentence = sentence
+
+    @property
+    def reason(self) -> Reason:
+        """Its code."""
+        return self.args[0]  # type: ignore[no-any-return]
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, where, and what to do."""
+        return self.args[1]  # type: ignore[no-any-return]
 
     def __str__(self) -> str:
         return self.sentence

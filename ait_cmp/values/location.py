@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["Location", "Step", "any_join", "parse_steps"]
 
@@ -77,8 +78,7 @@ def any_join(steps: Iterable[Step]) -> bool:
     return any(step.joins for step in steps)
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """Files, each a path or `file::name`, and the adapters that make one tensor of them.
 
     Adapters before one that joins apply to every file, those after it to the joined tensor.
@@ -94,10 +94,7 @@ class Location:
 
     def then(self, steps: tuple[Step, ...]) -> Location:
         """This location with further adapters, if it has files at all."""
-        return replace(self, steps=self.steps + steps) if self.files and steps else self
-
-    def __reduce__(self) -> tuple[object, ...]:  # as dataclasses do it, in a fifth of the time
-        return Location, (self.files, self.steps)
+        return self._replace(steps=self.steps + steps) if self.files and steps else self
 
     def __str__(self) -> str:
         files = " + ".join(self.files)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.location import Location
@@ -14,8 +14,7 @@ from ait_cmp.values.tokens import row_name
 __all__ = ["Pair"]
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """One mapping entry: where its two tensors are, or why they cannot be compared.
 
     `golden` and `my` are resolved where a file was found, as recorded where none was, and without
@@ -48,4 +47,4 @@ class Pair:
 
     def also_by(self, why: str) -> Pair:
         """The same, with one more reason why its sides belong together."""
-        return replace(self, paired_by="; ".join(filter(None, (self.paired_by, why))))
+        return self._replace(paired_by="; ".join(filter(None, (self.paired_by, why))))
