@@ -3,12 +3,13 @@
     python scripts/bench.py [--json FILE] [--folder FOLDER] [ROW ...]
     python scripts/bench.py --against CHECKOUT [ROW ...]
 
-ROW is one of kernel, large, small, workers, dump, memory; default: all. The two sides of a ratio
+ROW is one of kernel, large, small, workers, dump, memory, metadata; default: all. The two sides of a ratio
 are measured in turn, several times, and their medians are divided, so that what else the machine
 does falls on both alike. FOLDER (default: a temporary one) needs 2 GiB.
 
 With --against, the package of another checkout does the same work in turn, on the same files, and
-a figure says how many times better this one is; ROW is one of kernel, small, start, memory.
+a figure says how many times better this one is; ROW is one of kernel, small, start, memory,
+metadata.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from rich.table import Table
 from speed.against import AGAINST, Ratio
 from speed.command import MIB, make_pairs, run_compare, sparse_npy, usage_of
 from speed.kernel import kernel_rows
+from speed.recorded import make_recorded
 from speed.rows import Row, at_least, at_most, in_turn
 
 from ait_cmp import dump_data
@@ -160,6 +162,16 @@ def memory(folder: Path) -> Iterator[Row]:
     )
 
 
+def metadata(folder: Path) -> Iterator[Row]:
+    """7: a metadata.json of a million entries, from a cold process to the end of a dry run."""
+    for name, there in (("there", True), ("missing", False)):
+        dump = make_recorded(folder / name, 100, 10_000, there=there)
+        used = run_compare(folder / "report", f"golden_path={dump}", "dry_run=true")
+        what = f"7 dry run of 1,000,000 entries, all files {name}"
+        yield at_most(f"{what}: s", used.seconds, 10, f"{used.processor:.1f} s of processor time")
+        yield at_most(f"{what}: MiB", used.anonymous, 1000, "at its peak")
+
+
 def kernel(folder: Path) -> Iterator[Row]:
     """1: the kernel in memory."""
     del folder
@@ -173,6 +185,7 @@ ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "workers": workers,
     "dump": dump,
     "memory": memory,
+    "metadata": metadata,
 }
 
 

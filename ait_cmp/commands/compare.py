@@ -77,6 +77,7 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
 
 
+@few_collections()
 def list_pairs(settings: Settings) -> ExitStatus:
     """Show which pairs would be compared; the status tells of those that could not be."""
     pairs = select_pairs(settings)

@@ -193,7 +193,16 @@ def _entry_pairs(wish: Wish, dumps: Sequence[RecordedDump]) -> list[list[Pair]]:
             golden_claims.add(golden)
             my_claims.add(my)
             pairs.append(_pair(entry, order, golden, my, dump))
-    errors = {**my_claims.errors(), **golden_claims.errors()}
+    errors = my_claims.errors(
+        (dump.entries[pair.order].my, pair.my.files[0])
+        for dump, pairs in zip(dumps, of_dumps, strict=True)
+        for pair in pairs
+    )
+    errors |= golden_claims.errors(
+        (dump.entries[pair.order].golden, pair.golden.files[0])
+        for dump, pairs in zip(dumps, of_dumps, strict=True)
+        for pair in pairs
+    )
     return _with_errors(of_dumps, errors) if errors else of_dumps
 
 

@@ -68,10 +68,19 @@ class Lookup:
             named = [named[0], named[-1]]
         return lost or problem or _MissingError(reason, *named)
 
+    def finds(self, location: str) -> bool:
+        """Whether the file of `location` is known to be there; where it is not, or looking failed,
+        `first` says why."""
+        try:
+            return self.is_there(location)
+        except PairError:
+            return False
+
     def is_there(self, location: str) -> bool:
         """Whether the file of `location`, a path or `file::name`, is there. Raises PairError."""
         file = split_name(location)[0] if "::" in location else location
-        folder, name = _parted(file)
+        folder, slash, name = file.rpartition("/")
+        folder = folder or slash or "."
         known = self._folders.get(folder, 0)
         if isinstance(known, int):
             if known + 1 < _OFTEN and exists(file):
@@ -81,7 +90,8 @@ class Lookup:
         return name in known.there or (known.may_have(name) and exists(file))
 
     def _why_not_saved(self, file: str) -> PairError | None:
-        folder, name = _parted(not_saved(file))
+        folder, slash, name = not_saved(file).rpartition("/")
+        folder = folder or slash or "."
         known = self._folders.get(folder)
         if isinstance(known, _Names) and name not in known.there and not known.may_have(name):
             return None
@@ -155,12 +165,6 @@ def why_not_saved(file: str) -> PairError | None:
         Reason.NOT_SAVED,
         f"{file} could not be saved when it was dumped: {why.strip() or 'no reason is given'}",
     )
-
-
-def _parted(path: str) -> tuple[str, str]:
-    """The folder of `path`, and its name there."""
-    folder, slash, name = path.rpartition("/")
-    return folder or slash or ".", name
 
 
 def named_files(files: Iterable[str]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, takewhile
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from ait_cmp.dump_tree import (
@@ -81,9 +81,9 @@ class Recorded:
         own = _round_folder(folder, token) + name
         if entry.golden == _round_folder(_absolute(folder), token) + name:
             own = entry.golden  # the same, as it was recorded
-        places = (
-            (mapped, own) if mapped else chain((own,), _as_recorded(entry.golden, entry, folder))
-        )
+        if mapped is None and self._lookup.finds(own):  # as nearly all
+            return Found(entry.golden, own, None, own != entry.golden)
+        places = (mapped, own) if mapped else (own, *_as_recorded(entry.golden, entry, folder))
         found = self._lookup.first(Reason.GOLDEN_MISSING, places)
         is_elsewhere = found != entry.golden and found in (mapped, own)
         return Found.of(entry.golden, found, looked_up=is_elsewhere)
@@ -91,7 +91,9 @@ class Recorded:
     def my(self, entry: MetadataEntry, folder: str) -> Found:
         """The my tensor of the same."""
         mapped = self._path_map.apply(entry.my)
-        places = _as_recorded(entry.my, entry, folder) if mapped is None else [mapped]
+        places = _as_recorded(entry.my, entry, folder) if mapped is None else (mapped,)
+        if self._lookup.finds(places[0]):  # as nearly all
+            return Found(entry.my, places[0], None, mapped is not None)
         found = self._lookup.first(Reason.MY_MISSING, places)
         return Found.of(entry.my, found, looked_up=mapped is not None)
 
@@ -99,23 +101,23 @@ class Recorded:
 _absolute = functools.lru_cache(maxsize=64)(os.path.abspath)
 
 
-def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> Iterable[str]:
+def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> Sequence[str]:
     """`path` itself; a relative one below the folder that the dump's run was in, beside the
     metadata.json, and last in the working folder."""
     if path.startswith("/"):
         return (path,)
-    return _relative(path, entry.golden, folder)
+    return [top + path for top in _tops(folder, entry.golden[: entry.golden.rfind("/") + 1])]
 
 
-def _relative(path: str, golden: str, folder: str) -> Iterator[str]:
-    run = _run_folder(_absolute(folder), os.path.dirname(os.path.dirname(golden)))
-    if run is not None:
-        yield os.path.join(run, path)
-    yield os.path.join(folder, path)
-    yield path
+@functools.lru_cache(maxsize=64)  # asked for every tensor of a round
+def _tops(folder: str, golden: str) -> tuple[str, ...]:
+    """What stands before relative paths of the dump in `folder`, where `golden` stands before the
+    name of a golden tensor."""
+    run = _run_folder(os.path.abspath(folder), os.path.dirname(os.path.dirname(f"{golden}name")))
+    tops = (folder,) if run is None else (run, folder)
+    return (*(os.path.join(top, "") for top in tops), "")
 
 
-@functools.lru_cache(maxsize=64)
 def _run_folder(folder: str, recorded: str) -> str | None:
     """The folder from which the dump in `folder`, an absolute path, recorded as `recorded`,
     hangs."""
@@ -240,7 +242,7 @@ class OneFile:
         if name != wanted_name:
             return 0
         mapped = self._path_map.apply(file)
-        places = [mapped] if mapped else list(_as_recorded(file, entry, folder))
+        places = [mapped] if mapped else _as_recorded(file, entry, folder)
         if any(same_file(place, wanted) for place in places):
             return _COMPONENTS + 1
         recorded = library_place(file)
@@ -260,37 +262,37 @@ class Claims:
 
     def __init__(self, side: str) -> None:
         self._side = side
-        self._recorded: list[str] = []
-        self._files: list[str] = []  # none of what is not there
-        self._looked_up: dict[str, str] = {}  # the first recorded path that leads to each
+        self._looked_up: dict[str, str] = {}  # the first recorded path that leads to each file
+        self._rows = bytearray()  # whether what each recorded path leads to is there
 
     def add(self, found: Found | None) -> None:
         """Where the path of the next row leads."""
-        file = found.file if found and not found.error else ""
-        self._recorded.append(found.recorded if found else "")
-        self._files.append(file)
-        if file and found and found.looked_up:
-            self._looked_up.setdefault(_normal(file), found.recorded)
+        is_there = found is not None and found.error is None
+        self._rows.append(is_there)
+        if is_there and found and found.looked_up:
+            self._looked_up.setdefault(_normal(found.file), found.recorded)
 
-    def errors(self) -> dict[int, PairError]:
-        """The errors of rows that a look-up leads to a file of another path, by their numbers."""
+    def errors(self, rows: Iterable[tuple[str, str]]) -> dict[int, PairError]:
+        """The errors of rows that a look-up leads to a file of another path, by their numbers;
+        `rows` are the recorded paths and files of all, in order."""
         if not self._looked_up:
             return {}
-        paths: dict[str, dict[str, None]] = {}
-        for file, recorded in zip(self._files, self._recorded, strict=True):
-            if file and self._looked_up.get(_normal(file), recorded) != recorded:
-                paths[_normal(file)] = {}
-        if not paths:
-            return {}
-        rows = [
+        leading = [
             (number, Found(recorded, file), _normal(file))
-            for number, (file, recorded) in enumerate(zip(self._files, self._recorded, strict=True))
-            if _normal(file) in paths
+            for number, (recorded, file) in enumerate(rows)
+            if self._rows[number]
         ]
-        for _, found, file in rows:
-            paths[file][found.recorded] = None
+        paths: dict[str, dict[str, None]] = {}
+        for _, one, file in leading:
+            if self._looked_up.get(file, one.recorded) != one.recorded:
+                paths[file] = {}
+        ambiguous = [row for row in leading if row[2] in paths]
+        for _, one, file in ambiguous:
+            paths[file][one.recorded] = None
         claims = {file: _claims(file, of_file) for file, of_file in paths.items()}
-        errors = ((number, _ambiguous(self._side, one, claims[file])) for number, one, file in rows)
+        errors = (
+            (number, _ambiguous(self._side, one, claims[file])) for number, one, file in ambiguous
+        )
         return {number: error for number, error in errors if error}
 
 

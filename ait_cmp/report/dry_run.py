@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -43,7 +44,7 @@ def _show(pair: Pair, roots: dict[str, str], several: bool) -> None:
     print(printable(f"{token}{pair.data_id}{dump}"))
     for side, root in roots.items():
         location: Location = getattr(pair, side)
-        if location.files:
+        if any(location.files):  # an entry that cannot be read has none
             print(printable(f"  {side:6} {_below(location, root)}"))
     if pair.statistics:
         print("  by recorded statistics only: no tensors were dumped")
@@ -56,11 +57,23 @@ def _show(pair: Pair, roots: dict[str, str], several: bool) -> None:
 
 def _root(locations: Sequence[Location]) -> str:
     """The folder above all files, where that shortens them."""
-    folders = {os.path.dirname(os.path.abspath(file)) for one in locations for file in one.files}
+    files = (file for one in locations for file in one.files if file)
+    folders = {_absolute(file).rpartition("/")[0] or os.sep for file in files}
     root = os.path.commonpath(folders) if folders else ""
     return "" if root == os.sep else root
 
 
 def _below(location: Location, root: str) -> str:
-    files = [os.path.relpath(file, root) if root else file for file in location.files]
+    files = [_absolute(file)[len(root) + 1 :] if root else file for file in location.files]
     return str(Location(tuple(files), location.steps))
+
+
+def _absolute(path: str) -> str:
+    folder, slash, name = path.rpartition("/")
+    return _within(folder + slash) + name if name.strip(".") else os.path.abspath(path)
+
+
+@functools.lru_cache(maxsize=64)  # asked for every tensor in it
+def _within(folder: str) -> str:
+    """What stands before the names of what is in a folder, in absolute paths."""
+    return os.path.join(os.path.abspath(folder), "")

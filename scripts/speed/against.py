@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from speed.command import HERE, MIB, Usage, make_pairs, run_compare, sparse_npy
+from speed.recorded import make_recorded
 
 __all__ = ["AGAINST", "Ratio"]
 
@@ -23,6 +24,7 @@ ELEMENTS = 1 << 24  # of a kernel's pair; of float64 a quarter
 CASES = (("flat", 0, True), ("flat without KL", 0, False), ("of 4096 channels", 4096, True))
 ROUNDS = 5
 PAIRS = 10_000  # small ones
+ENTRIES = 100_000  # of a metadata.json
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,24 @@ def memory(other: Path, folder: Path) -> Iterator[Ratio]:
         yield _ratio(f"anonymous memory of a pair of 4 GiB, executor={executor}", "MiB", *taken)
 
 
+def metadata(other: Path, folder: Path) -> Iterator[Ratio]:
+    """A dry run of many recorded entries, from a cold process to its end."""
+    for name, there in (("there", True), ("missing", False)):
+        dump = make_recorded(folder / name, 10, ENTRIES // 10, there=there)
+
+        def work(tree: Path, dump: Path) -> Usage:
+            return run_compare(folder / "report", f"golden_path={dump}", "dry_run=true", tree=tree)
+
+        taken = both(other, partial(work, dump=dump), 3)
+        for what, unit in (("processor", "s"), ("anonymous", "MiB")):
+            sides = ([getattr(usage, what) for usage in side] for side in taken)
+            yield _ratio(f"dry run of {ENTRIES:,} entries, all {name}: {what}", unit, *sides)
+
+
 AGAINST: dict[str, Callable[[Path, Path], Iterator[Ratio]]] = {
     "kernel": kernel,
     "small": small,
     "start": start,
     "memory": memory,
+    "metadata": metadata,
 }
