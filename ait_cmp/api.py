@@ -68,6 +68,7 @@ def compare_dumps(
     unpaired: str = "error",
     allow_same: bool = False,
     shards: str = "auto",
+    logits: str | Sequence[str] | None = None,
     mapping: str = "auto",
     mapping_rules: Sequence[Mapping[str, str]] | None = None,
     mapping_names: Sequence[Mapping[str, str | Sequence[str]]] | None = None,

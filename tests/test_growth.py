@@ -119,6 +119,46 @@ def test_what_comes_after_the_first_divergence_follows_it() -> None:
     assert not any(one.divergence for one in later)
 
 
+def _integer(pairs: list[Tensors], row: int) -> None:
+    golden = torch.arange(60)
+    pairs[row] = golden, changed_at((7,), lambda my: my + 1)(golden.clone())
+
+
+def _nan(pairs: list[Tensors], row: int) -> None:
+    golden, my = pairs[row]
+    pairs[row] = golden, changed_at((1, 3, 5), lambda my: my * torch.nan)(my)
+
+
+@pytest.mark.parametrize("sudden", [_integer, _nan])
+def test_a_mismatch_or_a_nan_takes_no_later_larger_fault_away(sudden: Any) -> None:
+    """What it explains is small, as its share of the tensor is; garbage is another fault."""
+    pairs = _run()
+    sudden(pairs, FAULTY)
+    golden, my = pairs[FAULTY + 1]
+    pairs[FAULTY + 1] = golden, (my.float() + 0.2 * torch.randn(my.shape)).to(my.dtype)
+    pairs[FAULTY + 5] = golden, torch.randn_like(my) * 20
+    verdicts = _judge(pairs)
+    assert _failing(verdicts) == [FAULTY, FAULTY + 1, FAULTY + 5]
+    assert verdicts[FAULTY].divergence
+    assert verdicts[FAULTY + 1].follows == f"token 1 layer{FAULTY - LAYERS}"
+    assert verdicts[FAULTY + 5].follows == ""
+    assert verdicts[FAULTY + 5].divergence
+
+
+def test_a_nan_behind_a_fault_of_some_size_is_another() -> None:
+    pairs = _run()
+    golden, my = pairs[FAULTY]
+    pairs[FAULTY] = golden, my * 1.5
+    _nan(pairs, FAULTY + 5)
+    _nan(pairs, FAULTY + 6)
+    verdicts = _judge(pairs)
+    assert [bool(verdicts[FAULTY + number].divergence) for number in (0, 5, 6)] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_each_token_tells_where_it_diverges_and_what_it_follows() -> None:
     pairs = _run()
     for number in (10, 11, LAYERS + 10, LAYERS + 11):

@@ -12,7 +12,7 @@ PAGE = ROOT / "docs" / "reasons.md"
 _SECTION = re.compile(r"^## `(\w+)`.*?$(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _ROW = re.compile(r"^\| `([A-Z_]+)` \| (.+?) \| (.+?) \|$", re.MULTILINE)
 FAILS = {Reason.TOLERANCE, Reason.NONFINITE, Reason.REPLICAS_DIFFER}
-WEAK = {Reason.STATISTICS_ONLY}
+WEAK = {Reason.STATISTICS_ONLY, Reason.NEAR_TIE}
 
 
 def _listed() -> list[tuple[str, str]]:

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ait_cmp.commands.choices import settle_choices
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
 from ait_cmp.commands.shards import Settled, settle_shards
 from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.request import Look
 from ait_cmp.files import confined_to
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row
@@ -126,9 +128,10 @@ def written(
 def measure(
     pairs: Sequence[Pair], settings: Settings, store: Store | None, progress: ShowProgress
 ) -> Settled:
-    """What was measured, and of what several ranks have the pairs that numbers settle."""
+    """What was measured, of what several ranks have the pairs that numbers settle, and what can
+    be compared after choices that differ."""
 
-    def ask(asked: Sequence[Pair]) -> dict[int, Measured]:
+    def ask(asked: Sequence[Pair], looks: Sequence[Look] | None = None) -> dict[int, Measured]:
         return measure_pairs(
             asked,
             settings.wanted,
@@ -137,9 +140,11 @@ def measure(
             limits=settings.limits,
             store=store,
             progress=progress,
+            looks=looks,
         )
 
-    return settle_shards(pairs, ask, settings.tolerance, settings.metrics)
+    settled = settle_shards(pairs, ask, settings.tolerance, settings.metrics)
+    return settle_choices(settled, ask, settings.logits)
 
 
 def select_pairs(settings: Settings) -> list[Pair]:

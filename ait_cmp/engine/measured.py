@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.stats import Stats
 from ait_cmp.files import FileState
@@ -29,7 +30,8 @@ class Measured:
     disagrees, else the largest difference), -1 where the sides are equal; `worst_golden` and
     `worst_my` are its exact values as text. `files` are all that the stats depend on. A whole
     pair has the evidence that was made of the slices among its stats, and of `slices` the packed
-    bytes of what is kept.
+    bytes of what is kept. `choices` are what a second look at a row of ids found
+    (`engine.looks`).
     """
 
     golden: TensorInfo | None = None
@@ -42,3 +44,4 @@ class Measured:
     error: PairError | None = None
     evidence: Evidence | None = None
     slices: bytes | None = None
+    choices: Choices | None = None

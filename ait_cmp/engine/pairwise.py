@@ -10,6 +10,7 @@ from ait_cmp.engine import align, pair_options, range_stats, ranges
 from ait_cmp.engine.adapters import adapt, open_files, open_location
 from ait_cmp.engine.evidence import make_evidence
 from ait_cmp.engine.kernel import widen
+from ait_cmp.engine.looks import look_at
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.parts import Parts
 from ait_cmp.engine.reach import is_out_of_reach, slices_in_reach
@@ -48,9 +49,11 @@ def measure_requests(requests: Sequence[Request], *, mapped: bool = True) -> lis
         with confined_to(together[0].roots):
             opened = [_open_pair(one, mapped) for one in together]
         parts = [
-            _parts(one.golden, one.my, one.request.wanted, one.request.span, one.files)
-            if isinstance(one, _OpenPair)
-            else [one]
+            [one]
+            if isinstance(one, Measured)
+            else [_looked(one, mapped)]
+            if one.request.look
+            else _parts(one.golden, one.my, one.request.wanted, one.request.span, one.files)
             for one in opened
         ]
         answers = [_unchanged(*both) for both in zip(opened, parts, strict=True)]
@@ -96,6 +99,26 @@ def _open_pair(request: Request, mapped: bool) -> _OpenPair | Measured:
         return _OpenPair(request, one, other, (*one.states, *other.states), stored)
     except Exception as exc:
         return Measured(*stored, error=as_pair_error(exc, "this pair"))
+
+
+def _looked(pair: _OpenPair, mapped: bool) -> Measured:
+    """What a second look at the pair finds, with all files that it depends on."""
+    look = pair.request.look
+    assert look is not None
+    try:
+        with confined_to(pair.request.roots):
+            others = [
+                adapt(open_files(one, mapped), one.steps) if one.files else None
+                for one in look.others
+            ]
+        golden, my = align(golden=pair.golden, my=pair.my)
+        found = look_at(look.kind, golden, my, others)
+        states = tuple(state for one in others if one for state in one.states)
+        if any(state_of(one.path) != one for one in states):
+            raise changed(*look.others[:2])
+        return replace(found, files=(*pair.files, *states))
+    except Exception as exc:
+        return Measured(*pair.stored, error=as_pair_error(exc, "this pair"))
 
 
 def _unchanged(pair: _OpenPair | Measured, parts: list[Measured]) -> Measured:

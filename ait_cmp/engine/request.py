@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ait_cmp.engine.parts import EVERYTHING, Parts
 from ait_cmp.values.location import Location
 
-__all__ = ["Request", "Wanted"]
+__all__ = ["Look", "Request", "Wanted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,19 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A second look at a pair, of a kind of `engine.looks`, beside other tensors; one that is not
+    there has no files."""
+
+    kind: str
+    others: tuple[Location, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Two locations to compare, or the elements [start, stop) of them; plain data, so that it
     can go to another process. `size` is how many bytes the files had when the work was planned,
-    `roots` where files may be opened (None: anywhere)."""
+    `roots` where files may be opened (None: anywhere). With a `look` that is what is asked."""
 
     golden: Location
     my: Location
@@ -30,6 +39,8 @@ class Request:
     size: int = 0
     span: tuple[int, int] | None = None
     roots: tuple[str, ...] | None = None
+    look: Look | None = None
 
     def __reduce__(self) -> tuple[object, ...]:  # as dataclasses do it, in a fifth of the time
-        return Request, (self.golden, self.my, self.wanted, self.size, self.span, self.roots)
+        told = (self.golden, self.my, self.wanted, self.size, self.span, self.roots, self.look)
+        return Request, told

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.evidence import Evidence, Span
 from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.growth import Expectation
@@ -35,6 +36,8 @@ class Case(NamedTuple):
     shape: tuple[int, ...]
     stats: Stats
     evidence: Evidence | None = None
+    choices: Choices | None = None  # of ids that differ, chosen by the scores of another row
+    chosen_from: tuple[str, int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

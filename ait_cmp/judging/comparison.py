@@ -220,7 +220,14 @@ def _case(pair: Pair, measured: Measured) -> Case:
     assert measured.my is not None
     types = measured.golden.dtype, measured.my.dtype
     subject = Subject(pair.data_id, pair.token_id, *types, former_name(pair))
-    return Case(subject, measured.golden.shape, measured.stats, measured.evidence)
+    return Case(
+        subject,
+        measured.golden.shape,
+        measured.stats,
+        measured.evidence,
+        measured.choices,
+        pair.chosen_from,
+    )
 
 
 def _comparison(measured: Measured, verdict: Verdict, choice: MetricChoice) -> Comparison:

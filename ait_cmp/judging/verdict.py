@@ -18,6 +18,7 @@ from ait_cmp.judging.checks import (
     nonfinite_finding,
     saturation_finding,
 )
+from ait_cmp.judging.choices import ChoiceJudge, JudgedFlip
 from ait_cmp.judging.growth import Background, Expectation, noise
 from ait_cmp.judging.places import name_span
 from ait_cmp.judging.tolerance import Growth, Subject, Tolerance, Unjudged
@@ -26,7 +27,7 @@ from ait_cmp.values.errors import SKIPPED, PairError, Reason
 
 __all__ = ["Status", "Verdict", "judge", "named_counts"]
 
-_SUDDEN = ("nonfinite", "exact")  # checks that have no size to grow from
+_SUDDEN = ("nonfinite", "exact", "flip")  # checks that have no size to grow from
 _LOCAL_CHECKS = ("channel", "line", "element")  # of which the first says enough
 _TOLD = 2.0  # from so many times the expected error on, the level is said to jump
 _LOCAL = 0.5  # an error is concentrated where fewer slices than this hold more of it than this
@@ -80,6 +81,16 @@ def judge(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool = Tru
     Where that is not the order of the computation, no row is where it went wrong, none follows
     another, and none passes by what the rows before it explain.
     """
+    if is_ordered:
+        return _judged(cases, tolerance, is_ordered=True)
+    # Scores before what was chosen by them.
+    order = sorted(range(len(cases)), key=lambda number: cases[number].choices is not None)
+    verdicts = _judged([cases[number] for number in order], tolerance, is_ordered=False)
+    found = dict(zip(order, verdicts, strict=True))
+    return [found[number] for number in range(len(cases))]
+
+
+def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) -> list[Verdict]:
     growth = tolerance.growth or Growth()
     # Rows that growth does not judge teach it nothing: it is as if they were not there.
     taught = [tolerance.growth_for(case.subject) is tolerance.growth for case in cases]
@@ -88,11 +99,13 @@ def judge(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool = Tru
     background = Background(growth, sparse=sparse)
     divergences = _Divergences(growth.jump)
     digits = _coarsest_digits(teaching, sparse)
+    choices = ChoiceJudge(cases)
     verdicts = []
     for case, teaches in zip(cases, taught, strict=True):
         subject, evidence = case.subject, case.evidence
         expected = background.expect(subject, evidence) if evidence else None
-        findings = _findings(case, tolerance, expected, digits)
+        flip = choices.flip(case)
+        findings = _findings(case, tolerance, expected, digits, flip)
         status, reason, sentence, follows, divergence = Status.PASS, None, "", "", ""
         if findings:
             status = Status.FAIL
@@ -104,10 +117,13 @@ def judge(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool = Tru
                 follows = divergence = ""
         elif unjudged := _unjudged(case, tolerance):
             status, (reason, sentence) = Status.SKIPPED, unjudged
+        elif flip.near_tie:
+            reason, sentence = Reason.NEAR_TIE, flip.near_tie
         elif evidence and teaches:
             background.learn(subject, evidence)
             if not is_ordered and (leaning := _by_order_alone(case, tolerance, expected, digits)):
                 status, (reason, sentence) = Status.SKIPPED, leaning
+        choices.learn(subject, status is Status.PASS, expected)
         verdicts.append(
             Verdict(
                 status,
@@ -168,7 +184,11 @@ def _coarsest_digits(cases: Sequence[Case], sparse: bool) -> int:
 
 
 def _findings(
-    case: Case, tolerance: Tolerance, expected: Expectation | None, digits: int
+    case: Case,
+    tolerance: Tolerance,
+    expected: Expectation | None,
+    digits: int,
+    flip: JudgedFlip = JudgedFlip(),  # noqa: B008 - a value
 ) -> tuple[Finding, ...]:
     """The checks that fail; where elements are not finite, nothing else tells as much."""
     growth = tolerance.growth_for(case.subject)
@@ -178,7 +198,7 @@ def _findings(
     grown: Sequence[Finding] = ()
     if growth and case.evidence and expected:
         grown = growth_findings(case, case.evidence, growth, expected, digits)
-    elif growth and (exact := exact_finding(case)):
+    elif growth and not flip.near_tie and (exact := flip.finding or exact_finding(case)):
         grown = (exact,)
     clipped = filter(None, [saturation_finding(case, tolerance.nonfinite)])
     return (*clipped, *grown, *limit_findings(case.stats, tolerance.limits(case.subject)))
@@ -209,21 +229,39 @@ class _Divergences:
         self._root: Subject | None = None  # of the run, or of this token once it has one
         self._token: int | None = None
         self._largest = 0.0
+        self._share = 0.0  # of the elements of a row that a mismatch or a NaN was found in
 
     def place(
         self, case: Case, findings: Sequence[Finding], expected: Expectation | None
     ) -> tuple[str, str]:
         """(the row that a failing row follows, the sentence if a divergence begins here)."""
         subject, evidence = case.subject, case.evidence
-        size = math.inf if findings[0].check in _SUDDEN else _size(evidence)
-        new = self._root is None or size > self._jump * self._largest > 0
+        sudden = findings[0].check in _SUDDEN
+        new = self._root is None or (not self._share if sudden else self._is_larger(evidence))
         first_of_token = self._root is None or subject.token_id != self._token
         follows = "" if new else str(self._root)
-        self._largest = max(self._largest, size)
+        if sudden:
+            self._share = max(self._share, _share(case))
+        else:
+            self._largest = max(self._largest, _size(evidence))
         if not (new or first_of_token):
             return follows, ""
         self._root, self._token = subject, subject.token_id
         return follows, _describe(case, findings, expected)
+
+    def _is_larger(self, evidence: Evidence | None) -> bool:
+        """Whether what failed before does not explain an error of this size; of what a mismatch
+        or a NaN alone explains, the share of elements that are wrong tells."""
+        if self._largest:
+            return _size(evidence) > self._jump * self._largest
+        return evidence is not None and evidence.level > self._jump * math.sqrt(self._share)
+
+
+def _share(case: Case) -> float:
+    """The share of elements that differ, where they have no size to differ by."""
+    stats = case.stats
+    wrong = stats.nonfinite_disagreeing + stats.nonfinite_alike + stats.pairs - stats.equal
+    return wrong / max(1, stats.elements)
 
 
 def _size(evidence: Evidence | None) -> float:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["BadHeaderError", "Batch", "header_bytes", "pack_batch", "read_header", "scan"]
 
-FORMAT = 1  # of header, batches and rows
+FORMAT = 2  # of header, batches and rows
 _MAGIC = b"\x89AITSTAT"
 _MARK = b"\xf5ROWS\r\n\x1a"
 _HEADER = struct.Struct("<8sIII")  # magic, format, bytes of JSON, their checksum

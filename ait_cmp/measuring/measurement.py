@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import merged_ranges
-from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.engine.request import Look, Request, Wanted
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.measuring.plan import Plan, Task, make_plan
 from ait_cmp.measuring.progress import Progress, ShowProgress, show_nothing
@@ -30,13 +30,20 @@ def measure_pairs(
     limits: WorkerLimits,
     store: Store | None = None,
     progress: ShowProgress = show_nothing,
+    looks: Sequence[Look] | None = None,
 ) -> dict[int, Measured]:
     """What was measured, by the number of the pair; nothing for pairs that have an error.
 
-    What `store` knows is not measured again, and what is measured is kept in it.
+    What `store` knows is not measured again, and what is measured is kept in it. With `looks`, one
+    of each pair, these are taken instead.
     """
     requests = [
-        (number, Request(pair.golden, pair.my, wanted, roots=roots))
+        (
+            number,
+            Request(
+                pair.golden, pair.my, wanted, roots=roots, look=looks[number] if looks else None
+            ),
+        )
         for number, pair in enumerate(pairs)
         if pair.error is None and pair.statistics is None
     ]

@@ -58,9 +58,9 @@ def make_plan(requests: Sequence[tuple[int, Request]]) -> Plan:
     measure = _Sizes()
     for pair, bare in requests:
         size = sizes[pair] = measure.tensors(bare)
-        request = Request(bare.golden, bare.my, bare.wanted, measure.files(bare), roots=bare.roots)
+        request = replace(bare, size=measure.files(bare))
         parts[pair] = 1
-        if size > 2 * TASK_BYTES:
+        if size > 2 * TASK_BYTES and not bare.look:
             split = list(_split(request))
             tasks += [Task((pair,), (part,), size // len(split)) for part in split]
             parts[pair] = len(split)

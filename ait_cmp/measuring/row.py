@@ -12,6 +12,7 @@ import struct
 from dataclasses import replace
 from typing import Any
 
+from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.request import Request
@@ -58,7 +59,7 @@ def pack_row(request: Request, measured: Measured) -> bytes:
 def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
     """What `row` says; only if `whole` with its slices and files, which a verdict does not read."""
     _, said, stats, evidence, slices = _parts(row)
-    golden, my, worst, worst_golden, worst_my, files, error = json.loads(said)
+    golden, my, worst, worst_golden, worst_my, files, error, choices = json.loads(said)
     measured = Measured(
         _info(golden),
         _info(my),
@@ -68,6 +69,7 @@ def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
         worst_my,
         error=PairError(Reason(error[0]), error[1]) if error else None,
         evidence=Evidence.unpack(evidence) if evidence else None,
+        choices=Choices.unpacked(choices) if choices else None,
     )
     if not whole:
         return measured
@@ -100,15 +102,21 @@ def key_in(row: bytes) -> bytes:
 
 
 def key_bytes(request: Request) -> bytes:
-    """Files, adapters and range: what tells `request` from the others of a run."""
+    """Files, adapters, look and range: what tells `request` from the others of a run."""
     golden, my = request.golden, request.my
     steps = [[str(one) for one in side.steps] for side in (golden, my)]
-    return _encode([golden.files, my.files, *steps, request.span]).encode()
+    look = request.look
+    looked = [[look.kind, *map(_spelled, look.others)]] if look else []
+    return _encode([golden.files, my.files, *steps, *looked, request.span]).encode()
+
+
+def _spelled(location: Location) -> list[Any]:
+    return [location.files, [str(one) for one in location.steps]]
 
 
 def parse_key(key: bytes) -> Key:
-    """The locations and the range that `key_bytes` wrote."""
-    golden, my, golden_steps, my_steps, span = json.loads(key)
+    """The locations and the range that `key_bytes` wrote; of a look those of the pair."""
+    golden, my, golden_steps, my_steps, *_, span = json.loads(key)
     locations = (
         Location(tuple(files), parse_steps(" | ".join(steps)))
         for files, steps in ((golden, golden_steps), (my, my_steps))
@@ -137,6 +145,7 @@ def _said(request: Request, measured: Measured) -> list[Any]:
         measured.worst_my,
         [(_place(request, one.path), one.size, one.version) for one in measured.files],
         error and (error.reason, error.sentence),
+        measured.choices and measured.choices.packed(),
     ]
 
 

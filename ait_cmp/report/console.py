@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ait_cmp.judging import Status, named_counts
+from ait_cmp.judging.choices import NEAR_TIE
 from ait_cmp.report.report import Report
 from ait_cmp.values.order import NO_ORDER
 from ait_cmp.values.text import printable
@@ -53,6 +54,7 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     if len(dumps) > 1:
         console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")
     _show_divergences(console, report)
+    _show_near_ties(console, report)
     _show_first_error(console, report)
     _show_skipped(console, report)
     if len(report.ranked) > report.unpaired and worst:
@@ -83,6 +85,18 @@ def _show_divergences(console: Console, report: Report) -> None:
         console.print(f"  then in {', '.join(names)}{more}")
     if report.following:
         console.print(f"  {report.following} more failing rows only follow")
+
+
+def _show_near_ties(console: Console, report: Report) -> None:
+    """A warning: what passes, and makes the rest another run."""
+    if not report.near_ties:
+        return
+    line = report.line(report.near_ties[0])
+    more = f" and {len(report.near_ties) - 1} more" if len(report.near_ties) > 1 else ""
+    console.print(
+        f"[{_STYLES[Status.ERROR]}]near tie[/]{more}: {_name(line)}: "
+        f"{_plain(line['cmp_fail_reason'].removeprefix(NEAR_TIE))}"
+    )
 
 
 def _show_first_error(console: Console, report: Report) -> None:

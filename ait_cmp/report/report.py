@@ -38,10 +38,11 @@ class Report:
     `counts` has every status. `divergences` are the lines where it went wrong, the first first,
     and `following` so many lines only follow from these; `unordered` is how many fail of which
     nothing says what was computed before them; `errors` have both sides and could not be
-    compared, and `skipped` were not judged, on purpose, in the same order; `by_statistics` is how
-    many were compared by what their dumps recorded of them, without tensors; `ranked` are those
-    that fail or could not be compared, what matters most first; the last of them, so many as
-    `unpaired` says, have one side only, and `groups` sums these up.
+    compared, `skipped` were not judged, on purpose, and `near_ties` are choices that differ and
+    pass, in the same order; `by_statistics` is how many were compared by what their dumps recorded
+    of them, without tensors; `ranked` are those that fail or could not be compared, what matters
+    most first; the last of them, so many as `unpaired` says, have one side only, and `groups` sums
+    these up.
     """
 
     table: pl.DataFrame
@@ -54,6 +55,7 @@ class Report:
     unordered: int
     errors: tuple[int, ...]
     skipped: tuple[int, ...]
+    near_ties: tuple[int, ...]
     by_statistics: int
     ranked: tuple[int, ...]
     unpaired: int
@@ -134,6 +136,7 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
         ),
         errors=_lines(in_order.filter((status == Status.ERROR) & ~alone)),
         skipped=_lines(in_order.filter(status == Status.SKIPPED)),
+        near_ties=_lines(in_order.filter(pl.col("reason") == Reason.NEAR_TIE)),
         by_statistics=len(table.filter(recorded)),
         ranked=_lines(ranked),
         unpaired=len(unpaired),

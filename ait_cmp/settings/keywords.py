@@ -68,6 +68,7 @@ def _values(given: Mapping[str, Any]) -> Config:
         allowed_roots=_text(given["allowed_roots"]),
         unpaired=Unpaired[one_of("unpaired", given["unpaired"], Unpaired.__members__)],
         allow_same=given["allow_same"],
+        logits=_text(given["logits"]),
         shards=Shards[one_of("shards", given["shards"], Shards.__members__)],
         mapping=mapping,
         metrics=metrics,

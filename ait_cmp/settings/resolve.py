@@ -77,6 +77,7 @@ def resolve(values: Config) -> Settings:
         learn_failing=values.learn_failing,
         roots=_roots(values.allowed_roots),
         ignore_verdicts=values.fail_on is FailOn.never,
+        logits=_logits(values.logits),
         in_force=in_force(_in_full(values, tolerance)),
     )
 
@@ -189,6 +190,13 @@ def _selection(values: Config) -> Selection:
         tokens=parse_tokens(values.tokens) if values.tokens is not None else None,
         data_ids=None if data_ids is None else [str(glob) for glob in data_ids],
     )
+
+
+def _logits(value: Any) -> tuple[str, ...]:
+    globs = [value] if isinstance(value, str) else value or []
+    if not isinstance(globs, list) or not all(isinstance(one, str) and one for one in globs):
+        raise UsageError(f"logits={value!r} must be a list of globs, like logits=[*lm_head*]")
+    return tuple(globs)
 
 
 def _roots(value: Any) -> tuple[str, ...] | None:

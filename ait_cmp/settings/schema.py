@@ -240,6 +240,11 @@ class Config:
         "say; off; or required, an error where it cannot be",
         Shards.auto,
     )
+    logits: Any = _said(
+        "globs of the rows that have the scores of tokens (default: as their names tell)",
+        None,
+        kind=str | list[str] | None,
+    )
     fail_on: FailOn = _said("any, or never: exit with 0 whatever the rows say", FailOn.any)
     log_level: LogLevel = _said("debug, info, warning, error", LogLevel.info)
     mapping: MappingConfig = MISSING

@@ -30,7 +30,9 @@ class Settings:
     """One compare, resolved: plain values only.
 
     `budget` is what guessing pairs may read, in bytes. Without `output` nothing is written.
-    `in_force` has every setting as text, for the report.
+    `logits` are globs
+    of the rows that have the scores of tokens; without them, names tell. `in_force` has every
+    setting as text, for the report.
     """
 
     wish: Wish
@@ -50,6 +52,7 @@ class Settings:
     learn_failing: bool = False
     roots: tuple[str, ...] | None = None
     ignore_verdicts: bool = False
+    logits: tuple[str, ...] = ()
     in_force: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -73,12 +73,17 @@ class Reason(StrEnum):
     UNJUDGED = "UNJUDGED"
     LEFT_OUT = "LEFT_OUT"
     UNPAIRED = "UNPAIRED"
+    INPUTS_DIFFER = "INPUTS_DIFFER"
     # Compared, by what was recorded of tensors that are not there: the reason of a weak pass.
     STATISTICS_ONLY = "STATISTICS_ONLY"
+    # Compared, and otherwise for a reason that is no fault: of a pass, too.
+    NEAR_TIE = "NEAR_TIE"
 
 
 # With these nothing was lost, and nothing was shown to be right.
-SKIPPED = frozenset({Reason.EMPTY, Reason.UNJUDGED, Reason.LEFT_OUT, Reason.UNPAIRED})
+SKIPPED = frozenset(
+    {Reason.EMPTY, Reason.UNJUDGED, Reason.LEFT_OUT, Reason.UNPAIRED, Reason.INPUTS_DIFFER}
+)
 
 
 class AitCmpError(Exception):

@@ -11,10 +11,11 @@ from typing import NamedTuple
 __all__ = ["Location", "Step", "any_join", "parse_steps"]
 
 JOINS = ("concat", "sum")
+_RANGED = ("slice", "drop")  # which take ranges as well
 NAMED = "unpad"  # its first argument is the name of another tensor
 NAMES = (
     *("transpose", "permute", "reshape", "flatten", "slice", "select", "squeeze", "unsqueeze"),
-    *("view_complex", "unflatten", NAMED, *JOINS),
+    *("view_complex", "unflatten", NAMED, "drop", *JOINS),
 )
 
 _QUOTED = r'"[^"]*"'  # in which JSON spells a quote as \u0022
@@ -38,6 +39,7 @@ _COUNTS: dict[str, tuple[int, int | None]] = {
     "unsqueeze": (1, 1),
     "view_complex": (0, 0),
     NAMED: (1, 2),
+    "drop": (2, None),
     "concat": (1, 1),
     "sum": (0, 0),
 }
@@ -58,11 +60,11 @@ class Step:
         return self.name in JOINS
 
     def numbers(self) -> tuple[int, ...]:
-        """The arguments of every adapter but `slice` and `unpad`."""
+        """The arguments of every adapter but `slice`, `drop` and `unpad`."""
         return tuple(map(int, self.arguments))
 
     def index(self) -> tuple[Argument, ...]:
-        """The arguments of `slice`, as Python's own index."""
+        """The arguments of `slice` and `drop`, as Python's own index."""
         return tuple(map(_index, self.arguments))
 
     def __str__(self) -> str:
@@ -136,7 +138,7 @@ def _step(text: str) -> Step:
     if len(arguments) < least or (most is not None and len(arguments) > most):
         raise ValueError(f"{text.strip()!r} has {len(arguments)} arguments; {_expected(name)}")
     for argument in arguments:
-        ranged = name == "slice" and _RANGE.fullmatch(argument)
+        ranged = name in _RANGED and _RANGE.fullmatch(argument)
         if not _NUMBER.fullmatch(argument) and not ranged:
             raise ValueError(f"{text.strip()!r} has the argument {argument!r}; {_expected(name)}")
     return Step(name, arguments)
@@ -158,6 +160,8 @@ def _named(inner: str, text: str) -> tuple[str, ...]:
 def _expected(name: str) -> str:
     if name == "slice":
         return "slice takes numbers and ranges, like slice(0, :, 2:8)"
+    if name == "drop":
+        return "drop takes how many dimensions, and numbers and ranges, like drop(2, 0, 5:8)"
     least, most = _COUNTS[name]
     count = f"{least}" if most == least else f"{least} or more" if most is None else ""
     count = count or f"at most {most}"

@@ -23,7 +23,8 @@ class Pair(NamedTuple):
     the entry's place in the run, and `order_by` says how that is known. `statistics` are those of
     golden and my, where tensors are not there to be compared.
     `paired_by` says why the two belong together, where the mapping knows more than their names,
-    and `shards` in which ways, where one side is what several ranks have.
+    and `shards` in which ways, where one side is what several ranks have. `chosen_from` are the
+    data_id and the token of the row of whose largest elements this one has the indices.
     """
 
     data_id: str
@@ -39,6 +40,7 @@ class Pair(NamedTuple):
     statistics: tuple[Statistics, Statistics] | None = None
     shards: Shards | None = None
     order_by: OrderBy = OrderBy.DUMP
+    chosen_from: tuple[str, int | None] | None = None
 
     @property
     def name(self) -> str:

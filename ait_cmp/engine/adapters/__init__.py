@@ -2,21 +2,24 @@
 
 Every adapter is a view: reading a range of elements reads little more than these. To add one:
 its name and arguments in `location.py`, and a row in `VIEWS` or `SHAPES` (one tensor seen
-otherwise), `SELECTORS` (what another tensor keeps of one) or `JOINERS` (several tensors).
+otherwise), `SELECTORS` (some positions of one) or `JOINERS` (several tensors).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from ait_cmp.engine.adapters.dropped import drop
 from ait_cmp.engine.adapters.joins import JOINERS
-from ait_cmp.engine.adapters.unpadded import SELECTORS
+from ait_cmp.engine.adapters.unpadded import unpad
 from ait_cmp.engine.adapters.views import SHAPES, VIEWS, viewed
 from ait_cmp.source import Source, open_source
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, Step
 
 __all__ = ["JOINERS", "SELECTORS", "SHAPES", "VIEWS", "adapt", "open_files", "open_location"]
+
+SELECTORS: dict[str, Callable[[Source, Step], Source]] = {"unpad": unpad, "drop": drop}
 
 
 def open_location(location: Location) -> Source:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
+from ait_cmp.engine.adapters.runs import kept_runs
 from ait_cmp.engine.kernel import widen
-from ait_cmp.source import Array, Source, open_source
+from ait_cmp.source import Source, open_source
 from ait_cmp.values.location import Step
 
-__all__ = ["SELECTORS"]
+__all__ = ["unpad"]
 
 _MOST = 1 << 26  # positions of a mask; it is held in memory
 
 
-def _unpad(source: Source, step: Step) -> Source:
+def unpad(source: Source, step: Step) -> Source:
     """The positions (batch, sequence) where the mask is 1, one after the other; with a number
     those of that sequence."""
     file, *numbers = step.arguments
@@ -29,20 +26,7 @@ def _unpad(source: Source, step: Step) -> Source:
     ones = _ones(mask, file)
     for number in map(int, numbers):
         ones = _only(ones, number)
-    kept, dims = _kept(ones, source.shape)
-    # Where runs of kept positions begin and end.
-    turns = np.flatnonzero(np.diff(kept.astype(np.int8), prepend=0, append=0))
-    starts, stops = turns[::2], turns[1::2]
-    upto = np.cumsum(stops - starts)
-    return _Unpadded(
-        source.dtype,
-        (int(upto[-1]) if upto.size else 0, *source.shape[dims:]),
-        states=(*source.states, *mask.states),
-        layout=source.layout,
-        inner=source,
-        starts=starts,
-        upto=upto,
-    )
+    return kept_runs(source, *_kept(ones, source.shape), states=mask.states)
 
 
 def _ones(mask: Source, file: str) -> npt.NDArray[np.bool_]:
@@ -77,27 +61,3 @@ def _kept(ones: npt.NDArray[np.bool_], shape: tuple[int, ...]) -> tuple[npt.NDAr
     if dims and shape and shape[0] == ones.size:  # batch and sequence are one dimension
         return ones.reshape(-1), 1
     raise ValueError(f"the first dimensions are not those of the mask, {list(ones.shape)}")
-
-
-SELECTORS: dict[str, Callable[[Source, Step], Source]] = {"unpad": _unpad}
-
-
-@dataclass(frozen=True, slots=True)
-class _Unpadded(Source):
-    """Runs of positions of `inner`: where each begins, and how many are kept up to its end."""
-
-    inner: Source
-    starts: npt.NDArray[np.int64]
-    upto: npt.NDArray[np.int64]
-
-    def read(self, start: int, stop: int) -> Array:
-        width = math.prod(self.shape[1:])
-        parts = [np.empty(0, self.dtype.storage)]
-        run = int(np.searchsorted(self.upto, start // width, side="right")) if width else 0
-        while start < stop:
-            before = int(self.upto[run - 1]) if run else 0
-            end = min(stop, int(self.upto[run]) * width)
-            shift = (int(self.starts[run]) - before) * width
-            parts.append(self.inner.read(start + shift, end + shift))
-            start, run = end, run + 1
-        return np.concatenate(parts) if len(parts) > 2 else parts[-1]

@@ -1,0 +1,276 @@
+"""Which rows are choices (token ids, the largest of some scores, experts), which rows have the
+scores that they were chosen by, and whether a choice that differs is a near tie.
+
+Recognised by name, type and shape; that golden chose the largest of its own scores is then seen in
+the data, without which nothing is called a near tie.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from enum import Enum, auto
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import NamedTuple
+
+from ait_cmp.engine.choices import Flip, scored_lines
+from ait_cmp.engine.measured import Measured
+from ait_cmp.judging.checks import Case, Finding
+from ait_cmp.judging.growth import Expectation
+from ait_cmp.judging.tolerance import Subject
+from ait_cmp.values.order import OrderBy
+from ait_cmp.values.pair import Pair
+
+__all__ = [
+    "NEAR_TIE",
+    "Choice",
+    "ChoiceJudge",
+    "JudgedFlip",
+    "Kind",
+    "Numbered",
+    "choices_of",
+    "is_fed",
+    "is_logits",
+]
+
+_FED = re.compile(
+    r"(?:^|[./:])(?:\w+_)?(?:input_ids|input_tokens|token_ids|tokens)(?:$|[.:])"
+    r"|(?:embed_tokens|word_?embeddings?|tok_embeddings|token_embedding|wte|embed_in)\b"
+    r".*\b(?:in|input|intensor)[._]?\d*$",
+    re.IGNORECASE,
+)
+_PICKED = re.compile(
+    r"next_token|sampled_token|argmax|indices|top_?k|selected|_index$|(?:^|[./_])idx", re.IGNORECASE
+)
+_ROUTED = re.compile(r"expert|rout|moe|(?:^|[./_])gate(?=$|[./_])", re.IGNORECASE)
+_OTHER = re.compile(
+    r"position|mask|len|offset|cache|slot|block|page|segment|type|cu_|count|per_expert|capacity",
+    re.IGNORECASE,
+)
+_LOGITS = re.compile(
+    r"(?:^|[./_])(?:logits|lm_head|embed_out|output_layer)(?=$|[./:])(?!.*\bin)", re.IGNORECASE
+)
+NEAR_TIE = "a near tie: "  # how the sentence of one begins
+_TRIED = 3  # rows that may have the scores of one row
+
+# A margin is a near tie up to so many times the scores' expected error, as long as what my's scores
+# change of it is no more than this many times what they differ by elsewhere in the line.
+_MARGIN, _CHANGE = 2.0, 8.0
+
+
+class Kind(Enum):
+    """What follows from a choice."""
+
+    FED = auto()  # these are the tokens that the round reads
+    PICKED = auto()  # of which the next round may read the last
+    ROUTED = auto()  # where each token goes in this round
+
+
+class Choice(NamedTuple):
+    """A row of ids that differs, by its number, and the rows that may have its scores, the
+    likeliest first."""
+
+    number: int
+    kind: Kind
+    scores: tuple[int, ...]
+
+
+Numbered = tuple[int, Pair, Measured]
+
+
+@lru_cache(maxsize=4096)
+def is_fed(data_id: str) -> bool:
+    """Whether a row of integers of this name is of the tokens that a round reads."""
+    return bool(_FED.search(data_id)) and not _OTHER.search(data_id)
+
+
+@lru_cache(maxsize=4096)
+def is_logits(data_id: str, globs: tuple[str, ...] = ()) -> bool:
+    """Whether a row of floats of this name has scores of the vocabulary."""
+    if globs:
+        return any(fnmatchcase(data_id, glob) for glob in globs)
+    return bool(_LOGITS.search(data_id))
+
+
+def choices_of(run: Sequence[Numbered], globs: tuple[str, ...]) -> Iterator[Choice]:
+    """The rows of choices that differ, of the rows of a run in its order."""
+    for place, (number, pair, measured) in enumerate(run):
+        if not _differs(measured):
+            continue
+        kind = _kind(pair.data_id)
+        if kind is not None:
+            found = _scores(run, place, kind, globs)
+            yield Choice(number, kind, tuple(found))
+
+
+def _differs(measured: Measured) -> bool:
+    stats, golden, my = measured.stats, measured.golden, measured.my
+    return bool(
+        stats
+        and golden
+        and my
+        and stats.equal < stats.pairs
+        and not (golden.dtype.is_floating or my.dtype.is_floating)
+    )
+
+
+@lru_cache(maxsize=4096)
+def _kind(data_id: str) -> Kind | None:
+    if _OTHER.search(data_id):
+        return None
+    if _ROUTED.search(data_id):
+        return Kind.ROUTED
+    if _FED.search(data_id):
+        return Kind.FED
+    return Kind.PICKED if _PICKED.search(data_id) else None
+
+
+def _scores(run: Sequence[Numbered], place: int, kind: Kind, globs: tuple[str, ...]) -> list[int]:
+    """The rows that may have the scores of the one at `place`: those of the round before where it
+    is fed, else those before it in its own round, the nearest first."""
+    measured = run[place][2]
+    rounds = _round_before(run, place) if kind is Kind.FED else _own_round(run, place)
+    named, others = list[int](), list[int]()
+    for number, one, scores in rounds:
+        if _may_score(measured, scores):
+            (named if is_logits(one.data_id, globs) else others).append(number)
+    return (named if kind is Kind.FED and named else [*named, *others])[:_TRIED]
+
+
+def _round_before(run: Sequence[Numbered], place: int) -> Iterator[Numbered]:
+    """The rows of the round before that of the row at `place`, the last first."""
+    own = run[place][1].token_id
+    before = next((one.token_id for _, one, _ in reversed(run[:place]) if one.token_id != own), own)
+    if before == own:
+        return
+    for row in reversed(run[:place]):
+        if row[1].token_id == before:
+            yield row
+        elif row[1].token_id != own:
+            return
+
+
+def _own_round(run: Sequence[Numbered], place: int) -> Iterator[Numbered]:
+    """The rows before the one at `place` in its round, the last first; where names are all the
+    order that there is, those behind it as well."""
+    own = run[place][1]
+    for row in reversed(run[:place]):
+        if row[1].token_id != own.token_id:
+            break
+        yield row
+    if own.order_by is OrderBy.NAMES:
+        for row in run[place + 1 :]:
+            if row[1].token_id != own.token_id:
+                break
+            yield row
+
+
+def _may_score(ids: Measured, scores: Measured) -> bool:
+    """Whether one row's ids can be indices into the lines of another."""
+    if not (ids.golden and ids.stats and scores.golden and scores.my and scores.stats):
+        return False
+    if not (scores.golden.dtype.is_floating and scores.my.dtype.is_floating):
+        return False
+    largest = max(ids.stats.golden.maximum, ids.stats.my.maximum)
+    shape = scores.golden.shape
+    return bool(
+        scored_lines(ids.golden.shape, shape)
+        and scored_lines(ids.golden.shape, scores.my.shape)
+        and largest < shape[-1]
+    )
+
+
+class JudgedFlip(NamedTuple):
+    """What is said of choices that differ: a finding, the sentence of a near tie, or nothing."""
+
+    finding: Finding | None = None
+    near_tie: str = ""
+
+
+class _Scored(NamedTuple):
+    """What a run says of a row of scores: its name, whether it passes, and what was expected."""
+
+    name: str
+    passes: bool
+    expected: Expectation | None
+
+
+class ChoiceJudge:
+    """Judges the choices of one run that differ, by what it is told of their scores before."""
+
+    def __init__(self, cases: Iterable[Case]) -> None:
+        self._wanted = {case.chosen_from for case in cases if case.chosen_from}
+        self._scored: dict[tuple[str, int | None], _Scored] = {}
+
+    def learn(self, subject: Subject, passes: bool, expected: Expectation | None) -> None:
+        """A row was judged."""
+        key = subject.data_id, subject.token_id
+        if key in self._wanted:
+            self._scored[key] = _Scored(str(subject), passes, expected)
+
+    def flip(self, case: Case) -> JudgedFlip:
+        """What is said of the choices of this row, if it has any that differ."""
+        choices = case.choices
+        if choices is None or not choices.flips:
+            return JudgedFlip()
+        scores = self._scored.get(case.chosen_from) if case.chosen_from else None
+        told = [(flip, *_judged(flip, scores)) for flip in choices.flips]
+        at_fault = [one for one in told if one[1]]
+        flip, fault, said = max(at_fault or told, key=lambda one: one[0].margin)
+        more = f", and {len(told) - 1} more lines differ" if len(told) > 1 else ""
+        where = f"in line {flip.line} of {choices.lines} " if choices.lines > 1 else ""
+        what = f"{where}my chose {flip.my} where golden chose {flip.golden}{more}"
+        if not fault:
+            return JudgedFlip(near_tie=f"{NEAR_TIE}{what}; {said}")
+        return JudgedFlip(Finding("flip", flip.margin, _limit(flip, scores), f"{what}; {said}"))
+
+
+def _judged(flip: Flip, scores: _Scored | None) -> tuple[bool, str]:
+    """Whether a flip is a fault, and why."""
+    if scores is None:
+        return True, (
+            "whether that is a near tie cannot be told without the scores that they were chosen "
+            "by: dump them (of tokens, the logits of the round before), or name them: "
+            "logits=[GLOB]"
+        )
+    if not flip.golden_top:
+        return True, (
+            f"golden's choice is not the largest of golden's {scores.name}, so it was sampled, or "
+            "chosen by other scores: name those, logits=[GLOB], or feed both the same tokens "
+            "(ait llm dump --force-tokens)"
+        )
+    if not flip.my_top:
+        return True, (
+            f"a fault: my's choice is not the largest of my's {scores.name}, which is "
+            f"{flip.my_best}"
+        )
+    if not scores.passes:
+        return True, f"a fault: {scores.name} does not pass"
+    return _by_margin(flip, scores)
+
+
+def _by_margin(flip: Flip, scores: _Scored) -> tuple[bool, str]:
+    """The same of choices that are each the largest of scores that pass."""
+    limit = _limit(flip, scores)
+    times = flip.margin / limit if limit else math.inf
+    margin = (
+        f"golden's margin in {scores.name} is {flip.margin:.4g}, {times:.3g} times what the "
+        f"expected error can turn, {limit:.4g}"
+    )
+    if not times <= 1:
+        return True, f"a fault: {margin}"
+    usual = max(flip.spread, limit / _MARGIN / _CHANGE)
+    if not flip.change <= _CHANGE * usual:
+        return True, (
+            f"a fault: {margin}, and my's scores change it by {flip.change:.4g}, "
+            f"{flip.change / usual:.3g} times what they differ by elsewhere"
+        )
+    return False, margin
+
+
+def _limit(flip: Flip, scores: _Scored | None) -> float:
+    """The largest margin that the scores' expected error can turn."""
+    expected = scores.expected if scores else None
+    return _MARGIN * expected.error * flip.size if expected else math.nan
