@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from ait_cmp.commands.say import remark
 from ait_cmp.commands.status import ExitStatus
@@ -62,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-bytes",
         metavar="SIZE",
         help="stop dumping, not the command, after so many bytes: 2000000, 20GB, 4GiB (torch)",
+    )
+    add(
+        "--force-tokens",
+        metavar="FILE",
+        help="make transformers' generate choose these tokens: a list of ids in JSON or text, or "
+        "golden's dump (torch)",
     )
     add("--device-id", "-device", type=_device, help="only tensors of this device (default: all)")
     add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
@@ -130,14 +138,18 @@ def _add_tensors(parser: argparse.ArgumentParser) -> None:
 
 def dump(arguments: argparse.Namespace) -> int:
     """Run what `add_arguments` parsed; the exit status is the command's, 2 for bad usage."""
-    with tempfile.NamedTemporaryFile(prefix="ait_dump") as counter:
-        return _dump(arguments, counter.name)
+    with (
+        tempfile.NamedTemporaryFile(prefix="ait_dump") as counter,
+        tempfile.NamedTemporaryFile("w", prefix="ait_tokens", suffix=".json") as tokens,
+    ):
+        return _dump(arguments, counter.name, tokens)
 
 
-def _dump(arguments: argparse.Namespace, counter: str) -> int:
+def _dump(arguments: argparse.Namespace, counter: str, tokens: IO[str]) -> int:
     try:
         backend = arguments.backend or choose(os.environ)
-        request = _request(arguments, counter)
+        forced = _write_forced(arguments.force_tokens, tokens)
+        request = _request(arguments, counter, forced)
         command = split_command(arguments.exec)
         environ = environment(backend, request, os.environ)
         output = _output_folder(request.output)
@@ -155,7 +167,21 @@ def _dump(arguments: argparse.Namespace, counter: str) -> int:
     return status
 
 
-def _request(arguments: argparse.Namespace, counter: str) -> DumpRequest:
+def _write_forced(path: str | None, tokens: IO[str]) -> str:
+    """The file that tells each process which tokens to choose; empty where none are forced."""
+    if path is None:
+        return ""
+    from ait_cmp.commands.forced_tokens import forced_tokens  # heavy, and rare
+
+    calls = forced_tokens(path)
+    json.dump(calls, tokens)
+    tokens.flush()
+    longest = max(len(sequence) for batch in calls for sequence in batch)
+    _say(f"forcing up to {longest} tokens in {len(calls)} calls of generate")
+    return tokens.name
+
+
+def _request(arguments: argparse.Namespace, counter: str, forced: str) -> DumpRequest:
     return DumpRequest(
         # Absolute, since the command may change folders.
         output=os.path.abspath(arguments.output),
@@ -172,6 +198,7 @@ def _request(arguments: argparse.Namespace, counter: str) -> DumpRequest:
         log_level=arguments.log_level,
         max_bytes=None if arguments.max_bytes is None else byte_count(arguments.max_bytes),
         counter=counter,
+        force_tokens=forced,
     )
 
 

@@ -32,6 +32,11 @@ def variables(request: DumpRequest, environ: Mapping[str, str]) -> dict[str, str
             "--max-bytes is not offered by backend atb, whose probe writes by itself; narrow it by "
             "--execute-range, --save-operation-ids or --operation-name"
         )
+    if request.force_tokens:
+        raise UsageError(
+            "--force-tokens is not offered by backend atb, which does not choose the tokens; force "
+            "those of this run on the other side, with --backend torch"
+        )
     library = _atb_library(environ)
     probe = _probe(environ, cxx11_abi=_has_cxx11_abi(library))
     preloaded = environ.get("LD_PRELOAD", "")

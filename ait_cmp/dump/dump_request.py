@@ -35,7 +35,8 @@ class DumpRequest:
     1 after, 2 both. `save_tensor_part`: 0 its inputs, 1 its outputs, 2 both. An operation is
     selected by `save_operation_ids` (and, with `save_operation_child`, what it calls) or by
     `operation_name` (the start of a name); all are where neither is given. All processes count in
-    the file `counter`, where there is one, what they use up of `max_bytes`.
+    the file `counter`, where there is one, what they use up of `max_bytes`. `force_tokens` is a
+    file of the tokens that `generate` is to choose, as `dump.forcing` reads it.
 
     Raises UsageError for values that make no sense.
     """
@@ -54,6 +55,7 @@ class DumpRequest:
     log_level: str = "info"
     max_bytes: int | None = None
     counter: str = ""
+    force_tokens: str = ""
 
     def __post_init__(self) -> None:
         for name in self.types:

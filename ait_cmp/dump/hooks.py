@@ -161,6 +161,10 @@ def watch_process(request: DumpRequest) -> None:
     """Dump every module that this process calls from now on."""
     name = "warning" if request.log_level == "warn" else request.log_level
     logging.getLogger("ait_cmp").setLevel(name.upper())
+    if request.force_tokens:
+        from ait_cmp.dump.forcing import force_tokens
+
+        force_tokens(request.force_tokens)
     recorder = Recorder(request)
     _heard(recorder).__enter__()
     register_module_forward_pre_hook(_BeforeForward(recorder, _AfterForward(recorder)))
