@@ -52,6 +52,15 @@ def numpy_step(array: Whole, text: str) -> Whole:
         case "unflatten":
             axis = arguments[0] % array.ndim
             return array.reshape(*array.shape[:axis], *arguments[1:], *array.shape[axis + 1 :])
+        case "regroup":
+            axis, groups, *sizes = arguments
+            cuts = np.split(array, np.cumsum(sizes)[:-1], axis)
+            grouped = [
+                part
+                for cut in zip(*(np.split(one, groups, axis) for one in cuts), strict=True)
+                for part in cut
+            ]
+            return np.concatenate(grouped, axis)
         case "view_complex":
             half = array.shape[-1] // 2
             return array.reshape(*array.shape[:-1], half, 2) if half > 1 else array
@@ -70,6 +79,7 @@ def steps_for(draw: st.DrawFn, shape: tuple[int, ...]) -> str:
     kinds = ["reshape", "squeeze", "unsqueeze", "flatten"]
     kinds += ["transpose", "permute", "slice"] if dims else []
     kinds += ["unflatten"] if dims and min(shape) else []
+    kinds += ["regroup"] if dims and min(shape) > 1 else []
     kinds += ["select"] if dims and min(shape) else []
     kinds += ["view_complex"] if dims and shape[-1] % 2 == 0 and shape[-1] else []
     kind = draw(st.sampled_from(kinds))
@@ -92,6 +102,12 @@ def steps_for(draw: st.DrawFn, shape: tuple[int, ...]) -> str:
             at = draw(axis)
             outer = draw(st.sampled_from([n for n in range(1, shape[at] + 1) if not shape[at] % n]))
             return f"unflatten({at}, {outer}, -1)"
+        case "regroup":
+            at = draw(axis)
+            groups = draw(st.sampled_from([n for n in range(1, shape[at]) if not shape[at] % n]))
+            first = draw(st.integers(1, shape[at] // groups - 1))
+            rest = shape[at] // groups - first
+            return f"regroup({at}, {groups}, {groups * first}, {groups * rest})"
         case "select":
             at = draw(axis)
             return f"select({at}, {draw(st.integers(-shape[at], shape[at] - 1))})"
@@ -312,6 +328,9 @@ def test_no_more_is_read_than_a_range_needs() -> None:
         ("flatten(0, 2)", "there is no dimension 2"),
         ("unflatten(2, 2, -1)", "there is no dimension 2"),
         ("unflatten(0, 3, -1)", "4 elements cannot be"),
+        ("regroup(0, 2, 2, 4)", "are not those of a dimension of 4"),
+        ("regroup(0, 2, 3, 1)", "are not 2 groups each"),
+        ("regroup(2, 2, 2, 2)", "there is no dimension 2"),
         ("select(2, 0)", "there is no dimension 2"),
         ("select(0, 4)", "out of bounds"),
         ("unsqueeze(4)", "axis 4 is out of bounds"),

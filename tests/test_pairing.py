@@ -192,6 +192,30 @@ def test_fused_parts_are_joined_in_their_order(budget: int | None, tmp_path: Pat
     assert sorted(roles) == [("gate", "up")] * LAYERS + [("q", "k", "v")] * LAYERS
 
 
+@pytest.mark.parametrize("mixed_is_my", [True, False])
+def test_a_fused_qkv_is_found_group_by_group(mixed_is_my: bool, tmp_path: Path) -> None:
+    """Also behind a fault, where nothing agrees, as other layers have it; else it stays out."""
+    drawn = np.random.default_rng(0)
+    straight = {
+        f"model.layers.{n}.self_attn.qkv_proj": drawn.normal(size=(9, 64)) for n in range(3)
+    }
+    mixed = {}
+    for layer, one in enumerate(straight.values()):
+        q, k, v = (np.split(part, 2, 1) for part in np.split(one, [32, 48], 1))
+        turned = np.concatenate([q[0], k[0], v[0], q[1], k[1], v[1]], 1)
+        turned = drawn.normal(size=(9, 64)) if layer == 2 else turned
+        mixed[f"decoder.layers.{layer}.self_attention.linear_qkv"] = turned[:, None]
+    sides = [
+        _write(tmp_path / name, {key: one.astype(np.float32) for key, one in of.items()})
+        for name, of in (("straight", straight), ("mixed", mixed))
+    ]
+    golden, my = sides if mixed_is_my else sides[::-1]
+    found = _propose(golden, my)
+    steps = "regroup(-1, 2, 32, 16, 16)"
+    assert [steps in (one.golden_steps + one.my_steps) for one in found.matches] == [True] * 3
+    assert _propose(golden, my, None).matches == ()
+
+
 def test_weights_that_lie_transposed_say_so(tmp_path: Path) -> None:
     """GPT-2's Conv1D keeps its weights so; of a square one only its contents tell."""
     drawn = np.random.default_rng(0)

@@ -15,7 +15,7 @@ _RANGED = ("slice", "drop")  # which take ranges as well
 NAMED = "unpad"  # its first argument is the name of another tensor
 NAMES = (
     *("transpose", "permute", "reshape", "flatten", "slice", "select", "squeeze", "unsqueeze"),
-    *("view_complex", "unflatten", NAMED, "drop", *JOINS),
+    *("view_complex", "unflatten", "regroup", NAMED, "drop", *JOINS),
 )
 
 _QUOTED = r'"[^"]*"'  # in which JSON spells a quote as \u0022
@@ -33,6 +33,7 @@ _COUNTS: dict[str, tuple[int, int | None]] = {
     "reshape": (0, None),
     "flatten": (0, 2),
     "unflatten": (2, None),
+    "regroup": (3, None),
     "slice": (1, None),
     "select": (2, 2),
     "squeeze": (0, 1),

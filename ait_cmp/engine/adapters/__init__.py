@@ -2,7 +2,8 @@
 
 Every adapter is a view: reading a range of elements reads little more than these. To add one:
 its name and arguments in `location.py`, and a row in `VIEWS` or `SHAPES` (one tensor seen
-otherwise), `SELECTORS` (some positions of one) or `JOINERS` (several tensors).
+otherwise), `SELECTORS` (some positions of one, or its parts in another order) or `JOINERS` (several
+tensors).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ait_cmp.engine.adapters.dropped import drop
 from ait_cmp.engine.adapters.joins import JOINERS
+from ait_cmp.engine.adapters.regrouped import regroup
 from ait_cmp.engine.adapters.unpadded import unpad
 from ait_cmp.engine.adapters.views import SHAPES, VIEWS, viewed
 from ait_cmp.source import Source, open_source
@@ -19,7 +21,11 @@ from ait_cmp.values.location import Location, Step
 
 __all__ = ["JOINERS", "SELECTORS", "SHAPES", "VIEWS", "adapt", "open_files", "open_location"]
 
-SELECTORS: dict[str, Callable[[Source, Step], Source]] = {"unpad": unpad, "drop": drop}
+SELECTORS: dict[str, Callable[[Source, Step], Source]] = {
+    "unpad": unpad,
+    "drop": drop,
+    "regroup": regroup,
+}
 
 
 def open_location(location: Location) -> Source:

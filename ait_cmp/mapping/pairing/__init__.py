@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ait_cmp.mapping.layouts.ranks import RankDump, pair_ranks
 from ait_cmp.mapping.padded import padded_ranks
 from ait_cmp.mapping.pairing.by_contents import pair_by_contents, part_contradicted
+from ait_cmp.mapping.pairing.by_groups import pair_regrouped
 from ait_cmp.mapping.pairing.by_name import (
     pair_by_names,
     pair_fused,
@@ -71,6 +72,7 @@ def propose(
     pair_by_names(state)
     pair_operands(state)
     pair_fused(state)
+    pair_regrouped(state)
     if contents:
         pair_by_contents(state)
     for count in counts:
