@@ -65,6 +65,22 @@ def test_missing_files_are_not_dearer(asked: Counter[str], tmp_path: Path) -> No
     assert set(asked.values()) <= {1}
 
 
+def test_what_was_listed_long_ago_is_listed_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("ait_cmp.mapping.lookup._KEPT", COUNT)
+    for folder in "abcd":
+        (tmp_path / folder).mkdir()
+        for number in range(COUNT):
+            (tmp_path / folder / f"{number}.bin").touch()
+    lookup = Lookup()
+    for folder in "abcdabcd":
+        for number in range(COUNT):
+            assert lookup.is_there(f"{tmp_path}/{folder}/{number}.bin")
+            assert lookup.is_there(f"{tmp_path}/a/{number}.bin")
+            assert not lookup.is_there(f"{tmp_path}/{folder}/{number}.pth")
+
+
 @pytest.mark.parametrize("folds", [False, True])
 def test_a_file_system_that_knows_other_letters_is_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, folds: bool

@@ -17,6 +17,7 @@ _NUMBERS = re.compile(r"(\d+)")
 _FILE_LIMIT = 1 << 30  # bytes; some millions of entries
 _REASON_LIMIT = 4096  # bytes of why a tensor was not saved
 _NAMED = 5  # files in a sentence
+_KEPT = 100_000  # names of listed folders, before those not asked about meanwhile are forgotten
 _OFTEN = 8  # a folder that was asked about so often is listed: one answer for all of its files
 
 
@@ -43,6 +44,8 @@ class Lookup:
     def __init__(self) -> None:
         # How often a folder was asked about, then what is in it.
         self._folders: dict[str, int | _Names] = {}
+        self._older: dict[str, int | _Names] = {}  # not asked about since there were too many names
+        self._names = 0
 
     def first(
         self, reason: Reason, candidates: Iterable[str | None], *, brief: bool = False
@@ -81,13 +84,23 @@ class Lookup:
         file = split_name(location)[0] if "::" in location else location
         folder, slash, name = file.rpartition("/")
         folder = folder or slash or "."
-        known = self._folders.get(folder, 0)
+        known = self._folders.get(folder)
+        if known is None:
+            known = self._folders[folder] = self._older.pop(folder, 0)
         if isinstance(known, int):
             if known + 1 < _OFTEN and exists(file):
                 self._folders[folder] = known + 1
                 return True
-            self._folders[folder] = known = _names(folder)
+            known = self._listed(folder)
         return name in known.there or (known.may_have(name) and exists(file))
+
+    def _listed(self, folder: str) -> _Names:
+        """What is in a folder; the folders that were asked about long ago are forgotten."""
+        if self._names > _KEPT:
+            self._older, self._folders, self._names = self._folders, {}, 0
+        found = self._folders[folder] = _names(folder)
+        self._names += len(found.there)
+        return found
 
     def _why_not_saved(self, file: str) -> PairError | None:
         folder, slash, name = not_saved(file).rpartition("/")
