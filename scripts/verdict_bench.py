@@ -68,25 +68,21 @@ CHANGES: dict[str, dict[str, float]] = {
 # ---- record --------------------------------------------------------------------------------------
 
 
-def record(plan: Plan, folder: Path) -> list[str]:
-    """Keep what is not kept yet of a subject; what was recorded, in words."""
+def record(plan: Plan, folder: Path) -> None:
+    """Keep what is not kept yet of a subject, and tell of it."""
     torch.set_num_threads(1)
     missing = [
         one for one in plan.variants if not unit_path(folder, plan.subject, one.name).exists()
     ]
     if not missing:
-        return []
+        return
     subject = build(plan.subject)
     golden = golden_rows(subject)
-    said = []
     for variant in missing:
         unit = record_unit(subject, golden, variant, plan.faults_of(variant))
         write(unit, unit_path(folder, plan.subject, variant.name))
-        said.append(
-            f"{plan.subject}, {variant.name}: {len(unit.rows)} rows, {len(unit.faults)} faults, "
-            f"{unit.seconds:.0f} s"
-        )
-    return said
+        said = f"{len(unit.rows)} rows, {len(unit.faults)} faults, {unit.seconds:.0f} s"
+        print(f"{plan.subject}, {variant.name}: {said}", file=sys.stderr, flush=True)
 
 
 # ---- judge ---------------------------------------------------------------------------------------
@@ -211,8 +207,8 @@ def main() -> None:
     start = time.monotonic()
     folder = arguments.folder / arguments.part
     if arguments.only != "judge":
-        for said in mapped(partial(record, folder=folder), arguments.plans, arguments.jobs):
-            print(*said, sep="\n", file=sys.stderr, flush=True)
+        for _ in mapped(partial(record, folder=folder), arguments.plans, arguments.jobs):
+            pass
     if arguments.only == "record":
         return
     results: dict[str, Results] = {}

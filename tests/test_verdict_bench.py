@@ -79,17 +79,19 @@ def subject() -> Subject:
     return Subject("tiny", model, given, causal=True)
 
 
-def _sites(subject: Subject) -> list[tuple[Site, Tensor]]:
+@pytest.fixture(scope="module")
+def sites(subject: Subject) -> list[tuple[Site, Tensor]]:
     """Every operation of the golden run, with its output."""
-    golden, sites = golden_rows(subject), []
+    golden = golden_rows(subject)
+    found: list[tuple[Site, Tensor]] = []
 
     def keep(call: Call) -> None:
         random = torch.Generator().manual_seed(0)
         site = Site(call, golden, {}, subject.batch, random, subject.heads)
-        sites.append((site, call.out.clone()))
+        found.append((site, call.out.clone()))
 
     run(subject, VARIANTS[0], subject.model, keep)
-    return sites
+    return found
 
 
 @pytest.mark.parametrize(
@@ -111,22 +113,22 @@ def _sites(subject: Subject) -> list[tuple[Site, Tensor]]:
     ],
 )
 def test_a_fault_of_porting_is_planted_where_it_can_be(
-    subject: Subject, name: str, places: set[str]
+    sites: list[tuple[Site, Tensor]], name: str, places: set[str]
 ) -> None:
     applied = {
         f"{site.call.key.path.rpartition('.')[2]}:{site.op}"
-        for site, out in _sites(subject)
+        for site, out in sites
         if KINDS[name].applied(out, site) is not None
     }
     assert applied == places
 
 
-def test_interleaved_heads_read_the_keys_of_another_group(subject: Subject) -> None:
+def test_interleaved_heads_read_the_keys_of_another_group(
+    sites: list[tuple[Site, Tensor]],
+) -> None:
     """Four heads read the keys 0, 0, 1, 1; interleaved, 0, 1, 0, 1."""
     kind = KINDS["keys and values interleaved, not repeated"]
-    site, out = next(
-        (site, out) for site, out in _sites(subject) if site.op == "bmm" and site.call.key.path
-    )
+    site, out = next((site, out) for site, out in sites if site.op == "bmm" and site.call.key.path)
     made = kind.applied(out, site)
     assert made is not None
     moved = ((made - out).abs() > 1e-6).reshape(2, 4, -1).any(2)

@@ -562,9 +562,9 @@ def _first_key_masked(scores: Tensor, mask: Tensor) -> Tensor:
 
 def _page(y: Tensor, s: Site) -> Tensor | None:
     """Cached tokens of another request, or of another layer where there is one request alone."""
-    old = s.layer_before(s.clean) if s.batch == 1 else y.roll(1, 0)
     if s.op != "cat" or s.call.key.token == 0 or y.ndim != 4 or y.shape[-2] < 8:
         return None
+    old = s.layer_before(s.clean) if s.batch == 1 else y.roll(1, 0)
     if old is None or old.shape != y.shape:
         return None
     z = y.clone()

@@ -284,7 +284,7 @@ class Clean:
             self.outs[call.key] = call.out.clone()
             weight = _weight(call)
             if weight is not None:
-                self.weights[call.key] = weight.clone()
+                self.weights[call.key] = weight  # no copy: nothing changes parameters
 
     def site(self, call: Call, number: int) -> Site:
         """What a fault at this call may use."""
