@@ -409,7 +409,10 @@ class Trial:
             raise Enough
         if at is None or at not in self.wanted or at < clean.index[self.key]:
             return
-        rho, snr = strength(call.out, clean.outs[call.key], clean.golden[call.key])
+        true = clean.outs[call.key]
+        if true.shape != call.out.shape:  # experts that read other tokens
+            return
+        rho, snr = strength(call.out, true, clean.golden[call.key])
         kept = clean.row(call) if snr else None
         if not kept:
             return
