@@ -121,7 +121,7 @@ PARTS: dict[str, list[Plan]] = {
 def build(name: str) -> Subject:
     """The subject of that name; one that ends in + reads other inputs."""
     other, plain = name.endswith("+"), name.rstrip("+")
-    makes = {"smollm2": trained.build, "deep": deep.build}
+    makes = {"smollm2": trained.build, "antiberty": trained.build, "deep": deep.build}
     kind = plain.replace(".", "-").partition("-")[0]
     subject = makes.get(kind, models.build)(plain, other_inputs=other)
     subject.name = name
@@ -130,4 +130,4 @@ def build(name: str) -> Subject:
 
 def is_trained(name: str) -> bool:
     """Whether the weights are those of a trained model."""
-    return name.startswith(("smollm2", "minilm"))
+    return name.startswith(("smollm2", "minilm", "antiberty"))

