@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 
+import ait_cmp
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
 from ait_cmp.files import Entry, list_folder
@@ -305,3 +306,36 @@ def test_two_dumps_of_one_name_are_told_apart(tmp_path: Path) -> None:
         (folder / "metadata.json").write_text('{"x": {"0": ["g", "m"]}}')
     names = [pair.dump for pair in map_pairs("metadata", Wish(str(tmp_path)))]
     assert names == [f"{tmp_path}/ait_dump/7_0", f"{tmp_path}/ait_dump/tensors/7_0"]
+
+
+def _operation(folder: Path, content: bytes) -> Path:
+    place = folder / "1_0/0/1_Linear/after"
+    place.mkdir(parents=True)
+    write_bin(place / "outtensor0.bin", ONE)
+    (place / "outtensor1.bin").write_bytes(content)
+    return place
+
+
+@pytest.mark.parametrize("by", ["a hard link", "alias and file", "two files"])
+def test_aliases_that_lead_to_one_file_are_told(by: str, tmp_path: Path) -> None:
+    lines = ["$Version=1.0", "$Object.Count=0", "$Object.Length=0", "format=2", "dtype=0"]
+    dims = ",".join(map(str, ONE.shape))
+    alias = "\n".join([*lines, f"dims={dims}", "data=outtensor0.bin", "$End=1", ""]).encode()
+    golden, my = (_operation(tmp_path / side, alias) for side in ("golden", "my"))
+    paths = {"golden_path": golden / "outtensor1.bin", "my_path": my / "outtensor1.bin"}
+    if by == "a hard link":
+        (my / "outtensor0.bin").unlink()
+        (my / "outtensor0.bin").hardlink_to(golden / "outtensor0.bin")
+    elif by == "alias and file":
+        paths["my_path"] = golden / "outtensor0.bin"
+    for allowed in (False, True, False):  # what was measured where it is allowed serves there only
+        run = ait_cmp.compare_dumps(
+            golden_path=paths["golden_path"],
+            my_path=paths["my_path"],
+            allow_same=allowed,
+            output=tmp_path / "report",
+        )
+        refused = run.rows[0].verdict.reason == Reason.SAME_FILE
+        assert (refused, run.passed) == (
+            (True, False) if not allowed and by != "two files" else (False, True)
+        )

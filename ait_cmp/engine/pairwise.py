@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 from ait_cmp.engine import align, pair_options, range_stats, ranges
 from ait_cmp.engine.adapters import adapt, open_files, open_location
@@ -94,6 +95,8 @@ def _open_pair(request: Request, mapped: bool) -> _OpenPair | Measured:
     if not golden or not my:
         return Measured(*stored, error=golden_error or my_error)
     try:
+        if not request.wanted.allow_same:
+            _refuse_one_file(golden, my)
         one = _adapted(golden, request.golden, golden=golden, my=my)
         other = _adapted(my, request.my, golden=golden, my=my)
         return _OpenPair(request, one, other, (*one.states, *other.states), stored)
@@ -119,6 +122,24 @@ def _looked(pair: _OpenPair, mapped: bool) -> Measured:
         return replace(found, files=(*pair.files, *states))
     except Exception as exc:
         return Measured(*pair.stored, error=as_pair_error(exc, "this pair"))
+
+
+def _refuse_one_file(golden: Sequence[Source], my: Sequence[Source]) -> None:
+    """Raise PairError SAME_FILE where a file says that its data are in another one, and the other
+    side's are there too; of all other files, the paths have told."""
+    for one, other in product(golden, my):
+        if len(one.states) + len(other.states) > 2:
+            (here, first), (there, second) = (
+                (states[-1].path, (states[-1].size, states[-1].version))
+                for states in (one.states, other.states)
+            )
+            if first == second:
+                raise PairError(
+                    Reason.SAME_FILE,
+                    f"{one.states[0].path} and {other.states[0].path} lead to one file, "
+                    f"{' and '.join(dict.fromkeys((here, there)))}, which tells nothing; pass the "
+                    "other run's, or allow_same=true where that is meant",
+                )
 
 
 def _unchanged(pair: _OpenPair | Measured, parts: list[Measured]) -> Measured:

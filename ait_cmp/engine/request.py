@@ -12,10 +12,12 @@ __all__ = ["Look", "Request", "Wanted"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which optional stats are wanted, and the epsilon of the relative errors."""
+    """Which optional stats are wanted, and the epsilon of the relative errors; without
+    `allow_same` not of two sides whose aliases lead to one file."""
 
     epsilon: float
     parts: Parts = EVERYTHING
+    allow_same: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,6 +251,7 @@ def facts_of(wanted: Wanted, roots: Sequence[str] | None) -> dict[str, Any]:
         "engine": digest(),
         "epsilon": wanted.epsilon,
         "parts": wanted.parts._asdict(),
+        "allow_same": wanted.allow_same,
         "roots": None if roots is None else list(roots),
     }
 

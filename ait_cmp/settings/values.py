@@ -64,4 +64,6 @@ class Settings:
     @property
     def wanted(self) -> Wanted:
         """What must be measured to show and to judge this."""
-        return Wanted(self.epsilon, self.metrics.needs(self.tolerance))
+        return Wanted(
+            self.epsilon, self.metrics.needs(self.tolerance), allow_same=self.wish.allow_same
+        )
