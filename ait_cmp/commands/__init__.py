@@ -33,7 +33,8 @@ class Command:
     """A function, as `module:function`, and what it does, in a line.
 
     It takes `Settings`, which Hydra composes of the arguments; in a sweep, once a job, if
-    `sweeps`. With a `parser_home` it takes what that function's parser makes of them.
+    `sweeps`. With a `parser_home` it takes what that function's parser makes of them. Its help
+    shows the settings and groups that it `heeds`, or all but what it does `not_heed`.
     """
 
     home: str
@@ -41,6 +42,8 @@ class Command:
     usage: str
     sweeps: bool = False
     parser_home: str = ""
+    heeds: tuple[str, ...] = ()
+    not_heed: tuple[str, ...] = ()
 
     def function(self) -> Callable[[Any], int]:
         """The function, imported now."""
@@ -61,6 +64,7 @@ COMMANDS: dict[str, Command] = {
         "compare golden tensors with my tensors, judge each pair, write the report (default)",
         "golden_path=DUMP output=FOLDER",
         sweeps=True,
+        not_heed=("learn_failing",),
     ),
     "calibrate": Command(
         "ait_cmp.commands.calibrate:calibrate",
@@ -77,6 +81,10 @@ COMMANDS: dict[str, Command] = {
         "ait_cmp.commands.pair:pair",
         "propose who belongs to whom in two dumps whose names differ: a mapping to read and edit",
         "golden_path=DUMP my_path=DUMP output=pairs.yaml",
+        heeds=(
+            *("golden_path", "my_path", "allowed_roots"),
+            *("output", "fail_on", "log_level", "mapping.budget"),
+        ),
     ),
 }
 

@@ -13,6 +13,7 @@ from ait_cmp.commands.status import ExitStatus, status_of
 from ait_cmp.settings.arguments import has_option, option_values, without_option
 from ait_cmp.settings.hydra_jobs import Job, each_job
 from ait_cmp.settings.reference import settings_reference
+from ait_cmp.settings.schema import GROUPS, setting_help
 from ait_cmp.settings.sweep import in_job_folder, job_record
 from ait_cmp.values.errors import AitCmpError, UsageError
 from ait_cmp.values.text import printable
@@ -80,7 +81,9 @@ def _help(name: str, command: Command, arguments: list[str]) -> str:
     if command.sweeps:
         usage.append(f"  ait-cmp {name} -m {command.usage} tokens=0-9,10-19")
     uses = "\n".join(usage)
-    reference = settings_reference(arguments)
+    every = {*GROUPS, *(key for key, _ in setting_help())}
+    takes = set(command.heeds) or every - set(command.not_heed)
+    reference = settings_reference(arguments, takes)
     return f"ait-cmp {name}: {command.summary}\n\n{uses}\n\n{reference}\n\n{EXIT_STATUSES}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from ait_cmp.settings.arguments import option_values
@@ -13,24 +13,47 @@ __all__ = ["settings_reference"]
 
 _COLUMN = 24
 _WIDTH = 100
+# What stands above the settings of no group, which are asked for in this order.
+_SECTIONS = {
+    "what is compared": ("golden_path", "my_path", "path_map", "allowed_roots"),
+    "which of it": (
+        *("tokens", "data_ids", "rounds", "shards", "logits", "unpaired", "allow_same"),
+    ),
+    "what comes of it": ("output", "dry_run", "learn_failing", "fail_on", "log_level"),
+}
+_GROUPS = {
+    "mapping": "who is compared with whom",
+    "metrics": "which numbers are shown",
+    "tolerance": "what a row must keep to pass",
+    "executor": "where the work runs",
+    "report": "what is written and shown",
+}
 
 
-def settings_reference(arguments: Sequence[str]) -> str:
-    """The groups with their options, those of the user's --config-dir too, and every setting."""
+def settings_reference(arguments: Sequence[str], takes: Container[str]) -> str:
+    """What a command may be told, which `takes` these settings and groups: by what it is about,
+    each group with its options, those of the user's --config-dir too."""
     folders = [config_folder(), *map(Path, option_values(arguments, "--config-dir", "-cd"))]
-    groups = [_line(group, ", ".join(_options(group, folders))) for group in GROUPS]
-    settings = [_line(name, said) for name, said in setting_help()]
-    return "\n".join(
-        (
-            "Groups (choose with group=option; add your own with --config-dir FOLDER):",
+    said = {name: meaning for name, meaning in setting_help() if name in takes}
+    parts = ["Settings, as key=value (--cfg job shows them all as they are):"]
+    for title, names in _SECTIONS.items():
+        parts += _section(title, [_line(name, said[name]) for name in names if name in said])
+    for group, title in _GROUPS.items():
+        options = ", ".join(_options(group, folders))
+        own = [_line(name, said[name]) for name in said if name.startswith(f"{group}.")]
+        if group in takes:
+            own.insert(0, _line(group, options))
+        parts += _section(title, own)
+    if any(group in takes for group in GROUPS):
+        parts += [
             "",
-            *groups,
-            "",
-            "Settings (override any with key=value; --cfg job shows them all as they are):",
-            "",
-            *settings,
-        )
-    )
+            "Options of your own: a file, mapping=x.yaml, or --config-dir FOLDER.",
+        ]
+    return "\n".join(parts)
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"{title}:", *lines] if lines else []
 
 
 def _options(group: str, folders: Sequence[Path]) -> list[str]:

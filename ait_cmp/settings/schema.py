@@ -211,7 +211,7 @@ class Config:
     path_map: Any = _said(
         "prefixes of moved files, {/old/place: /new/place}", None, kind=dict[str, str] | None
     )
-    output: str = _said("where the report goes (default: this folder)", ".")
+    output: str = _said("where the report goes (default: this folder); of pair, the file", ".")
     tokens: str | None = _said("7, 0-9, 0-9/2 (every second), unions 0-3+7 (default: all)", None)
     data_ids: Any = _said(
         "a glob or a list of globs (default: all)", None, kind=str | list[str] | None
