@@ -19,12 +19,24 @@ from ait_cmp.source import Source, open_source
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError
 
-__all__ = ["NUMPY_TYPES", "SHAPES", "WAYS", "Way", "flat_bits", "random_tensor", "refusal", "views"]
+__all__ = [
+    "NOT_ATB",
+    "NUMPY_TYPES",
+    "SHAPES",
+    "WAYS",
+    "Way",
+    "flat_bits",
+    "random_tensor",
+    "refusal",
+    "views",
+]
 
 NUMPY_TYPES = {name for name in DTYPES if hasattr(np, name) or name == "bool"}
 SHAPES: list[tuple[int, ...]] = [(), (0,), (0, 3), (1,), (2, 3, 4), (7, 1, 5)]
 # torch itself cannot load these from its legacy format, whose storages had types.
-NOT_LEGACY = {"float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "uint16", "uint32", "uint64"}
+NOT_LEGACY = {name for name in DTYPES if "float8" in name} | {"uint16", "uint32", "uint64"}
+# The library has no code for these, which AMD's processors compute in.
+NOT_ATB = {"float8_e4m3fnuz", "float8_e5m2fnuz"}
 
 Save = Callable[[Path, torch.Tensor], None]
 SaveMany = Callable[[Path, dict[str, torch.Tensor]], None]
@@ -87,7 +99,7 @@ def save_many_safetensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 
 WAYS: dict[str, Way] = {
-    "bin": Way(".bin", write_bin),
+    "bin": Way(".bin", write_bin, dtypes=set(DTYPES) - NOT_ATB),
     "pth": Way(".pth", save_pth, save_pth),
     "pt": Way(".pt", save_pth, save_pth),
     "legacy": Way(".pth", save_legacy, save_legacy, set(DTYPES) - NOT_LEGACY),

@@ -39,7 +39,8 @@ def _header(tensor: torch.Tensor, length: int | None) -> bytes:
         return encode_header(name, tuple(tensor.shape), length)
     except KeyError:
         raise TypeError(
-            f"tensor has dtype {tensor.dtype}, which the ATB .bin format does not know"
+            f"tensor has dtype {tensor.dtype}, which the ATB .bin format does not know; "
+            "pass its .float()"
         ) from None
 
 

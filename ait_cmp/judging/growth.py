@@ -24,6 +24,8 @@ _GRAINS = {name: dtype.roundoff for name, dtype in DTYPES.items()} | {
     "bfloat16": 2.0**-9,
     "float8_e4m3fn": 2.0**-5,
     "float8_e5m2": 2.0**-4,
+    "float8_e4m3fnuz": 2.0**-5,
+    "float8_e5m2fnuz": 2.0**-4,
     "float8_e8m0fnu": 2.0**-4,
 }
 # That of a float32 run which has shown that it does not use tf32: no error reached PROVEN.

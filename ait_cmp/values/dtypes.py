@@ -60,6 +60,8 @@ DTYPES: dict[str, DType] = {
         DType("bfloat16", "<u2", 8, 1.6e-2, 1e-5, (2 - 2.0**-7) * 2.0**127),
         DType("float8_e4m3fn", "|u1", 4, 2.0**-3, 1e-5, 448.0),
         DType("float8_e5m2", "|u1", 3, 2.0**-2, 1e-5, 57344.0),
+        DType("float8_e4m3fnuz", "|u1", 4, 2.0**-3, 1e-5, 240.0),
+        DType("float8_e5m2fnuz", "|u1", 3, 2.0**-2, 1e-5, 57344.0),
         DType("float8_e8m0fnu", "|u1", 1, 1.0, 1e-5, 2.0**127),
         DType("bool", "|u1"),
         DType("int8", "|i1"),

@@ -6,6 +6,7 @@ __all__ = ["EXACT_DIFFERENCES", "KINDS"]
 
 (FLOAT64, FLOAT32, FLOAT16, BFLOAT16, E4M3, E5M2, E8M0, BOOL) = range(8)
 (INT8, UINT8, INT16, UINT16, INT32, UINT32, INT64, UINT64) = range(8, 16)
+(E4M3_UZ, E5M2_UZ) = range(16, 18)  # without infinities and a negative zero
 
 KINDS: dict[str, int] = {
     "float64": FLOAT64,
@@ -14,6 +15,8 @@ KINDS: dict[str, int] = {
     "bfloat16": BFLOAT16,
     "float8_e4m3fn": E4M3,
     "float8_e5m2": E5M2,
+    "float8_e4m3fnuz": E4M3_UZ,
+    "float8_e5m2fnuz": E5M2_UZ,
     "float8_e8m0fnu": E8M0,
     "bool": BOOL,
     "int8": INT8,

@@ -17,6 +17,8 @@ _INFINITY = np.uint32(0x7F800000)
 _NAN = np.uint32(0x7FC00000)
 _BIAS_112 = np.float32(2.0**112)  # float32's exponent bias less that of 5-bit exponents
 _BIAS_120 = np.float32(2.0**120)  # and less that of 4-bit exponents
+_BIAS_111 = np.float32(2.0**111)  # the same where there is no infinity: one more
+_BIAS_119 = np.float32(2.0**119)
 
 
 @njit(**INLINE)
@@ -60,6 +62,10 @@ def _widen32(part: Any, kind: int, row: Singles) -> None:
         _e5m2(part, row)
     elif kind == kinds.E4M3:
         _e4m3(part, row)
+    elif kind == kinds.E4M3_UZ:
+        _fnuz(part, row, np.uint32(20), _BIAS_119)
+    elif kind == kinds.E5M2_UZ:
+        _fnuz(part, row, np.uint32(21), _BIAS_111)
     elif kind == kinds.E8M0:
         _e8m0(part, row)
     elif kind == kinds.BOOL:
@@ -143,6 +149,17 @@ def _e4m3(source: Any, target: Singles) -> None:
         bits = np.uint32(scaled.view(np.uint32) | ((byte & np.uint32(0x80)) << np.uint32(24)))
         special = _NAN if magnitude == np.uint32(0x7F) else np.uint32(0)
         target[i] = _float32(bits | special)
+
+
+@njit(**EXACT)
+def _fnuz(source: Any, target: Singles, shift: Any, bias: Any) -> None:
+    """What would be a negative zero is nan, and there is no infinity."""
+    for i in range(target.shape[0]):
+        byte = np.uint32(source[i])
+        magnitude = np.uint32((byte & np.uint32(0x7F)) << shift)
+        scaled = np.float32(_float32(magnitude) * bias)
+        bits = np.uint32(scaled.view(np.uint32) | ((byte & np.uint32(0x80)) << np.uint32(24)))
+        target[i] = _float32(_NAN if byte == np.uint32(0x80) else bits)
 
 
 @njit(**EXACT)
