@@ -167,3 +167,36 @@ def test_what_is_no_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     for name in ("folder", "fifo", "latin", "nosuch", "a,b"):
         assert main([f"tolerance={name}.yaml", "golden_path=x"]) == 2
         assert f"{name}.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["--config-name", "experiment"])
+def test_a_config_of_ones_own_keeps_the_text_that_is_written(
+    how: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written = (
+        "golden_path: 010\nmy_path: 1_0\noutput: 2024-01-02\ntokens: 0x1F\n"
+        "data_ids: [1_0, no, 12:30, 007]\npath_map: {010: 1e3, 1_0: ''}\nrounds: +1\n"
+        "allow_same: yes\nreport: {worst: 3}\nlog_level: ${oc.env:AIT_LEVEL}\n"
+        "tolerance:\n  rules:\n  - {tokens: 010, data_ids: [1_1], limits: {rmse: {max: 1_0}}}\n"
+    )
+    if how == "experiment":
+        place, chosen = tmp_path / "experiment" / "mine.yaml", ["+experiment=mine"]
+        place.parent.mkdir()
+        place.write_text(f"# @package _global_\n{written}")
+    else:
+        place, chosen = tmp_path / "mine.yaml", ["--config-name", "mine"]
+        place.write_text(f"defaults: [config, _self_]\n{written}")
+    monkeypatch.setenv("AIT_LEVEL", "error")
+    assert main([*chosen, "--config-dir", str(tmp_path), "--cfg", "job", "--resolve"]) == 0
+    found = yaml.load(capsys.readouterr().out, yaml.BaseLoader)
+    assert (found["golden_path"], found["my_path"], found["output"]) == ("010", "1_0", "2024-01-02")
+    assert (found["tokens"], found["rounds"], found["log_level"]) == ("0x1F", "+1", "error")
+    assert found["data_ids"] == ["1_0", "no", "12:30", "007"]
+    assert found["path_map"] == {"010": "1e3", "1_0": ""}
+    assert (found["allow_same"], found["report"]["worst"]) == ("true", "3")
+    (rule,) = found["tolerance"]["rules"]
+    assert (rule["tokens"], rule["data_ids"]) == ("010", ["1_1"])
+    assert rule["limits"]["rmse"]["max"] == "10"  # Hydra's number, of which no text is wanted

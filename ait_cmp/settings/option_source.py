@@ -6,6 +6,7 @@ and files that are named themselves, which are read before and known to Hydra by
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import uuid
@@ -18,16 +19,20 @@ from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
 
 from ait_cmp.settings.options import is_file_name, read_option
-from ait_cmp.settings.schema import GROUPS
+from ait_cmp.settings.schema import GROUPS, Config, config_folder
+from ait_cmp.settings.typed import as_written
 from ait_cmp.values.overrides import unquoted
+from ait_cmp.values.plain_yaml import read_yaml
 
 __all__ = ["as_named", "is_sign", "know_folders", "with_signs"]
 
 _SCHEME = "ait-cmp"
 _SIGN = re.compile(r"ait_cmp_file_[0-9a-f]{32}")
 _CHOICE = re.compile(rf"({'|'.join(GROUPS)})=(.*)", re.DOTALL)
+_HEADER = 512  # characters in which Hydra looks for a package
 _folders: list[str] = []
 
 
@@ -48,7 +53,8 @@ class _FoldersFirst(SearchPathPlugin):
 
 
 class _OptionSource(ConfigSource):
-    """The options of all groups in one folder, which are files of data."""
+    """The options of all groups in one folder, which are files of data; and of the user's folders
+    all other configs, which are Hydra's, but for text, which stays what was written."""
 
     @staticmethod
     def scheme() -> str:
@@ -56,6 +62,8 @@ class _OptionSource(ConfigSource):
 
     def load_config(self, config_path: str) -> ConfigResult:
         group = config_path.partition("/")[0]
+        if not self._is_of_a_group(config_path):
+            return self._whole(config_path)
         config = read_option(group, str(self._file(config_path)))
         return ConfigResult(self.provider, self.full_path(), config, {"package": None})
 
@@ -66,13 +74,28 @@ class _OptionSource(ConfigSource):
         return self._is_of_a_group(config_path) and Path(self.path, config_path).is_dir()
 
     def is_config(self, config_path: str) -> bool:
-        return self._is_of_a_group(config_path) and self._file(config_path).is_file()
+        is_data = self._is_of_a_group(config_path)
+        is_ours = self.path == str(config_folder())  # where all text is text
+        return (is_data or not is_ours) and self._file(config_path).is_file()
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         names: list[str] = []
         for path in sorted(Path(self.path, config_path).iterdir()):
             self._list_add_result(names, f"{config_path}/{path.name}", path.name, results_filter)
         return names
+
+    def _whole(self, config_path: str) -> ConfigResult:
+        """A config of more than a group, as Hydra reads it, with its text as it was written."""
+        text = self._file(config_path).read_text(encoding="utf-8")
+        header = self._get_header_dict(text[:_HEADER])
+        config = OmegaConf.create(text)
+        of_all = header["package"] == "_global_" or "/" not in config_path
+        if of_all and isinstance(config, DictConfig):
+            with contextlib.suppress(ValueError):  # aliases, tags: no data, but a config of Hydra's
+                written = read_yaml(text)
+                loaded = OmegaConf.to_container(config, resolve=False)
+                config = OmegaConf.create(as_written(Config, loaded, written))
+        return ConfigResult(self.provider, self.full_path(), config, header)
 
     def _is_of_a_group(self, config_path: str) -> bool:
         return config_path.partition("/")[0] in GROUPS

@@ -17,7 +17,7 @@ from ait_cmp.settings.schema import Packed
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.plain_yaml import Placed, unsaid
 
-__all__ = ["typed"]
+__all__ = ["as_written", "typed"]
 
 _WHOLE = re.compile(r"[-+]?\d{1,30}", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(\d{1,30}(\.\d{0,300})?|\.\d{1,300})([eE][-+]?\d{1,4})?", re.ASCII)
@@ -32,8 +32,7 @@ def typed(schema: type[Any], values: Any, place: str = "") -> dict[str, Any]:
     `place` stands before the names in sentences. Raises UsageError for what the schema does not
     have, and for what is of another type.
     """
-    kinds = {one.name: one.metadata.get("kind") for one in fields(schema)}
-    kinds = {name: kinds[name] or kind for name, kind in get_type_hints(schema).items()}
+    kinds = _kinds(schema)
     if unsaid(values):
         return {}
     if not isinstance(values, dict):
@@ -43,6 +42,37 @@ def typed(schema: type[Any], values: Any, place: str = "") -> dict[str, Any]:
             where = f"{place}: " if place else ""
             raise UsageError(f"{where}there is no {_shown(name)}; {_instead(name, kinds)}")
     return {name: _typed(kinds[name], value, _inner(place, name)) for name, value in values.items()}
+
+
+def as_written(kind: Any, loaded: Any, written: Any) -> Any:
+    """`loaded`, as YAML's own types have it, with the text that was `written` (as `read_yaml` gives
+    it) wherever `kind`, a type of the schema, is text: 010 is no 8 there, and 1_0 no 10."""
+    kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+    if isinstance(written, str):
+        return str(written) if str in kinds and not unsaid(written) else loaded
+    for one in kinds:
+        inner = get_args(one)
+        if isinstance(written, list) and isinstance(loaded, list) and get_origin(one) is list:
+            both = zip(loaded, written, strict=True)
+            return [as_written(inner[0], here, there) for here, there in both]
+        if not (isinstance(written, dict) and isinstance(loaded, dict)):
+            continue
+        both_of = zip(loaded.items(), written.items(), strict=True)
+        if get_origin(one) is dict:
+            return {name: as_written(inner[1], here, there) for (_, here), (name, there) in both_of}
+        if is_dataclass(one):
+            known = _kinds(one)
+            return {
+                key: as_written(known.get(key, Any), here, there)
+                for (key, here), (_, there) in both_of
+            }
+    return loaded
+
+
+def _kinds(schema: Any) -> dict[str, Any]:
+    """The types of its fields, by name."""
+    said = {one.name: one.metadata.get("kind") for one in fields(schema)}
+    return {name: said[name] or kind for name, kind in get_type_hints(schema).items()}
 
 
 def _typed(kind: Any, value: Any, place: str) -> Any:
