@@ -160,6 +160,18 @@ def test_text_is_never_more_than_text(text: str) -> None:
     assert values.made == [text]
 
 
+def test_a_missing_file_is_no_misspelt_preset(tmp_path: Path) -> None:
+    """A file of a like name may have been meant; what is shipped has no suffix, and other names."""
+    (tmp_path / "mapping2.yaml").touch()
+    for name, told in (
+        ("nofile.yaml", "does not exist; write the path of a file, or one of auto, files"),
+        ("rules.yaml", "does not exist; the shipped one is called without a suffix: mapping=rules"),
+        (f"{tmp_path}/mapping.yaml", f"does not exist; did you mean {tmp_path}/mapping2.yaml?"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(told)):
+            read_option("mapping", name)
+
+
 def test_what_is_no_file_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "folder.yaml").mkdir()
     os.mkfifo(tmp_path / "fifo.yaml")
