@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from ait_cmp.mapping.name_rule import steps_of
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.location import Step, any_join
+from ait_cmp.values.plain_yaml import AT_LINE
 
-__all__ = ["AT_LINE", "NamedPair", "NamedPairs", "lacking", "make_named_pairs"]
+__all__ = ["NamedPair", "NamedPairs", "lacking", "make_named_pairs"]
 
-AT_LINE = "(line)"  # the key of where an entry stands in its file
 _KEYS = ("golden", "my", "golden_adapters", "my_adapters", "by", AT_LINE)
 _FIELDS = _KEYS[:-1]
 

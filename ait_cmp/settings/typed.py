@@ -12,10 +12,9 @@ from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ait_cmp.mapping.named_pair import AT_LINE
 from ait_cmp.settings.schema import Packed
 from ait_cmp.values.errors import UsageError
-from ait_cmp.values.plain_yaml import Placed, unsaid
+from ait_cmp.values.plain_yaml import AT_LINE, Placed, unsaid
 
 __all__ = ["as_written", "typed"]
 

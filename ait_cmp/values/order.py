@@ -16,8 +16,8 @@ class OrderBy(StrEnum):
 
 
 NO_ORDER = (
-    "where it went wrong first is not known, since neither side says in which order its tensors "
-    "were computed, and rows are in the order of names; dump one side by `ait llm dump` or "
-    "dump_data, copy its folder with the files' times (cp -a), or list the pairs in their order "
+    "neither side says in which order its tensors were computed: rows are in the order of names, "
+    "and where it went wrong first is not known; dump one side by `ait llm dump` or dump_data, "
+    "copy its folder with the files' times (cp -a), or list the pairs in their order "
     "(golden_path=pairs.csv)"
 )

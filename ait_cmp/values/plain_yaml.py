@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
-__all__ = ["Placed", "Quoted", "read_yaml", "unsaid"]
+__all__ = ["AT_LINE", "Placed", "Quoted", "read_yaml", "unsaid"]
 
 Members = list[tuple[str, Any]]
 
+AT_LINE = "(line)"  # the key of where an entry stands in its file, for who reads it further on
 _PARSER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # ten times as fast, where it is built in
 _SIZE = 1 << 22  # characters: seconds at the very worst
 _DEPTH = 32
