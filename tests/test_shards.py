@@ -522,6 +522,39 @@ def test_an_entry_that_names_the_shard_of_one_rank(fault: bool, tmp_path: Path) 
     assert off.rows[0].verdict.reason is Reason.SHAPE_MISMATCH
 
 
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("fault", [False, True])
+def test_pair_leaves_copies_of_shards_to_comparing(
+    apart: bool, fault: bool, tmp_path: Path
+) -> None:
+    """Two heads of keys on four ranks: each copy is asked for, so that a fault of any fails."""
+    torch.manual_seed(1)
+    root, ours = "model.layers.0", ("self_attn.k_proj", "self_attn.q_proj", "input_layernorm")
+    keys, q, norm = (torch.randn(1, 5, size) for size in (16, 32, 32))
+    write(
+        tmp_path / "g",
+        {f"{root}.{name}": one for name, one in zip(ours, (keys, q, norm), strict=True)},
+        None,
+    )
+    for rank in range(4):
+        key = keys.chunk(2, 2)[rank % 2 if apart else rank // 2]
+        held = {"attention.wk": key * (2 if fault and rank == 3 else 1), "attention_norm": norm}
+        held |= {"attention.wq": q.chunk(4, 2)[rank]}
+        write(tmp_path / "m", {f"{root}.{name}": one[0] for name, one in held.items()}, rank, 4)
+    paths = [f"golden_path={tmp_path / 'g'}", f"my_path={tmp_path / 'm'}"]
+    mapping = tmp_path / "pairs.yaml"
+    assert main(["pair", *paths, f"output={mapping}"]) == 0
+    status = main([*paths, f"output={tmp_path / 'out'}", f"mapping={mapping}", "executor=serial"])
+    assert status == (1 if fault else 0)
+    with open(tmp_path / "out" / "cmp_report.csv", newline="", encoding="utf-8") as file:
+        rows = {row["data_id"].rpartition(".")[2]: row for row in csv.DictReader(file)}
+    assert rows["q_proj"]["status"] == rows["input_layernorm"]["status"] == "pass"
+    assert rows["k_proj"]["reason"] == ("REPLICAS_DIFFER" if fault else "")
+    if not fault:
+        where = "groups of ranks" if apart else "ranks beside each other"
+        assert f"2 replicas of each shard on {where}" in rows["k_proj"]["paired_by"]
+
+
 @pytest.mark.parametrize("renamed", [False, True])
 def test_pair_proposes_what_the_ranks_make_together_and_nothing_of_one(
     renamed: bool, tmp_path: Path

@@ -159,7 +159,10 @@ class State:
         tried: list[tuple[Fit, float | None]] = []
         for (one, other), way in ways:
             joined = replace(way, golden=then(one, way.golden), my=then(other, way.my))
-            tried.append((joined, self.apart((golden,), (my,), joined.golden, joined.my)))
+            apart = self.apart((golden,), (my,), joined.golden, joined.my)
+            # Copies are left to comparing, which asks whether they are alike.
+            copies = _are_copies(one) or _are_copies(other)
+            tried.append((way if copies else joined, apart))
         if not tried:
             return None
         near = min(tried, key=lambda one: 9.0 if one[1] is None else one[1])
@@ -176,7 +179,8 @@ class State:
             return ("",)
         if one not in self._joins:
             alike = self.contents.are_alike(one)
-            self._joins[one] = ("",) if alike else tuple(_joins(one.shape or ()))
+            ways = (*_of_copies(one.shape or (), one.ranks), *_joins(one.shape or ()))
+            self._joins[one] = ("",) if alike else ways
         return self._joins[one]
 
     def _ways(self, golden: Tensor, my: Tensor, one: str, other: str) -> list[Fit]:
@@ -189,6 +193,8 @@ class State:
         if self.spans and not (self.contents and max(golden.ranks, my.ranks) > 1):
             # A half may be a shard, and is another one on the next rank.
             ways = [way for way in ways if "slice" not in way.golden + way.my]
+        if _are_copies(one) or _are_copies(other):  # a part of one side is no part of the other
+            ways = [way for way in ways if way.sure]
         if golden.name.role == my.name.role == "lm_head":  # of which the last token's are enough
             ways = [replace(way, sure=way.sure or way.is_cut) for way in ways]
         return ways
@@ -236,6 +242,20 @@ def _joins(shape: Shape) -> Iterator[str]:
     if half and not odd:
         for part in (f"0:{half}", f"{half}:{2 * half}"):
             yield f"slice({':, ' * (len(shape) - 1)}{part}) | concat({len(shape) - 1})"
+
+
+def _of_copies(shape: Shape, ranks: int) -> Iterator[str]:
+    """Adapters that take one copy of each shard, where these are fewer than ranks: of heads of
+    keys, copies are beside each other, or in groups of ranks."""
+    for copies in (count for count in range(2, ranks) if ranks % count == 0):
+        for axis in range(len(shape)):
+            once = f"select({axis + 1}, 0) | flatten({axis}, {axis + 1})"
+            yield f"concat({axis}) | unflatten({axis}, {ranks // copies}, {copies}, -1) | {once}"
+            yield f"concat({axis}) | unflatten({axis}, {copies}, -1) | select({axis}, 0)"
+
+
+def _are_copies(join: str) -> bool:
+    return "| select(" in join
 
 
 def _gives(side: Side, one: Tensor) -> float | None:
