@@ -60,6 +60,7 @@ def compare_dumps(
     *,
     golden_path: PathLike,
     my_path: PathLike | None = None,
+    reference_path: PathLike | None = None,
     path_map: Mapping[str, str] | None = None,
     tokens: str | int | None = None,
     data_ids: str | Sequence[str] | None = None,

@@ -19,7 +19,7 @@ from ait_cmp.files import confined_to
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
-from ait_cmp.mapping import map_pairs, select, with_masks
+from ait_cmp.mapping import map_pairs, select, with_adapters, with_masks, with_references
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import ShowProgress
 from ait_cmp.measuring.store import Store
@@ -141,6 +141,7 @@ def measure(
             store=store,
             progress=progress,
             looks=looks,
+            slices=settings.reference_path is not None,
         )
 
     settled = settle_shards(pairs, ask, settings.tolerance, settings.metrics)
@@ -155,18 +156,13 @@ def select_pairs(settings: Settings) -> list[Pair]:
         mapped = map_pairs(choice.kind, settings.wish)
     pairs = select(mapped, settings.selection)
     _warn_of_few(mapped, pairs, settings)
-    if choice.golden_steps or choice.my_steps:
-        pairs = [
-            pair  # of which the adapters go before the join
-            if pair.shards
-            else pair._replace(
-                golden=pair.golden.then(choice.golden_steps), my=pair.my.then(choice.my_steps)
-            )
-            for pair in pairs
-        ]
     if not pairs:
         _tell_nothing(settings)
-    return with_masks(pairs, among=mapped)
+    pairs = with_masks(with_adapters(pairs, settings.wish), among=mapped)
+    if settings.reference_path is None:
+        return pairs
+    with confined_to(settings.roots):
+        return with_references(pairs, choice.kind, settings.wish, settings.reference_path)
 
 
 def _warn_of_few(mapped: Sequence[Pair], selected: Sequence[Pair], settings: Settings) -> None:

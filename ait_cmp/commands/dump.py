@@ -12,7 +12,15 @@ from typing import IO
 from ait_cmp.commands.say import remark
 from ait_cmp.commands.status import ExitStatus
 from ait_cmp.dump.backends import BACKENDS, choose, environment
-from ait_cmp.dump.dump_request import LOG_LEVELS, TYPES, DumpRequest, id_list, name_list, range_list
+from ait_cmp.dump.dump_request import (
+    DTYPES,
+    LOG_LEVELS,
+    TYPES,
+    DumpRequest,
+    id_list,
+    name_list,
+    range_list,
+)
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.dump.room import byte_count
 from ait_cmp.dump.summary import Summary, dumped_files, summarize
@@ -70,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="make transformers' generate choose these tokens: a list of ids in JSON or text, or "
         "golden's dump (torch)",
+    )
+    add(
+        "--dtype",
+        choices=DTYPES,
+        help="cast the modules that the script calls, and what it gives them, to this type: so an "
+        "unmodified script makes the reference of a run in it (torch; default: as they are)",
     )
     add("--device-id", "-device", type=_device, help="only tensors of this device (default: all)")
     add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
@@ -199,6 +213,7 @@ def _request(arguments: argparse.Namespace, counter: str, forced: str) -> DumpRe
         max_bytes=None if arguments.max_bytes is None else byte_count(arguments.max_bytes),
         counter=counter,
         force_tokens=forced,
+        dtype=arguments.dtype or "",
     )
 
 

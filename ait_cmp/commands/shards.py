@@ -52,15 +52,17 @@ class _Remark:
 @dataclass(frozen=True, slots=True)
 class Settled:
     """Pairs, each with the locations that were found to belong together, and what was measured of
-    them, by the number of the pair."""
+    them, by the number of the pair; `references` is what was measured of golden and the trusted
+    run."""
 
     pairs: list[Pair]
     measured: Mapping[int, Measured]
     remarks: Mapping[int, _Remark] = field(default_factory=dict)
+    references: Mapping[int, Measured] = field(default_factory=dict)
 
     def rows(self, tolerance: Tolerance, choice: MetricChoice) -> list[Row]:
         """The rows, judged."""
-        rows = conclude_rows(self.pairs, self.measured, tolerance, choice)
+        rows = conclude_rows(self.pairs, self.measured, tolerance, choice, self.references)
         for number, remark in self.remarks.items():
             row = rows[number]
             verdict = _remarked(row.verdict, remark)
@@ -71,7 +73,24 @@ class Settled:
 def settle_shards(
     pairs: Sequence[Pair], measure: Measure, tolerance: Tolerance, choice: MetricChoice
 ) -> Settled:
-    """Measure `pairs`, and what else is asked of those that shapes leave open."""
+    """Measure `pairs` and their references, and what else is asked of those that shapes leave
+    open."""
+    referring = [number for number, pair in enumerate(pairs) if pair.reference]
+    others = [one for pair in pairs if (one := pair.reference)]
+    found = _settled([*pairs, *others], measure, tolerance, choice)
+    pairs_, rest = found.pairs[: len(pairs)], found.pairs[len(pairs) :]
+    references = {
+        number: found.measured.get(place) or Measured(error=one.error)
+        for place, (number, one) in enumerate(zip(referring, rest, strict=True), len(pairs))
+        if one.golden == pairs_[number].golden and place not in found.remarks
+    }
+    remarks = {place: one for place, one in found.remarks.items() if place < len(pairs)}
+    return Settled(pairs_, found.measured, remarks, references)
+
+
+def _settled(
+    pairs: Sequence[Pair], measure: Measure, tolerance: Tolerance, choice: MetricChoice
+) -> Settled:
     opened = {
         number: pair
         for number, pair in enumerate(pairs)

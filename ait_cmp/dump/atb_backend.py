@@ -37,6 +37,10 @@ def variables(request: DumpRequest, environ: Mapping[str, str]) -> dict[str, str
             "--force-tokens is not offered by backend atb, which does not choose the tokens; force "
             "those of this run on the other side, with --backend torch"
         )
+    if request.dtype:
+        raise UsageError(
+            "--dtype casts modules of torch, which backend atb does not see; take --backend torch"
+        )
     library = _atb_library(environ)
     probe = _probe(environ, cxx11_abi=_has_cxx11_abi(library))
     preloaded = environ.get("LD_PRELOAD", "")

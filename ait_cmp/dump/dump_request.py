@@ -10,9 +10,10 @@ from typing import Any
 
 from ait_cmp.values.errors import UsageError
 
-__all__ = ["LOG_LEVELS", "TYPES", "DumpRequest", "id_list", "name_list", "range_list"]
+__all__ = ["DTYPES", "LOG_LEVELS", "TYPES", "DumpRequest", "id_list", "name_list", "range_list"]
 
 TYPES = ("model", "layer", "op", "kernel", "tensor", "cpu_profiling")
+DTYPES = ("float32", "float16", "bfloat16")
 LOG_LEVELS = {
     "debug": 0,
     "info": 1,
@@ -36,7 +37,8 @@ class DumpRequest:
     selected by `save_operation_ids` (and, with `save_operation_child`, what it calls) or by
     `operation_name` (the start of a name); all are where neither is given. All processes count in
     the file `counter`, where there is one, what they use up of `max_bytes`. `force_tokens` is a
-    file of the tokens that `generate` is to choose, as `dump.forcing` reads it.
+    file of the tokens that `generate` is to choose, as `dump.forcing` reads it. `dtype` is what the
+    weights and inputs of modules are cast to, where it is not empty.
 
     Raises UsageError for values that make no sense.
     """
@@ -56,6 +58,7 @@ class DumpRequest:
     max_bytes: int | None = None
     counter: str = ""
     force_tokens: str = ""
+    dtype: str = ""
 
     def __post_init__(self) -> None:
         for name in self.types:
@@ -79,6 +82,11 @@ class DumpRequest:
                 raise UsageError(f"--{option} must be 0, 1 or 2, not {value}")
         if self.max_bytes is not None and self.max_bytes < 1:
             raise UsageError(f"--max-bytes must be 1 or more, not {self.max_bytes}")
+        if self.dtype and self.dtype not in DTYPES:
+            raise UsageError(
+                f"--dtype {self.dtype} is none that modules are cast to; choose from "
+                f"{', '.join(DTYPES)}"
+            )
         if self.log_level not in LOG_LEVELS:
             raise UsageError(
                 f"there is no log level {self.log_level!r}; choose from {', '.join(LOG_LEVELS)}"

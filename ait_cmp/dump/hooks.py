@@ -25,6 +25,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from ait_cmp.dump.casting import Casting
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.unseen import REPLAYED
@@ -35,23 +36,32 @@ __all__ = ["dump_modules", "watch_process"]
 class _BeforeForward:
     """The hook that runs before a module, and sees to it that `after` runs last."""
 
-    def __init__(self, recorder: Recorder, after: _AfterForward) -> None:
+    def __init__(
+        self, recorder: Recorder, after: _AfterForward, casting: Casting | None = None
+    ) -> None:
         self._recorder = recorder
         self._after = after
+        self._casting = casting
 
     def __call__(
         self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any] | None = None
-    ) -> None:
+    ) -> Any:
+        """The arguments, where they are not those that the module was called with."""
         if torch.compiler.is_compiling():
             _tell_compiled()
-            return
+            return None
+        caller = sys._getframe(1)
+        given = _keywords(caller, kwargs)
+        changed = None
+        if self._casting and not self._recorder.is_inside(caller):
+            changed = args = self._casting.cast(module, args, given)
         try:
             self._after.come_last(module)
         except Exception as exc:
             self._recorder.warn(f"{type(module).__name__} takes no hook and is not seen ({exc})")
-            return
-        caller = sys._getframe(1)
-        self._recorder.enter(module, (args, _keywords(caller, kwargs)), caller)
+            return changed
+        self._recorder.enter(module, (args, given), caller)
+        return changed
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _ignore_calls, ()  # a model that is pickled meanwhile takes no recorder along
@@ -167,7 +177,8 @@ def watch_process(request: DumpRequest) -> None:
         force_tokens(request.force_tokens)
     recorder = Recorder(request)
     _heard(recorder).__enter__()
-    register_module_forward_pre_hook(_BeforeForward(recorder, _AfterForward(recorder)))
+    casting = Casting(request.dtype, recorder.warn) if request.dtype else None
+    register_module_forward_pre_hook(_BeforeForward(recorder, _AfterForward(recorder), casting))
 
 
 @contextmanager

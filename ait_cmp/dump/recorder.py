@@ -168,6 +168,12 @@ class Recorder:
         """Whether another call of `module` goes on in this thread."""
         return any(call.module is module for call in self._process.calls.stack)
 
+    def is_inside(self, frame: FrameType) -> bool:
+        """Whether a module runs that `frame` is called by."""
+        frames = frames_to(frame)
+        stack = self._process.calls.stack
+        return any(is_running(call.depth, call.frame, frames) for call in stack)
+
     def warn(self, sentence: str, key: str | None = None) -> bool:
         """Log `sentence`, unless one of the same `key` (default: itself) was logged before."""
         warned = self._process.warned

@@ -14,12 +14,14 @@ from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.metrics import compute
 from ait_cmp.judging.places import name_index, name_span
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite, Subject
+from ait_cmp.judging.yardstick import Reference
 from ait_cmp.values.dtypes import DType
 
 __all__ = [
     "Case",
     "Finding",
     "exact_finding",
+    "grid_finding",
     "growth_findings",
     "limit_findings",
     "nonfinite_finding",
@@ -30,7 +32,10 @@ _GRIDDED = 16  # elements that share no bit by chance
 
 
 class Case(NamedTuple):
-    """One compared pair, as a verdict sees it; evidence only where both sides are floating."""
+    """One compared pair, as a verdict sees it; evidence only where both sides are floating.
+
+    `reference` is what a trusted run shows of golden, where one was named.
+    """
 
     subject: Subject
     shape: tuple[int, ...]
@@ -38,6 +43,7 @@ class Case(NamedTuple):
     evidence: Evidence | None = None
     choices: Choices | None = None  # of ids that differ, chosen by the scores of another row
     chosen_from: tuple[str, int | None] | None = None
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +158,7 @@ def growth_findings(
     `digits` is the precision of the coarsest grid that any row of the run may honestly be on.
     """
     found = (
-        _grid(evidence, case.subject.my, digits),
+        grid_finding(evidence, case.subject.my, digits),
         _scale(evidence, growth, expected),
         _offset(evidence, growth, expected),
         _slice("channel", evidence.channel, expected, growth.channel, ()),
@@ -163,7 +169,7 @@ def growth_findings(
     return sorted(filter(None, found), key=lambda one: one.extent)
 
 
-def _grid(evidence: Evidence, my: DType, digits: int) -> Finding | None:
+def grid_finding(evidence: Evidence, my: DType, digits: int) -> Finding | None:
     """Whether my lies on a grid coarser than any type of the run explains, and golden does not."""
     limit = min(digits, evidence.golden_bits)
     if evidence.gridded < _GRIDDED or evidence.my_bits >= limit:

@@ -14,8 +14,9 @@ from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge, na
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.judging.places import index_at
 from ait_cmp.judging.statistics import judge_statistics
+from ait_cmp.judging.yardstick import Reference
 from ait_cmp.mapping.former import former_name
-from ait_cmp.values.errors import PairError
+from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.order import NO_ORDER, OrderBy
 from ait_cmp.values.pair import Pair
@@ -154,8 +155,10 @@ def conclude_rows(
     measured: Mapping[int, Measured],
     tolerance: Tolerance,
     choice: MetricChoice,
+    references: Mapping[int, Measured] | None = None,
 ) -> list[Row]:
-    """A row for each pair, in their order, from what was measured of it, by its number."""
+    """A row for each pair, in their order, from what was measured of it, by its number, and of
+    golden and a trusted run."""
     runs: dict[int, list[int]] = defaultdict(list)
     for number, pair in enumerate(pairs):
         runs[pair.run].append(number)
@@ -165,19 +168,28 @@ def conclude_rows(
             (pairs[number], measured.get(number) or Measured(error=pairs[number].error))
             for number in numbers
         ]
-        for number, comparison in zip(numbers, conclude_run(run, tolerance, choice), strict=True):
+        shown = [references.get(number) for number in numbers] if references else ()
+        concluded = conclude_run(run, tolerance, choice, shown)
+        for number, comparison in zip(numbers, concluded, strict=True):
             rows[number] = Row(pairs[number], comparison)
     return [rows[number] for number in range(len(pairs))]
 
 
 def conclude_run(
-    measured: Sequence[tuple[Pair, Measured]], tolerance: Tolerance, choice: MetricChoice
+    measured: Sequence[tuple[Pair, Measured]],
+    tolerance: Tolerance,
+    choice: MetricChoice,
+    references: Sequence[Measured | None] = (),
 ) -> list[Comparison]:
     """Metrics and verdicts of the pairs of one dump, in its order: each is read against the
-    pairs before it."""
-    whole = [(pair, one) for pair, one in measured if one.stats]
+    pairs before it, or against its reference."""
     is_ordered = all(pair.order_by is not OrderBy.NAMES for pair, _ in measured)
-    cases = [_case(pair, one) for pair, one in whole]
+    shown = references or [None] * len(measured)
+    cases = [
+        _case(pair, one, reference)
+        for (pair, one), reference in zip(measured, shown, strict=True)
+        if one.stats
+    ]
     verdicts = iter(judge(cases, tolerance, is_ordered=is_ordered))
     recorded = [pair for pair, one in measured if pair.statistics and not one.error]
     by_statistics = iter(
@@ -214,7 +226,7 @@ def failed(error: PairError, measured: Measured | None = None) -> Comparison:
     return Comparison(measured or Measured(error=error), {}, verdict)
 
 
-def _case(pair: Pair, measured: Measured) -> Case:
+def _case(pair: Pair, measured: Measured, reference: Measured | None) -> Case:
     assert measured.stats is not None
     assert measured.golden is not None
     assert measured.my is not None
@@ -227,6 +239,27 @@ def _case(pair: Pair, measured: Measured) -> Case:
         measured.evidence,
         measured.choices,
         pair.chosen_from,
+        _reference(pair, measured, reference) if pair.reference else None,
+    )
+
+
+def _reference(pair: Pair, measured: Measured, found: Measured | None) -> Reference:
+    """What a trusted run shows of a row, or why it shows nothing."""
+    assert pair.reference is not None
+    error = pair.reference.error or (found and found.error)
+    if error and error.reason is Reason.MY_MISSING:
+        return Reference(lacks="has no such tensor")
+    if error or found is None or found.stats is None or found.my is None:
+        return Reference(lacks="cannot be compared with golden")
+    if found.golden != measured.golden:
+        return Reference(lacks="has another shape")
+    saturated = found.evidence.nonfinite_saturated if found.evidence else 0
+    return Reference(
+        found.my.dtype,
+        found.evidence,
+        found.slices,
+        measured.slices,
+        found.stats.nonfinite_disagreeing - saturated,
     )
 
 

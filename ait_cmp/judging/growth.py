@@ -12,6 +12,7 @@ from collections import deque
 from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
+from ait_cmp.judging.measure import Measure
 from ait_cmp.judging.tolerance import Growth, Subject
 from ait_cmp.values.dtypes import DTYPES
 
@@ -36,11 +37,16 @@ _LEAST = 1e-300  # errors are divided by E, and a tolerance may have a floor of 
 
 class Expectation(NamedTuple):
     """What one row's errors are measured with: E, and what E cannot fall below; `granted` is what E
-    is whatever rows came before."""
+    is whatever rows came before.
+
+    `shown` is what they are in multiples of those of a trusted run, where one judges the row: E is
+    then its error.
+    """
 
     error: float
     floor: float
     granted: float = math.inf
+    shown: Measure | None = None
 
 
 class Background:
@@ -118,10 +124,11 @@ class Recent:
         return self._peaks[0][1] if self._peaks else 0.0
 
 
-def noise(evidence: Evidence, growth: Growth) -> float:
+def noise(evidence: Evidence, growth: Growth, expected: Expectation | None = None) -> float:
     """The level, or the least E with which no check fails that is read in multiples of E,
-    whichever is more."""
+    whichever is more; where a trusted run judges, as much of its error as no check fails with."""
     peak = evidence.peak
+    shown = expected.shown if expected else None
     alone = peak.error > growth.alone * peak.runner_up
     return max(
         evidence.level,
@@ -130,4 +137,5 @@ def noise(evidence: Evidence, growth: Growth) -> float:
         peak.error / (growth.lone_element if alone else growth.element),
         abs(evidence.scale) / growth.scale if evidence.count >= growth.many else 0.0,
         abs(evidence.offset) / growth.offset if evidence.count >= growth.many else 0.0,
+        shown.error * shown.worst if shown else 0.0,
     )

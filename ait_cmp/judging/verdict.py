@@ -21,7 +21,9 @@ from ait_cmp.judging.checks import (
 from ait_cmp.judging.choices import ChoiceJudge, JudgedFlip
 from ait_cmp.judging.growth import Background, Expectation, noise
 from ait_cmp.judging.places import name_span
+from ait_cmp.judging.reference_checks import reference_findings
 from ait_cmp.judging.tolerance import Growth, Subject, Tolerance, Unjudged
+from ait_cmp.judging.yardstick import Yardsticks
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import SKIPPED, PairError, Reason
 
@@ -62,7 +64,8 @@ class Verdict(NamedTuple):
     calibration takes as E of this row; None for exact types, and noise where growth does not
     look. `follows` names the row
     that this one is a consequence of. `divergence` tells, in a sentence, where the run or the
-    token went wrong, on the row where it did.
+    token went wrong, on the row where it did. `yardstick` is what errors were measured by, where a
+    reference was named: it, or growth, and why.
     """
 
     status: Status
@@ -73,6 +76,7 @@ class Verdict(NamedTuple):
     noise: float | None = None
     follows: str = ""
     divergence: str = ""
+    yardstick: str = ""
 
 
 def judge(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool = True) -> list[Verdict]:
@@ -98,12 +102,15 @@ def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) ->
     sparse = len({case.subject.data_id for case in teaching}) < growth.few
     background = Background(growth, sparse=sparse)
     divergences = _Divergences(growth.jump)
+    yardsticks = Yardsticks(cases, growth)
     digits = _coarsest_digits(teaching, sparse)
     choices = ChoiceJudge(cases)
     verdicts = []
-    for case, teaches in zip(cases, taught, strict=True):
+    for number, (case, teaches) in enumerate(zip(cases, taught, strict=True)):
         subject, evidence = case.subject, case.evidence
-        expected = background.expect(subject, evidence) if evidence else None
+        expected, yardstick = background.expect(subject, evidence) if evidence else None, ""
+        if expected and teaches:
+            expected, yardstick = yardsticks.instead(number, case, expected)
         flip = choices.flip(case)
         findings = _findings(case, tolerance, expected, digits, flip)
         status, reason, sentence, follows, divergence = Status.PASS, None, "", "", ""
@@ -121,6 +128,7 @@ def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) ->
             reason, sentence = Reason.NEAR_TIE, flip.near_tie
         elif evidence and teaches:
             background.learn(subject, evidence)
+            yardsticks.learn(expected)
             if not is_ordered and (leaning := _by_order_alone(case, tolerance, expected, digits)):
                 status, (reason, sentence) = Status.SKIPPED, leaning
         choices.learn(subject, status is Status.PASS, expected)
@@ -131,9 +139,10 @@ def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) ->
                 sentence,
                 findings,
                 expected.error if expected else None,
-                noise(evidence, growth) if evidence and teaches else None,
+                noise(evidence, growth, expected) if evidence and teaches else None,
                 follows,
                 divergence,
+                yardstick,
             )
         )
     return verdicts
@@ -197,7 +206,10 @@ def _findings(
         return (nonfinite,)
     grown: Sequence[Finding] = ()
     if growth and case.evidence and expected:
-        grown = growth_findings(case, case.evidence, growth, expected, digits)
+        if expected.shown:
+            grown = reference_findings(case, case.evidence, expected.shown, digits)
+        else:
+            grown = growth_findings(case, case.evidence, growth, expected, digits)
     elif growth and not flip.near_tie and (exact := flip.finding or exact_finding(case)):
         grown = (exact,)
     clipped = filter(None, [saturation_finding(case, tolerance.nonfinite)])
@@ -216,7 +228,8 @@ def _sentence(
 ) -> str:
     behind = f"tolerance {tolerance.name}, {subject.coarser.name}"
     if tolerance.growth_for(subject) and expected:
-        behind = f"expected error {expected.error:.2%} of golden, {behind}"
+        by = " by the reference run" if expected.shown else ""
+        behind = f"expected error {expected.error:.2%} of golden{by}, {behind}"
     told = [one for one in findings if one is findings[0] or one.check not in _LOCAL_CHECKS]
     return f"{'; '.join(one.meaning for one in told)} ({behind})"
 
@@ -278,7 +291,7 @@ def _describe(case: Case, findings: Sequence[Finding], expected: Expectation | N
     said = [f"from {case.subject} on" if case.subject.data_id else ""]
     local = _local(evidence, case.shape) if evidence else ""
     if evidence and expected:
-        said.append(_jump(evidence, expected.error))
+        said.append(_jump(evidence, expected))
     if local:
         said.append(local)
     plain = findings[0]
@@ -287,14 +300,15 @@ def _describe(case: Case, findings: Sequence[Finding], expected: Expectation | N
     return "; ".join(filter(None, said))
 
 
-def _jump(evidence: Evidence, expected: float) -> str:
-    times = evidence.level / expected
+def _jump(evidence: Evidence, expected: Expectation) -> str:
+    times = evidence.level / expected.error
     if math.isinf(evidence.level):
         return "golden is zero throughout, and my is not"
     if times < _TOLD:
         return ""
     return (
-        f"the error jumps {times:.3g} times over what the rows before explain, "
+        f"the error jumps {times:.3g} times over what "
+        f"{'the reference run shows' if expected.shown else 'the rows before explain'}, "
         f"to {evidence.level:.2%} of golden"
     )
 

@@ -8,11 +8,13 @@ be compared; only what is wrong with the whole is a UsageError.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ait_cmp.files import exists, is_folder
+from ait_cmp.mapping import references
+from ait_cmp.mapping.adapting import with_adapters
 from ait_cmp.mapping.checkpoint_index import is_index
 from ait_cmp.mapping.golden_metadata import has_metadata, metadata_pairs
 from ait_cmp.mapping.listing import Folder
@@ -27,7 +29,17 @@ from ait_cmp.source import is_tensor_path, split_name
 from ait_cmp.values.errors import PairError, UsageError
 from ait_cmp.values.pair import Pair
 
-__all__ = ["MAPPINGS", "PathMap", "Selection", "Wish", "map_pairs", "select", "with_masks"]
+__all__ = [
+    "MAPPINGS",
+    "PathMap",
+    "Selection",
+    "Wish",
+    "map_pairs",
+    "select",
+    "with_adapters",
+    "with_masks",
+    "with_references",
+]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -41,6 +53,12 @@ def map_pairs(kind: str, wish: Wish) -> list[Pair]:
     except PairError as exc:  # of a path that the user names, not of an entry
         raise UsageError(exc.sentence) from exc
     return pairs if wish.allow_same else of_two_files(pairs)
+
+
+def with_references(pairs: Sequence[Pair], kind: str, wish: Wish, path: str) -> list[Pair]:
+    """`pairs` with what the trusted run at `path` has of their golden tensors. Raises UsageError
+    where it has nothing."""
+    return references.with_references(pairs, map_pairs, kind, wish, path)
 
 
 def _refuse_missing(wish: Wish) -> None:

@@ -31,11 +31,13 @@ def measure_pairs(
     store: Store | None = None,
     progress: ShowProgress = show_nothing,
     looks: Sequence[Look] | None = None,
+    slices: bool = False,
 ) -> dict[int, Measured]:
     """What was measured, by the number of the pair; nothing for pairs that have an error.
 
     What `store` knows is not measured again, and what is measured is kept in it. With `looks`, one
-    of each pair, these are taken instead.
+    of each pair, these are taken instead. Only with `slices` do the answers have those that are
+    kept of a pair: some thousand bytes each.
     """
     requests = [
         (
@@ -47,7 +49,7 @@ def measure_pairs(
         for number, pair in enumerate(pairs)
         if pair.error is None and pair.statistics is None
     ]
-    collected = _Collected(store, len(pairs))
+    collected = _Collected(store, len(pairs), slices)
     left = collected.left_of(requests)
     start = EXECUTORS[executor if left else "serial"].start  # no workers for nothing
     try:
@@ -71,9 +73,9 @@ def measure_pairs(
 class _Collected:
     """The answers so far: whole pairs, and ranges of those that are not whole yet."""
 
-    def __init__(self, store: Store | None, rows: int) -> None:
+    def __init__(self, store: Store | None, rows: int, slices: bool) -> None:
         self.whole: dict[int, Measured] = {}
-        self._store, self._rows = store, rows
+        self._store, self._rows, self._slices = store, rows, slices
         self._ranges: dict[int, dict[int, Measured]] = defaultdict(dict)
         self._plan = Plan((), {}, {})
         self._unmeasured = self._bytes_done = self._bytes = 0
@@ -82,7 +84,7 @@ class _Collected:
         """Those of which an earlier run does not know the answer; the others are taken from it."""
         left = []
         for number, request in requests:
-            known = self._store.known(request) if self._store else None
+            known = self._store.known(request, whole=self._slices) if self._store else None
             if known is None:
                 left.append((number, request))
             else:
@@ -103,7 +105,8 @@ class _Collected:
         if self._store:
             self._store.add(rows)
         for number, request, row in zip(task.pairs, task.requests, rows, strict=True):
-            self._take(number, request, unpack_row(row, whole=request.span is not None))
+            whole = self._slices or request.span is not None
+            self._take(number, request, unpack_row(row, whole=whole))
 
     def progress(self) -> Progress:
         """How far it is."""
@@ -142,7 +145,7 @@ class _Collected:
         row = pack_row(pair, merged_ranges(request, ranges))
         if self._store:
             self._store.add([row])
-        self.whole[number] = unpack_row(row)
+        self.whole[number] = unpack_row(row, whole=self._slices)
 
 
 def _bytes(measured: Measured) -> int:

@@ -97,8 +97,9 @@ class Store:
     ) -> None:
         self._close()
 
-    def known(self, request: Request) -> Measured | None:
-        """The answer to `request` of an earlier run, if its files are as they were."""
+    def known(self, request: Request, *, whole: bool = False) -> Measured | None:
+        """The answer to `request` of an earlier run, if its files are as they were; `whole` as in
+        `unpack_row`."""
         if not self._places:
             return None
         key = key_bytes(request)
@@ -113,7 +114,7 @@ class Store:
             return None
         if request.span is None:
             self._mine[_short(key)] = None
-        return unpack_row(row, whole=request.span is not None)
+        return unpack_row(row, whole=whole or request.span is not None)
 
     def add(self, rows: Sequence[bytes]) -> None:
         """Keep packed rows; errors are not kept, since they may not come again."""

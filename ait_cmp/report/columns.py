@@ -154,6 +154,7 @@ COLUMNS |= {name: _metric(name) for name in METRICS if name not in COLUMNS}
 COLUMNS["rank"] = Column(pl.String, _pair, lambda pair: pair.rank or None)
 COLUMNS["paired_by"] = Column(pl.String, _pair, lambda pair: pair.paired_by or None)
 COLUMNS["order_by"] = Column(pl.String, _pair, lambda pair: pair.order_by or None)
+COLUMNS["yardstick"] = Column(pl.String, _verdict, lambda verdict: verdict.yardstick or None)
 _PARTS = {column.part for column in COLUMNS.values()}
 _AT_ONCE = 256  # rows that stay in the processor's cache while their cells are made
 

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ait_cmp.judging import Status, named_counts
 from ait_cmp.judging.choices import NEAR_TIE
+from ait_cmp.judging.yardstick import BY_REFERENCE
 from ait_cmp.report.report import Report
 from ait_cmp.values.order import NO_ORDER
 from ait_cmp.values.text import printable
@@ -50,6 +51,7 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
             f"[bold]{report.by_statistics} rows compared by recorded statistics only[/]: no "
             "tensors were dumped, and elements may differ where statistics agree"
         )
+    _show_yardsticks(console, report)
     dumps = [*filter(None, report.table["dump"].unique(maintain_order=True).to_list())]
     if len(dumps) > 1:
         console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")
@@ -62,6 +64,16 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     _show_unpaired(console, report)
     for path in paths:
         console.print(f"report: {_plain(str(path))}")
+
+
+def _show_yardsticks(console: Console, report: Report) -> None:
+    """How many rows a reference judged, and why it did not judge the others."""
+    counts = Counter(filter(None, report.table["yardstick"].to_list()))
+    if not counts:
+        return
+    judged = sum(count for by, count in counts.items() if by.startswith(BY_REFERENCE))
+    said = [f"{count} by {by}" for by, count in counts.most_common() if by != BY_REFERENCE]
+    console.print("; ".join((f"judged by the reference: {judged} rows", *said)))
 
 
 def _show_divergences(console: Console, report: Report) -> None:

@@ -51,6 +51,9 @@ def _show(pair: Pair, roots: dict[str, str], several: bool) -> None:
     if pair.shards:
         by = "shapes alone" if pair.shards.is_settled else "shapes; which of them, numbers decide"
         print(printable(f"  shards {pair.shards.said} (unchecked: by {by})"))
+    if pair.reference:
+        error = pair.reference.error
+        print(printable(f"  reference {error or pair.reference.my}"))
     if pair.error:
         print(printable(f"  {pair.error.reason}: {pair.error}"))
 

@@ -57,9 +57,11 @@ def _values(given: Mapping[str, Any]) -> Config:
         keep_stats=given["keep_stats"],
     )
     tokens, my_path, path_map = given["tokens"], given["my_path"], given["path_map"]
+    reference = given["reference_path"]
     return Config(
         golden_path=os.fspath(given["golden_path"]),
         my_path=None if my_path is None else os.fspath(my_path),
+        reference_path=None if reference is None else os.fspath(reference),
         path_map=None if path_map is None else dict(path_map),
         output=os.fspath(given["output"] or "."),
         tokens=None if tokens is None else str(tokens),

@@ -45,6 +45,7 @@ def resolve(values: Config) -> Settings:
     if not values.golden_path:
         raise UsageError("golden_path is empty; pass golden_path=FOLDER")
     tolerance = make_tolerance(values.tolerance)
+    _refuse_idle_reference(values, tolerance)
     mapping = _mapping(values.mapping)
     return Settings(
         wish=Wish(
@@ -78,8 +79,17 @@ def resolve(values: Config) -> Settings:
         roots=_roots(values.allowed_roots),
         ignore_verdicts=values.fail_on is FailOn.never,
         logits=_logits(values.logits),
+        reference_path=values.reference_path or None,
         in_force=in_force(_in_full(values, tolerance)),
     )
+
+
+def _refuse_idle_reference(values: Config, tolerance: Tolerance) -> None:
+    if values.reference_path and tolerance.growth is None:
+        raise UsageError(
+            f"reference_path={values.reference_path} says nothing to tolerance={tolerance.name}, "
+            "whose limits know no rounding; leave it out, or take tolerance=dtype"
+        )
 
 
 def _in_full(values: Config, tolerance: Tolerance) -> Config:

@@ -207,6 +207,11 @@ class Config:
         "dump",
         None,
     )
+    reference_path: str | None = _said(
+        "a trusted run of my's type, dumped as golden or as my is: what rounding does is measured "
+        "by it",
+        None,
+    )
     # Any, since Hydra lets a plain override fill only what is not a typed dict or list.
     path_map: Any = _said(
         "prefixes of moved files, {/old/place: /new/place}", None, kind=dict[str, str] | None

@@ -31,8 +31,8 @@ class Settings:
 
     `budget` is what guessing pairs may read, in bytes. Without `output` nothing is written.
     `logits` are globs
-    of the rows that have the scores of tokens; without them, names tell. `in_force` has every
-    setting as text, for the report.
+    of the rows that have the scores of tokens; without them, names tell. `reference_path` is a
+    trusted run of my's type. `in_force` has every setting as text, for the report.
     """
 
     wish: Wish
@@ -53,6 +53,7 @@ class Settings:
     roots: tuple[str, ...] | None = None
     ignore_verdicts: bool = False
     logits: tuple[str, ...] = ()
+    reference_path: str | None = None
     in_force: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -25,6 +25,7 @@ class Pair(NamedTuple):
     `paired_by` says why the two belong together, where the mapping knows more than their names,
     and `shards` in which ways, where one side is what several ranks have. `chosen_from` are the
     data_id and the token of the row of whose largest elements this one has the indices.
+    `reference` pairs the same golden tensor with that of a trusted run, where one was named.
     """
 
     data_id: str
@@ -41,6 +42,7 @@ class Pair(NamedTuple):
     shards: Shards | None = None
     order_by: OrderBy = OrderBy.DUMP
     chosen_from: tuple[str, int | None] | None = None
+    reference: Pair | None = None
 
     @property
     def name(self) -> str:

@@ -1,0 +1,149 @@
+"""A trusted run of my's type as the measure: how far golden and it differ, my may differ too.
+
+What is compared is the energy of the errors in bins of lines and of channels, and the largest
+elements, of both pairs: each row keeps these. `bins` has what is expected of a bin. A reference
+that is itself wrong must pass nothing: where it is far off, not finite or of a coarser type, the
+row is judged by growth, and says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.slices import Slices
+from ait_cmp.judging.bins import Steps
+from ait_cmp.judging.growth import Expectation, Recent
+from ait_cmp.judging.measure import measure
+from ait_cmp.judging.tolerance import Growth, Subject
+from ait_cmp.values.dtypes import DTYPES, DType
+
+__all__ = ["BY_REFERENCE", "Reference", "Yardsticks"]
+
+BY_REFERENCE = "reference"
+
+FAR_OFF = 0.5  # a reference whose typical line has such an error is no measure
+_KNOWN, _LOUDEST, _UNKNOWN = 8, 3.0, 1.25  # rows that tell how loud my is; at most; until then
+_WINDOW = 40  # rows
+_ENOUGH = 16  # elements from which a row tells of others
+_COMMON = 10  # a type that one row in so many has is a type of the run
+_GRAINS = {name: dtype.roundoff for name, dtype in DTYPES.items()} | {"float32": 2.0**-19}
+_QUANTA = {"float16": 2.0**-25}  # half of the steps below its smallest normal number
+
+
+class Reference(NamedTuple):
+    """What a trusted run shows of a row: the evidence and the kept slices of golden and it,
+    beside those of golden and my; or why it shows nothing.
+
+    `nonfinite` counts its elements that are not finite and not alike in golden.
+    """
+
+    dtype: DType | None = None
+    evidence: Evidence | None = None
+    slices: bytes | None = None
+    mine: bytes | None = None
+    nonfinite: int = 0
+    lacks: str = ""
+
+
+class Row(Protocol):
+    """What of a case a yardstick is made for."""
+
+    @property
+    def subject(self) -> Subject: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def reference(self) -> Reference | None: ...
+
+
+class Yardsticks:
+    """What the reference lets one expect of the rows of one run, in dump order."""
+
+    def __init__(self, rows: Sequence[Row], growth: Growth) -> None:
+        self._growth = growth
+        self._wider = _type_ratio(rows)
+        self._loudness: deque[float] = deque(maxlen=_WINDOW)
+        recent = Recent(_WINDOW)
+        self._errors: list[float] = []
+        for row in rows:
+            self._errors.append(recent.largest)
+            shown = row.reference.evidence if row.reference else None
+            if shown and shown.count >= _ENOUGH and shown.level < FAR_OFF:
+                recent.add(shown.level)
+
+    def instead(self, number: int, row: Row, expected: Expectation) -> tuple[Expectation, str]:
+        """What the reference lets one expect of the row `number`, and that it does so; or
+        `expected`, by growth, and why it is that."""
+        subject, reference = row.subject, row.reference
+        if reference is None:
+            return expected, ""
+        if lacks := reference.lacks or self._lacks(reference):
+            return expected, f"growth: the reference {lacks}"
+        mine, shown = Slices.unpack(reference.mine or b""), Slices.unpack(reference.slices or b"")
+        name = subject.my.name
+        steps = Steps(self._errors[number], _GRAINS[name], _QUANTA.get(name, 0.0))
+        found = measure(mine, shown, row.shape, steps, self._allowed(subject, reference))
+        wider = f", {self._wider:g} times as wide: of a finer type" if self._wider > 1.0 else ""
+        return Expectation(
+            found.error, expected.floor, found.error, found
+        ), f"{BY_REFERENCE}{wider}"
+
+    def learn(self, expected: Expectation | None) -> None:
+        """Take a row that passes into account: how much louder my is than the reference."""
+        shown = expected.shown if expected else None
+        if shown and 0.0 < shown.common < math.inf:
+            self._loudness.append(shown.common)
+
+    def _allowed(self, subject: Subject, reference: Reference) -> float:
+        """How much louder my may be: as it was so far, as its type makes it, as was calibrated."""
+        assert reference.evidence is not None
+        noise = self._growth.margin * self._growth.noise.get(subject.data_id, 0.0)
+        error = max(reference.evidence.level, _GRAINS[subject.my.name])
+        return max(self._loud() * max(1.0, self._wider), noise / error)
+
+    def _loud(self) -> float:
+        if len(self._loudness) < _KNOWN:
+            return _UNKNOWN
+        return min(_LOUDEST, max(1.0, median(self._loudness)))
+
+    def _lacks(self, reference: Reference) -> str:
+        shown = reference.evidence
+        if shown is None or reference.slices is None or reference.mine is None:
+            return "is not of a floating type"
+        if reference.nonfinite:
+            return "is not finite where golden is"
+        if not (shown.count and math.isfinite(shown.level)):
+            return "has nothing to measure by"
+        if self._wider < 1.0:
+            return "is of a coarser type"
+        lines = Slices.unpack(reference.slices).lines
+        off = lines.squares > FAR_OFF**2 * lines.golden_squares
+        return "is too far off" if np.count_nonzero(off) * 2 > len(off) else ""
+
+
+def _type_ratio(rows: Sequence[Row]) -> float:
+    """How many times coarser my's type is than the reference's: the coarsest that each run has in
+    more than a few rows. 1.0 where nothing tells."""
+    both = [
+        (row.subject.my.roundoff, one.dtype.roundoff)
+        for row in rows
+        if (one := row.reference) and one.dtype and one.dtype.is_floating
+        if row.subject.is_floating
+    ]
+    if not both:
+        return 1.0
+    my, reference = (
+        max(one for one, times in Counter(side).items() if _COMMON * times >= len(both))
+        for side in zip(*both, strict=True)
+    )
+    ratio: float = my / reference
+    return ratio
