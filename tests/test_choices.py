@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from ait_cmp.judging.choices import is_fed, is_logits
 from ait_cmp.judging.comparison import Row
 from ait_cmp.judging.inputs import Inputs
 from ait_cmp.source import from_array
-from ait_cmp.values.errors import Reason
+from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 
@@ -244,6 +243,24 @@ def test_a_tensor_that_mixes_sequences_is_not_compared(tmp_path: Path) -> None:
     assert rows[2, "positions"].verdict.reason is None
 
 
+def test_a_reference_is_cut_as_my_is_and_only_as_long_as_it_reads_golden_s_tokens(
+    tmp_path: Path,
+) -> None:
+    golden, my, trusted = (generation(batch=3, near=1.0, noise=n) for n in (0.0, 1e-5, 1e-5))
+    my[2, "input_ids"] = golden[2, "input_ids"].copy()
+    my[2, "input_ids"][1] ^= 1
+    trusted[3, "input_ids"] = golden[3, "input_ids"].copy()
+    trusted[3, "input_ids"][0] ^= 1
+    saved(tmp_path / "trusted", trusted)
+    rows = compared(tmp_path, golden, my, reference_path=tmp_path / "trusted")
+    by = {name: row.verdict.yardstick for name, row in rows.items() if name[1] == "layers.1"}
+    assert [by[token, "layers.1"] for token in range(3)] == ["reference"] * 3
+    assert all(by[token, "layers.1"].startswith("growth") for token in (3, 4))
+    stats = rows[2, "layers.1"].comparison.measured.stats
+    assert stats is not None
+    assert stats.elements == 2 * HIDDEN
+
+
 # -- experts
 
 TOKENS, EXPERTS, CHOSEN = 12, 8, 2
@@ -400,7 +417,7 @@ def test_where_a_tensor_has_its_tokens(shape: tuple[int, ...], steps: list[str] 
     inputs.enter(_pair())
     inputs.read((2, 6))
     inputs.move([3], 12, _pair("gate"))
-    left = inputs.left(_pair(), shape, None, False)
+    left = inputs.left(_pair(), shape, None)
     assert ([str(one) for one in left.steps] if left.error is None else None) == steps
 
 
@@ -409,23 +426,31 @@ def test_rows_of_single_experts_are_not_compared() -> None:
     inputs.enter(_pair())
     inputs.read((2, 6))
     inputs.move([3], 12, _pair("gate"))
-    left = inputs.left(_pair("layers.0.mlp.experts.3.up_proj/in0"), (12, 16), None, False)
+    left = inputs.left(_pair("layers.0.mlp.experts.3.up_proj/in0"), (12, 16), None)
     assert left.error is not None
     inputs.enter(Pair("x", 1, Location.of("g"), Location.of("m")))  # the next round is another
-    assert (
-        inputs.left(_pair("layers.0.mlp.experts.3.up_proj/in0"), (2, 16), None, False).error is None
-    )
+    assert inputs.left(_pair("layers.0.mlp.experts.3.up_proj/in0"), (2, 16), None).error is None
 
 
 def test_of_a_run_all_of_which_is_gone_what_is_damaged_stays_an_error() -> None:
-    from ait_cmp.values.errors import PairError
-
     inputs = Inputs()
     inputs.enter(_pair())
     inputs.read((1, 1))
     inputs.lose([0], 1, _pair(), now=True)
-    kept = inputs.left(_pair(), None, PairError(Reason.BIN_TRUNCATED, "short"), False)
-    gone = inputs.left(_pair(), None, PairError(Reason.MY_MISSING, "none"), False)
+    kept = inputs.left(_pair(), None, PairError(Reason.BIN_TRUNCATED, "short"))
+    gone = inputs.left(_pair(), None, PairError(Reason.MY_MISSING, "none"))
     assert kept.error is None
     assert gone.error is not None
-    assert Counter([gone.error.reason]) == {Reason.INPUTS_DIFFER: 1}
+    assert gone.error.reason == Reason.INPUTS_DIFFER
+
+
+def test_rounds_that_one_side_has_alone_are_of_what_is_gone(tmp_path: Path) -> None:
+    """Where the others of a batch have ended."""
+    golden, my = generation(batch=2), generation(batch=2)
+    my[2, "input_ids"] = golden[2, "input_ids"].copy()
+    my[2, "input_ids"][1] ^= 1
+    longer = my | {(ROUNDS, name): array for (token, name), array in my.items() if token == 3}
+    rows = compared(tmp_path, golden, longer)
+    assert {row.verdict.reason for (token, _), row in rows.items() if token == ROUNDS} == {
+        Reason.INPUTS_DIFFER
+    }

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ait_cmp.commands.shards import Settled
 from ait_cmp.engine.choices import Choices, Flip
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Look
-from ait_cmp.judging.choices import Choice, Kind, Numbered, choices_of, is_fed
+from ait_cmp.judging.choices import Choice, Kind, Numbered, choices_of, reads_tokens
 from ait_cmp.judging.inputs import Inputs, Left
-from ait_cmp.values.location import Location
+from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.location import Location, Step
 from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
 
@@ -33,16 +34,45 @@ def settle_choices(settled: Settled, measure: Measure, globs: tuple[str, ...]) -
         measured = settled.measured.get(number) or Measured(error=pair.error)
         runs[pair.run].append((number, pair, measured))
     found = {run: [*_needed(choices_of(rows, globs), rows)] for run, rows in runs.items()}
+    settled = replace(settled, references=_reading_alike(runs, settled.references))
     if not any(found.values()):
         return settled
     looked = _looked([one for choices in found.values() for one in choices], settled, measure)
     pairs, known = list(settled.pairs), dict(settled.measured)
     cut = [number for rows in runs.values() for number in _follow(rows, looked, pairs, known)]
-    again = measure([pairs[number] for number in cut], None) if cut else {}
+    references = dict(settled.references)
+    with_reference = [one for one in cut if one in references and not references[one].error]
+    asked = [pairs[number] for number in cut]
+    asked += [one for number in with_reference if (one := pairs[number].reference)]
+    again = measure(asked, None) if asked else {}
     for place, number in enumerate(cut):
         known[number] = replace(again[place], choices=known[number].choices)
+    for place, number in enumerate(with_reference, start=len(cut)):
+        references[number] = again[place]
     remarks = {number: one for number, one in settled.remarks.items() if not pairs[number].error}
-    return replace(settled, pairs=pairs, measured=known, remarks=remarks)
+    return replace(settled, pairs=pairs, measured=known, remarks=remarks, references=references)
+
+
+def _reading_alike(
+    runs: Mapping[int, Sequence[Numbered]], references: Mapping[int, Measured]
+) -> Mapping[int, Measured]:
+    """Without those of rounds in which the trusted run reads other tokens than golden, and of all
+    that come after."""
+    if not references:
+        return references
+    kept = dict(references)
+    for rows in runs.values():
+        since = ""
+        for number, pair, measured in _in_order(rows, {}):
+            one = kept.get(number)
+            if not since and one and one.stats and reads_tokens(pair, measured):
+                since = pair.name if one.stats.equal < one.stats.pairs else ""
+            if since and one:
+                error = PairError(
+                    Reason.INPUTS_DIFFER, f"the reference reads other tokens since {since}"
+                )
+                kept[number] = Measured(error=error)
+    return kept
 
 
 def _needed(choices: Iterable[Choice], rows: Sequence[Numbered]) -> Iterator[Choice]:
@@ -89,19 +119,19 @@ def _follow(
     that are to be measured again, with what is left of them."""
     inputs = Inputs()
     rows = _in_order(rows, looked)
-    fed = {pair.token_id for _, pair, one in rows if _reads(pair, one)}
+    shared = {pair.token_id for _, pair, one in rows if one.stats}
+    fed = {pair.token_id for _, pair, one in rows if reads_tokens(pair, one)}
     for number, pair, measured in rows:
         inputs.enter(pair)
-        if measured.golden and _reads(pair, measured):
+        if measured.golden and reads_tokens(pair, measured):
             inputs.read(measured.golden.shape)
-        left = _left(inputs, pair, measured)
+        left = _left(inputs, pair, measured, alone=pair.token_id not in shared)
         if left.error:
             pairs[number] = pair._replace(error=left.error)
             known[number] = Measured(measured.golden, measured.my, error=left.error)
             continue
         if left.steps:
-            both = pair.golden.then(left.steps), pair.my.then(left.steps)
-            pairs[number] = pair._replace(golden=both[0], my=both[1]).also_by(inputs.said())
+            pairs[number] = _stepped(pair, left.steps).also_by(inputs.said())
             yield number
         if number in looked:
             kind, choices, scores = looked[number]
@@ -119,6 +149,14 @@ def _follow(
                 inputs.lose(lines, choices.lines, pair, now=False)
 
 
+def _stepped(pair: Pair, steps: tuple[Step, ...]) -> Pair:
+    """`pair` with further adapters, and its reference as well."""
+    reference = pair.reference and _stepped(pair.reference, steps)
+    return pair._replace(
+        golden=pair.golden.then(steps), my=pair.my.then(steps), reference=reference
+    )
+
+
 def _in_order(rows: Sequence[Numbered], looked: _Looked) -> Sequence[Numbered]:
     """Of each round first what decides on its inputs, where nothing says what came first."""
     if all(pair.order_by is not OrderBy.NAMES for _, pair, _ in rows):
@@ -128,21 +166,15 @@ def _in_order(rows: Sequence[Numbered], looked: _Looked) -> Sequence[Numbered]:
 
     def key(row: Numbered) -> tuple[int, int]:
         number, pair, measured = row
-        if _reads(pair, measured):
+        if reads_tokens(pair, measured):
             return rounds[pair.token_id], 0
         return rounds[pair.token_id], ranks[looked[number][0]] if number in looked else 3
 
     return sorted(rows, key=key)
 
 
-def _reads(pair: Pair, measured: Measured) -> bool:
-    """Whether a row is of token ids that the round reads."""
-    golden = measured.golden
-    return golden is not None and not golden.dtype.is_floating and is_fed(pair.data_id)
-
-
-def _left(inputs: Inputs, pair: Pair, measured: Measured) -> Left:
+def _left(inputs: Inputs, pair: Pair, measured: Measured, *, alone: bool) -> Left:
     stats = measured.stats
     shape = measured.golden.shape if measured.golden and stats else None
     equal = bool(stats and stats.equal == stats.pairs and not stats.nonfinite_disagreeing)
-    return inputs.left(pair, shape, measured.error, equal)
+    return inputs.left(pair, shape, measured.error, equal=equal, alone=alone)

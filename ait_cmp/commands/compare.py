@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ait_cmp.commands.choices import settle_choices
+from ait_cmp.commands.logits import with_positions
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
 from ait_cmp.commands.shards import Settled, settle_shards
 from ait_cmp.commands.status import ExitStatus, exit_status
@@ -145,7 +146,8 @@ def measure(
         )
 
     settled = settle_shards(pairs, ask, settings.tolerance, settings.metrics)
-    return settle_choices(settled, ask, settings.logits)
+    settled = settle_choices(settled, ask, settings.logits)
+    return with_positions(settled, ask, settings.logits)
 
 
 def select_pairs(settings: Settings) -> list[Pair]:

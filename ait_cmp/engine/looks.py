@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ait_cmp.engine.choices import look_at_choices
 from ait_cmp.engine.measured import Measured, TensorInfo
+from ait_cmp.engine.positions import look_at_positions
 from ait_cmp.engine.stats import Stats
 from ait_cmp.source import Source
 
@@ -35,9 +36,16 @@ def _choices(golden: Source, my: Source, width: int, others: Others) -> Measured
     return Measured(_info(golden), _info(my), Stats(), choices=found)
 
 
+def _positions(golden: Source, my: Source, others: Others) -> Measured:
+    """Of logits, beside the tokens that golden read in this round and in the next."""
+    found = look_at_positions(golden=golden, my=my, ids=others[0], next_ids=others[1])
+    return Measured(_info(golden), _info(my), Stats(), positions=found)
+
+
 LOOKS: dict[str, Callable[[Source, Source, Others], Measured]] = {
     "tokens": _tokens,
     "experts": _experts,
+    "positions": _positions,
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.stats import Stats
 from ait_cmp.files import FileState
 from ait_cmp.values.dtypes import DType
@@ -31,7 +32,7 @@ class Measured:
     `worst_my` are its exact values as text. `files` are all that the stats depend on. A whole
     pair has the evidence that was made of the slices among its stats, and of `slices` the packed
     bytes of what is kept. `choices` are what a second look at a row of ids found
-    (`engine.looks`).
+    (`engine.looks`), and `positions` one at a row of logits.
     """
 
     golden: TensorInfo | None = None
@@ -45,3 +46,4 @@ class Measured:
     evidence: Evidence | None = None
     slices: bytes | None = None
     choices: Choices | None = None
+    positions: Positions | None = None

@@ -33,6 +33,7 @@ __all__ = [
     "choices_of",
     "is_fed",
     "is_logits",
+    "reads_tokens",
 ]
 
 _FED = re.compile(
@@ -86,9 +87,17 @@ def is_fed(data_id: str) -> bool:
     return bool(_FED.search(data_id)) and not _OTHER.search(data_id)
 
 
+def reads_tokens(pair: Pair, measured: Measured) -> bool:
+    """Whether a row is of token ids that its round reads."""
+    golden = measured.golden
+    return golden is not None and not golden.dtype.is_floating and is_fed(pair.data_id)
+
+
 @lru_cache(maxsize=4096)
 def is_logits(data_id: str, globs: tuple[str, ...] = ()) -> bool:
     """Whether a row of floats of this name has scores of the vocabulary."""
+    if not globs and (_ROUTED.search(data_id) or _OTHER.search(data_id)):
+        return False
     if globs:
         return any(fnmatchcase(data_id, glob) for glob in globs)
     return bool(_LOGITS.search(data_id))
@@ -183,10 +192,13 @@ def _may_score(ids: Measured, scores: Measured) -> bool:
 
 
 class JudgedFlip(NamedTuple):
-    """What is said of choices that differ: a finding, the sentence of a near tie, or nothing."""
+    """What is said of choices that differ: a finding, the sentence of a near tie, or nothing; and
+    golden's margin, with the largest that the scores' expected error can turn."""
 
     finding: Finding | None = None
     near_tie: str = ""
+    margin: float | None = None
+    limit: float | None = None
 
 
 class _Scored(NamedTuple):
@@ -222,9 +234,11 @@ class ChoiceJudge:
         more = f", and {len(told) - 1} more lines differ" if len(told) > 1 else ""
         where = f"in line {flip.line} of {choices.lines} " if choices.lines > 1 else ""
         what = f"{where}my chose {flip.my} where golden chose {flip.golden}{more}"
+        margin, limit = flip.margin, _limit(flip, scores)
+        numbers = None if math.isnan(margin) else margin, None if math.isnan(limit) else limit
         if not fault:
-            return JudgedFlip(near_tie=f"{NEAR_TIE}{what}; {said}")
-        return JudgedFlip(Finding("flip", flip.margin, _limit(flip, scores), f"{what}; {said}"))
+            return JudgedFlip(None, f"{NEAR_TIE}{what}; {said}", *numbers)
+        return JudgedFlip(Finding("flip", margin, limit, f"{what}; {said}"), "", *numbers)
 
 
 def _judged(flip: Flip, scores: _Scored | None) -> tuple[bool, str]:

@@ -97,18 +97,21 @@ class Inputs:
             self.moved_since = self.moved_since if self.moved else pair.name
             self.moved |= new
 
-    @property
-    def all_gone(self) -> bool:
-        """Whether nothing of later rounds can be compared."""
-        return self.gone is None
-
-    def left(self, pair: Pair, shape: Shape | None, error: PairError | None, equal: bool) -> Left:
+    def left(
+        self,
+        pair: Pair,
+        shape: Shape | None,
+        error: PairError | None,
+        *,
+        equal: bool = False,
+        alone: bool = False,
+    ) -> Left:
         """What can be compared of a row of `shape`, or of one that has an `error` already; it may
-        be `equal` on both sides, all the same."""
-        if self.gone is None:
-            return (
-                Left() if error and error.reason not in _EXPLAINED else Left(self._other_tokens())
-            )
+        be `equal` on both sides, all the same. Rounds that one side has `alone` are of sequences
+        that are gone, where any is: the others ended."""
+        if self.gone is None or (self.gone and error and alone):
+            explained = error is None or error.reason in _EXPLAINED
+            return Left(self._other_tokens() if explained else None)
         if not self.gone and not self.moved:
             return Left()
         if self.moved and _OF_EXPERT.search(pair.data_id):

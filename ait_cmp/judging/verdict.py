@@ -65,7 +65,7 @@ class Verdict(NamedTuple):
     look. `follows` names the row
     that this one is a consequence of. `divergence` tells, in a sentence, where the run or the
     token went wrong, on the row where it did. `yardstick` is what errors were measured by, where a
-    reference was named: it, or growth, and why.
+    reference was named: it, or growth, and why. `flip` is of choices that differ.
     """
 
     status: Status
@@ -77,6 +77,7 @@ class Verdict(NamedTuple):
     follows: str = ""
     divergence: str = ""
     yardstick: str = ""
+    flip: JudgedFlip = JudgedFlip()
 
 
 def judge(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool = True) -> list[Verdict]:
@@ -143,6 +144,7 @@ def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) ->
                 follows,
                 divergence,
                 yardstick,
+                flip,
             )
         )
     return verdicts

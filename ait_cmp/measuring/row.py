@@ -15,6 +15,7 @@ from typing import Any
 from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.measured import Measured, TensorInfo
+from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.request import Request
 from ait_cmp.engine.slices import Slices
 from ait_cmp.engine.stats import Stats
@@ -59,7 +60,7 @@ def pack_row(request: Request, measured: Measured) -> bytes:
 def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
     """What `row` says; only if `whole` with its slices and files, which a verdict does not read."""
     _, said, stats, evidence, slices = _parts(row)
-    golden, my, worst, worst_golden, worst_my, files, error, choices = json.loads(said)
+    golden, my, worst, worst_golden, worst_my, files, error, choices, positions = json.loads(said)
     measured = Measured(
         _info(golden),
         _info(my),
@@ -70,6 +71,7 @@ def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
         error=PairError(Reason(error[0]), error[1]) if error else None,
         evidence=Evidence.unpack(evidence) if evidence else None,
         choices=Choices.unpacked(choices) if choices else None,
+        positions=Positions.unpacked(positions) if positions else None,
     )
     if not whole:
         return measured
@@ -146,6 +148,7 @@ def _said(request: Request, measured: Measured) -> list[Any]:
         [(_place(request, one.path), one.size, one.version) for one in measured.files],
         error and (error.reason, error.sentence),
         measured.choices and measured.choices.packed(),
+        measured.positions and measured.positions.packed(),
     ]
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter, methodcaller
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.measured import TensorInfo
+from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.stats import Side, Stats
 from ait_cmp.judging import Finding, Verdict
+from ait_cmp.judging.choices import JudgedFlip
 from ait_cmp.judging.comparison import Comparison, Row
 from ait_cmp.judging.metrics import METRICS
 from ait_cmp.values.pair import Pair
@@ -59,6 +63,39 @@ def _stats(row: Row) -> Stats | None:
 
 def _evidence(row: Row) -> Evidence | None:
     return row.comparison.measured.evidence
+
+
+def _flip(row: Row) -> JudgedFlip | None:
+    flip = row.comparison.verdict.flip
+    return flip if flip.near_tie or flip.finding else None
+
+
+def _flip_kind(flip: JudgedFlip) -> str:
+    return "near tie" if flip.near_tie else "fault"
+
+
+def _positions(row: Row) -> Positions | None:
+    return row.comparison.measured.positions
+
+
+def _told(name: str) -> Callable[[Positions], float | None]:
+    """A number of positions, where it is one."""
+
+    def cell(positions: Positions) -> float | None:
+        value: float = getattr(positions, name)
+        return None if math.isnan(value) else value
+
+    return cell
+
+
+def _perplexity(name: str) -> Callable[[Positions], float | None]:
+    told = _told(name)
+
+    def cell(positions: Positions) -> float | None:
+        surprise = told(positions)
+        return None if surprise is None else float(np.exp(surprise))
+
+    return cell
 
 
 def _plainest(row: Row) -> Finding | None:
@@ -155,6 +192,20 @@ COLUMNS["rank"] = Column(pl.String, _pair, lambda pair: pair.rank or None)
 COLUMNS["paired_by"] = Column(pl.String, _pair, lambda pair: pair.paired_by or None)
 COLUMNS["order_by"] = Column(pl.String, _pair, lambda pair: pair.order_by or None)
 COLUMNS["yardstick"] = Column(pl.String, _verdict, lambda verdict: verdict.yardstick or None)
+COLUMNS |= {
+    "flip": Column(pl.String, _flip, _flip_kind),
+    "flip_margin": Column(pl.Float64, _flip, attrgetter("margin")),
+    "flip_limit": Column(pl.Float64, _flip, attrgetter("limit")),
+    "positions": Column(pl.Int64, _positions, attrgetter("lines")),
+    "position_kl_mean": Column(pl.Float64, _positions, _told("kl_mean")),
+    "position_kl_p99": Column(pl.Float64, _positions, _told("kl_high")),
+    "position_kl_max": Column(pl.Float64, _positions, _told("kl_most")),
+    "same_top1": Column(pl.Float64, _positions, _told("same_top")),
+    "top5_overlap": Column(pl.Float64, _positions, _told("top_overlap")),
+    "scored_tokens": Column(pl.Int64, _positions, attrgetter("tokens")),
+    "golden_perplexity": Column(pl.Float64, _positions, _perplexity("golden_surprise")),
+    "my_perplexity": Column(pl.Float64, _positions, _perplexity("my_surprise")),
+}
 _PARTS = {column.part for column in COLUMNS.values()}
 _AT_ONCE = 256  # rows that stay in the processor's cache while their cells are made
 

@@ -57,6 +57,8 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
         console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")
     _show_divergences(console, report)
     _show_near_ties(console, report)
+    if report.logits:
+        console.print(_plain(str(report.logits)))
     _show_first_error(console, report)
     _show_skipped(console, report)
     if len(report.ranked) > report.unpaired and worst:

@@ -17,6 +17,7 @@ from ait_cmp.judging import Finding, Status
 from ait_cmp.judging.comparison import Row
 from ait_cmp.report.columns import frame
 from ait_cmp.report.facts import Facts
+from ait_cmp.report.logits import LogitsSummary, summarize_logits
 from ait_cmp.report.unpaired import UnpairedGroup, group_unpaired
 from ait_cmp.values.errors import Reason, ReportError, os_reason
 from ait_cmp.values.order import OrderBy
@@ -39,10 +40,10 @@ class Report:
     and `following` so many lines only follow from these; `unordered` is how many fail of which
     nothing says what was computed before them; `errors` have both sides and could not be
     compared, `skipped` were not judged, on purpose, and `near_ties` are choices that differ and
-    pass, in the same order; `by_statistics` is how many were compared by what their dumps recorded
-    of them, without tensors; `ranked` are those that fail or could not be compared, what matters
-    most first; the last of them, so many as `unpaired` says, have one side only, and `groups` sums
-    these up.
+    pass, in the same order; `logits` sums up all positions; `by_statistics` is how many were
+    compared by what their dumps recorded of them, without tensors; `ranked` are those that fail or
+    could not be compared, what matters most first; the last of them, so many as `unpaired` says,
+    have one side only, and `groups` sums these up.
     """
 
     table: pl.DataFrame
@@ -56,6 +57,7 @@ class Report:
     errors: tuple[int, ...]
     skipped: tuple[int, ...]
     near_ties: tuple[int, ...]
+    logits: LogitsSummary | None
     by_statistics: int
     ranked: tuple[int, ...]
     unpaired: int
@@ -137,6 +139,7 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
         errors=_lines(in_order.filter((status == Status.ERROR) & ~alone)),
         skipped=_lines(in_order.filter(status == Status.SKIPPED)),
         near_ties=_lines(in_order.filter(pl.col("reason") == Reason.NEAR_TIE)),
+        logits=summarize_logits(table),
         by_statistics=len(table.filter(recorded)),
         ranked=_lines(ranked),
         unpaired=len(unpaired),
