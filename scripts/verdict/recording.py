@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import pickle
 import re
 import time
@@ -54,8 +55,8 @@ __all__ = [
 ]
 
 WANTED = Wanted(EPSILON, Parts(relative=True, slices=True))
-PROBED = 1500  # operations that every kind of fault is tried on; of more, some
-TRIED = 24  # of these
+PROBED = 10_000_000  # elements of a run on all of whose rows every kind of fault is tried
+TRIED = 12  # rows of a larger one, in the prompt and in what comes after it
 COARSE = frozenset({
     "one head zero", "one channel zero", "one row zero", "all-reduce missing",
     "dequantisation scales transposed", "last shard of the channels zero",
@@ -351,12 +352,15 @@ def _fitting(clean: Clean) -> dict[str, list[Key]]:
 
 
 def _tried(clean: Clean, kind: Kind) -> frozenset[Key]:
+    elements = sum(math.prod(row.shape) for row in clean.rows)
     keys = [row.key for row in clean.rows]
-    if len(keys) <= PROBED or not kind.anywhere:
+    if elements <= PROBED or not kind.anywhere:
         return frozenset(keys)
     generator = torch.Generator().manual_seed(seed(kind.name, clean.subject.name))
-    some = torch.randperm(len(keys), generator=generator)[:TRIED].tolist()
-    return frozenset(keys[at] for at in some)
+    first = [key for key in keys if key.token == 0]
+    parts = (part for part in (first, keys[len(first) :]) if part)
+    some = ((part, torch.randperm(len(part), generator=generator)[:TRIED]) for part in parts)
+    return frozenset(part[at] for part, places in some for at in places.tolist())
 
 
 @dataclass
