@@ -217,7 +217,8 @@ def main() -> None:
         for name, more in some.items():
             _add(results.setdefault(name, ([], [])), more)
     show(results)
-    print(f"\n{time.monotonic() - start:.0f} s")
+    recorded = sum(one.seconds for one in results[""][0])
+    print(f"\nRecorded in {recorded / 60:.0f} min, judged in {time.monotonic() - start:.0f} s")
     if arguments.json:
         passes, faults = results[""]
         values = {

@@ -77,6 +77,7 @@ class Benign:
     alarms: list[str]  # ours, in words
     peers: dict[str, int] = field(default_factory=dict)
     calibrated: list[str] | None = None  # ours with another input's noise
+    seconds: float = 0.0  # that it took to record, faults and all
 
 
 @dataclass
@@ -163,6 +164,7 @@ def _benign(dump: _Dump, tolerance: Tolerance, peers: _Peers, noise: Unit | None
         alarms=[f"{dump.cases[at].subject}: {verdicts[at].sentence}" for at in dump.failing],
     )
     if dump.density == "every operation":
+        made.seconds = dump.unit.seconds
         made.peers = {name: len(rows) for name, rows in peers.broken.items()}
         if noise:
             again = judge(dump.cases, calibrated(noise))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -55,59 +56,52 @@ def _int4(model: nn.Module) -> None:
 
 # ---- activations ---------------------------------------------------------------------------------
 
+Rounds = Callable[[Tensor], Tensor]
+
 
 def _float8(x: Tensor, dims: tuple[int, ...]) -> Tensor:
     scale = x.abs().amax(dims, keepdim=True).clamp(min=1e-12) / 448
     return (x / scale).to(torch.float8_e4m3fn).float() * scale
 
 
-def _fp8(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-    """A scale for each token and for each output; attention is not quantised."""
-    if x.ndim == 3:
-        return x @ w
-    y = (_float8(x.float(), (1,)) @ _float8(w.float(), (0,))).to(x.dtype)
-    return y if bias is None else y + bias
+def _int8(x: Tensor, dims: tuple[int, ...]) -> Tensor:
+    return _symmetric(x, 127, x.abs().amax(dims, keepdim=True))
 
 
-def _fp8_tensor(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-    """One scale for all of the activations, and one for all of the weight."""
-    if x.ndim == 3:
-        return x @ w
-    y = (_float8(x.float(), (0, 1)) @ _float8(w.float(), (0, 1))).to(x.dtype)
-    return y if bias is None else y + bias
+class _Rounded:
+    """A product of rounded activations and weights; attention and logits are left alone.
 
+    A `static` scale of the activations is the one that the first call of a weight has fixed.
+    """
 
-def _w8a8(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-    """8 bits, with a scale for each token and for each output."""
-    if x.ndim == 3:
-        return x @ w
-    a, b = x.float(), w.float()
-    a = _symmetric(a, 127, a.abs().amax(1, keepdim=True))
-    y = (a @ _symmetric(b, 127, b.abs().amax(0, keepdim=True))).to(x.dtype)
-    return y if bias is None else y + bias
-
-
-class _Static:
-    """8 bits, activations by a scale of the whole tensor that the first call fixed."""
-
-    def __init__(self) -> None:
-        self.tops: dict[tuple[int, tuple[int, ...]], Tensor] = {}
+    def __init__(self, inputs: Rounds, weights: Rounds, *, static: bool = False) -> None:
+        self._inputs, self._weights, self._static = inputs, weights, static
+        self._kept: dict[int, Tensor] = {}  # rounded weights
+        self._tops: dict[int, Tensor] = {}
 
     def __call__(self, x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
-        if x.ndim == 3:
-            return x @ w
-        a, b = x.float(), w.float()
-        top = self.tops.setdefault((w.data_ptr(), tuple(w.shape)), a.abs().max())
-        b = _symmetric(b, 127, b.abs().amax(0, keepdim=True))
-        y = (_symmetric(a, 127, top) @ b).to(x.dtype)
+        if x.ndim == 3 or w.shape[1] > LOGITS:
+            return x @ w if bias is None else x @ w + bias
+        key, a = w.data_ptr(), x.float()
+        if key not in self._kept:
+            self._kept[key] = self._weights(w.float())
+            self._tops[key] = a.abs().max()
+        rounded = _symmetric(a, 127, self._tops[key]) if self._static else self._inputs(a)
+        y = (rounded @ self._kept[key]).to(x.dtype)
         return y if bias is None else y + bias
 
     def forget(self, _: nn.Module) -> None:
-        """What another model's calls fixed is nothing to this one."""
-        self.tops.clear()
+        """What was kept of another model's weights is nothing to this one."""
+        self._kept.clear()
+        self._tops.clear()
 
 
-_static = _Static()
+LOGITS = 8192  # outputs, from which on a product is one with the vocabulary
+# A scale for each token and for each output; or one for all of the tensor.
+_fp8 = _Rounded(lambda x: _float8(x, (1,)), lambda w: _float8(w, (0,)))
+_fp8_tensor = _Rounded(lambda x: _float8(x, (0, 1)), lambda w: _float8(w, (0, 1)))
+_w8a8 = _Rounded(lambda x: _int8(x, (1,)), lambda w: _int8(w, (0,)))
+_static = _Rounded(lambda x: x, lambda w: _int8(w, (0,)), static=True)
 
 
 # ---- the cache -----------------------------------------------------------------------------------
@@ -153,9 +147,11 @@ INT8_WEIGHTS = (
 SCHEMES = (
     *INT8_WEIGHTS,
     Variant("int4 weights in groups, bf16", BF16, change=_int4, scheme="int4"),
-    Variant("fp8 a scale a token, bf16", BF16, _fp8, scheme="fp8"),
-    Variant("fp8 a scale a tensor, bf16", BF16, _fp8_tensor, scheme="fp8"),
-    Variant("W8A8 a scale a token, bf16", BF16, _w8a8, scheme="W8A8"),
+    Variant("fp8 a scale a token, bf16", BF16, _fp8, change=_fp8.forget, scheme="fp8"),
+    Variant(
+        "fp8 a scale a tensor, bf16", BF16, _fp8_tensor, change=_fp8_tensor.forget, scheme="fp8"
+    ),
+    Variant("W8A8 a scale a token, bf16", BF16, _w8a8, change=_w8a8.forget, scheme="W8A8"),
     Variant("W8A8 static, bf16", BF16, _static, change=_static.forget, scheme="W8A8"),
     Variant("int8 KV cache, bf16", BF16, cache=_int8_cache, scheme="KV cache"),
     Variant("int4 KV cache, bf16", BF16, cache=_int4_cache, scheme="KV cache"),
