@@ -174,6 +174,27 @@ def _gptoss(seed: int) -> Made:
     return transformers.GptOssForCausalLM, transformers.GptOssConfig(**sizes)
 
 
+def _olmo2(seed: int) -> Made:
+    """Norms after attention and after the products, and of queries and keys as a whole."""
+    return transformers.Olmo2ForCausalLM, transformers.Olmo2Config(**_sizes(seed))
+
+
+def _cohere(seed: int) -> Made:
+    """Attention and products side by side, and logits that are scaled."""
+    return transformers.CohereForCausalLM, transformers.CohereConfig(**_sizes(seed))
+
+
+def _granite(seed: int) -> Made:
+    """What enters the residual, and attention, is multiplied."""
+    sizes = _sizes(seed, residual_multiplier=0.5, embedding_multiplier=4.0)
+    return transformers.GraniteForCausalLM, transformers.GraniteConfig(**sizes)
+
+
+def _stablelm(seed: int) -> Made:
+    """Rotation of a part of each head."""
+    return transformers.StableLmForCausalLM, transformers.StableLmConfig(**_sizes(seed))
+
+
 def _long(seed: int) -> Made:
     """A context of 2,048 tokens."""
     return transformers.LlamaForCausalLM, transformers.LlamaConfig(
@@ -190,4 +211,8 @@ ARCHITECTURES: dict[str, Callable[[int], Made]] = {
     "moe": _moe,
     "gptoss": _gptoss,
     "long": _long,
+    "olmo2": _olmo2,
+    "cohere": _cohere,
+    "granite": _granite,
+    "stablelm": _stablelm,
 }
