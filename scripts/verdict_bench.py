@@ -36,7 +36,7 @@ from verdict import tables
 from verdict.judged import DEFAULT, INT8, Benign, Found, judge_unit
 from verdict.models import golden_rows
 from verdict.recording import Unit, read, record_unit, unit_path, write
-from verdict.sets import PARTS, REFERENCES, Plan, build
+from verdict.sets import PADDED, PARTS, REFERENCES, Plan, build
 
 from ait_cmp.judging import Growth, Tolerance
 
@@ -96,9 +96,9 @@ def judge(plan: Plan, folder: Path, changes: Iterable[str] = ()) -> dict[str, Re
         unit = _kept(folder, plan.subject, variant.name)
         if unit is None:
             continue
-        tolerance = INT8 if unit.scheme else DEFAULT
+        tolerance = DEFAULT if unit.scheme in ("", PADDED) else INT8
         reference = _kept(folder, plan.subject, REFERENCES.get(variant.name, ""))
-        noise = _kept(folder, f"{plan.subject}+", variant.name) if unit.scheme else None
+        noise = _kept(folder, f"{plan.subject}+", variant.name)
         _add(results[""], judge_unit(unit, tolerance, reference=reference, noise=noise))
         for name in changes:
             other = changed(tolerance, **CHANGES[name])
@@ -131,7 +131,7 @@ def show(results: dict[str, Results]) -> None:
     print(tables.by_group(every, planted, lambda one: f"{tables.kind_of_model(one)}: {one.dtype}"))
     print("\nBy subject, every operation dumped\n")
     print(tables.by_group(every, planted, lambda one: one.subject))
-    print("\nQuantised, judged by int8, by scheme and dump\n")
+    print("\nQuantised, judged by int8, and padded left where nobody reads, by dump\n")
     print(tables.by_group(*coarse, lambda one: f"{one.scheme}: {one.density}"))
     print("\nRules\n", tables.by_rule(passes, faults), sep="\n")
     print("\nBy strength\n", tables.by_strength(usual[1]), sep="\n")

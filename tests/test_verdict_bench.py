@@ -216,3 +216,10 @@ def test_nothing_is_left_to_judge_where_all_is_allowed(unit: Unit) -> None:
     _, found = judge_unit(unit, load_tolerance("none"), densities=["layers"])
     assert found
     assert not any(one.found or one.later for one in found)
+
+
+def test_rotary_angles_stay_in_float32_in_every_type(subject: Subject) -> None:
+    """As a model is loaded; else a benign run would be a faulty one at distant positions."""
+    for variant in VARIANTS:
+        buffers = dict(variant.model(subject).named_buffers())
+        assert buffers["model.rotary_emb.inv_freq"].dtype == torch.float32

@@ -1,5 +1,5 @@
 """Models of random weights made like trained ones: deep and thin, with large vocabularies, massive
-activations, attention sinks, sliding windows, soft-caps, and experts whose scores nearly tie.
+activations, attention sinks, sliding windows, soft-caps, and two experts whose scores nearly tie.
 
 A massive activation is one channel of the first token, hundreds to thousands of times the others;
 it stands in the residual from the second layer on. Its key is one that every query points at.
@@ -74,7 +74,7 @@ def _spread(model: nn.Module, seed: int) -> None:
             else:
                 parameter.copy_(0.1 * noise)
             if "router" in name or name.endswith("mlp.gate.weight"):
-                parameter[1::2] = parameter[::2] * (1 + 1e-3 * noise[1::2])  # in pairs
+                parameter[1] = parameter[0] * (1 + 1e-3 * noise[1])  # two that nearly tie
 
 
 def _mass(model: Any, factor: float) -> None:

@@ -413,7 +413,13 @@ class Variant:
         model = copy.deepcopy(subject.model)
         if self.change:
             self.change(model)
-        return model.to(self.dtype).eval()
+        # As a model is loaded in a type: what rotary angles are made of stays in float32.
+        kept = [one for one in model.named_buffers() if one[0].endswith("inv_freq")]
+        model.to(self.dtype)
+        for name, buffer in kept:
+            module, _, leaf = name.rpartition(".")
+            setattr(model.get_submodule(module), leaf, buffer)
+        return model.eval()
 
     def context(self) -> contextlib.AbstractContextManager[Any]:
         """What the model runs in."""

@@ -83,7 +83,8 @@ def by_density(passes: Sequence[Benign], faults: Sequence[Found]) -> str:
 def by_rule(passes: Sequence[Benign], faults: Sequence[Found]) -> str:
     """Our rule and those in use, side by side, where every operation is dumped."""
     passes = [one for one in passes if one.density == EVERY and not one.scheme]
-    faults = [one for one in faults if one.density == EVERY and one.distinguishable]
+    faults = [one for one in faults if one.density == EVERY and not one.scheme]
+    faults = [one for one in faults if one.distinguishable]
     rows = sum(one.rows for one in passes)
     lines = []
     for name in (OURS, *PEERS):
