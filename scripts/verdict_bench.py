@@ -1,7 +1,7 @@
 """The benchmark of verdicts: benign rows must pass, planted faults must be found and placed.
 
     python scripts/verdict_bench.py [--part train|held-out|third] [--folder FOLDER] [--jobs N]
-                                    [--only record|judge] [--json FILE] [GLOB ...]
+                                    [--only record|judge] [--reference] [--json FILE] [GLOB ...]
 
 Golden is a float32 model, operation by operation. My is the same model run another way: benignly,
 or with one operation's output made faulty and everything after it computed from that. Every pair
@@ -33,7 +33,7 @@ from typing import Any
 
 import torch
 from verdict import tables
-from verdict.judged import DEFAULT, INT8, Benign, Found, judge_unit
+from verdict.judged import DEFAULT, EVERY, GROWTH, INT8, REFERENCE, Benign, Found, judge_unit
 from verdict.models import golden_rows
 from verdict.recording import Unit, read, record_unit, unit_path, write
 from verdict.sets import PADDED, PARTS, REFERENCES, Plan, build
@@ -88,27 +88,30 @@ def record(plan: Plan, folder: Path) -> None:
 # ---- judge ---------------------------------------------------------------------------------------
 
 
-def judge(plan: Plan, folder: Path, changes: Iterable[str] = ()) -> dict[str, Results]:
-    """What the tolerances of today make of what is kept of a subject: "" as they are, and with
-    each of CHANGES that is named, where every operation is dumped."""
+def judge(
+    plan: Plan, folder: Path, changes: Iterable[str] = (), reference: bool = False
+) -> dict[str, Results]:
+    """What the tolerances of today make of what is kept of a subject: "" as they are, also by a
+    reference where that is asked for, and with each of CHANGES that is named, where every
+    operation is dumped."""
     results: dict[str, Results] = {name: ([], []) for name in ("", *changes)}
     for variant in plan.variants:
-        unit = _kept(folder, plan.subject, variant.name)
+        unit = _kept(folder, plan.subject, variant.name, slices=reference)
         if unit is None:
             continue
         tolerance = DEFAULT if unit.scheme in ("", PADDED) else INT8
-        reference = _kept(folder, plan.subject, REFERENCES.get(variant.name, ""))
+        other = _kept(folder, plan.subject, REFERENCES.get(variant.name, ""), slices=reference)
         noise = _kept(folder, f"{plan.subject}+", variant.name)
-        _add(results[""], judge_unit(unit, tolerance, reference=reference, noise=noise))
+        _add(results[""], judge_unit(unit, tolerance, reference=other, noise=noise))
         for name in changes:
-            other = changed(tolerance, **CHANGES[name])
-            _add(results[name], judge_unit(unit, other, densities=[tables.EVERY]))
+            limits = changed(tolerance, **CHANGES[name])
+            _add(results[name], judge_unit(unit, limits, densities=[EVERY]))
     return results
 
 
-def _kept(folder: Path, subject: str, variant: str) -> Unit | None:
+def _kept(folder: Path, subject: str, variant: str, *, slices: bool = False) -> Unit | None:
     path = unit_path(folder, subject, variant)
-    return read(path) if variant and path.exists() else None
+    return read(path, slices=slices) if variant and path.exists() else None
 
 
 def _add(results: Results, more: Results) -> None:
@@ -124,18 +127,22 @@ def show(results: dict[str, Results]) -> None:
     passes, faults = results[""]
     usual = [one for one in passes if not one.scheme], [one for one in faults if not one.scheme]
     coarse = [one for one in passes if one.scheme], [one for one in faults if one.scheme]
-    every = [one for one in usual[0] if one.density == tables.EVERY]
-    planted = [one for one in usual[1] if one.density == tables.EVERY]
-    print("\nBy what is dumped\n", tables.by_density(*usual), sep="\n")
+    every = [one for one in usual[0] if (one.density, one.by) == (EVERY, GROWTH)]
+    planted = [one for one in usual[1] if (one.density, one.by) == (EVERY, GROWTH)]
+    for by in (GROWTH, REFERENCE):
+        shown = [one for one in usual[0] if one.by == by]
+        if shown:
+            print(f"\nBy what is dumped, judged by {by}\n")
+            print(tables.by_density(shown, [one for one in usual[1] if one.by == by]))
     print("\nBy type, every operation dumped\n")
     print(tables.by_group(every, planted, lambda one: f"{tables.kind_of_model(one)}: {one.dtype}"))
     print("\nBy subject, every operation dumped\n")
     print(tables.by_group(every, planted, lambda one: one.subject))
     print("\nQuantised, judged by int8, and padded left where nobody reads, by dump\n")
-    print(tables.by_group(*coarse, lambda one: f"{one.scheme}: {one.density}"))
-    print("\nRules\n", tables.by_rule(passes, faults), sep="\n")
-    print("\nBy strength\n", tables.by_strength(usual[1]), sep="\n")
-    print("\nBy kind\n", tables.by_kind(usual[1]), sep="\n")
+    print(tables.by_group(*coarse, lambda one: f"{one.scheme}: {one.density}, by {one.by}"))
+    print("\nRules\n", tables.by_rule(every, planted), sep="\n")
+    print("\nBy strength\n", tables.by_strength(planted), sep="\n")
+    print("\nBy kind\n", tables.by_kind(planted), sep="\n")
     if len(results) > 1:
         print("\nChanged, every operation dumped\n", by_change(results), sep="\n")
     after = [line for one in passes for line in one.calibrated or []]
@@ -155,8 +162,8 @@ def by_change(results: dict[str, Results]) -> str:
     """What becomes of ours where a part of it is changed."""
     rows = []
     for name, (passes, faults) in results.items():
-        some = [one for one in passes if one.density == tables.EVERY and not one.scheme]
-        above = [one for one in faults if one.density == tables.EVERY and not one.scheme]
+        some = [one for one in passes if one.density == EVERY and not one.scheme]
+        above = [one for one in faults if one.density == EVERY and not one.scheme]
         above = [one for one in above if one.distinguishable]
         found = (sum(one.found for one in above), sum(one.first for one in above))
         shares = [tables.share(count, len(above)) for count in found]
@@ -186,6 +193,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--only", choices=("record", "judge"), help="one of the two steps")
     parser.add_argument("--changes", action="store_true", help="judge with each part changed, too")
+    parser.add_argument("--reference", action="store_true", help="judge by a reference, too")
     parser.add_argument("--jobs", metavar="N", type=int, default=1, help="subjects at a time")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every result to this file")
     parsed = parser.parse_args(arguments)
@@ -212,7 +220,8 @@ def main() -> None:
     if arguments.only == "record":
         return
     results: dict[str, Results] = {}
-    work = partial(judge, folder=folder, changes=CHANGES if arguments.changes else ())
+    changes = CHANGES if arguments.changes else ()
+    work = partial(judge, folder=folder, changes=changes, reference=arguments.reference)
     for some in mapped(work, arguments.plans, arguments.jobs):
         for name, more in some.items():
             _add(results.setdefault(name, ([], [])), more)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from verdict.judged import Found
+from verdict.judged import EVERY, Found
 from verdict.rules import OTHERS
-from verdict.tables import EVERY
 
 mpl.use("svg")
 from matplotlib import pyplot as plt

@@ -10,7 +10,7 @@ import transformers
 from torch import Tensor
 from verdict import sets
 from verdict.faults import FAULTS, Site, strength
-from verdict.judged import DENSITIES, judge_unit
+from verdict.judged import BY_REFERENCE, DENSITIES, REFERENCE, judge_unit
 from verdict.models import VARIANTS, Call, Key, Subject, Variant, golden_rows, pair_of, run
 from verdict.recording import WANTED, Unit, read, record_unit, unit_path, write
 
@@ -199,8 +199,9 @@ def test_a_row_reads_rows_before_it_and_modules_give_rows(unit: Unit) -> None:
 def test_a_faulty_run_is_the_benign_one_up_to_the_fault(unit: Unit) -> None:
     assert len(unit.faults) == 12
     cases = unit.cases()
-    for fault, changed in unit.faulty():
+    for fault, changed, slices in unit.faulty():
         assert min(changed) == fault.at
+        assert slices.keys() == changed.keys()
         assert changed[fault.at].stats != cases[fault.at].stats
         assert {one.row.key for one in fault.changed} == {unit.rows[at].key for at in changed}
     passes, found = judge_unit(unit, load_tolerance("dtype"))
@@ -210,6 +211,17 @@ def test_a_faulty_run_is_the_benign_one_up_to_the_fault(unit: Unit) -> None:
     assert len(every) == 12
     assert sum(one.first for one in every) >= 9
     assert not any(one.moved for one in found)
+
+
+def test_a_reference_judges_what_it_shows(subject: Subject, unit: Unit) -> None:
+    """The unit as its own reference: no benign row fails, and faults are told."""
+    passes, found = judge_unit(unit, load_tolerance("dtype"), reference=unit)
+    by = [one for one in passes if one.by == REFERENCE]
+    assert [one.density for one in by] == list(BY_REFERENCE)
+    assert not any(one.alarms for one in by)
+    every = [one for one in found if one.by == REFERENCE and one.density == "every operation"]
+    assert len(every) == 12
+    assert sum(one.first for one in every) >= 9
 
 
 def test_nothing_is_left_to_judge_where_all_is_allowed(unit: Unit) -> None:

@@ -7,18 +7,24 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ait_cmp.engine.slices import Slices
 from ait_cmp.judging import Case, Growth, Status, Tolerance, judge
+from ait_cmp.judging.yardstick import Reference
 from ait_cmp.settings.tolerances import load_tolerance
 from verdict.faults import ROUNDED
 from verdict.recording import Faulty, Row, Unit, layer_of
 from verdict.rules import MSPROBE, OTHERS, RATIO, breaks_ratio, close_share
 
 __all__ = [
+    "BY_REFERENCE",
     "DEFAULT",
     "DENSITIES",
+    "EVERY",
+    "GROWTH",
     "INT8",
     "OURS",
     "PEERS",
+    "REFERENCE",
     "Benign",
     "Found",
     "calibrated",
@@ -26,7 +32,9 @@ __all__ = [
 ]
 
 RHO, SNR = 3.0, 20.0
-OURS = "ours"
+OURS, EVERY = "ours", "every operation"
+GROWTH, REFERENCE = "growth", "a reference"
+WINDOW = 45  # rows before a fault that tell a reference how loud my is; more change nothing
 PEERS = (*OTHERS, MSPROBE, RATIO)
 DEFAULT, INT8 = load_tolerance("dtype"), load_tolerance("int8")
 CLOSE, CLOSE_INPUTS = 0.6, 0.9  # msprobe's shares
@@ -53,8 +61,9 @@ def _layers(unit: Unit) -> Dumped:
     return [(place.row, place.name) for place in unit.places if place.layer]
 
 
+BY_REFERENCE = (EVERY, "points", "layers")
 DENSITIES: dict[str, Callable[[Unit], Dumped]] = {
-    "every operation": _every,
+    EVERY: _every,
     "modules": _modules,
     "points": _points,
     "layers": _layers,
@@ -66,13 +75,14 @@ DENSITIES: dict[str, Callable[[Unit], Dumped]] = {
 
 @dataclass
 class Benign:
-    """A run without a fault, dumped in one density."""
+    """A run without a fault, dumped in one density, judged by growth or by a reference."""
 
     subject: str
     variant: str
     scheme: str
     dtype: str
     density: str
+    by: str
     rows: int
     alarms: list[str]  # ours, in words
     peers: dict[str, int] = field(default_factory=dict)
@@ -89,6 +99,7 @@ class Found:
     scheme: str
     dtype: str
     density: str
+    by: str
     kind: str
     where: str
     rho: float  # of the first dumped row that the fault changed
@@ -116,6 +127,7 @@ class _Dump:
 
     unit: Unit
     density: str
+    by: str
     dumped: Dumped
     cases: list[Case]
     failing: list[int] = field(default_factory=list)
@@ -125,7 +137,8 @@ class _Dump:
         """What its results are sorted by."""
         unit = self.unit
         names = ("subject", "variant", "scheme", "dtype")
-        return {**{name: getattr(unit, name) for name in names}, "density": self.density}
+        told = {"density": self.density, "by": self.by}
+        return {**{name: getattr(unit, name) for name in names}, **told}
 
 
 def _named(case: Case, name: str) -> Case:
@@ -140,19 +153,63 @@ def judge_unit(
     noise: Unit | None = None,
     densities: Iterable[str] = tuple(DENSITIES),
 ) -> tuple[list[Benign], list[Found]]:
-    """Every density; `reference` is a run of the same type, `noise` one on another input."""
+    """Every density; `reference` is a run of the same type, `noise` one on another input.
+
+    Where the slices of both were read, all is judged once more by the reference.
+    """
     cases = unit.cases()
+    faulty = [*unit.faulty()]
     passes: list[Benign] = []
     found: list[Found] = []
     peers = _Peers(unit, cases, reference)
-    for density in densities:
-        dumped = DENSITIES[density](unit)
-        if not dumped:
-            continue
-        dump = _Dump(unit, density, dumped, [_named(cases[at], name) for at, name in dumped])
-        passes.append(_benign(dump, tolerance, peers, noise))
-        found += filter(None, (_found(dump, tolerance, peers, *faulty) for faulty in unit.faulty()))
+    runs = [(GROWTH, cases, [changed for _, changed, _ in faulty], densities)]
+    if reference and reference.slices and unit.slices:
+        runs.append((REFERENCE, *_referenced(unit, reference), BY_REFERENCE))
+    for by, shown, changes, some in runs:
+        for density in some:
+            dumped = DENSITIES[density](unit)
+            if not dumped:
+                continue
+            named = [_named(shown[at], name) for at, name in dumped]
+            dump = _Dump(unit, density, by, dumped, named)
+            passes.append(_benign(dump, tolerance, peers, noise))
+            for (fault, *_), changed in zip(faulty, changes, strict=True):
+                if one := _found(dump, tolerance, peers, fault, changed):
+                    found.append(one)
     return passes, found
+
+
+def _referenced(unit: Unit, reference: Unit) -> tuple[list[Case], list[dict[int, Case]]]:
+    """The cases of the benign run, and of each faulty one, with what the reference shows."""
+    kept = zip(reference.rows, reference.cases(), reference.slices, strict=False)
+    shown = {row.key: (case, packed) for row, case, packed in kept if packed}
+
+    def told(row: Row, case: Case, mine: bytes) -> Case:
+        found = shown.get(row.key)
+        if found is None or found[0].shape != case.shape or not mine:
+            return case._replace(reference=Reference(lacks="has no such tensor"))
+        other, packed = found
+        saturated = other.evidence.nonfinite_saturated if other.evidence else 0
+        return case._replace(
+            reference=Reference(
+                other.subject.my,
+                other.evidence,
+                _few(packed),
+                _few(mine),
+                other.stats.nonfinite_disagreeing - saturated,
+            )
+        )
+
+    cases = zip(unit.rows, unit.cases(), unit.slices, strict=False)
+    return [told(*one) for one in cases], [
+        {at: told(unit.rows[at], case, slices[at]) for at, case in changed.items()}
+        for _, changed, slices in unit.faulty()
+    ]
+
+
+def _few(packed: bytes) -> bytes:
+    """The slices as the command keeps them."""
+    return Slices.unpack(packed).pack_few()
 
 
 def _benign(dump: _Dump, tolerance: Tolerance, peers: _Peers, noise: Unit | None) -> Benign:
@@ -163,7 +220,7 @@ def _benign(dump: _Dump, tolerance: Tolerance, peers: _Peers, noise: Unit | None
         rows=len(dump.cases),
         alarms=[f"{dump.cases[at].subject}: {verdicts[at].sentence}" for at in dump.failing],
     )
-    if dump.density == "every operation":
+    if dump.density == EVERY and dump.by == GROWTH:
         made.seconds = dump.unit.seconds
         made.peers = {name: len(rows) for name, rows in peers.broken.items()}
         if noise:
@@ -193,31 +250,35 @@ def _found(
     """None where the dump has no row that the fault changed."""
     kept = {one.at: one for one in fault.changed}
     token = dump.unit.rows[fault.at].key.token
-    cases = [
-        _named(changed[at], name) if at in changed else case
-        for (at, name), case in zip(dump.dumped, dump.cases, strict=True)
-        if dump.unit.rows[at].key.token <= token
-    ]
     places = [number for number, (at, _) in enumerate(dump.dumped) if at in changed]
     if not places:
         return None
     here = places[0]
+    start = max(0, here - WINDOW) if dump.by == REFERENCE else 0
+    cases = [
+        _named(changed[at], name) if at in changed else case
+        for (at, name), case in zip(dump.dumped[start:], dump.cases[start:], strict=True)
+        if dump.unit.rows[at].key.token <= token
+    ]
+    if dump.by == REFERENCE:  # which takes its time: no further than the fault's layer
+        cases = cases[: _last(dump, places) - start + 1]
     verdicts = judge(cases, tolerance)
-    failing = [at for at, one in enumerate(verdicts) if one.status is Status.FAIL]
-    evidence, verdict = cases[here].evidence, verdicts[here]
+    failing = [at for at in dump.failing if at < start]
+    failing += [start + at for at, one in enumerate(verdicts) if one.status is Status.FAIL]
+    evidence, verdict = cases[here - start].evidence, verdicts[here - start]
     row = dump.dumped[here][0]
-    at_it = dump.density == "every operation" and row == fault.at
+    at_it = dump.density == EVERY and dump.by == GROWTH and row == fault.at
     told, told_first = peers.of(kept[row].row, row, changed[row]) if at_it else ([], [])
     return Found(
         **dump.labels,
         kind=fault.kind,
-        where=str(cases[here].subject),
+        where=str(dump.cases[here].subject),
         rho=kept[row].rho,
         snr=kept[row].snr,
         found=here in failing,
         first=bool(failing) and _is_right(dump, failing[0], here),
         later=any(at >= here for at in failing),
-        moved=str(cases[failing[0]].subject) if failing and failing[0] < here else "",
+        moved=str(dump.cases[failing[0]].subject) if failing and failing[0] < here else "",
         sentence=verdict.sentence or "passes",
         level=evidence.level if evidence else math.inf,
         expected=verdict.expected or 0.0,
@@ -226,9 +287,17 @@ def _found(
     )
 
 
+def _last(dump: _Dump, places: Sequence[int]) -> int:
+    """The last row of those that a fault changed which may be its first failing one."""
+    if dump.density == EVERY:
+        return places[0]
+    layer = layer_of(dump.dumped[places[0]][1])
+    return max(at for at in places if layer_of(dump.dumped[at][1]) == layer)
+
+
 def _is_right(dump: _Dump, first: int, here: int) -> bool:
     """Whether the first failing row is the faulty one, or, where few are dumped, of its layer."""
-    if first <= here or dump.density == "every operation":
+    if first <= here or dump.density == EVERY:
         return first == here
     layer = layer_of(dump.dumped[here][1])
     return layer is not None and layer == layer_of(dump.dumped[first][1])

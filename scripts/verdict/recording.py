@@ -138,19 +138,17 @@ class Unit:
         """Those of the benign run."""
         return [row.case(packed) for row, packed in zip(self.rows, self.evidence, strict=False)]
 
-    def faulty(self) -> Iterator[tuple[Faulty, dict[int, Case]]]:
-        """Each faulty run with the cases of its rows that are kept, by their number."""
+    def faulty(self) -> Iterator[tuple[Faulty, dict[int, Case], dict[int, bytes]]]:
+        """Each faulty run with the cases of its rows that are kept, by their number, and their
+        slices, where those were read."""
         start = len(self.rows)
         for fault in self.faults:
-            packed = self.evidence[start : start + len(fault.changed)]
-            start += len(fault.changed)
-            yield (
-                fault,
-                {
-                    one.at: one.row.case(evidence)
-                    for one, evidence in zip(fault.changed, packed, strict=True)
-                },
-            )
+            stop = start + len(fault.changed)
+            packed = zip(fault.changed, self.evidence[start:stop], strict=True)
+            cases = {one.at: one.row.case(evidence) for one, evidence in packed}
+            slices = zip(cases, self.slices[start:stop], strict=False)
+            yield fault, cases, dict(slices)
+            start = stop
 
 
 def layer_of(name: str) -> int | None:

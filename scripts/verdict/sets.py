@@ -47,7 +47,10 @@ REFERENCES = {
 }
 SMALL = (*VARIANTS, *INT8_WEIGHTS)
 SMALL_FAULTS = dict.fromkeys(("fp32 permuted sums", "tf32 truncated", "bf16", "fp16"), ALL)
-BENIGN = ("tf32 rounded", "bf16", "bf16 fused attention", "bf16 split K", "fp16")
+BENIGN = (
+    *("tf32 rounded", "bf16", "bf16 fused attention", "bf16 split K", "fp16"),
+    *("tf32 truncated", "fp16 split K"),
+)
 USUAL = tuple(BY_NAME[name] for name in BENIGN)
 
 

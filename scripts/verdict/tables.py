@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
 
 from verdict.faults import FAULTS
-from verdict.judged import OURS, PEERS, SNR, Benign, Found
+from verdict.judged import EVERY, OURS, PEERS, SNR, Benign, Found
 from verdict.sets import is_trained
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "misses",
 ]
 
-EVERY = "every operation"
 Group = Callable[[Benign | Found], str]
 
 
@@ -36,6 +34,8 @@ def kind_of_model(one: Benign | Found) -> str:
     """Whether the model is a trained one, small, or made like a trained one."""
     if is_trained(one.subject):
         return "trained"
+    if one.subject.startswith(("deep.moe", "deep.gptoss")):
+        return "experts, untrained"
     return "deep, untrained" if one.subject.startswith("deep") else "small, untrained"
 
 
@@ -151,7 +151,7 @@ def _counts(faults: Sequence[Found]) -> tuple[int, int, int]:
 def alarms(passes: Iterable[Benign]) -> list[str]:
     """Every false alarm, in words."""
     return [
-        f"{one.density}: {one.subject}, {one.variant}, {line}"
+        f"{one.density}, by {one.by}: {one.subject}, {one.variant}, {line}"
         for one in passes
         for line in one.alarms
     ]
@@ -160,14 +160,15 @@ def alarms(passes: Iterable[Benign]) -> list[str]:
 def misses(faults: Iterable[Found]) -> list[str]:
     """The distinguishable faults that our rule missed or misplaced, the plainest first."""
     some = [fault for fault in faults if fault.distinguishable and not fault.first]
-    ordered = sorted(some, key=lambda fault: (fault.density, -fault.rho))
-    return [_missed(fault) for _, part in groupby(ordered, lambda f: f.density) for fault in part]
+    ordered = sorted(some, key=lambda fault: (fault.by, fault.density, -fault.rho))
+    return [_missed(fault) for fault in ordered]
 
 
 def _missed(f: Found) -> str:
     moved = f"; an alarm before it, at {f.moved}" if f.moved else ""
     return (
-        f"{f.density}: {f.kind}; {f.subject}, {f.variant}, {f.where}: rho {f.rho:.3g}, snr "
-        f"{f.snr:.3g}; error {f.level / max(f.expected, 1e-300):.2g} times the expected one "
+        f"{f.density}, by {f.by}: {f.kind}; {f.subject}, {f.variant}, {f.where}: "
+        f"rho {f.rho:.3g}, snr {f.snr:.3g}; "
+        f"error {f.level / max(f.expected, 1e-300):.2g} times the expected one "
         f"({f.expected:.2g}); {f.sentence}{moved}"
     )
