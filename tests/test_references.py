@@ -27,6 +27,7 @@ from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
+from tests.test_choices import compared, routed, saved
 
 ROWS, FAULTY = 40, 25
 DTYPE = load_tolerance("dtype")
@@ -194,7 +195,7 @@ def test_the_command_judges_by_the_reference(
     assert main([*arguments, f"output={tmp_path}"]) == 1
     assert f"judged by the reference: {ROWS} rows\n" in capsys.readouterr().out
     table = pl.read_parquet(tmp_path / "cmp_report.parquet")
-    assert table.columns[-1] == "yardstick"
+    assert "yardstick" in table.columns
     (found,) = table.filter(pl.col("status") == "fail").to_dicts()
     assert (found["data_id"], found["yardstick"]) == (f"layer{FAULTY}", "reference")
     assert main([*arguments, f"output={tmp_path}"]) == 1  # of what was measured
@@ -260,3 +261,11 @@ def test_a_tolerance_without_growth_has_no_use_for_it(runs: dict[str, Path]) -> 
             reference_path=runs["reference"],
             tolerance="strict",
         )
+
+
+def test_tokens_that_are_left_out_are_left_out_of_the_reference(tmp_path: Path) -> None:
+    reference = saved(tmp_path / "reference", routed(noise=2e-5))
+    rows = compared(tmp_path, routed(), routed(noise=1e-4), reference_path=reference)
+    row = rows[0, "layers.0.c_out"]
+    assert "went to other experts" in row.pair.paired_by
+    assert row.verdict.yardstick == "reference"

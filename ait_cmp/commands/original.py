@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="dump folder, golden_tensor folder, ait_dump root, or one tensor file",
     )
     add(*("--my-path", "-mp"), help="one tensor file, or the folder that holds the my tensors")
+    add("--reference-path", help="a trusted run of my's type, as reference_path takes it")
     add("--log-level", "-l", choices=tuple(_LEVELS), default="info", type=str.lower)
     add("--output", "-o", default="./", help="where the report goes")
     add(
@@ -82,6 +83,7 @@ def overrides(arguments: argparse.Namespace) -> Iterator[str]:
     settings = {
         "golden_path": arguments.golden_path,
         "my_path": arguments.my_path,
+        "reference_path": arguments.reference_path,
         "output": arguments.output,
         "log_level": _LEVELS[arguments.log_level],
         "mapping": mapping,

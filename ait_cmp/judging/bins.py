@@ -34,6 +34,7 @@ Values = npt.NDArray[np.float64]
 PRIOR = 16.0  # parts that what is typical of the tensor counts as
 OUTLYING = 16.0  # bins of so many times the median energy hold few huge elements
 WHOLE, SMALL = 0.01, 6.0  # of a channel's golden energy, or so many times what is typical
+FEW = 3  # elements of a bin that tell nothing by themselves
 OF_A_LINE = 16.0  # parts of a line at most: the state of one token
 TINY = 1e-300  # the least that is divided by
 
@@ -105,7 +106,10 @@ def expected_of(
     sized = own.live & (own.golden > 0)
     ratios = own.reference[sized] / own.golden[sized]
     ratio = float(np.median(ratios)) if len(ratios) else 0.0
-    like = np.maximum(np.sqrt(even * ratio * own.golden), steps.error**2 * own.golden)
+    relative = ratio * own.golden
+    if own.count.max() >= FEW:  # else nothing but its size tells of a large element
+        relative = np.sqrt(even * relative)
+    like = np.maximum(relative, steps.error**2 * own.golden)
     typical = np.maximum(like, even)
     parts = np.minimum(_holders(own, other, "golden"), _holders(own, other, "reference"))
     parts = np.clip(np.minimum(parts, own.count) / tail, 1.0, most)

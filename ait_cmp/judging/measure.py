@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from ait_cmp.engine.evidence import Peak, Span
+from ait_cmp.engine.evidence import Evidence, Peak, Span
 from ait_cmp.engine.slices import Bins, Slices, Table, Top
 from ait_cmp.judging.bins import (
     OF_A_LINE,
@@ -24,22 +24,38 @@ from ait_cmp.judging.bins import (
     slack,
 )
 
-__all__ = ["LIMITS", "Measure", "measure"]
+__all__ = ["LIMITS", "Measure", "Side", "measure"]
 
 # Errors in multiples of what is expected, chance allowed for: from here on a check fails.
-LIMITS = {"level": 1.9, "line": 2.8, "channel": 2.8, "element": 3.2}
-_PEAK = 5.0  # times its surroundings: what the largest of many elements reaches by chance
+LIMITS = {"scale": 1.7, "offset": 1.7, "level": 1.9, "line": 3.4, "channel": 3.6, "element": 3.2}
+_LONE = 1.5  # the limit of an element that stands alone
+_ALONE = 4.0  # so many times the second largest is alone
+_SOFT = {
+    "level": 1.3,
+    "channel": 2.0,
+    "element": 2.0,
+}  # times, in a softmax
+_SINGLE = {"scale": 1.5, "offset": 1.5}  # in rows of one or two lines: the state of one token
+_FEW, _MANY = 3, 64  # lines that are no single ones; elements from which factors are read
 _HEAVIEST = 3.0  # times the reference's own peak that a long tail may reach
 _HEAVY = 1.5  # where there are too few elements to tell
 _SHARED = 2.0  # times the errors around a row that a whole line may be off by one factor
 _SHARING = 16  # channels from which a line has a factor
-_ALONE = 3.0  # so many times the second largest element is alone
+_COARSE, _TELLING = 2.0**-12, 16  # steps of a 16-bit type; elements that tell of them
 _NEAR = 0.25  # bins with this share of the worst one's error are named with it
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """What was measured of golden and one run: the slices that are kept, and the evidence."""
+
+    slices: Slices
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
 class Measure:
-    """The errors of one row, in multiples of what is expected.
+    """The errors of one row, in multiples of what is expected: of each check its value and limit.
 
     `error` is the reference's, relative to golden, and `bits` of its significands are in use;
     `common` is how much louder my is where the tensor is like most of it.
@@ -48,59 +64,63 @@ class Measure:
     error: float
     bits: int
     common: float
-    level: float
-    line: float
-    channel: float
-    element: float
+    values: Mapping[str, tuple[float, float]]
     worst_line: Span
     worst_channel: Span
     peak: Peak
+    is_alone: bool
 
     def broken(self) -> Iterator[tuple[str, float, float]]:
         """Each check that fails, with its value and its limit."""
-        for check, limit in LIMITS.items():
-            value: float = getattr(self, check)
+        for check, (value, limit) in self.values.items():
             if value > limit:
                 yield check, value, limit
 
     @property
-    def is_alone(self) -> bool:
-        """Whether the worst element stands far above the next."""
-        return self.peak.error > _ALONE * self.peak.runner_up
-
-    @property
     def worst(self) -> float:
         """The largest share of a limit that a check reaches."""
-        shares = (float(getattr(self, check)) / limit for check, limit in LIMITS.items())
-        return max(shares)
+        return max(value / limit for value, limit in self.values.values())
 
 
 def measure(
-    mine: Slices, shown: Slices, shape: tuple[int, ...], steps: Steps, allowed: float
+    my: Side,
+    reference: Side,
+    shape: tuple[int, ...],
+    steps: Steps,
+    *,
+    allowed: float,
+    is_softmax: bool,
 ) -> Measure:
-    """The kept slices of golden and my by those of golden and a trusted run; `allowed` is how
-    much louder my may be."""
+    """My row by that of a trusted run; `allowed` is how much louder my may be."""
+    mine, shown = my.slices, reference.slices
     plain = _Row.of(mine, shown, shape, steps)
     peaks, of_reference = plain.peaks(mine.top), plain.peaks(shown.top)
-    row = plain.capped(_tail(of_reference, float(plain.lines.count.sum())))
+    count = float(plain.lines.count.sum())
+    row = plain.capped(_tail(of_reference, count))
     level, common = row.level()
-    line, channel = (
-        row.line_errors(mine.lines, shown.lines),
-        row.errors(row.channels, row.by_channel),
-    )
-    golden = max(float(shown.lines.golden_squares.sum()), TINY)
-    largest = float(peaks.max()) if len(peaks) else 0.0
+    line = row.line_errors(mine.lines, shown.lines)
+    channel = row.errors(row.channels, row.by_channel)
+    peak = _peak(mine.top, peaks)
+    is_alone = peak.error > _ALONE * peak.runner_up
+    values = {
+        **row.shared(my.evidence, reference.evidence),
+        "level": level,
+        "line": _worst(line),
+        "channel": _worst(channel),
+        "element": peak.error / _highest(of_reference, count),
+    }
+    limits = LIMITS | ({"element": _LONE} if is_alone else {})
+    for factors in (_SOFT if is_softmax else {}, _SINGLE if row.bins.lines < _FEW else {}):
+        limits |= {check: limits[check] * factor for check, factor in factors.items()}
     return Measure(
-        error=max(steps.grain, math.sqrt(float(shown.lines.squares.sum()) / golden)),
+        error=row.error(shown),
         bits=shown.my_bits,
         common=common,
-        level=level / allowed,
-        line=_worst(line) / allowed,
-        channel=_worst(channel) / allowed,
-        element=largest / _highest(of_reference) / allowed,
+        values={check: (value / allowed, limits[check]) for check, value in values.items()},
         worst_line=_span(line, row.lines.my, row.widths[0], row.bins.lines),
         worst_channel=_span(channel, row.channels.my, row.widths[1], row.bins.channels),
-        peak=_peak(mine.top, peaks),
+        peak=peak,
+        is_alone=is_alone,
     )
 
 
@@ -114,6 +134,7 @@ class _Row(NamedTuple):
     bins: Bins
     widths: tuple[int, int]
     steps: Steps
+    of_a_line: float  # its parts at most
     tail: float
 
     @staticmethod
@@ -121,18 +142,40 @@ class _Row(NamedTuple):
         """As the reference has it, whatever that may be."""
         lines, channels = Sums.of(mine.lines, shown.lines), Sums.of(mine.channels, shown.channels)
         widths = bin_widths(mine, shape)
-        by_line = expected_of(lines, channels, steps, most=OF_A_LINE * widths[0])
+        of_a_line = OF_A_LINE
+        if all(_is_rounded_once(sums, steps.grain) for sums in (lines, channels)):
+            of_a_line, steps = math.inf, replace(steps, error=0.0)
+        by_line = expected_of(lines, channels, steps, most=of_a_line * widths[0])
         by_channel = expected_of(channels, lines, steps)
         bins = Bins.of(shape)
-        return _Row(lines, channels, by_line, by_channel, bins, widths, steps, 1.0)
+        return _Row(lines, channels, by_line, by_channel, bins, widths, steps, of_a_line, 1.0)
 
     def capped(self, tail: float) -> _Row:
         """The same with a long tail, and channels that the reference has wrong alone explain
         nothing."""
-        most, steps = OF_A_LINE * self.widths[0], self.steps
+        most, steps = self.of_a_line * self.widths[0], self.steps
         by_line = expected_of(self.lines, self.channels, steps, tail=tail, most=most)
         by_channel = expected_of(self.channels, self.lines, steps, tail=tail, capped=True)
         return self._replace(by_line=by_line, by_channel=by_channel, tail=tail)
+
+    def error(self, shown: Slices) -> float:
+        """Of the reference, relative to golden."""
+        golden = max(float(shown.lines.golden_squares.sum()), TINY)
+        return max(self.steps.grain, math.sqrt(float(shown.lines.squares.sum()) / golden))
+
+    def shared(self, my: Evidence, reference: Evidence) -> dict[str, float]:
+        """The factor, less 1, and the shift that all slices share, and the reference's do not."""
+        around = max(self.by_line.ratio, self.by_channel.ratio, reference.level**2)
+        if self.bins.lines < _FEW:
+            around = max(around, self.steps.error**2)
+        error = math.sqrt(around + self.steps.grain**2)
+        if my.count < _MANY:
+            return {}
+        pairs = {"scale": (my.scale, reference.scale), "offset": (my.offset, reference.offset)}
+        return {
+            check: min(abs(mine), abs(mine - shown)) / error
+            for check, (mine, shown) in pairs.items()
+        }
 
     def level(self) -> tuple[float, float]:
         """The error of all bins that are like most, over chance, and as it is."""
@@ -141,7 +184,7 @@ class _Row(NamedTuple):
             bulk = expected.common
             if not bulk.any():
                 continue
-            parts = min(float(sums.count[bulk].sum()) / self.tail, OF_A_LINE * self.bins.lines)
+            parts = min(float(sums.count[bulk].sum()) / self.tail, self.of_a_line * self.bins.lines)
             if self.has_outlying:
                 parts = min(parts, float(expected.parts[bulk].sum()))
             parts = max(parts, 1.0)
@@ -188,9 +231,20 @@ class _Row(NamedTuple):
         around = np.maximum(
             of_line * of_channel / max(whole, TINY), np.minimum(of_line, of_channel)
         )
-        around = np.maximum(around, (self.steps.grain * top.golden) ** 2)
+        own = self.steps.grain**2
+        if self.bins.lines < _FEW:  # nothing else tells how large the error of a large one may be
+            own = max(own, self.by_line.ratio, self.by_channel.ratio)
+        around = np.maximum(around, own * top.golden**2)
         found: Values = np.abs(top.differences) / np.sqrt(np.maximum(around, TINY))
         return found
+
+
+def _is_rounded_once(sums: Sums, grain: float) -> bool:
+    """Whether the reference's error is no more than what storing golden in a 16-bit type makes, as
+    that of weights and tables is, on which no state of a token has worked."""
+    if grain < _COARSE or sums.count.sum() < _TELLING:
+        return False
+    return bool((sums.reference <= grain**2 * sums.golden)[sums.live].all())
 
 
 def _tail(peaks: Values, count: float) -> float:
@@ -201,13 +255,15 @@ def _tail(peaks: Values, count: float) -> float:
     return max(1.0, float(peaks.min()) ** 2 / (2.0 * math.log(count / 4.0) + 1.0))
 
 
-def _highest(peaks: Values) -> float:
-    """How far above its surroundings an element may be, going by the reference's."""
+def _highest(peaks: Values, count: float) -> float:
+    """How far above its surroundings an element may be, going by the reference's, and by how many
+    there are."""
+    by_chance = 1.0 + math.sqrt(2.0 * math.log(max(count, 2.0)))
     if not len(peaks):
-        return _PEAK * _HEAVY
+        return by_chance * _HEAVY
     largest, least = float(peaks.max()), float(peaks.min())
     heavy = min(_HEAVIEST, largest / least) if len(peaks) == 8 and least > 0 else _HEAVY
-    return max(largest, _PEAK) * heavy
+    return max(largest, by_chance) * heavy
 
 
 def _worst(errors: Values) -> float:

@@ -26,12 +26,16 @@ def reference_findings(
 def _broken(case: Case, evidence: Evidence, found: Measure) -> Iterator[Finding]:
     for check, value, limit in found.broken():
         named = {
+            "scale": f"my is golden times {1 + evidence.scale:.4g}, in every part of the tensor:",
+            "offset": f"my is golden {evidence.offset * evidence.rms:+.4g}, in every part of the "
+            "tensor:",
             "level": f"the error of the whole tensor, {evidence.level:.2%} of golden,",
             "line": f"the error in {name_span('line', found.worst_line, case.shape[:-1])}",
             "channel": f"the error in {name_span('channel', found.worst_channel)}",
             "element": _element(case, found),
         }
-        meaning = f"{named[check]} is {value:.3g} times what the reference run shows"
+        is_ = "that is" if check in ("scale", "offset") else "is"
+        meaning = f"{named[check]} {is_} {value:.3g} times what the reference run shows"
         yield Finding(check, value, limit, meaning, _extent(check, found))
 
 
@@ -44,6 +48,8 @@ def _element(case: Case, found: Measure) -> str:
 
 def _extent(check: str, found: Measure) -> float:
     """The share of the tensor that a check names."""
+    if check in ("scale", "offset"):
+        return 0.0
     if check == "element":
         return 0.0 if found.is_alone else 1.0
     spans: dict[str, Span] = {"line": found.worst_line, "channel": found.worst_channel}

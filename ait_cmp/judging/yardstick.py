@@ -9,7 +9,7 @@ row is judged by growth, and says why.
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple, Protocol
@@ -18,9 +18,10 @@ import numpy as np
 
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.slices import Slices
+from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.bins import Steps
 from ait_cmp.judging.growth import Expectation, Recent
-from ait_cmp.judging.measure import measure
+from ait_cmp.judging.measure import Side, measure
 from ait_cmp.judging.tolerance import Growth, Subject
 from ait_cmp.values.dtypes import DTYPES, DType
 
@@ -31,6 +32,8 @@ BY_REFERENCE = "reference"
 FAR_OFF = 0.5  # a reference whose typical line has such an error is no measure
 _KNOWN, _LOUDEST, _UNKNOWN = 8, 3.0, 1.25  # rows that tell how loud my is; at most; until then
 _WINDOW = 40  # rows
+_NEARLY = 1e-3  # by how much shares may miss 1
+_TOKENS = 3  # that tell what is usual of a place
 _ENOUGH = 16  # elements from which a row tells of others
 _COMMON = 10  # a type that one row in so many has is a type of the run
 _GRAINS = {name: dtype.roundoff for name, dtype in DTYPES.items()} | {"float32": 2.0**-19}
@@ -62,6 +65,12 @@ class Row(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     @property
+    def stats(self) -> Stats: ...
+
+    @property
+    def evidence(self) -> Evidence | None: ...
+
+    @property
     def reference(self) -> Reference | None: ...
 
 
@@ -72,13 +81,7 @@ class Yardsticks:
         self._growth = growth
         self._wider = _type_ratio(rows)
         self._loudness: deque[float] = deque(maxlen=_WINDOW)
-        recent = Recent(_WINDOW)
-        self._errors: list[float] = []
-        for row in rows:
-            self._errors.append(recent.largest)
-            shown = row.reference.evidence if row.reference else None
-            if shown and shown.count >= _ENOUGH and shown.level < FAR_OFF:
-                recent.add(shown.level)
+        self._errors = _errors_around(rows)
 
     def instead(self, number: int, row: Row, expected: Expectation) -> tuple[Expectation, str]:
         """What the reference lets one expect of the row `number`, and that it does so; or
@@ -88,10 +91,16 @@ class Yardsticks:
             return expected, ""
         if lacks := reference.lacks or self._lacks(reference):
             return expected, f"growth: the reference {lacks}"
-        mine, shown = Slices.unpack(reference.mine or b""), Slices.unpack(reference.slices or b"")
         name = subject.my.name
         steps = Steps(self._errors[number], _GRAINS[name], _QUANTA.get(name, 0.0))
-        found = measure(mine, shown, row.shape, steps, self._allowed(subject, reference))
+        found = measure(
+            _side(reference.mine, row.evidence),
+            _side(reference.slices, reference.evidence),
+            row.shape,
+            steps,
+            allowed=self._allowed(subject, reference),
+            is_softmax=_is_softmax(row.stats, row.shape),
+        )
         wider = f", {self._wider:g} times as wide: of a finer type" if self._wider > 1.0 else ""
         return Expectation(
             found.error, expected.floor, found.error, found
@@ -128,6 +137,49 @@ class Yardsticks:
         lines = Slices.unpack(reference.slices).lines
         off = lines.squares > FAR_OFF**2 * lines.golden_squares
         return "is too far off" if np.count_nonzero(off) * 2 > len(off) else ""
+
+
+def _errors_around(rows: Sequence[Row]) -> list[float]:
+    """Of each row what the reference errs by before it, in the same token: at most twice what it
+    errs by in the same place of any token, where there are enough of these."""
+    of_place: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        if (shown := _told(row)) is not None:
+            of_place[row.subject.data_id].append(shown)
+    found, recent, token = [], Recent(_WINDOW), None
+    for row in rows:
+        subject = row.subject
+        if subject.token_id != token:
+            recent, token = Recent(_WINDOW), subject.token_id
+        levels = of_place[subject.data_id]
+        found.append(
+            min(recent.largest, 2.0 * max(levels)) if len(levels) >= _TOKENS else recent.largest
+        )
+        if (shown := _told(row)) is not None:
+            recent.add(shown)
+    return found
+
+
+def _told(row: Row) -> float | None:
+    """The reference's error, where it tells of others."""
+    shown = row.reference.evidence if row.reference else None
+    return shown.level if shown and shown.count >= _ENOUGH and shown.level < FAR_OFF else None
+
+
+def _side(slices: bytes | None, evidence: Evidence | None) -> Side:
+    assert slices is not None
+    assert evidence is not None
+    return Side(Slices.unpack(slices), evidence)
+
+
+def _is_softmax(stats: Stats, shape: tuple[int, ...]) -> bool:
+    """Whether golden's lines are shares that sum to 1: their errors are those of what they are
+    made of, times what stands beside them, and so have a long tail."""
+    golden = stats.golden
+    if not (shape and golden.minimum >= 0.0 and golden.maximum <= 1.0 + _NEARLY):
+        return False
+    mean = golden.mean
+    return mean is not None and abs(mean * shape[-1] - 1.0) < _NEARLY
 
 
 def _type_ratio(rows: Sequence[Row]) -> float:
