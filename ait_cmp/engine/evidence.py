@@ -18,6 +18,7 @@ from ait_cmp.engine.stats import Stats
 __all__ = ["Evidence", "Peak", "Span", "make_evidence"]
 
 TINY = 1e-300  # the least that is divided by
+_HIDDEN = 3.0  # times the rms of the usual elements hides them
 NEAR = 0.25  # slices with this share of the worst one's error are named with it
 WEIGHTY = 0.05  # slices with less of the mean weight have an error, but no scale of their own
 
@@ -76,15 +77,17 @@ class Evidence:
     nonfinite_saturated: int
     clipped: int
     clipped_first: int
+    usual: Evidence | None = None
 
     def pack(self) -> bytes:
         """All of it, exactly."""
-        return _RECORD.pack(self)
+        return _RECORD.pack(self) + (self.usual.pack() if self.usual else b"")
 
     @staticmethod
     def unpack(packed: Any) -> Evidence:
         """The evidence of these bytes, or of any buffer of them. Raises struct.error if damaged."""
-        return _RECORD.unpack(packed)
+        usual = packed[len(_EMPTY) :]
+        return _RECORD.unpack(packed[: len(_EMPTY)], Evidence.unpack(usual) if usual else None)
 
 
 _RECORD = Record(Evidence)
@@ -100,6 +103,9 @@ def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evide
     # Imported on first use, since a process that only hands out work needs no numba.
     from ait_cmp.engine.kernel.reducer import reduce_to
 
+    usual = None  # made first, since what the loops answer is valid until the next call
+    if slices.usual and _hide(slices, slices.usual):
+        usual = make_evidence(stats, slices.usual, shape)
     counts, sums, errors = reduce_to(_EMPTY, slices, Bins.of(shape))
     if not 0 < counts[SLOTS.count] < stats.pairs:
         sums[SLOTS.level] = _level(stats)
@@ -122,7 +128,15 @@ def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evide
     counts[SLOTS.nonfinite_saturated] = slices.nonfinite_saturated
     counts[SLOTS.clipped] = slices.clipped
     counts[SLOTS.clipped_first] = slices.clipped_first
-    return Evidence.unpack(counts)
+    return _RECORD.unpack(counts, usual)
+
+
+def _hide(slices: Slices, usual: Slices) -> bool:
+    """Whether all elements are so large that the usual ones do not count beside them."""
+    whole, part = (
+        one.lines.golden_squares.sum() / max(one.lines.count.sum(), 1) for one in (slices, usual)
+    )
+    return bool(0 < part * _HIDDEN**2 < whole)
 
 
 def _level(stats: Stats) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -18,6 +19,7 @@ from ait_cmp.engine.reach import is_out_of_reach, slices_in_reach
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.engine.row_errors import as_pair_error, changed, dated
 from ait_cmp.engine.stats import Stats
+from ait_cmp.engine.usual import huge_from
 from ait_cmp.files import FileState, confined_to, state_of
 from ait_cmp.source import Source, split_name
 from ait_cmp.values.errors import PairError, Reason
@@ -307,6 +309,10 @@ def _measure_range(
 ) -> Measured:
     options = pair_options(golden=golden, my=my, epsilon=wanted.epsilon, parts=wanted.parts)
     stats = range_stats(golden=golden, my=my, start=start, stop=stop, options=options)
+    if stats.slices and (huge := huge_from(golden, stats.slices)) < math.inf:
+        apart = replace(options, parts=Parts(slices=True), huge=huge)
+        usual = range_stats(golden=golden, my=my, start=start, stop=stop, options=apart).slices
+        stats = replace(stats, slices=replace(stats.slices, usual=usual))
     worst = _worst(stats)
     return Measured(
         _info(golden),

@@ -155,8 +155,13 @@ class Slices:
     clipped_first: int
     # Of the unit of a whole pair's sums, two to it; see `engine.reach`. What is kept has no unit.
     exponent: int = 0
+    # The same of the usual elements alone, where huge ones are beside them; see `engine.usual`.
+    usual: Slices | None = None
 
     def __add__(self, other: Slices) -> Slices:
+        usual = None
+        if self.usual or other.usual:
+            usual = (self.usual or self) + (other.usual or other)
         return Slices(
             self.lines + other.lines,
             self.channels + other.channels,
@@ -167,6 +172,7 @@ class Slices:
             self.nonfinite_saturated + other.nonfinite_saturated,
             self.clipped + other.clipped,
             first_index(self.clipped_first, other.clipped_first),
+            usual=usual,
         )
 
     def pack(self) -> bytes:
@@ -175,10 +181,12 @@ class Slices:
         halves = np.concatenate((lines, channels), axis=None).view(np.uint32)
         size = 8 if halves[::2].any() else 4
         sums = halves if size == 8 else halves[1::2]
-        return self._packed(lines.shape[1], channels.shape[1], size, sums)
+        packed = self._packed(lines.shape[1], channels.shape[1], size, sums)
+        return packed + self.usual.pack() if self.usual else packed
 
     def pack_few(self) -> bytes:
-        """The same of at most 64 bins of lines and 256 of channels, in at most 7,000 bytes.
+        """The same of at most 64 bins of lines and 256 of channels, in at most 7,000 bytes, and as
+        many of the usual elements.
 
         Sums are rounded to 20 bits: the upper half of a float64, which has its whole range.
         """
@@ -187,7 +195,8 @@ class Slices:
         bits = np.concatenate((lines, channels), axis=None).view(np.uint64)
         bits += _HALF
         upper = (bits >> _HALF_WIDTH).astype(np.uint32)
-        return self._packed(lines.shape[1], channels.shape[1], 4, upper)
+        packed = self._packed(lines.shape[1], channels.shape[1], 4, upper)
+        return packed + self.usual.pack_few() if self.usual else packed
 
     def _packed(self, lines: int, channels: int, size: int, sums: npt.NDArray[np.uint32]) -> bytes:
         top = self.top
@@ -205,7 +214,8 @@ class Slices:
         lines, channels, kept, size, *marks = _HEADER.unpack_from(packed)
         count, start = 5 * (lines + channels), _HEADER.size
         end = start + size * count
-        if len(packed) != end + 24 * kept:
+        rest = packed[end + 24 * kept :]
+        if len(packed) < end + 24 * kept:
             raise ValueError("the packed slices are not of the size that their header says")
         if size == 8:
             sums = np.frombuffer(packed, np.float64, count, start)
@@ -222,6 +232,7 @@ class Slices:
                 np.frombuffer(packed, np.int64, kept, end + 16 * kept),
             ),
             *marks,
+            usual=Slices.unpack(rest) if rest else None,
         )
 
 

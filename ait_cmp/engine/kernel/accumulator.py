@@ -71,7 +71,7 @@ def _plan(golden: DType, my: DType, options: Options, bins: Bins) -> _Plan:
         my=Stored(KINDS[my.name], my.itemsize),
         narrow=not (golden.is_wide or my.is_wide),
         thresholds=thresholds(options, exact=exact),
-        grid=tables.grid(golden, my, sliced),
+        grid=tables.grid(golden, my, sliced, options.huge),
         bins=sliced,
     )
 

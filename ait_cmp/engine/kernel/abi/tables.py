@@ -33,8 +33,11 @@ _SATURATED = 0.99
 _NO_GRID = Grid(0, 0, 0, 0, 0, False, 0, 0, *(0.0,) * 5)
 
 
-def grid(golden: DType, my: DType, bins: Bins | None) -> Grid:
-    """How the compiled loops see `bins`; no channels where nothing is wanted."""
+def grid(golden: DType, my: DType, bins: Bins | None, huge: float = math.inf) -> Grid:
+    """How the compiled loops see `bins`; no channels where nothing is wanted.
+
+    What is `huge` on both sides is left out, as what stands for infinity is.
+    """
     if bins is None or bins.channels == 0:
         return _NO_GRID
     channels, width = bins.channels, bins.channel_width
@@ -51,7 +54,7 @@ def grid(golden: DType, my: DType, bins: Bins | None) -> Grid:
         wide=golden.is_wide or my.is_wide,
         golden_bits=_bits(golden),
         my_bits=_bits(my),
-        saturation=_SATURATED * min(golden.largest, my.largest),
+        saturation=min(_SATURATED * golden.largest, _SATURATED * my.largest, huge),
         golden_end=_SATURATED * golden.largest,
         my_end=_SATURATED * my.largest,
         my_largest=my.largest,

@@ -17,13 +17,15 @@ __all__ = ["Options", "thresholds"]
 class Options:
     """Pairs count as mismatched beyond atol + rtol |g|, and have a ratio where |g| > epsilon.
 
-    Stats that only a part needs which is not among `parts` stay empty.
+    Stats that only a part needs which is not among `parts` stay empty. Elements of one sign that
+    are `huge` or more on both sides are no part of the slices.
     """
 
     epsilon: float
     rtol: float
     atol: float
     parts: Parts = EVERYTHING
+    huge: float = math.inf
 
 
 _MARGIN = 2.0**-20  # comparisons in float32 closer than this are decided again in float64
