@@ -19,10 +19,11 @@ from ait_cmp.source import Source
 
 __all__ = ["huge_from"]
 
-_SAMPLE, _RUN = 2048, 64  # elements that are looked at, so many in a row
+_SAMPLE, _RUN = 1024, 64  # elements that are looked at, so many in a row
 _STRIDE = (math.sqrt(5) - 1) / 2  # of the tensor, from run to run: never in step with its axes
-_FAR = 24.0  # times a low quartile: of a normal distribution the rms is 3
-_HUGE = 64.0
+_FEW = 0.05  # of the elements may be rare, and hide the others
+_HIDDEN = 3.0  # times the rms of the others hides them
+_GAP = 16.0  # between two neighbours in size parts usual elements from masks
 
 
 def huge_from(golden: Source, slices: Slices) -> float:
@@ -31,17 +32,37 @@ def huge_from(golden: Source, slices: Slices) -> float:
     count, squares = slices.lines.count.sum(), slices.lines.golden_squares.sum()
     if not 0 < squares < math.inf or not len(slices.top.indices):
         return math.inf
-    usual = _usual(golden)
-    if not 0 < usual * _FAR < math.sqrt(squares / count):
+    rms = math.sqrt(squares / count)
+    sizes = _sizes(golden)
+    if not len(sizes):
         return math.inf
-    return 2.0 ** math.ceil(math.log2(_HUGE * usual))
+    huge = _after_a_gap(sizes) or _beyond_the_many(sizes)
+    below = sizes[sizes < huge]
+    return huge if np.dot(below, below) / len(below) * _HIDDEN**2 < rms * rms else math.inf
 
 
-def _usual(golden: Source) -> float:
-    """The low quartile of the magnitudes that are not 0, of a sample."""
+def _after_a_gap(sizes: Values) -> float:
+    """Where the widest gap ends after which no less than a quarter stands, 0.0 without any."""
+    low, high = sizes[len(sizes) // 4 : -1], sizes[len(sizes) // 4 + 1 :]
+    gaps = high / low
+    if not len(gaps) or gaps.max() < _GAP:
+        return 0.0
+    at = int(gaps.argmax())
+    return _power_of_two(math.sqrt(low[at] * high[at]))
+
+
+def _beyond_the_many(sizes: Values) -> float:
+    return _power_of_two(8 * sizes[int((1 - _FEW) * (len(sizes) - 1))])
+
+
+def _power_of_two(size: float) -> float:
+    return 2.0 ** math.ceil(math.log2(size))
+
+
+def _sizes(golden: Source) -> Values:
+    """The magnitudes of a sample that are finite and not 0, in order."""
     sample: Values = np.abs(np.concatenate([*_runs(golden)]))
-    some = sample[(sample > 0) & (sample < math.inf)]
-    return float(np.partition(some, len(some) // 4)[len(some) // 4]) if len(some) else 0.0
+    return np.sort(sample[(sample > 0) & (sample < math.inf)])
 
 
 def _runs(golden: Source) -> Iterator[Values]:
