@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ait_cmp.engine.evidence import Evidence, Peak, Span
-from ait_cmp.engine.slices import Bins, Slices, Table, Top
+from ait_cmp.engine.evidence import Dead, Evidence, Peak, Span
+from ait_cmp.engine.slices import Bins, Indices, Slices, Table, Top
 from ait_cmp.engine.stats import Stats
 
 __all__ = ["reference_evidence"]
@@ -44,7 +45,75 @@ def reference_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> 
         nonfinite_saturated=slices.nonfinite_saturated,
         clipped=slices.clipped,
         clipped_first=slices.clipped_first,
+        **_robust(slices, bins, rms, _level_of(stats, slices)),
     )
+
+
+def _level_of(stats: Stats, slices: Slices) -> float:
+    count = float(slices.lines.count.sum())
+    squares, golden = (float(x.sum()) for x in (slices.lines.squares, slices.lines.golden_squares))
+    return _ratio(squares, golden) if 0 < count < stats.pairs else _level(stats)
+
+
+def _robust(slices: Slices, bins: Bins, rms: float, level: float) -> dict[str, Any]:
+    """What a lone element, and what a few huge lines, do not change."""
+    if not rms:
+        dead = {"dead_channels": Dead(), "dead_lines": Dead()}
+        return {"rest": level, "typical": level, "channel_rest": 0.0, "line_rest": 0.0, **dead}
+    lines, channels, top = slices.lines, slices.channels, slices.top
+    count = float(lines.count.sum())
+    without = int(count >= 512) + int(count >= 2048)
+    squares = float(lines.squares.sum())
+    for difference in top.differences[:without].tolist():
+        squares -= difference * difference
+    columns = top.indices % bins.channels // bins.channel_width
+    rows = top.indices // bins.channels // bins.line_width
+    return {
+        "rest": math.sqrt(max(squares, 0.0) / float(lines.golden_squares.sum())),
+        "typical": _typical(lines),
+        "channel_rest": _rest_of_worst(channels, rms, 16, top, columns),
+        "line_rest": _rest_of_worst(lines, rms, 64, top, rows),
+        "dead_channels": _dead(channels, bins.channel_width, bins.channels),
+        "dead_lines": _dead(lines, bins.line_width, bins.lines),
+    }
+
+
+def _median(values: Values) -> float:
+    some = np.sort(values[values > 0])
+    return float(some[len(some) // 2]) if len(some) else 0.0
+
+
+def _typical(lines: Table) -> float:
+    kept = lines.golden_squares > 1e-4 * _median(lines.golden_squares)
+    errors = np.sort(np.sqrt(lines.squares[kept] / lines.golden_squares[kept]))
+    return float(errors[-1 - len(errors) // 4]) if len(errors) else 0.0
+
+
+def _dead(table: Table, width: int, total: int) -> Dead:
+    golden = table.golden_squares
+    if len(golden) < 4:
+        return Dead()
+    usual = (golden > 0.1 * _median(golden)) & (table.count >= 8)
+    dead = np.flatnonzero(usual & (golden + 2 * table.products + table.squares < 1e-3 * golden))
+    if not 0 < len(dead) < 0.9 * usual.sum():
+        return Dead()
+    return Dead(int(dead[0]) * width, min(len(dead) * width, total))
+
+
+def _rest_of_worst(table: Table, rms: float, full: int, top: Top, places: Indices) -> float:
+    error = _span(table, rms, 1, 1).error
+    if not error or len(table.count) < 2:
+        return error
+    squares = table.squares.copy()
+    seen: set[int] = set()
+    for place, difference in zip(places.tolist(), top.differences.tolist(), strict=True):
+        if place not in seen and table.count[place] >= full:
+            squares[place] = max(squares[place] - difference * difference, 0.0)
+        seen.add(place)
+    some = table.count >= 2
+    n = table.count[some]
+    errors = np.sqrt(squares[some] / n / (table.golden_squares[some] / n + rms * rms))
+    return float(errors.max())
 
 
 def _level(stats: Stats) -> float:

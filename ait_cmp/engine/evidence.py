@@ -15,12 +15,21 @@ from ait_cmp.engine.records import Record
 from ait_cmp.engine.slices import Bins, Slices
 from ait_cmp.engine.stats import Stats
 
-__all__ = ["Evidence", "Peak", "Span", "make_evidence"]
+__all__ = ["Dead", "Evidence", "Peak", "Span", "make_evidence"]
 
 TINY = 1e-300  # the least that is divided by
 _HIDDEN = 3.0  # times the rms of the usual elements hides them
 NEAR = 0.25  # slices with this share of the worst one's error are named with it
 WEIGHTY = 0.05  # slices with less of the mean weight have an error, but no scale of their own
+# Elements of a slice from which the largest error of one is that element's alone, and of a tensor
+# from which that of one, and of two, is no part of its level.
+FULL_CHANNEL, FULL_LINE = 16, 64
+WITHOUT_ONE, WITHOUT_TWO = 512, 2048
+FAINT = 1e-4  # lines with less of the median one's Σg² have no error of their own
+USUAL = 0.1  # slices with this share of the median one's Σg², and so many elements, may be dead,
+LIVING = 8
+ZERO = 1e-3  # which they are with less of golden's Σg²,
+MOST = 0.9  # unless more of them than this are
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,14 @@ class Peak:
 
 
 @dataclass(frozen=True, slots=True)
+class Dead:
+    """Slices that are zero in my alone: `count` of them, the first of which is `first`."""
+
+    first: int = -1
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Errors of one pair, all relative to golden's size; over the `count` plain elements.
 
@@ -61,6 +78,12 @@ class Evidence:
     infinite on one side and at the end of its own range on the other, with one sign. `clipped`
     elements of my are at the end of its range, which is too small for golden's value;
     `clipped_first` is the flat index of the first of them, -1 where there is none.
+
+    What a lone element does not change: `rest` is the level without the one or two largest
+    errors, `channel_rest` and `line_rest` are the errors of the worst channel and line without
+    the largest element of each. `typical` is what the error of three quarters of the lines, over
+    the line's own rms, stays below: a few huge lines do not hide it. `usual` is the evidence of
+    the other elements, where a few are so huge that they hide them; see `engine.usual`.
     """
 
     count: int
@@ -77,6 +100,12 @@ class Evidence:
     nonfinite_saturated: int
     clipped: int
     clipped_first: int
+    rest: float
+    typical: float
+    channel_rest: float
+    line_rest: float
+    dead_channels: Dead
+    dead_lines: Dead
     usual: Evidence | None = None
 
     def pack(self) -> bytes:
@@ -92,7 +121,9 @@ class Evidence:
 
 _RECORD = Record(Evidence)
 SLOTS = _RECORD.slots  # where `kernel.loops.reduction` puts what it finds
-_EMPTY = Evidence(0, 0.0, 0.0, 0.0, 0.0, Span(), Span(), Peak(), 0, 0, 0, 0, 0, -1).pack()
+_EMPTY = Evidence(
+    0, 0.0, 0.0, 0.0, 0.0, Span(), Span(), Peak(), 0, 0, 0, 0, 0, -1, 0.0, 0.0, 0.0, 0.0, Dead(), Dead()
+).pack()  # fmt: skip
 
 
 def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evidence:
@@ -111,6 +142,8 @@ def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evide
         sums[SLOTS.level] = _level(stats)
     elif math.isnan(slices.lines.squares.sum()):  # too large a pair for `engine.reach`
         sums[SLOTS.level] = math.inf
+    if not (len(errors) or sums[SLOTS.rms]):  # only the level tells
+        sums[SLOTS.rest] = sums[SLOTS.typical] = sums[SLOTS.level]
     top = slices.top
     if len(errors) and top.differences[0]:
         *others, worst = errors.argsort().tolist()

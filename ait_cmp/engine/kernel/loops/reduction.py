@@ -11,7 +11,21 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.evidence import NEAR, SLOTS, TINY, WEIGHTY
+from ait_cmp.engine.evidence import (
+    FAINT,
+    FULL_CHANNEL,
+    FULL_LINE,
+    LIVING,
+    MOST,
+    NEAR,
+    SLOTS,
+    TINY,
+    USUAL,
+    WEIGHTY,
+    WITHOUT_ONE,
+    WITHOUT_TWO,
+    ZERO,
+)
 from ait_cmp.engine.kernel.abi.arguments import Results, Room
 from ait_cmp.engine.kernel.abi.flags import EXACT, Counts, Doubles
 
@@ -57,6 +71,20 @@ def reduce_slices(
     found[SLOTS.offset] = _common(_shift(channels, rms, row), _shift(lines, rms, row))
     _add_span(channels, rms, channel_width, channel_count, SLOTS.channel_error, row, results)
     _add_span(lines, rms, line_width, line_count, SLOTS.line_error, row, results)
+    without = int(count >= WITHOUT_ONE) + int(count >= WITHOUT_TWO)
+    found[SLOTS.rest] = _rest(squares, differences, without, golden_squares)
+    found[SLOTS.typical] = _typical(lines, row)
+    _add_dead(channels, channel_width, channel_count, SLOTS.dead_channels_first, row, results)
+    _add_dead(lines, line_width, line_count, SLOTS.dead_lines_first, row, results)
+    places = room.positions
+    for i in range(indices.shape[0]):
+        places[i] = indices[i] % channel_count // channel_width
+    worst = found[SLOTS.channel_error], differences, places
+    found[SLOTS.channel_rest] = _rest_of_worst(channels, rms, FULL_CHANNEL, worst, row)
+    for i in range(indices.shape[0]):
+        places[i] = indices[i] // channel_count // line_width
+    worst = found[SLOTS.line_error], differences, places
+    found[SLOTS.line_rest] = _rest_of_worst(lines, rms, FULL_LINE, worst, row)
     for i in range(indices.shape[0]):
         around = max(
             _mean_square(channels, indices[i] % channel_count // channel_width),
@@ -101,6 +129,90 @@ def _level(squares: float, golden_squares: float) -> float:
     if golden_squares > 0.0:
         return math.sqrt(squares / golden_squares)
     return np.inf if squares > 0.0 else 0.0
+
+
+@njit(**EXACT)
+def _rest(squares: float, differences: Any, without: int, golden_squares: float) -> float:
+    """The level without the largest errors, so many of them."""
+    for i in range(min(without, differences.shape[0])):
+        squares -= differences[i] * differences[i]
+    return math.sqrt(max(squares, 0.0) / golden_squares)
+
+
+@njit(**EXACT)
+def _typical(lines: Any, row: Doubles) -> float:
+    """What three quarters of the lines stay below, each in its own size; faint ones are none."""
+    bins = lines.shape[1]
+    least = FAINT * _median(lines[_GOLDEN_SQUARES], row)
+    kept = 0
+    for i in range(bins):
+        size = lines[_GOLDEN_SQUARES, i]
+        if size > least:
+            row[kept] = math.sqrt(lines[_SQUARES, i] / size)
+            kept += 1
+    return _ranked(row, kept, kept - 1 - kept // 4) if kept else 0.0
+
+
+@njit(**EXACT)
+def _median(values: Any, row: Doubles) -> float:
+    """Of those above 0; 0.0 where none are."""
+    kept = 0
+    for i in range(values.shape[0]):
+        if values[i] > 0.0:
+            row[kept] = values[i]
+            kept += 1
+    return _ranked(row, kept, kept // 2) if kept else 0.0
+
+
+@njit(**EXACT)
+def _add_dead(
+    table: Any, width: int, total: int, slot: int, row: Doubles, results: Results
+) -> None:
+    """The slices of a usual size that are zero in my, as a `Dead` from this slot on."""
+    results.counts[slot] = -1
+    bins = table.shape[1]
+    if bins < _VIEW:
+        return
+    least = USUAL * _median(table[_GOLDEN_SQUARES], row)
+    usual = dead = 0
+    first = -1
+    for i in range(bins):
+        golden = table[_GOLDEN_SQUARES, i]
+        if golden <= least or table[_COUNT, i] < LIVING:
+            continue
+        usual += 1
+        if golden + 2.0 * table[_PRODUCTS, i] + table[_SQUARES, i] < ZERO * golden:
+            first = i if first < 0 else first
+            dead += 1
+    if 0 < dead < MOST * usual:
+        results.counts[slot] = first * width
+        results.counts[slot + 1] = min(dead * width, total)
+
+
+@njit(**EXACT)
+def _rest_of_worst(table: Any, rms: float, full: int, worst: Any, row: Doubles) -> float:
+    """The error of the worst bin without the largest element of each; bins with fewer elements
+    than a full one are as they are."""
+    error, differences, places = worst
+    kept = differences.shape[0]
+    bins = table.shape[1]
+    if error == 0.0 or bins < 2:
+        return error
+    for i in range(bins):
+        row[i] = table[_SQUARES, i]
+    for i in range(kept):
+        bin_, first = places[i], True
+        for j in range(i):
+            first = first and places[j] != bin_
+        if first and table[_COUNT, bin_] >= full:
+            row[bin_] = max(row[bin_] - differences[i] * differences[i], 0.0)
+    largest = 0.0
+    for i in range(bins):
+        if table[_COUNT, i] >= 2.0:
+            n = table[_COUNT, i]
+            size = row[i] / n / (table[_GOLDEN_SQUARES, i] / n + rms * rms)
+            largest = max(largest, math.sqrt(size))
+    return largest
 
 
 @njit(**EXACT)
