@@ -58,8 +58,6 @@ def times(factor: float) -> dict[str, float]:
 CHANGES: dict[str, dict[str, float]] = {
     **{f"no check of {name}": {name: math.inf} for name in LIMITS if "element" not in name},
     "no check of element": {"element": math.inf, "lone_element": math.inf},
-    "E from the type alone": {"window": 0, "history": 0.0},
-    "E without the history of the data_id": {"history": math.inf},
     "every limit × 0.8": times(0.8),
     "every limit × 1.3": times(1.3),
 }

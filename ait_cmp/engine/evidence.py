@@ -122,7 +122,8 @@ class Evidence:
 _RECORD = Record(Evidence)
 SLOTS = _RECORD.slots  # where `kernel.loops.reduction` puts what it finds
 _EMPTY = Evidence(
-    0, 0.0, 0.0, 0.0, 0.0, Span(), Span(), Peak(), 0, 0, 0, 0, 0, -1, 0.0, 0.0, 0.0, 0.0, Dead(), Dead()
+    0, 0.0, 0.0, 0.0, 0.0, Span(), Span(), Peak(), 0, 0, 0, 0, 0, -1, 0.0, 0.0, 0.0, 0.0,
+    Dead(), Dead(),
 ).pack()  # fmt: skip
 
 

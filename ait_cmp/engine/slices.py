@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -223,7 +223,7 @@ class Slices:
             halves = np.zeros(2 * count, np.uint32)
             halves[1::2] = np.frombuffer(packed, np.uint32, count, start)
             sums = halves.view(np.float64)
-        return Slices(
+        slices = Slices(
             Table(sums[: 5 * lines].reshape(5, lines)),
             Table(sums[5 * lines :].reshape(5, channels)),
             Top(
@@ -232,8 +232,8 @@ class Slices:
                 np.frombuffer(packed, np.int64, kept, end + 16 * kept),
             ),
             *marks,
-            usual=Slices.unpack(rest) if rest else None,
         )
+        return replace(slices, usual=Slices.unpack(rest)) if rest else slices
 
 
 def first_index(one: int, two: int) -> int:

@@ -7,7 +7,8 @@ made anew for every row is a named tuple, since these take a third of a dataclas
 
 from __future__ import annotations
 
-from ait_cmp.judging.checks import Case, Finding
+from ait_cmp.judging.case import Case
+from ait_cmp.judging.checks import Finding
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite, Rule, Subject, Tolerance, Unjudged
 from ait_cmp.judging.verdict import Status, Verdict, judge, named_counts
 

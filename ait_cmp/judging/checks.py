@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from ait_cmp.engine.choices import Choices
-from ait_cmp.engine.evidence import Evidence, Span
+from ait_cmp.engine.evidence import Dead, Evidence, Span
 from ait_cmp.engine.stats import Stats
+from ait_cmp.judging.case import Case
 from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.metrics import compute
 from ait_cmp.judging.places import name_index, name_span
-from ait_cmp.judging.tolerance import Growth, Limit, NonFinite, Subject
-from ait_cmp.judging.yardstick import Reference
+from ait_cmp.judging.sizes import sizes_of, telling
+from ait_cmp.judging.tolerance import Growth, Limit, NonFinite
 from ait_cmp.values.dtypes import DType
 
 __all__ = [
-    "Case",
     "Finding",
     "exact_finding",
     "grid_finding",
@@ -28,22 +26,11 @@ __all__ = [
     "saturation_finding",
 ]
 
-_GRIDDED = 16  # elements that share no bit by chance
-
-
-class Case(NamedTuple):
-    """One compared pair, as a verdict sees it; evidence only where both sides are floating.
-
-    `reference` is what a trusted run shows of golden, where one was named.
-    """
-
-    subject: Subject
-    shape: tuple[int, ...]
-    stats: Stats
-    evidence: Evidence | None = None
-    choices: Choices | None = None  # of ids that differ, chosen by the scores of another row
-    chosen_from: tuple[str, int | None] | None = None
-    reference: Reference | None = None
+_GRIDDED = 64  # elements that share no bit by chance
+_LINES, _CHANNELS = 4, 8  # of fewer, most lines say no more than the whole
+_HUGE = 3.0  # times the limit of the others is that of the few elements that hide them
+_FEW_LINES = ((4, 4.0), (32, 2.0))  # below so many lines, so many times the limit
+_EXPLAINED = 0.5  # of what all parts share may remain where that explains the error
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +144,29 @@ def growth_findings(
 
     `digits` is the precision of the coarsest grid that any row of the run may honestly be on.
     """
-    found = (
-        grid_finding(evidence, case.subject.my, digits),
-        _scale(evidence, growth, expected),
-        _offset(evidence, growth, expected),
-        _slice("channel", evidence.channel, expected, growth.channel, ()),
-        _slice("line", evidence.line, expected, growth.line, case.shape[:-1]),
-        _element(evidence, growth, expected, case.shape),
-        _level(evidence, growth, expected),
-    )
-    return sorted(filter(None, found), key=lambda one: one.extent)
+    told = telling(evidence, case.stats, case.lines)
+    sizes = sizes_of(told)
+    found = [
+        grid_finding(told, case.subject.my, digits),
+        _dead("channel", told.dead_channels, case.shape[-1:]),
+        _dead("line", told.dead_lines, case.shape[:-1]),
+        _level(told, growth, expected),
+        _slice("channel", told.channel, sizes.channel, expected, ()),
+        _slice("line", told.line, sizes.line, expected, case.shape[:-1]),
+        _element(told, growth, expected, case.shape),
+        _typical(told, case, expected),
+    ]
+    if told is not evidence:
+        found += [_huge(evidence, expected), _element(evidence, growth, expected, case.shape)]
+    fewness = 1.0 if any(found) else _fewness(case.lines)  # what fails anyway is explained at least
+    shared = [_scale(told, growth, expected, fewness), _offset(told, growth, expected, fewness)]
+    return sorted(filter(None, (*shared, *found)), key=lambda one: one.extent)
 
 
 def grid_finding(evidence: Evidence, my: DType, digits: int) -> Finding | None:
     """Whether my lies on a grid coarser than any type of the run explains, and golden does not."""
     limit = min(digits, evidence.golden_bits)
-    if evidence.gridded < _GRIDDED or evidence.my_bits >= limit:
+    if evidence.gridded < _GRIDDED or evidence.my_bits >= limit or evidence.level < my.roundoff:
         return None
     meaning = (
         f"every value has at most {evidence.my_bits} significand bits, where {my.name} has "
@@ -181,49 +175,97 @@ def grid_finding(evidence: Evidence, my: DType, digits: int) -> Finding | None:
     return Finding("grid", evidence.my_bits, limit, meaning)
 
 
-def _scale(evidence: Evidence, growth: Growth, expected: Expectation) -> Finding | None:
-    limit = max(growth.scale * expected.error, growth.scale_floor * expected.floor)
-    if evidence.count < growth.many or abs(evidence.scale) <= limit:
+def _dead(check: str, dead: Dead, shape: tuple[int, ...]) -> Finding | None:
+    """Slices that are zero in my alone, which no rounding does, however coarse."""
+    if not dead.count:
         return None
-    meaning = f"my is golden times {1 + evidence.scale:.4g}, in every part of the tensor"
-    return Finding("scale", abs(evidence.scale), limit, meaning)
+    first = name_index(dead.first, shape) if check == "line" else str(dead.first)
+    which = f"{check} {first} is" if dead.count == 1 else f"{dead.count} {check}s, from {first} on,"
+    meaning = f"{which} {'' if dead.count == 1 else 'are '}zero in my, and not in golden"
+    return Finding(check, math.inf, 0, meaning, dead.count / max(math.prod(shape), dead.count))
 
 
-def _offset(evidence: Evidence, growth: Growth, expected: Expectation) -> Finding | None:
-    limit = max(growth.offset * expected.error, growth.offset_floor * expected.floor)
-    if evidence.count < growth.many or abs(evidence.offset) <= limit:
+def _scale(
+    evidence: Evidence, growth: Growth, expected: Expectation, fewness: float
+) -> Finding | None:
+    limit = max(growth.scale * fewness * expected.error, growth.scale_floor * expected.floor)
+    size = abs(evidence.scale)
+    if evidence.count < growth.many or size <= limit:
         return None
+    rest = _left(evidence, size)
+    if rest <= _EXPLAINED * size:
+        meaning = (
+            f"my is golden times {1 + evidence.scale:.4g}, in every part of the tensor, but for "
+            f"{rest:.2%} of golden"
+        )
+        return Finding("scale", size, limit, meaning)
     meaning = (
-        f"my is golden {evidence.offset * evidence.rms:+.4g}, in every part of the tensor "
-        f"({abs(evidence.offset):.3g} times golden's rms)"
+        f"all parts share a factor of {1 + evidence.scale:.4g}, which does not explain the error: "
+        f"{rest:.2%} of golden remains"
     )
-    return Finding("offset", abs(evidence.offset), limit, meaning)
+    return Finding("scale", size, limit, meaning, 1.0)
+
+
+def _offset(
+    evidence: Evidence, growth: Growth, expected: Expectation, fewness: float
+) -> Finding | None:
+    limit = max(growth.offset * fewness * expected.error, growth.offset_floor * expected.floor)
+    size = abs(evidence.offset)
+    if evidence.count < growth.many or size <= limit:
+        return None
+    shift = f"{evidence.offset * evidence.rms:+.4g}"
+    rest = _left(evidence, size)
+    if rest <= _EXPLAINED * size:
+        meaning = (
+            f"my is golden {shift}, in every part of the tensor ({size:.3g} times golden's rms), "
+            f"but for {rest:.2%} of golden"
+        )
+        return Finding("offset", size, limit, meaning)
+    meaning = (
+        f"all parts share a shift of {shift} ({size:.3g} times golden's rms), which does not "
+        f"explain the error: {rest:.2%} of golden remains"
+    )
+    return Finding("offset", size, limit, meaning, 1.0)
+
+
+def _left(evidence: Evidence, size: float) -> float:
+    """The level without what all parts share."""
+    return math.sqrt(max(evidence.level**2 - size**2, 0.0))
+
+
+def _fewness(lines: int) -> float:
+    """How much more of what is shared few lines may have: they share much by chance."""
+    return next((times for below, times in _FEW_LINES if lines < below), 1.0)
 
 
 def _slice(
-    check: str, span: Span, expected: Expectation, limit: float, shape: tuple[int, ...]
+    check: str, span: Span, size: float, expected: Expectation, shape: tuple[int, ...]
 ) -> Finding | None:
-    value = span.error / expected.error
-    if value <= limit or span.total == 1:
+    limit, part = getattr(expected.limits, check), getattr(expected.parts, check)
+    if size <= limit or span.total == 1:
         return None
+    value = size / part
     meaning = f"the error in {name_span(check, span, shape)} is {value:.3g} times the expected one"
-    return Finding(check, value, limit, meaning, span.count / span.total)
+    return Finding(check, value, limit / part, meaning, span.count / span.total)
 
 
 def _element(
     evidence: Evidence, growth: Growth, expected: Expectation, shape: tuple[int, ...]
 ) -> Finding | None:
-    peak = evidence.peak
-    value = peak.error / expected.error
+    peak, size = evidence.peak, sizes_of(evidence).element
     alone = peak.error > growth.alone * peak.runner_up
-    limit = growth.lone_element if alone else growth.element
-    if value <= limit:
+    limit = expected.limits.element
+    if not alone and not expected.has_peers:
+        limit *= growth.element / growth.lone_element
+    if size <= limit:
         return None
+    value = size / expected.parts.element
     meaning = (
         f"element {_spot(peak.index, shape)} is {peak.golden + peak.difference:.6g}, golden "
         f"{peak.golden:.6g}: {value:.3g} times the expected error"
     )
-    return Finding("element", value, limit, meaning, 0.0 if alone else 1.0)
+    extent = 0.0 if alone else 1.0
+    return Finding("element", value, limit / expected.parts.element, meaning, extent)
 
 
 def _spot(flat: int, shape: tuple[int, ...]) -> str:
@@ -231,11 +273,38 @@ def _spot(flat: int, shape: tuple[int, ...]) -> str:
 
 
 def _level(evidence: Evidence, growth: Growth, expected: Expectation) -> Finding | None:
-    value = evidence.level / expected.error
-    if value < growth.level:  # at the limit a tensor of zeros stands, where E is all it can be
+    limit, part = expected.limits.level, expected.parts.level
+    # At the end of what E can be a tensor of zeros stands, all of which counts.
+    end = growth.most * growth.level
+    size = evidence.level if evidence.level >= end else evidence.rest
+    if size < limit:
         return None
     meaning = (
-        f"the error of the whole tensor, {evidence.level:.2%} of golden, is {value:.3g} times the "
-        "expected one"
+        f"the error of the whole tensor, {evidence.level:.2%} of golden, is {size / part:.3g} "
+        "times the expected one"
     )
-    return Finding("level", value, growth.level, meaning, 1.0)
+    return Finding("level", size / part, limit / part, meaning, 1.0)
+
+
+def _typical(evidence: Evidence, case: Case, expected: Expectation) -> Finding | None:
+    """The error of most lines, which a few huge ones do not hide."""
+    limit, part, size = expected.limits.typical, expected.parts.typical, evidence.typical
+    if case.lines < _LINES or case.shape[-1] < _CHANNELS or size <= limit:
+        return None
+    meaning = (
+        f"the error of a quarter of the lines is at least {size:.2%} of their golden, "
+        f"{size / part:.3g} times the expected one"
+    )
+    return Finding("line", size / part, limit / part, meaning, 1.0)
+
+
+def _huge(evidence: Evidence, expected: Expectation) -> Finding | None:
+    """The level of all, where that is the level of the few huge elements."""
+    limit, part = _HUGE * expected.limits.level, expected.parts.level
+    if evidence.level < limit:
+        return None
+    meaning = (
+        f"the error of the few huge elements, {evidence.level:.2%} of golden, is "
+        f"{evidence.level / part:.3g} times the expected one"
+    )
+    return Finding("level", evidence.level / part, limit / part, meaning, 1.0)

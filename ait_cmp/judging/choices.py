@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from ait_cmp.engine.choices import Flip, scored_lines
 from ait_cmp.engine.measured import Measured
-from ait_cmp.judging.checks import Case, Finding
+from ait_cmp.judging.case import Case
+from ait_cmp.judging.checks import Finding
 from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.tolerance import Subject
 from ait_cmp.values.order import OrderBy

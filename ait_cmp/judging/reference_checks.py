@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ait_cmp.engine.evidence import Evidence, Span
-from ait_cmp.judging.checks import Case, Finding, grid_finding
+from ait_cmp.judging.case import Case
+from ait_cmp.judging.checks import Finding, grid_finding
 from ait_cmp.judging.measure import Measure
 from ait_cmp.judging.places import name_index, name_span
 

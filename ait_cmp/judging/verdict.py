@@ -9,8 +9,8 @@ from itertools import compress
 from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
+from ait_cmp.judging.case import Case
 from ait_cmp.judging.checks import (
-    Case,
     Finding,
     exact_finding,
     growth_findings,
@@ -20,8 +20,9 @@ from ait_cmp.judging.checks import (
 )
 from ait_cmp.judging.choices import ChoiceJudge, JudgedFlip
 from ait_cmp.judging.growth import Background, Expectation, noise
-from ait_cmp.judging.places import name_span
+from ait_cmp.judging.places import name_index, name_span
 from ait_cmp.judging.reference_checks import reference_findings
+from ait_cmp.judging.sizes import telling
 from ait_cmp.judging.tolerance import Growth, Subject, Tolerance, Unjudged
 from ait_cmp.judging.yardstick import Yardsticks
 from ait_cmp.values.dtypes import DTYPES
@@ -109,7 +110,8 @@ def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) ->
     verdicts = []
     for number, (case, teaches) in enumerate(zip(cases, taught, strict=True)):
         subject, evidence = case.subject, case.evidence
-        expected, yardstick = background.expect(subject, evidence) if evidence else None, ""
+        told = evidence and telling(evidence, case.stats, case.lines)
+        expected, yardstick = background.expect(case, told) if told else None, ""
         if expected and teaches:
             expected, yardstick = yardsticks.instead(number, case, expected)
         flip = choices.flip(case)
@@ -127,8 +129,8 @@ def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) ->
             status, (reason, sentence) = Status.SKIPPED, unjudged
         elif flip.near_tie:
             reason, sentence = Reason.NEAR_TIE, flip.near_tie
-        elif evidence and teaches:
-            background.learn(subject, evidence)
+        elif told and teaches:
+            background.learn(case, told)
             yardsticks.learn(expected)
             if not is_ordered and (leaning := _by_order_alone(case, tolerance, expected, digits)):
                 status, (reason, sentence) = Status.SKIPPED, leaning
@@ -140,7 +142,7 @@ def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) ->
                 sentence,
                 findings,
                 expected.error if expected else None,
-                noise(evidence, growth, expected) if evidence and teaches else None,
+                noise(told, growth, expected) if told and teaches else None,
                 follows,
                 divergence,
                 yardstick,
@@ -175,7 +177,8 @@ def _by_order_alone(
     nothing."""
     if not expected or expected.error <= expected.granted or tolerance.unjudged is Unjudged.PASS:
         return None
-    alone = Expectation(expected.granted, expected.floor)
+    growth = tolerance.growth or Growth()
+    alone = Expectation.alone(expected.granted, expected.floor, growth)
     findings = _findings(case, tolerance, alone, digits)
     if not findings:
         return None
@@ -283,13 +286,13 @@ def _size(evidence: Evidence | None) -> float:
     """The largest error, local or of the whole, in golden's own size; 0.0 where it is not told."""
     if evidence is None:
         return 0.0
-    errors = (evidence.level, evidence.channel.error, evidence.line.error, evidence.peak.error)
-    return max(errors, default=0.0)
+    whole = max(evidence.level, evidence.channel.error, evidence.line.error, evidence.peak.error)
+    return max(whole, _size(evidence.usual))
 
 
 def _describe(case: Case, findings: Sequence[Finding], expected: Expectation | None) -> str:
     """Where it began, as a person would say it."""
-    evidence = case.evidence
+    evidence = case.evidence and telling(case.evidence, case.stats, case.lines)
     said = [f"from {case.subject} on" if case.subject.data_id else ""]
     local = _local(evidence, case.shape) if evidence else ""
     if evidence and expected:
@@ -317,6 +320,9 @@ def _jump(evidence: Evidence, expected: Expectation) -> str:
 
 def _local(evidence: Evidence, shape: tuple[int, ...]) -> str:
     """Where most of the error is, if that is a small part of the tensor."""
+    squares = evidence.count * (evidence.level * evidence.rms) ** 2
+    if evidence.peak.difference**2 > _LOCAL * squares > 0:
+        return f"most of it in element {name_index(evidence.peak.index, shape)}"
     places = [
         f"{name_span(kind, span, axes)} ({span.share:.0%} of it)"
         for kind, span, axes in (

@@ -102,9 +102,8 @@ class Yardsticks:
             is_softmax=_is_softmax(row.stats, row.shape),
         )
         wider = f", {self._wider:g} times as wide: of a finer type" if self._wider > 1.0 else ""
-        return Expectation(
-            found.error, expected.floor, found.error, found
-        ), f"{BY_REFERENCE}{wider}"
+        by_it = expected._replace(error=found.error, granted=found.error, shown=found)
+        return by_it, f"{BY_REFERENCE}{wider}"
 
     def learn(self, expected: Expectation | None) -> None:
         """Take a row that passes into account: how much louder my is than the reference."""

@@ -36,7 +36,6 @@ class Growth:
     offset_floor: float = 1.5  # so many floors of E
     floor: float = 2.0  # E is at least so many grains of the pair's coarser type
     grain: float = 0.0  # relative error that no operation is expected to stay below
-    history: float = 2.0  # E is at most so many times the same data_id's error in earlier tokens
     few: int = 32  # where fewer data_ids were dumped, much may lie between two rows, so
     sparse: float = 4.0  # E is at least so many floors,
     sparse_most: float = 2.0**-4  # as long as these are no more than this

@@ -1,0 +1,34 @@
+"""What a verdict is made of: one compared pair, and what was measured of it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from ait_cmp.engine.choices import Choices
+from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.stats import Stats
+from ait_cmp.judging.tolerance import Subject
+from ait_cmp.judging.yardstick import Reference
+
+__all__ = ["Case"]
+
+
+class Case(NamedTuple):
+    """One compared pair, as a verdict sees it; evidence only where both sides are floating.
+
+    `reference` is what a trusted run shows of golden, where one was named.
+    """
+
+    subject: Subject
+    shape: tuple[int, ...]
+    stats: Stats
+    evidence: Evidence | None = None
+    choices: Choices | None = None  # of ids that differ, chosen by the scores of another row
+    chosen_from: tuple[str, int | None] | None = None
+    reference: Reference | None = None
+
+    @property
+    def lines(self) -> int:
+        """Runs along the last axis; 1 of what is flat or a scalar."""
+        return math.prod(self.shape[:-1])

@@ -1,0 +1,70 @@
+"""The errors of one row in golden's own size: those that are read against other rows' errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.stats import Stats
+
+__all__ = ["Sizes", "bounded_by_one", "is_distribution", "sizes_of", "telling"]
+
+_TAIL, _TAIL_FROM = 1 / 6, 4096  # of more elements the largest error is larger, by this power
+_BOUND = 1e-3  # what rounding does to a largest value of 1
+_SUM = 0.01  # and to sums of 1
+
+
+class Sizes(NamedTuple):
+    """An error, or a limit, of each part of a tensor: the whole, three quarters of the lines, one
+    channel, one line, one element."""
+
+    level: float
+    typical: float
+    channel: float
+    line: float
+    element: float
+
+    def each(self, function: Callable[..., float], *others: Sizes) -> Sizes:
+        """`function` of each part of this and the others."""
+        return Sizes(*map(function, self, *others))
+
+
+def telling(evidence: Evidence, stats: Stats, lines: int) -> Evidence:
+    """What is judged, and taught to later rows: the usual elements, where huge ones hide them.
+
+    Of a distribution the few large shares are what counts.
+    """
+    if evidence.usual is None or is_distribution(stats, lines):
+        return evidence
+    return evidence.usual
+
+
+def sizes_of(evidence: Evidence) -> Sizes:
+    """The errors of each part; those of parts of many elements without a lone one, which is told
+    by itself."""
+    tail = max(1.0, evidence.count / _TAIL_FROM) ** _TAIL
+    channel, line = evidence.channel, evidence.line
+    return Sizes(
+        evidence.rest,
+        evidence.typical,
+        evidence.channel_rest if channel.total > 1 else 0.0,
+        evidence.line_rest if line.total > 1 else 0.0,
+        evidence.peak.error / tail,
+    )
+
+
+def bounded_by_one(stats: Stats) -> bool:
+    """Whether golden reaches 1 and not more: what gives such values (a sine, a softmax) may turn
+    an absolute error of what it is given into a relative one."""
+    golden = stats.golden
+    return abs(max(golden.maximum, -golden.minimum) - 1) <= _BOUND
+
+
+def is_distribution(stats: Stats, lines: int) -> bool:
+    """Whether golden is nowhere negative and its lines add up to 1."""
+    golden = stats.golden
+    if not golden.finite or golden.minimum < 0 or golden.maximum > 1 + _BOUND:
+        return False
+    return abs(math.ldexp(golden.total, golden.exponent) / max(lines, 1) - 1) < _SUM
