@@ -77,7 +77,7 @@ class _Peers(NamedTuple):
 
 # Peers are the same operation in earlier tokens, in earlier layers of this token, and both: no two
 # operations amplify rounding alike, but one does much the same in every layer and every token.
-_BOTH = _Peers(Sizes(0.75, 0.75, 0.5, 0.29, 0.29), Sizes(0.67, 0.5, 0.375, 0.375, 0.5))
+_BOTH = _Peers(Sizes(0.8, 0.75, 0.5, 0.29, 0.36), Sizes(0.67, 0.5, 0.375, 0.375, 0.5))
 _LAYERS = _Peers(Sizes(0.625, 0.625, 0.5, 0.29, 0.46), Sizes(1.2, 1.2, 1.05, 0.75, 0.31))
 _TOKENS = _Peers(Sizes(0.875, 1.0, 0.69, 0.36, 0.29), Sizes(0.43, 0.375, 0.27, 0.3, 0.19))
 _OF_FLOOR = Sizes(1.0, 1.0, 1.3, 1.3, 5.0)  # what rounding once does to each part, in floors
@@ -120,7 +120,8 @@ class Background:
         layers, tokens = self._peers(subject)
         error = self._error(layers, tokens, max(least, amplified))
         limits, parts = self._limits(case, error, max(least, amplified), (layers, tokens))
-        if evidence.count < _FEW_ELEMENTS and (layers or tokens):
+        few = _FEW_ELEMENTS if layers or tokens else growth.enough
+        if evidence.count < few and self._recent[0].largest:
             limits = limits.each(lambda one: one * _OF_FEW)
         if held := self._held.get(subject.data_id):
             limits = limits.each(min, held)
@@ -156,6 +157,10 @@ class Background:
             self._absolute[case.shape] = evidence.level * evidence.rms
         self._tiny_errors += 0 < evidence.level < _PROVEN
         self._coarse |= evidence.level >= _PROVEN
+
+    def may_truncate(self, subject: Subject) -> bool:
+        """Whether matmuls of this run may have cut its float32 inputs to tf32's digits."""
+        return self._coarse and subject.golden.name == subject.my.name == "float32"
 
     def hold(self, subject: Subject, expected: Expectation) -> None:
         """Allow no more of a data_id that diverged: what its error did to later rows, which

@@ -31,6 +31,7 @@ from ait_cmp.values.errors import SKIPPED, PairError, Reason
 __all__ = ["Status", "Verdict", "judge", "named_counts"]
 
 _SUDDEN = ("nonfinite", "exact", "flip")  # checks that have no size to grow from
+_TF32_DIGITS = 11  # a sum of one product has them, too
 _LOCAL_CHECKS = ("channel", "line", "element")  # of which the first says enough
 _TOLD = 2.0  # from so many times the expected error on, the level is said to jump
 _LOCAL = 0.5  # an error is concentrated where fewer slices than this hold more of it than this
@@ -115,7 +116,8 @@ def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) ->
         if expected and teaches:
             expected, yardstick = yardsticks.instead(number, case, expected)
         flip = choices.flip(case)
-        findings = _findings(case, tolerance, expected, digits, flip)
+        finest = min(digits, _TF32_DIGITS) if background.may_truncate(subject) else digits
+        findings = _findings(case, tolerance, expected, finest, flip)
         status, reason, sentence, follows, divergence = Status.PASS, None, "", "", ""
         if findings:
             status = Status.FAIL
