@@ -77,7 +77,7 @@ class _Peers(NamedTuple):
 
 # Peers are the same operation in earlier tokens, in earlier layers of this token, and both: no two
 # operations amplify rounding alike, but one does much the same in every layer and every token.
-_BOTH = _Peers(Sizes(0.8, 0.75, 0.5, 0.29, 0.36), Sizes(0.67, 0.5, 0.375, 0.375, 0.5))
+_BOTH = _Peers(Sizes(0.9, 0.75, 0.5, 0.29, 0.36), Sizes(0.67, 0.5, 0.375, 0.375, 0.5))
 _LAYERS = _Peers(Sizes(0.625, 0.625, 0.5, 0.29, 0.46), Sizes(1.2, 1.2, 1.05, 0.75, 0.31))
 _TOKENS = _Peers(Sizes(0.875, 1.0, 0.69, 0.36, 0.29), Sizes(0.43, 0.375, 0.27, 0.3, 0.19))
 _OF_FLOOR = Sizes(1.0, 1.0, 1.3, 1.3, 5.0)  # what rounding once does to each part, in floors
