@@ -78,13 +78,13 @@ def _robust(slices: Slices, bins: Bins, rms: float, level: float) -> dict[str, A
     }
 
 
-def _median(values: Values) -> float:
+def _quantile(values: Values, part: int) -> float:
     some = np.sort(values[values > 0])
-    return float(some[len(some) // 2]) if len(some) else 0.0
+    return float(some[len(some) // part]) if len(some) else 0.0
 
 
 def _typical(lines: Table) -> float:
-    kept = lines.golden_squares > 1e-4 * _median(lines.golden_squares)
+    kept = lines.golden_squares > 1e-4 * _quantile(lines.golden_squares, 4)
     errors = np.sort(np.sqrt(lines.squares[kept] / lines.golden_squares[kept]))
     return float(errors[-1 - len(errors) // 4]) if len(errors) else 0.0
 
@@ -93,7 +93,7 @@ def _dead(table: Table, width: int, total: int) -> Dead:
     golden = table.golden_squares
     if len(golden) < 4:
         return Dead()
-    usual = (golden > 0.1 * _median(golden)) & (table.count >= 8)
+    usual = (golden > 0.1 * _quantile(golden, 2)) & (table.count >= 8)
     dead = np.flatnonzero(usual & (golden + 2 * table.products + table.squares < 1e-3 * golden))
     if not 0 < len(dead) < 0.9 * usual.sum():
         return Dead()

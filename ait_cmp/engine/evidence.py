@@ -25,7 +25,7 @@ WEIGHTY = 0.05  # slices with less of the mean weight have an error, but no scal
 # from which that of one, and of two, is no part of its level.
 FULL_CHANNEL, FULL_LINE = 16, 64
 WITHOUT_ONE, WITHOUT_TWO = 512, 2048
-FAINT = 1e-4  # lines with less of the median one's Σg² have no error of their own
+FAINT = 1e-4  # lines with less of a low quartile of Σg² have no error of their own
 USUAL = 0.1  # slices with this share of the median one's Σg², and so many elements, may be dead,
 LIVING = 8
 ZERO = 1e-3  # which they are with less of golden's Σg²,

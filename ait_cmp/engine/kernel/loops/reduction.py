@@ -143,7 +143,7 @@ def _rest(squares: float, differences: Any, without: int, golden_squares: float)
 def _typical(lines: Any, row: Doubles) -> float:
     """What three quarters of the lines stay below, each in its own size; faint ones are none."""
     bins = lines.shape[1]
-    least = FAINT * _median(lines[_GOLDEN_SQUARES], row)
+    least = FAINT * _quantile(lines[_GOLDEN_SQUARES], 4, row)
     kept = 0
     for i in range(bins):
         size = lines[_GOLDEN_SQUARES, i]
@@ -154,14 +154,14 @@ def _typical(lines: Any, row: Doubles) -> float:
 
 
 @njit(**EXACT)
-def _median(values: Any, row: Doubles) -> float:
-    """Of those above 0; 0.0 where none are."""
+def _quantile(values: Any, part: int, row: Doubles) -> float:
+    """What one in so many of those above 0 stays below; 0.0 where none are."""
     kept = 0
     for i in range(values.shape[0]):
         if values[i] > 0.0:
             row[kept] = values[i]
             kept += 1
-    return _ranked(row, kept, kept // 2) if kept else 0.0
+    return _ranked(row, kept, kept // part) if kept else 0.0
 
 
 @njit(**EXACT)
@@ -173,7 +173,7 @@ def _add_dead(
     bins = table.shape[1]
     if bins < _VIEW:
         return
-    least = USUAL * _median(table[_GOLDEN_SQUARES], row)
+    least = USUAL * _quantile(table[_GOLDEN_SQUARES], 2, row)
     usual = dead = 0
     first = -1
     for i in range(bins):
