@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ait_cmp.engine.evidence import Dead, Evidence, Span
 from ait_cmp.engine.stats import Stats
@@ -156,11 +156,22 @@ def growth_findings(
         _element(told, growth, expected, case.shape),
         _typical(told, case, expected),
     ]
-    if told is not evidence:
-        found += [_huge(evidence, expected), _element(evidence, growth, expected, case.shape)]
     fewness = 1.0 if any(found) else _fewness(case.lines)  # what fails anyway is explained at least
-    shared = [_scale(told, growth, expected, fewness), _offset(told, growth, expected, fewness)]
-    return sorted(filter(None, (*shared, *found)), key=lambda one: one.extent)
+    found += [_scale(told, growth, expected, fewness), _offset(told, growth, expected, fewness)]
+    if told is not evidence:
+        huge = evidence.count - told.count
+        found = [one and replace(one, meaning=_beside(huge, one.meaning)) for one in found]
+        found += [_huge(evidence, expected), _element(evidence, growth, expected, case.shape)]
+    return sorted(filter(None, found), key=_telling_most)
+
+
+def _telling_most(finding: Finding) -> tuple[float, bool]:
+    """What names least of the tensor comes first; of these, what is true of every element."""
+    return finding.extent, finding.check not in ("grid", "scale", "offset")
+
+
+def _beside(huge: int, meaning: str) -> str:
+    return f"beside {huge} huge element{'s' * (huge != 1)}, {meaning}"
 
 
 def grid_finding(evidence: Evidence, my: DType, digits: int) -> Finding | None:

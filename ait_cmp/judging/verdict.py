@@ -302,7 +302,7 @@ def _describe(case: Case, findings: Sequence[Finding], expected: Expectation | N
     if local:
         said.append(local)
     plain = findings[0]
-    if plain.check not in ("channel", "line", "level"):  # which are said already
+    if not any(said[1:]) or plain.check not in ("channel", "line", "level"):  # said already
         said.append(plain.meaning)
     return "; ".join(filter(None, said))
 
