@@ -23,6 +23,7 @@ _SAMPLE, _RUN = 1024, 64  # elements that are looked at, so many in a row
 _STRIDE = (math.sqrt(5) - 1) / 2  # of the tensor, from run to run: never in step with its axes
 _FEW = 0.05  # of the elements may be rare, and hide the others
 _HIDDEN = 3.0  # times the rms of the others hides them
+_REACH = 2.0**400  # magnitudes beyond are as good as this: their squares are out of reach
 _GAP = 16.0  # between two neighbours in size parts usual elements from masks
 
 
@@ -62,7 +63,8 @@ def _power_of_two(size: float) -> float:
 def _sizes(golden: Source) -> Values:
     """The magnitudes of a sample that are finite and not 0, in order."""
     sample: Values = np.abs(np.concatenate([*_runs(golden)]))
-    return np.sort(sample[(sample > 0) & (sample < math.inf)])
+    some = sample[(sample > 0) & (sample < math.inf)]
+    return np.sort(np.clip(some, 1 / _REACH, _REACH))
 
 
 def _runs(golden: Source) -> Iterator[Values]:

@@ -322,8 +322,8 @@ def _jump(evidence: Evidence, expected: Expectation) -> str:
 
 def _local(evidence: Evidence, shape: tuple[int, ...]) -> str:
     """Where most of the error is, if that is a small part of the tensor."""
-    squares = evidence.count * (evidence.level * evidence.rms) ** 2
-    if evidence.peak.difference**2 > _LOCAL * squares > 0:
+    whole = evidence.level * evidence.rms
+    if 0 < whole < math.inf and (evidence.peak.difference / whole) ** 2 > _LOCAL * evidence.count:
         return f"most of it in element {name_index(evidence.peak.index, shape)}"
     places = [
         f"{name_span(kind, span, axes)} ({span.share:.0%} of it)"
