@@ -10,7 +10,7 @@ from ait_cmp.engine.evidence import Dead, Evidence, Span
 from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.growth import Expectation
-from ait_cmp.judging.metrics import compute
+from ait_cmp.judging.metrics import METRICS, compute
 from ait_cmp.judging.places import name_index, name_span
 from ait_cmp.judging.sizes import sizes_of, telling
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite
@@ -30,6 +30,7 @@ _GRIDDED = 64  # elements that share no bit by chance
 _LINES, _CHANNELS = 4, 8  # of fewer, most lines say no more than the whole
 _HUGE = 3.0  # times the limit of the others is that of the few elements that hide them
 _FEW_LINES = ((4, 4.0), (32, 2.0))  # below so many lines, so many times the limit
+_STILL_MEANT = 9.0  # times the room that a limit left may be wanted in addition
 _EXPLAINED = 0.5  # of what all parts share may remain where that explains the error
 
 
@@ -121,10 +122,13 @@ def limit_findings(stats: Stats, limits: Mapping[str, Limit]) -> Iterator[Findin
 def _broken(name: str, value: float, limit: Limit) -> Finding:
     below = value < limit.min
     bound, side = (limit.min, "min") if below else (limit.max, "max")
+    excess = limit.excess(value)
     meaning = (
-        f"{name} is {value!r}, {'below' if below else 'above'} its {side} {bound!r} "
-        f"by {limit.excess(value):.6g}; {side}={value!r} would pass"
+        f"{name} is {value!r}, {'below' if below else 'above'} its {side} {bound!r} by {excess:.6g}"
     )
+    slack = METRICS[name].most - bound if below else bound - METRICS[name].least
+    if excess <= _STILL_MEANT * slack:  # a bound that is far from what was meant is no way out
+        meaning += f"; {side}={value!r} would pass"
     return Finding(name, value, bound, meaning)
 
 
