@@ -15,20 +15,27 @@ from hypothesis import strategies as st
 
 from ait_cmp import ReportError, compare
 from ait_cmp.commands.status import ExitStatus, exit_status
+from ait_cmp.engine import EVERYTHING
 from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.pairwise import measure_sources
+from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Status
-from ait_cmp.judging.comparison import Row, failed
+from ait_cmp.judging.comparison import MetricChoice, Row, conclude_run, failed
 from ait_cmp.report import REPORTS, STEM, Facts, Report, make_report, merge_reports, write_report
 from ait_cmp.report.columns import COLUMNS
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
 from ait_cmp.report.table import safe_cells, write_parquet
+from ait_cmp.settings.tolerances import load_tolerance
+from ait_cmp.source import from_memory
+from ait_cmp.tensors import as_array
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.text import for_spreadsheet
 
 NAN, INF = float("nan"), float("inf")
+WANTED, DTYPE = Wanted(2.0**-23, EVERYTHING), load_tolerance("dtype")
 NAMES = (
     "第0层.注意力",
     "=1+1",
@@ -216,6 +223,27 @@ def test_the_summary_counts_what_was_skipped_and_why(capsys: pytest.CaptureFixtu
     assert "worst 5 of 5 rows that do not pass" in shown
     show_summary(EMPTY, [], 10)
     assert capsys.readouterr().out.startswith("0 rows: 0 pass, 0 fail, 0 error\n")
+
+
+@pytest.mark.parametrize(("growth", "is_told"), [(1.02, False), (1.12, True)])
+def test_an_error_that_grows_without_a_jump_is_told(
+    growth: float, is_told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    measured = []
+    for layer in range(40):
+        golden, error = torch.randn(2, 16, 64, generator=generator)
+        my = golden + 0.002 * growth**layer * error
+        here = Location(())
+        pair = Pair(f"layers.{layer}", 0, here, here, order=layer)
+        one, two = (from_memory(*as_array(side.bfloat16(), "tensor")) for side in (golden, my))
+        measured.append((pair, measure_sources(golden=one, my=two, wanted=WANTED)))
+    found = conclude_run(measured, DTYPE, MetricChoice())
+    rows = [Row(pair, one) for (pair, _), one in zip(measured, found, strict=True)]
+    show_summary(make_report(rows, Facts()), [], 10)
+    shown = capsys.readouterr().out
+    assert shown.startswith("40 rows: 40 pass, 0 fail, 0 error\n")
+    assert ("no row jumps, and yet the error reaches" in shown) is is_told
 
 
 def test_the_summary_of_a_sweep_says_whose_rows_they_are(

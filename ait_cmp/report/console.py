@@ -30,6 +30,7 @@ _FILE_WIDTH = 160
 _NARROW = 110  # a terminal with less shows one metric, so that names have room
 _NAME_WIDTH = 16  # of a name at least
 _GROUPS = 10  # of rows that have one side only
+_LAST, _LARGE = 5, 0.1  # rows at the end, and the part of golden that their error may be
 _NAMED = 5  # further divergences that are named
 _STYLES = {
     Status.PASS: "green",
@@ -56,6 +57,7 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     if len(dumps) > 1:
         console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")
     _show_divergences(console, report)
+    _show_grown(console, report)
     _show_near_ties(console, report)
     if report.logits:
         console.print(_plain(str(report.logits)))
@@ -99,6 +101,20 @@ def _show_divergences(console: Console, report: Report) -> None:
         console.print(f"  then in {', '.join(names)}{more}")
     if report.following:
         console.print(f"  {report.following} more failing rows only follow")
+
+
+def _show_grown(console: Console, report: Report) -> None:
+    """Where no row jumped, and the error is large all the same: what growth alone cannot tell."""
+    table = report.table
+    judged = table["expected_error"].is_not_null() & (table["status"] == Status.PASS.value)
+    grown = table.filter(judged & (table["yardstick"].fill_null("") != BY_REFERENCE)).tail(_LAST)
+    level = grown["error_level"].max()
+    if report.divergences or not isinstance(level, float) or level < _LARGE:
+        return
+    console.print(
+        f"no row jumps, and yet the error reaches {level:.0%} of golden in the last rows: whether "
+        "all of it is rounding, a reference run of my's type tells (reference_path=…)"
+    )
 
 
 def _show_near_ties(console: Console, report: Report) -> None:
