@@ -161,12 +161,16 @@ def test_text_is_never_more_than_text(text: str) -> None:
 
 
 def test_a_missing_file_is_no_misspelt_preset(tmp_path: Path) -> None:
-    """A file of a like name may have been meant; what is shipped has no suffix, and other names."""
-    (tmp_path / "mapping2.yaml").touch()
+    """A file of a like name may have been meant; what is shipped has no suffix, and is meant only
+    where a letter of a long name is wrong."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mapping2.yaml").touch()
     for name, told in (
         ("nofile.yaml", "does not exist; write the path of a file, or one of auto, files"),
+        ("pair.yaml", "does not exist; write the path of a file, or one of auto, files"),
+        ("metadta.yaml", "does not exist; did you mean metadata?"),
         ("rules.yaml", "does not exist; the shipped one is called without a suffix: mapping=rules"),
-        (f"{tmp_path}/mapping.yaml", f"does not exist; did you mean {tmp_path}/mapping2.yaml?"),
+        ("mine/mapping.yaml", "does not exist; did you mean mine/mapping2.yaml?"),
     ):
         with pytest.raises(UsageError, match=re.escape(told)):
             read_option("mapping", name)

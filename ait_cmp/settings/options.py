@@ -26,6 +26,7 @@ from ait_cmp.values.plain_yaml import Placed, read_yaml
 __all__ = ["is_file_name", "load_option", "one_of", "read_option"]
 
 _MOST = 1 << 24  # bytes; what is read of them is bounded once more
+_SLIP = 0.9  # how like a shipped name is to what may be a slip of it
 _SIGN = re.compile(r"(\\*)\$\{")
 
 
@@ -88,6 +89,10 @@ def _instead(group: str, path: str) -> str:
     stem = os.path.splitext(name)[0]
     if not folder and stem in shipped:
         return f"; the shipped one is called without a suffix: {group}={stem}"
+    # A letter of a long name: pair.yaml is a file that is missing, and no misspelt `pairs`.
+    slips = [] if folder else difflib.get_close_matches(stem, shipped, n=1, cutoff=_SLIP)
+    if slips:
+        return f"; did you mean {slips[0]}?"
     return f"; write the path of a file, or one of {', '.join(shipped)}"
 
 
