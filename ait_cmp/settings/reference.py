@@ -15,7 +15,9 @@ _COLUMN = 24
 _WIDTH = 100
 # What stands above the settings of no group, which are asked for in this order.
 _SECTIONS = {
-    "what is compared": ("golden_path", "my_path", "path_map", "allowed_roots"),
+    "what is compared": (
+        *("golden_path", "my_path", "reference_path", "path_map", "allowed_roots"),
+    ),
     "which of it": (
         *("tokens", "data_ids", "rounds", "shards", "logits", "unpaired", "allow_same"),
     ),
