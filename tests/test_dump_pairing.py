@@ -20,6 +20,7 @@ from ait_cmp.__main__ import main
 from ait_cmp.mapping import MAPPINGS, PathMap, Wish
 from ait_cmp.mapping.name_rule import make_rule
 from ait_cmp.values.errors import Reason, UsageError
+from ait_cmp.values.order import NO_ORDER
 from ait_cmp.values.pair import Pair
 from tests.test_mapping import keys, reasons, touch
 
@@ -726,6 +727,7 @@ def test_a_dry_run_lists_pairs_and_writes_nothing(
         "token 0 b",
         "  golden b.bin",
         "  MY_MISSING: the golden tensor 'b' has no my one in its round",
+        NO_ORDER,
         "pairs that would be compared: 1; left unpaired: 2",
     ]
     assert not (tmp_path / "out").exists()
