@@ -73,6 +73,18 @@ def numpy_step(array: Whole, text: str) -> Whole:
 
 
 @st.composite
+def steps_within(draw: st.DrawFn, kind: str, at: int, shape: tuple[int, ...]) -> str:
+    """An adapter that parts dimension `at` of `shape`, whose size can be parted so."""
+    sizes = [n for n in range(1, shape[at] + 1) if not shape[at] % n]
+    if kind == "unflatten":
+        return f"unflatten({at}, {draw(st.sampled_from(sizes))}, -1)"
+    groups = draw(st.sampled_from(sizes[:-1]))
+    first = draw(st.integers(1, shape[at] // groups - 1))
+    rest = shape[at] // groups - first
+    return f"regroup({at}, {groups}, {groups * first}, {groups * rest})"
+
+
+@st.composite
 def steps_for(draw: st.DrawFn, shape: tuple[int, ...]) -> str:
     """An adapter that fits `shape`."""
     dims = len(shape)
@@ -98,16 +110,8 @@ def steps_for(draw: st.DrawFn, shape: tuple[int, ...]) -> str:
             last = draw(st.integers(first, max(dims - 1, 0)))
             some = [f"flatten({first})", f"flatten({first - dims}, {last})"] if dims else []
             return draw(st.sampled_from(["flatten()", *some]))
-        case "unflatten":
-            at = draw(axis)
-            outer = draw(st.sampled_from([n for n in range(1, shape[at] + 1) if not shape[at] % n]))
-            return f"unflatten({at}, {outer}, -1)"
-        case "regroup":
-            at = draw(axis)
-            groups = draw(st.sampled_from([n for n in range(1, shape[at]) if not shape[at] % n]))
-            first = draw(st.integers(1, shape[at] // groups - 1))
-            rest = shape[at] // groups - first
-            return f"regroup({at}, {groups}, {groups * first}, {groups * rest})"
+        case "unflatten" | "regroup":
+            return draw(steps_within(kind, draw(axis), shape))
         case "select":
             at = draw(axis)
             return f"select({at}, {draw(st.integers(-shape[at], shape[at] - 1))})"

@@ -98,34 +98,55 @@ def judge(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool = Tru
 
 
 def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) -> list[Verdict]:
-    growth = tolerance.growth or Growth()
     # Rows that growth does not judge teach it nothing: it is as if they were not there.
     taught = [tolerance.growth_for(case.subject) is tolerance.growth for case in cases]
-    teaching = [*compress(cases, taught)]
-    sparse = len({case.subject.data_id for case in teaching}) < growth.few
-    background = Background(growth, sparse=sparse)
-    divergences = _Divergences(growth.jump)
-    yardsticks = Yardsticks(cases, growth)
-    digits = _coarsest_digits(teaching, sparse)
-    choices = ChoiceJudge(cases)
-    verdicts = []
-    for number, (case, teaches) in enumerate(zip(cases, taught, strict=True)):
+    run = _Run(cases, [*compress(cases, taught)], tolerance, is_ordered=is_ordered)
+    rows = enumerate(zip(cases, taught, strict=True))
+    return [run.verdict(number, case, teaches=teaches) for number, (case, teaches) in rows]
+
+
+class _Run:
+    """What the rows of a run that were judged tell of those that come after."""
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        teaching: Sequence[Case],
+        tolerance: Tolerance,
+        *,
+        is_ordered: bool,
+    ) -> None:
+        growth = tolerance.growth or Growth()
+        sparse = len({case.subject.data_id for case in teaching}) < growth.few
+        self._tolerance = tolerance
+        self._is_ordered = is_ordered
+        self._growth = growth
+        self._background = Background(growth, sparse=sparse)
+        self._divergences = _Divergences(growth.jump)
+        self._yardsticks = Yardsticks(cases, growth)
+        self._digits = _coarsest_digits(teaching, sparse)
+        self._choices = ChoiceJudge(cases)
+
+    def verdict(self, number: int, case: Case, *, teaches: bool) -> Verdict:
+        """That of the next row, which is the `number`-th of all; it may teach growth."""
+        tolerance, background = self._tolerance, self._background
         subject, evidence = case.subject, case.evidence
         told = evidence and telling(evidence, case.stats, case.lines)
         expected, yardstick = background.expect(case, told) if told else None, ""
         if expected and teaches:
-            expected, yardstick = yardsticks.instead(number, case, expected)
-        flip = choices.flip(case)
-        finest = min(digits, _TF32_DIGITS) if background.may_truncate(subject) else digits
+            expected, yardstick = self._yardsticks.instead(number, case, expected)
+        flip = self._choices.flip(case)
+        truncates = background.may_truncate(subject)
+        finest = min(self._digits, _TF32_DIGITS) if truncates else self._digits
         findings = _findings(case, tolerance, expected, finest, flip)
         status, reason, sentence, follows, divergence = Status.PASS, None, "", "", ""
         if findings:
             status = Status.FAIL
             reason, sentence = _reason(findings), _sentence(findings, tolerance, subject, expected)
-            follows, divergence = divergences.place(case, findings, expected)
+            follows, divergence = self._divergences.place(case, findings, expected)
             if divergence and expected and teaches:
                 background.hold(subject, expected)
-            if not is_ordered:
+            if not self._is_ordered:
                 follows = divergence = ""
         elif unjudged := _unjudged(case, tolerance):
             status, (reason, sentence) = Status.SKIPPED, unjudged
@@ -133,25 +154,28 @@ def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) ->
             reason, sentence = Reason.NEAR_TIE, flip.near_tie
         elif told and teaches:
             background.learn(case, told)
-            yardsticks.learn(expected)
-            if not is_ordered and (leaning := _by_order_alone(case, tolerance, expected, digits)):
+            self._yardsticks.learn(expected)
+            if leaning := self._leaning(case, expected):
                 status, (reason, sentence) = Status.SKIPPED, leaning
-        choices.learn(subject, status is Status.PASS, expected)
-        verdicts.append(
-            Verdict(
-                status,
-                reason,
-                sentence,
-                findings,
-                expected.error if expected else None,
-                noise(told, growth, expected) if told and teaches else None,
-                follows,
-                divergence,
-                yardstick,
-                flip,
-            )
+        self._choices.learn(subject, status is Status.PASS, expected)
+        return Verdict(
+            status,
+            reason,
+            sentence,
+            findings,
+            expected.error if expected else None,
+            noise(told, self._growth, expected) if told and teaches else None,
+            follows,
+            divergence,
+            yardstick,
+            flip,
         )
-    return verdicts
+
+    def _leaning(self, case: Case, expected: Expectation | None) -> tuple[Reason, str] | None:
+        """Why a row may pass only by rows that nothing says were computed before it."""
+        if self._is_ordered:
+            return None
+        return _by_order_alone(case, self._tolerance, expected, self._digits)
 
 
 def _unjudged(case: Case, tolerance: Tolerance) -> tuple[Reason, str] | None:
