@@ -129,7 +129,14 @@ PARTS: dict[str, list[Plan]] = {
         *_quantised("deep.qwen3-3", 15),
         *_small(*models.HELD_OUT),
     ],
-    "third": [],
+    "third": [
+        Plan("antiberty-0", USUAL, {"bf16": 40, "tf32 rounded": 20}),
+        _text("code", 2, bf16=30),
+        _text("random", 2, bf16=20),
+        _deep("olmo2-1", bf16=30),
+        _deep("cohere-3", bf16=30),
+        _deep("granite-1", bf16=30),
+    ],
 }
 
 
