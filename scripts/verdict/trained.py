@@ -272,6 +272,7 @@ def _antiberty(name: str, number: int) -> Subject:
     """The model of antibodies, on two of them, the shorter padded."""
     folder = _package("antiberty", "antiberty==0.1.3") / "trained_models"
     words = (folder / "vocab.txt").read_text().split()
+    transformers.logging.set_verbosity_error()
     model = transformers.BertModel.from_pretrained(
         folder / "AntiBERTy_md_smooth", attn_implementation="eager", local_files_only=True
     )
