@@ -1,11 +1,13 @@
 """Which tokens that differ are near ties: of honest bfloat16 runs, and of faults in the head.
 
-    python scripts/near_ties.py [--batches 5] [--tokens 64] [--fault-tokens 12] [--json FILE]
+    python scripts/near_ties.py [--batches 5] [--tokens 64] [--fault-tokens 6] [--mixtures 10]
+        [--json FILE]
 
 SmolLM2-135M generates greedily, ten sequences at a time: golden in float32, my in bfloat16, as it
 is and with each of ten faults in its head. What the layers, the head and the model are given and
 give is dumped and compared by the command's code. Every sequence's first flip should be a near tie
-where my is honest, and none where its head is faulty.
+where my is honest, and none where its head is faulty. Small mixtures of experts of random weights
+show the same of experts and routers.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from verdict import trained
 
@@ -159,6 +162,63 @@ def faulty(model: Any, fault: Fault, logits: Tensor) -> Any:
     return found
 
 
+# ---- experts -------------------------------------------------------------------------------------
+
+ROUTERS = {
+    "a bias of one expert": lambda weight: weight[3].add_(0.02),
+    "one expert's scores halved": lambda weight: weight[5].mul_(0.5),
+    "noise of 20 %": lambda weight: weight.mul_(1 + 0.2 * torch.randn(weight.shape)),
+    "experts rolled by one": lambda weight: weight.copy_(weight.roll(1, 0)),
+}
+
+
+def mixture(seed: int) -> tuple[Any, Tensor]:
+    """Two experts of sixteen, in four layers, and two prompts of forty random tokens."""
+    torch.manual_seed(seed)
+    config = transformers.MixtralConfig(
+        vocab_size=300,
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=16,
+        num_experts_per_tok=2,
+        max_position_embeddings=128,
+    )
+    ids = torch.randint(3, 300, (2, 40))
+    return transformers.MixtralForCausalLM(config).eval(), ids
+
+
+def run_experts(models: int, folder: Path) -> Counter[str]:
+    """What is said of experts that differ, of honest runs and of routers at fault."""
+    said: Counter[str] = Counter()
+    for seed in range(models):
+        model, ids = mixture(seed)
+        with dump_modules(model, folder / "golden"), torch.no_grad():
+            model(ids)
+        for name, fault in {"honest": None, **ROUTERS}.items():
+            my = halved(model)
+            if fault:
+                fault(my.model.layers[2].mlp.gate.weight.data)
+            with dump_modules(my, folder / "my"), torch.no_grad():
+                my(ids)
+            for row in compare_dumps(golden_path=folder / "golden", my_path=folder / "my").rows:
+                choices, verdict = row.comparison.measured.choices, row.verdict
+                at_fault = bool(fault) and "layers.2" in row.pair.data_id
+                kind = "honest" if not fault else f"router at fault, {name}"
+                if choices and choices.flips and (at_fault or not fault):
+                    tie = verdict.reason == Reason.NEAR_TIE
+                    said[f"{kind}: {'near ties' if tie else 'faults'}"] += len(choices.flips)
+                if not fault:
+                    said[f"honest: rows {verdict.status}"] += 1
+                    if verdict.status in ("fail", "error"):
+                        print(f"{row.pair.name}: {verdict.sentence}", flush=True)
+            shutil.rmtree(folder / "my")
+        shutil.rmtree(folder / "golden")
+    return said
+
+
 # ---- what is told --------------------------------------------------------------------------------
 
 
@@ -170,9 +230,11 @@ def flips(golden: Tensor, my: Tensor) -> dict[int, int]:
     return {row: token for row, token in firsts.items() if token < my.shape[1]}
 
 
-def told(golden: Path, my: Path, wanted: dict[int, int]) -> tuple[Counter[str], list[str]]:
+def told(
+    golden: Path, my: Path, tokens: int, wanted: dict[int, int]
+) -> tuple[Counter[str], list[str]]:
     """What is said of each of these flips, and of all rows that fail or are an error."""
-    result = compare_dumps(golden_path=golden, my_path=my)
+    result = compare_dumps(golden_path=golden, my_path=my, tokens=f"0-{tokens - 1}")
     counts: Counter[str] = Counter()
     failing: list[str] = []
     found: dict[int, str] = {}
@@ -201,13 +263,10 @@ def run(batches: int, tokens: int, fault_tokens: int, folder: Path) -> dict[str,
             logits = model(ids).logits[:, -1]
             golden = generated(model, ids, tokens, folder / "golden")
             say(said, "honest", golden, honest, ids, tokens, folder)
+            for name, fault in FAULTS.items() if fault_tokens else ():
+                my_model = faulty(model, fault, logits)
+                say(said, name, golden, my_model, ids, fault_tokens, folder)
             shutil.rmtree(folder / "golden")
-            if fault_tokens:
-                golden = generated(model, ids, fault_tokens, folder / "golden")
-                for name, fault in FAULTS.items():
-                    my_model = faulty(model, fault, logits)
-                    say(said, name, golden, my_model, ids, fault_tokens, folder)
-                shutil.rmtree(folder / "golden")
     return said
 
 
@@ -222,7 +281,7 @@ def say(
 ) -> None:
     """One run of my: what is told of it goes into `said`."""
     my = generated(model, ids, tokens, folder / "my")
-    counts, failing = told(folder / "golden", folder / "my", flips(golden, my))
+    counts, failing = told(folder / "golden", folder / "my", tokens, flips(golden, my))
     shutil.rmtree(folder / "my")
     entry = said.setdefault(name, {"counts": Counter(), "failing": []})
     entry["counts"] += counts
@@ -235,13 +294,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, default=5, help="of ten sequences each")
     parser.add_argument("--tokens", type=int, default=64)
-    parser.add_argument("--fault-tokens", type=int, default=12, help="0: no faults")
+    parser.add_argument("--fault-tokens", type=int, default=6, help="0: no faults")
+    parser.add_argument("--mixtures", type=int, default=10, help="models with experts")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)  # several wait for each other on a busy machine
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        experts = run_experts(arguments.mixtures, Path(folder))
+        print(*(f"{name} {count}" for name, count in sorted(experts.items())), sep="\n", flush=True)
         said = run(arguments.batches, arguments.tokens, arguments.fault_tokens, Path(folder))
     for name, entry in said.items():
         print(f"{name}: {dict(sorted(entry['counts'].items()))}")

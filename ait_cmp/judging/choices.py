@@ -57,9 +57,10 @@ _LOGITS = re.compile(
 NEAR_TIE = "a near tie: "  # how the sentence of one begins
 _TRIED = 3  # rows that may have the scores of one row
 
-# A margin is a near tie up to so many times the scores' expected error, as long as what my's scores
-# change of it is no more than this many times what they differ by elsewhere in the line.
-_MARGIN, _CHANGE = 2.0, 8.0
+# A margin is a near tie up to so many times the scores' expected error, which is 3.5 standard
+# deviations of the difference of two such errors: of a thousand honest flips one is beyond. And
+# what my's scores change of it is at most so many times what they differ by elsewhere in the line.
+_MARGIN, _CHANGE = 5.0, 8.0
 
 
 class Kind(Enum):
