@@ -261,6 +261,29 @@ def test_a_reference_is_cut_as_my_is_and_only_as_long_as_it_reads_golden_s_token
     assert stats.elements == 2 * HIDDEN
 
 
+def test_what_is_picked_is_read_by_the_next_round_where_no_row_says_what_is(tmp_path: Path) -> None:
+    """Dumps of logits and of what was chosen from them alone; other indices say nothing."""
+
+    def picked(run: Run) -> Run:
+        kept = {name: array for name, array in run.items() if name[1] != "input_ids"}
+        for token in range(ROUNDS):
+            kept[token, "next_token"] = run[token, "logits"][:, -1].argmax(-1)
+            kept[token, "some_indices"] = np.arange(3) + (noisy and token == 0)
+        return kept
+
+    noisy = False
+    golden, noisy = picked(generation()), True
+    my = picked(generation(noise=1e-4))
+    flip = first_flip(generation(), generation(noise=1e-4)) - 1
+    rows = compared(tmp_path, golden, my)
+    assert rows[flip, "next_token"].verdict.reason == "NEAR_TIE"
+    assert rows[0, "some_indices"].verdict.status == "fail"
+    assert rows[flip, "layers.1"].verdict.status == "pass"
+    assert {row.verdict.reason for (token, _), row in rows.items() if token > flip} == {
+        Reason.INPUTS_DIFFER
+    }
+
+
 # -- experts
 
 TOKENS, EXPERTS, CHOSEN = 12, 8, 2
@@ -327,6 +350,7 @@ def test_experts_by_a_bias_are_no_near_tie(tmp_path: Path) -> None:
         *(("model.embed_tokens/in0", True), ("transformer.wte/in0", True)),
         *(("in.position_ids", False), ("token_type_ids", False), ("num_tokens_per_expert", False)),
         *(("out.logits", False), ("layers.0.mlp.gate/out2", False), ("cache_tokens", False)),
+        *(("num_tokens", False), ("max_tokens", False), ("decoder_input_ids", True)),
     ],
 )
 def test_names_of_what_is_fed(name: str, fed: bool) -> None:

@@ -10,7 +10,7 @@ from ait_cmp.commands.shards import Settled
 from ait_cmp.engine.choices import Choices, Flip
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Look
-from ait_cmp.judging.choices import Choice, Kind, Numbered, choices_of, reads_tokens
+from ait_cmp.judging.choices import Choice, Kind, Numbered, choices_of, is_logits, reads_tokens
 from ait_cmp.judging.inputs import Inputs, Left
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, Step
@@ -39,7 +39,9 @@ def settle_choices(settled: Settled, measure: Measure, globs: tuple[str, ...]) -
         return settled
     looked = _looked([one for choices in found.values() for one in choices], settled, measure)
     pairs, known = list(settled.pairs), dict(settled.measured)
-    cut = [number for rows in runs.values() for number in _follow(rows, looked, pairs, known)]
+    cut = [
+        number for rows in runs.values() for number in _follow(rows, looked, globs, pairs, known)
+    ]
     references = dict(settled.references)
     with_reference = [one for one in cut if one in references and not references[one].error]
     asked = [pairs[number] for number in cut]
@@ -113,7 +115,11 @@ def _explained(flips: Sequence[Flip]) -> int:
 
 
 def _follow(
-    rows: Sequence[Numbered], looked: _Looked, pairs: list[Pair], known: dict[int, Measured]
+    rows: Sequence[Numbered],
+    looked: _Looked,
+    globs: tuple[str, ...],
+    pairs: list[Pair],
+    known: dict[int, Measured],
 ) -> Iterator[int]:
     """Go through the rows of a run in their order, and leave out what has other inputs; the rows
     that are to be measured again, with what is left of them."""
@@ -135,6 +141,7 @@ def _follow(
             yield number
         if number in looked:
             kind, choices, scores = looked[number]
+            of_tokens = scores is not None and is_logits(pairs[scores].data_id, globs)
             flips = [one for one in choices.flips if one.line not in left.positions]
             known[number] = replace(measured, choices=Choices(choices.lines, tuple(flips)))
             if scores is not None:
@@ -145,7 +152,7 @@ def _follow(
                 inputs.move(lines, choices.lines, pair)
             elif kind is Kind.FED:
                 inputs.lose(lines, choices.lines, pair, now=True)
-            elif not fed - {pair.token_id}:  # else what is fed will tell
+            elif of_tokens and not fed - {pair.token_id}:  # else what is fed will tell
                 inputs.lose(lines, choices.lines, pair, now=False)
 
 

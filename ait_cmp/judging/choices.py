@@ -48,7 +48,8 @@ _PICKED = re.compile(
 )
 _ROUTED = re.compile(r"expert|rout|moe|(?:^|[./_])gate(?=$|[./_])", re.IGNORECASE)
 _OTHER = re.compile(
-    r"position|mask|len|offset|cache|slot|block|page|segment|type|cu_|count|per_expert|capacity",
+    r"position|mask|len|offset|cache|slot|block|page|segment|type|cu_|count|per_expert|capacity"
+    r"|(?:num|max|min)_",
     re.IGNORECASE,
 )
 _LOGITS = re.compile(
