@@ -28,6 +28,7 @@ from ait_cmp.tensors import as_array
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from tests.test_choices import compared, routed, saved
+from tests.test_shards import run_model
 
 ROWS, FAULTY = 40, 25
 DTYPE = load_tolerance("dtype")
@@ -269,3 +270,17 @@ def test_tokens_that_are_left_out_are_left_out_of_the_reference(tmp_path: Path) 
     row = rows[0, "layers.0.c_out"]
     assert "went to other experts" in row.pair.paired_by
     assert row.verdict.yardstick == "reference"
+
+
+def test_ranks_are_joined_on_both_sides_of_a_reference(tmp_path: Path) -> None:
+    runs = [
+        run_model(tmp_path / str(number), world, hooked=False)
+        for number, world in enumerate((1, 2, 1, 2))
+    ]
+    golden, my, *references = runs
+    for reference in references:
+        run = compare_dumps(
+            golden_path=golden, my_path=my, reference_path=reference, mapping="tree"
+        )
+        assert run.passed
+        assert {row.verdict.yardstick for row in run.rows} == {"reference"}
