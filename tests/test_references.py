@@ -123,13 +123,26 @@ def test_a_fault_is_found_and_named(fault: str) -> None:
     assert verdicts[FAULTY].divergence
 
 
-@pytest.mark.parametrize("index", [(...,), (..., slice(32, 48))], ids=["all", "some channels"])
-def test_what_is_wrong_in_the_reference_too_does_not_pass(index: Index) -> None:
+def _both_zero(index: Index) -> Verdict:
+    """Of a row of which both runs have a part zero."""
     golden = _golden()
     both = _run(golden, 1), _run(golden, 2)
     for run in both:
         run[FAULTY] = _with(run[FAULTY], index, torch.zeros_like)
-    assert FAULTY in _failing(_judge(golden, *both))
+    return _judge(golden, *both)[FAULTY]
+
+
+def test_a_reference_that_is_wrong_does_not_let_my_pass() -> None:
+    assert _both_zero((...,)).status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("index", "where"), [((..., slice(32, 48)), "channels"), ((1, 3), "lines")]
+)
+def test_where_the_reference_is_wrong_itself_is_said(index: Index, where: str) -> None:
+    said = _both_zero(index).yardstick
+    assert said.startswith("reference, which is off itself in some ")
+    assert where in said
 
 
 def test_a_reference_that_cannot_measure_leaves_the_row_to_growth() -> None:

@@ -33,7 +33,7 @@ Values = npt.NDArray[np.float64]
 
 PRIOR = 16.0  # parts that what is typical of the tensor counts as
 OUTLYING = 16.0  # bins of so many times the median energy hold few huge elements
-WHOLE, SMALL = 0.01, 6.0  # of a channel's golden energy, or so many times what is typical
+OFF = 0.25  # of golden's energy, a bin's own or what bins mostly have: then the reference is wrong
 FEW = 3  # elements of a bin that tell nothing by themselves
 OF_A_LINE = 16.0  # parts of a line at most: the state of one token
 TINY = 1e-300  # the least that is divided by
@@ -56,6 +56,14 @@ class Sums:
         live = (my.count > 0) & (reference.count > 0)
         share = my.count / np.maximum(reference.count, 1.0)
         return Sums(my.count, my.golden_squares, my.squares, reference.squares * share, live)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the reference itself is wrong in a bin."""
+        if not self.live.any():
+            return False
+        usual = np.median((self.golden / np.maximum(self.count, 1.0))[self.live]) * self.count
+        return bool((self.reference > OFF * np.maximum(self.golden, usual))[self.live].any())
 
     def outlying(self, energy: Values) -> Values:
         """What each bin has of `energy` beyond what bins mostly have."""
@@ -94,12 +102,10 @@ def expected_of(
     *,
     tail: float = 1.0,
     most: float = math.inf,
-    capped: bool = False,
 ) -> Expected:
     """What is expected of the bins `own`, where `other` are those along the other axis.
 
     In a long-tailed error `tail` elements tell as much as one; a bin has `most` parts at most.
-    Where `capped`, a bin that the reference has wrong alone explains nothing.
     """
     count = np.maximum(own.count, 1.0)
     even = np.median((own.reference / count)[own.live]) * own.count
@@ -115,8 +121,6 @@ def expected_of(
     parts = np.clip(np.minimum(parts, own.count) / tail, 1.0, most)
     floor = steps.grain**2 * own.golden + steps.quantum**2 * own.count + TINY
     shown = (parts * own.reference + PRIOR * typical) / (parts + PRIOR)
-    if capped:
-        shown = np.minimum(shown, np.maximum(WHOLE * own.golden, SMALL * typical))
     common = own.live & (own.outlying(own.golden) == 0.0)
     return Expected(shown + floor, parts, typical, floor, common, ratio)
 

@@ -53,6 +53,7 @@ class Side:
 @dataclass(frozen=True, slots=True)
 class Measure:
     """The errors of one row, in multiples of what is expected: of each check its value and limit.
+    `off` names where the reference is wrong itself, so that it cannot tell of my.
 
     `error` is the reference's, relative to golden, and `bits` of its significands are in use;
     `common` is how much louder my is where the tensor is like most of it.
@@ -66,6 +67,7 @@ class Measure:
     worst_channel: Span
     peak: Peak
     is_alone: bool
+    off: str
 
     def broken(self) -> Iterator[tuple[str, float, float]]:
         """Each check that fails, with its value and its limit."""
@@ -93,7 +95,7 @@ def measure(
     plain = _Row.of(mine, shown, shape, steps)
     peaks, of_reference = plain.peaks(mine.top), plain.peaks(shown.top)
     count = float(plain.lines.count.sum())
-    row = plain.capped(_tail(of_reference, count))
+    row = plain.with_tail(_tail(of_reference, count))
     level, common = row.level()
     line = row.line_errors(mine.lines, shown.lines)
     channel = row.errors(row.channels, row.by_channel)
@@ -118,6 +120,11 @@ def measure(
         worst_channel=_span(channel, row.channels.my, row.widths[1], row.bins.channels),
         peak=peak,
         is_alone=is_alone,
+        off=" and ".join(
+            name
+            for name, sums in (("lines", plain.lines), ("channels", plain.channels))
+            if sums.is_off
+        ),
     )
 
 
@@ -147,12 +154,11 @@ class _Row(NamedTuple):
         bins = Bins.of(shape)
         return _Row(lines, channels, by_line, by_channel, bins, widths, steps, of_a_line, 1.0)
 
-    def capped(self, tail: float) -> _Row:
-        """The same with a long tail, and channels that the reference has wrong alone explain
-        nothing."""
+    def with_tail(self, tail: float) -> _Row:
+        """The same, where the error has a long tail."""
         most, steps = self.of_a_line * self.widths[0], self.steps
         by_line = expected_of(self.lines, self.channels, steps, tail=tail, most=most)
-        by_channel = expected_of(self.channels, self.lines, steps, tail=tail, capped=True)
+        by_channel = expected_of(self.channels, self.lines, steps, tail=tail)
         return self._replace(by_line=by_line, by_channel=by_channel, tail=tail)
 
     def error(self, shown: Slices) -> float:

@@ -101,9 +101,13 @@ class Yardsticks:
             allowed=self._allowed(subject, reference),
             is_softmax=_is_softmax(row.stats, row.shape),
         )
-        wider = f", {self._wider:g} times as wide: of a finer type" if self._wider > 1.0 else ""
+        said = BY_REFERENCE
+        if self._wider > 1.0:
+            said += f", {self._wider:g} times as wide: of a finer type"
+        if found.off:
+            said += f", which is off itself in some {found.off}"
         by_it = expected._replace(error=found.error, granted=found.error, shown=found)
-        return by_it, f"{BY_REFERENCE}{wider}"
+        return by_it, said
 
     def learn(self, expected: Expectation | None) -> None:
         """Take a row that passes into account: how much louder my is than the reference."""
