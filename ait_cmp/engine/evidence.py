@@ -170,7 +170,11 @@ def _hide(slices: Slices, usual: Slices) -> bool:
     whole, part = (
         one.lines.golden_squares.sum() / max(one.lines.count.sum(), 1) for one in (slices, usual)
     )
-    return bool(0 < part * _HIDDEN**2 < whole)
+    if not (0 < part < math.inf and 0 < whole < math.inf):
+        return False
+    # Sums of the whole may be in units of their own: see `engine.reach`.
+    ratio = math.log2(whole) - math.log2(part) + 2 * (slices.exponent - usual.exponent)
+    return ratio > 2 * math.log2(_HIDDEN)
 
 
 def _level(stats: Stats) -> float:

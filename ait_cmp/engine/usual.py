@@ -31,9 +31,10 @@ def huge_from(golden: Source, slices: Slices) -> float:
     """The power of two from which on elements are huge beside the usual ones of `golden`, of
     which `slices` are the whole or a range; infinity where none are."""
     count, squares = slices.lines.count.sum(), slices.lines.golden_squares.sum()
-    if not 0 < squares < math.inf or not len(slices.top.indices):
+    if squares == 0 or not len(slices.top.indices):
         return math.inf
-    rms = math.sqrt(squares / count)
+    # Squares that are out of reach are those of huge elements.
+    rms = math.sqrt(squares / count) if squares < math.inf else math.inf
     sizes = _sizes(golden)
     if not len(sizes):
         return math.inf

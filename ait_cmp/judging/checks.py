@@ -208,6 +208,8 @@ def _scale(
     if evidence.count < growth.many or size <= limit:
         return None
     rest = _left(evidence, size)
+    if size == 1 == -evidence.scale:
+        return Finding("scale", size, limit, "my is zero in every part of the tensor")
     if rest <= _EXPLAINED * size:
         meaning = (
             f"my is golden times {1 + evidence.scale:.4g}, in every part of the tensor, but for "

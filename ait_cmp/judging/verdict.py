@@ -32,6 +32,7 @@ __all__ = ["Status", "Verdict", "judge", "named_counts"]
 
 _SUDDEN = ("nonfinite", "exact", "flip")  # checks that have no size to grow from
 _TF32_DIGITS = 11  # a sum of one product has them, too
+_SLICES = ("channel", "line")
 _LOCAL_CHECKS = ("channel", "line", "element")  # of which the first says enough
 _TOLD = 2.0  # from so many times the expected error on, the level is said to jump
 _LOCAL = 0.5  # an error is concentrated where fewer slices than this hold more of it than this
@@ -320,12 +321,12 @@ def _describe(case: Case, findings: Sequence[Finding], expected: Expectation | N
     """Where it began, as a person would say it."""
     evidence = case.evidence and telling(case.evidence, case.stats, case.lines)
     said = [f"from {case.subject} on" if case.subject.data_id else ""]
-    local = _local(evidence, case.shape) if evidence else ""
+    plain = findings[0]
+    local = _local(evidence, case.shape, plain) if evidence else ""
     if evidence and expected:
         said.append(_jump(evidence, expected))
     if local:
         said.append(local)
-    plain = findings[0]
     if not any(said[1:]) or plain.check not in ("channel", "line", "level"):  # said already
         said.append(plain.meaning)
     return "; ".join(filter(None, said))
@@ -344,10 +345,16 @@ def _jump(evidence: Evidence, expected: Expectation) -> str:
     )
 
 
-def _local(evidence: Evidence, shape: tuple[int, ...]) -> str:
+def _local(evidence: Evidence, shape: tuple[int, ...], plain: Finding) -> str:
     """Where most of the error is, if that is a small part of the tensor."""
+    if plain.check in _SLICES and not plain.limit:  # it is zero
+        return plain.meaning
     whole = evidence.level * evidence.rms
-    if 0 < whole < math.inf and (evidence.peak.difference / whole) ** 2 > _LOCAL * evidence.count:
+    if (
+        plain.check not in _SLICES
+        and 0 < whole < math.inf
+        and (evidence.peak.difference / whole) ** 2 > _LOCAL * evidence.count
+    ):
         return f"most of it in element {name_index(evidence.peak.index, shape)}"
     places = [
         f"{name_span(kind, span, axes)} ({span.share:.0%} of it)"
