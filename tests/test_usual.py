@@ -70,6 +70,24 @@ def test_what_is_wrong_beside_huge_elements_fails_and_rounding_passes(kind: str)
     assert last is Status.FAIL
 
 
+@pytest.mark.parametrize("size", [1e200, 1e300, -1e308])
+def test_squares_that_are_out_of_reach_hide_nothing(size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    measured = []
+    for layer in range(LAYERS):
+        golden = torch.randn(12, 64, generator=generator).double()
+        my = golden * (1 + 2e-16 * torch.randn(golden.shape, generator=generator).double())
+        if layer == LAYERS - 1:
+            my[:, 9] = 0
+        golden[0, 5] = my[0, 5] = size
+        sources = [from_memory(*as_array(one, "tensor")) for one in (golden, my)]
+        pair = Pair(f"layers.{layer}", 0, NOWHERE, NOWHERE, order=layer)
+        measured.append((pair, measure_sources(golden=sources[0], my=sources[1], wanted=WANTED)))
+    rows = conclude_run(measured, load_tolerance("dtype"), MetricChoice(names=()))
+    assert [row.verdict.status for row in rows] == [Status.PASS] * (LAYERS - 1) + [Status.FAIL]
+    assert "channel 9 is zero in my" in rows[-1].verdict.divergence
+
+
 @settings(max_examples=20, deadline=None)
 @given(
     size=st.floats(1e2, 1e30),

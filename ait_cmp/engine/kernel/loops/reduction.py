@@ -76,15 +76,8 @@ def reduce_slices(
     found[SLOTS.typical] = _typical(lines, row)
     _add_dead(channels, channel_width, channel_count, SLOTS.dead_channels_first, row, results)
     _add_dead(lines, line_width, line_count, SLOTS.dead_lines_first, row, results)
-    places = room.positions
-    for i in range(indices.shape[0]):
-        places[i] = indices[i] % channel_count // channel_width
-    worst = found[SLOTS.channel_error], differences, places
-    found[SLOTS.channel_rest] = _rest_of_worst(channels, rms, FULL_CHANNEL, worst, row)
-    for i in range(indices.shape[0]):
-        places[i] = indices[i] // channel_count // line_width
-    worst = found[SLOTS.line_error], differences, places
-    found[SLOTS.line_rest] = _rest_of_worst(lines, rms, FULL_LINE, worst, row)
+    kept = differences, indices, channel_count, channel_width, line_width
+    _add_rests(lines, channels, rms, kept, room, results)
     for i in range(indices.shape[0]):
         around = max(
             _mean_square(channels, indices[i] % channel_count // channel_width),
@@ -187,6 +180,23 @@ def _add_dead(
     if 0 < dead < MOST * usual:
         results.counts[slot] = first * width
         results.counts[slot + 1] = min(dead * width, total)
+
+
+@njit(**EXACT)
+def _add_rests(
+    lines: Any, channels: Any, rms: float, kept: Any, room: Room, results: Results
+) -> None:
+    """The errors of the worst channel and line without the largest element of each."""
+    differences, indices, channel_count, channel_width, line_width = kept
+    found, row, places = results.sums, room.doubles[1], room.positions
+    for i in range(indices.shape[0]):
+        places[i] = indices[i] % channel_count // channel_width
+    worst = found[SLOTS.channel_error], differences, places
+    found[SLOTS.channel_rest] = _rest_of_worst(channels, rms, FULL_CHANNEL, worst, row)
+    for i in range(indices.shape[0]):
+        places[i] = indices[i] // channel_count // line_width
+    worst = found[SLOTS.line_error], differences, places
+    found[SLOTS.line_rest] = _rest_of_worst(lines, rms, FULL_LINE, worst, row)
 
 
 @njit(**EXACT)
