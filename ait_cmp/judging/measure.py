@@ -27,12 +27,12 @@ from ait_cmp.judging.bins import (
 __all__ = ["LIMITS", "Measure", "Side", "measure"]
 
 # Errors in multiples of what is expected, chance allowed for: from here on a check fails.
-LIMITS = {"scale": 1.7, "offset": 1.7, "level": 1.9, "line": 3.4, "channel": 3.6, "element": 3.2}
-_LONE = 1.7  # the limit of an element that stands alone
+LIMITS = {"scale": 1.7, "offset": 1.7, "level": 1.9, "line": 3.4, "channel": 4.0, "element": 3.2}
+_LONE = 2.0  # the limit of an element that stands alone
 _ALONE = 4.0  # so many times the second largest is alone
 # Times these limits, in a softmax, and in rows of one or two lines, which are one token's state.
-_SOFT = {"level": 1.3, "channel": 2.0, "element": 2.0}
-_SINGLE = {"scale": 0.75, "offset": 0.75, "level": 0.9}
+_SOFT = {"level": 1.3, "channel": 2.0, "element": 3.0}
+_SINGLE = {"offset": 0.85, "level": 0.85}
 _FEW, _MANY = 3, 64  # lines that are no single ones; elements from which factors are read
 _HEAVIEST = 3.0  # times the reference's own peak that a long tail may reach
 _HEAVY = 1.5  # where there are too few elements to tell

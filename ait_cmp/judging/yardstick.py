@@ -36,7 +36,10 @@ _NEARLY = 1e-3  # by how much shares may miss 1
 _TOKENS = 3  # that tell what is usual of a place
 _ENOUGH = 16  # elements from which a row tells of others
 _COMMON = 10  # a type that one row in so many has is a type of the run
-_GRAINS = {name: dtype.roundoff for name, dtype in DTYPES.items()} | {"float32": 2.0**-19}
+_GRAINS = {name: dtype.roundoff for name, dtype in DTYPES.items()} | {"float32": 2.0**-18}
+# Of float32 runs whose reference errs by more than PROVEN: their matmuls take tf32 inputs, which my
+# may truncate where the reference rounds.
+_TF32, _PROVEN, _TRUNCATED = 2.0**-9, 2.0**-17, 1.6
 _QUANTA = {"float16": 2.0**-25}  # half of the steps below its smallest normal number
 
 
@@ -80,6 +83,9 @@ class Yardsticks:
     def __init__(self, rows: Sequence[Row], growth: Growth) -> None:
         self._growth = growth
         self._wider = _type_ratio(rows)
+        tf32 = _takes_tf32(rows)
+        self._grains = _GRAINS | ({"float32": _TF32} if tf32 else {})
+        self._least_loud = _TRUNCATED if tf32 else 1.0
         self._loudness: deque[float] = deque(maxlen=_WINDOW)
         self._errors = _errors_around(rows)
 
@@ -92,7 +98,7 @@ class Yardsticks:
         if lacks := reference.lacks or self._lacks(reference):
             return expected, f"growth: the reference {lacks}"
         name = subject.my.name
-        steps = Steps(self._errors[number], _GRAINS[name], _QUANTA.get(name, 0.0))
+        steps = Steps(self._errors[number], self._grains[name], _QUANTA.get(name, 0.0))
         found = measure(
             _side(reference.mine, row.evidence),
             _side(reference.slices, reference.evidence),
@@ -119,13 +125,13 @@ class Yardsticks:
         """How much louder my may be: as it was so far, as its type makes it, as was calibrated."""
         assert reference.evidence is not None
         noise = self._growth.margin * self._growth.noise.get(subject.data_id, 0.0)
-        error = max(reference.evidence.level, _GRAINS[subject.my.name])
+        error = max(reference.evidence.level, self._grains[subject.my.name])
         return max(self._loud() * max(1.0, self._wider), noise / error)
 
     def _loud(self) -> float:
         if len(self._loudness) < _KNOWN:
-            return _UNKNOWN
-        return min(_LOUDEST, max(1.0, median(self._loudness)))
+            return max(_UNKNOWN, self._least_loud)
+        return min(_LOUDEST, max(self._least_loud, median(self._loudness)))
 
     def _lacks(self, reference: Reference) -> str:
         shown = reference.evidence
@@ -183,6 +189,13 @@ def _is_softmax(stats: Stats, shape: tuple[int, ...]) -> bool:
         return False
     mean = golden.mean
     return mean is not None and abs(mean * shape[-1] - 1.0) < _NEARLY
+
+
+def _takes_tf32(rows: Sequence[Row]) -> bool:
+    """Whether all is declared float32, and most of the reference's errors are not so small."""
+    types = {row.subject.my.name for row in rows if row.subject.my.is_floating}
+    levels = [shown for row in rows if (shown := _told(row)) is not None]
+    return types == {"float32"} and bool(levels) and median(levels) > _PROVEN
 
 
 def _type_ratio(rows: Sequence[Row]) -> float:
