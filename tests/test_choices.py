@@ -174,6 +174,25 @@ def test_one_score_that_jumps_is_no_near_tie(tmp_path: Path) -> None:
     assert "times what they differ by elsewhere" in rows[1, "input_ids"].verdict.sentence
 
 
+def test_what_an_error_turns_that_passes_and_was_not_expected_is_no_near_tie(
+    tmp_path: Path,
+) -> None:
+    """Up to four times the expected error the row of scores passes."""
+    golden, my = generation(near=1e-3), generation(near=1e-3)
+    scores = golden[0, "logits"].astype(np.float64)
+    error = np.random.default_rng(5).normal(size=scores.shape)
+    error *= 3 * 0.0078 * np.linalg.norm(scores) / np.linalg.norm(error)
+    best = int(golden[1, "input_ids"][0, 0])
+    error[0, 0, [best, best ^ 1]] = -0.01, 0.01
+    my[0, "logits"] = (scores + error).astype(np.float32)
+    my[1, "input_ids"] = my[0, "logits"][:, -1].argmax(-1)[:, None]
+    assert int(my[1, "input_ids"][0, 0]) == best ^ 1
+    rows = compared(tmp_path, golden, my)
+    assert rows[0, "logits"].verdict.status == "pass"
+    assert rows[1, "input_ids"].verdict.status == "fail"
+    assert "elsewhere in the line, 2.83" in rows[1, "input_ids"].verdict.sentence
+
+
 def test_without_the_scores_nothing_is_a_near_tie(tmp_path: Path) -> None:
     golden, my = (
         {name: array for name, array in run.items() if name[1] != "logits"}

@@ -34,9 +34,9 @@ class Flip:
     `golden` and `my` are the first ids that differ. `margin` is how much golden's scores prefer
     golden's choice, `change` by how much the difference of my's scores from golden's changes
     that, `size` the rms of golden's scores in this line and `spread` that of their differences
-    elsewhere in it, the mean apart. `golden_top` and `my_top` say whether each side chose the
-    largest of its own scores, `my_best` is the id of my's largest. Without scores the numbers are
-    nan.
+    elsewhere in it, at `others` places, the mean apart. `golden_top` and `my_top` say whether each
+    side chose the largest of its own scores, `my_best` is the id of my's largest. Without scores
+    the numbers are nan.
     """
 
     line: int
@@ -46,6 +46,7 @@ class Flip:
     change: float = math.nan
     size: float = math.nan
     spread: float = math.nan
+    others: int = 0
     golden_top: bool = False
     my_top: bool = False
     my_best: int = -1
@@ -173,6 +174,7 @@ def _flip(line: int, ids: tuple[_Ints, _Ints], golden: _Floats, my: _Floats) -> 
         abs(_apart(difference, *ids)),
         _rms(golden),
         _rms(others - others.mean()),
+        others.size,
         _is_top(golden, ids[0]),
         _is_top(my, ids[1]),
         best,

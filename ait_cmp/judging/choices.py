@@ -62,6 +62,9 @@ _TRIED = 3  # rows that may have the scores of one row
 # deviations of the difference of two such errors: of a thousand honest flips one is beyond. And
 # what my's scores change of it is at most so many times what they differ by elsewhere in the line.
 _MARGIN, _CHANGE = 5.0, 8.0
+# And these differ elsewhere by no more than this many times what is expected: a row whose error is
+# up to 4 E passes, and what such an error turns is no near tie. Of few scores chance adds to it.
+_SPREAD = 1.5
 
 
 class Kind(Enum):
@@ -278,7 +281,14 @@ def _by_margin(flip: Flip, scores: _Scored) -> tuple[bool, str]:
     )
     if not times <= 1:
         return True, f"a fault: {margin}"
-    usual = max(flip.spread, limit / _MARGIN / _CHANGE)
+    expected = limit / _MARGIN
+    most = _SPREAD * expected * (1 + math.sqrt(2 / flip.others)) if flip.others else 0.0
+    if not flip.spread <= most:
+        return True, (
+            f"a fault: {margin}, but scores differ by {flip.spread:.4g} elsewhere in the line, "
+            f"{flip.spread / expected:.3g} times the expected error"
+        )
+    usual = max(flip.spread, expected / _CHANGE)
     if not flip.change <= _CHANGE * usual:
         return True, (
             f"a fault: {margin}, and my's scores change it by {flip.change:.4g}, "
