@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-__all__ = ["main"]
+__all__ = ["leave", "main", "run"]
+
+
+def run(*command: str) -> NoReturn:
+    """Be the process: run `command` with the process's arguments, and end with its status."""
+    leave(main([*command, *sys.argv[1:]]))
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with `status`, as it stands, whatever interrupts Python while it ends.
+
+    An interrupt that came while a library ran `exec` of a text, as `dataclass` does, would have
+    Python die by it at the end although we caught it; running another text makes it forget.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    exec("")  # noqa: S102
+    sys.exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,4 +45,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

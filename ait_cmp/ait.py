@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
+from ait_cmp.__main__ import leave
 from ait_cmp.__main__ import main as compare
 from ait_cmp.commands import COMPLETION
 from ait_cmp.commands.dump import add_arguments as add_dump_arguments
@@ -17,7 +19,12 @@ from ait_cmp.commands.say import complain, reader_may_leave
 from ait_cmp.commands.status import ExitStatus
 from ait_cmp.values.errors import UsageError
 
-__all__ = ["main"]
+__all__ = ["main", "run"]
+
+
+def run() -> NoReturn:
+    """Be the process: run `ait` with the process's arguments, and end with its status."""
+    leave(main())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,4 +69,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -280,7 +280,7 @@ def test_a_script_without_a_main_guard_runs_once(dump: Path, tmp_path: Path) -> 
 def test_ctrl_c_while_workers_start_says_one_sentence(dump: Path, wait: float) -> None:
     """To the whole group of processes, as a terminal sends it."""
     command = [sys.executable, "-m", "ait_cmp", f"golden_path={dump}", "executor=processes"]
-    code = "import sys, ait_cmp.__main__ as m; print('up', flush=True); sys.exit(m.main())"
+    code = "import ait_cmp.__main__ as m; print('up', flush=True); m.run()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *command[3:]],
         stdout=subprocess.PIPE,
@@ -296,6 +296,16 @@ def test_ctrl_c_while_workers_start_says_one_sentence(dump: Path, wait: float) -
     _, errors = process.communicate(timeout=60)
     assert process.returncode in (0, 130)
     assert "Traceback" not in errors
+
+
+def test_what_was_interrupted_in_a_text_that_python_ran_ends_with_its_status() -> None:
+    code = (
+        "import os, signal, ait_cmp.__main__ as m\n"
+        "try: exec('os.kill(os.getpid(), signal.SIGINT)')\n"
+        "except KeyboardInterrupt: pass\n"
+    )
+    for end, status in (("raise SystemExit(130)", -signal.SIGINT), ("m.leave(130)", 130)):
+        assert subprocess.run([sys.executable, "-c", code + end], check=False).returncode == status
 
 
 def test_the_plan_cuts_large_pairs_and_gathers_small_ones(tmp_path: Path) -> None:

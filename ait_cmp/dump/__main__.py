@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from ait_cmp.__main__ import main
+from ait_cmp.__main__ import run
 
 if __name__ == "__main__":
-    sys.exit(main(["dump", *sys.argv[1:]]))
+    run("dump")
