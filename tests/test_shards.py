@@ -347,6 +347,45 @@ def test_what_one_rank_alone_has_is_compared_as_it_is(tmp_path: Path) -> None:
         assert "shards=required asks for all" in run.rows[0].verdict.sentence
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_shard_that_one_rank_alone_has_is_told(rank: int, tmp_path: Path) -> None:
+    """It is no whole tensor of another shape; what the others lack cannot be compared, and the
+    part that is there can by the adapter that is named."""
+    whole, last = torch.randn(4, 6), torch.randn(1, 5, 6)
+    write(tmp_path / "g", {"x": whole, "y": whole, "head": last, "last": last}, None)
+    for one in (0, 1):
+        have = {"y": whole.chunk(2, 1)[one]}
+        if one == rank:
+            have |= {"x": whole.chunk(2, 1)[one], "head": last, "last": last[:, -1:]}
+        write(tmp_path / "m", have, one, 2)
+    for golden, my, side, reason in (
+        ("g", "m", "golden", Reason.MY_MISSING),
+        ("m", "g", "my", Reason.GOLDEN_MISSING),
+    ):
+        rows = {
+            row.pair.data_id: row for row in compare_folders(tmp_path / golden, tmp_path / my).rows
+        }
+        assert {row.verdict.status for name, row in rows.items() if name in ("y", "head")} == {
+            Status.PASS
+        }
+        assert rows["head"].pair.paired_by.endswith(f"rank {rank} alone")
+        assert rows["x"].verdict.reason is reason
+        assert f"ranks {rank} alone, [4, 3] where" in rows["x"].verdict.sentence
+        assert f"ranks {1 - rank} lack the rest" in rows["x"].verdict.sentence
+        cut = f"slice(:, {3 * rank}:{3 * rank + 3})"
+        assert f"({side}_adapters: {cut})" in rows["x"].verdict.sentence
+        # Five positions are no two shards: what is meant is told where shapes are compared.
+        assert rows["last"].verdict.reason is Reason.SHAPE_MISMATCH
+        by_hand = ait_cmp.compare_dumps(
+            golden_path=tmp_path / golden,
+            my_path=tmp_path / my,
+            mapping="names",
+            mapping_names=[{"golden": "x", "my": "x", f"{side}_adapters": cut}],
+        )
+        (part,) = (row for row in by_hand.rows if row.pair.data_id == "x")
+        assert part.verdict.status is Status.PASS
+
+
 def test_what_a_tensor_is_does_not_change_from_round_to_round(tmp_path: Path) -> None:
     """A round that was not reduced fits as a sum; one of zeros is all that it may be."""
     torch.manual_seed(5)
@@ -444,6 +483,22 @@ def test_a_rank_that_is_not_there_is_told(
     assert main(settings) == 0
     assert "my lacks ranks 1 of 3" in capfd.readouterr().err
     assert main([*settings, "shards=required"]) == 2
+
+
+def test_one_rank_without_the_others_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = torch.randn(4, 4)
+    write(tmp_path / "one", {"x": whole, "y": whole}, None)
+    write(tmp_path / "part", {"x": whole.chunk(2, 1)[1], "y": whole}, 1, 2)
+    for golden, my, side in (("one", "part", "my"), ("part", "one", "golden")):
+        caplog.clear()
+        run = compare_folders(tmp_path / golden, tmp_path / my)
+        assert f"{side} is one rank of 2, and the other side one process" in caplog.text
+        assert [row.verdict.status for row in run.rows] == [Status.ERROR, Status.PASS]
+    caplog.clear()
+    compare_folders(tmp_path / "part", tmp_path / "part")
+    assert "one rank of 2" not in caplog.text
 
 
 @pytest.mark.parametrize("world", [0, 10**6, 10**17])

@@ -362,8 +362,10 @@ class _Matching:
         assert sharding is not None
         pair = pair._replace(rank=sharding.cell, run=0)
         parts = self._parts(group)
-        if pair.error or rule is None or rule.joins_golden or rule.joins_my or len(parts) < 2:
+        if pair.error or rule is None or rule.joins_golden or rule.joins_my:
             return pair
+        if len(parts) == 1:
+            return sharding.alone(pair, parts[0].listed.name, parts[0].rank)
         golden = [_location([one], rule.golden_steps) for one in group.golden]
         my = [_location([one], rule.my_steps) for one in group.my]
         return sharding.joined(pair, golden, my, [one.rank for one in parts])

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Literal
 
 from ait_cmp.mapping.layouts.ranks import RankDump, RankPair
+from ait_cmp.mapping.lone_part import lone_shard
 from ait_cmp.mapping.selection import Wish
 from ait_cmp.mapping.shards import join_shards
 from ait_cmp.values.errors import PairError, Reason, UsageError
@@ -57,6 +58,23 @@ class Sharding:
             f"{self.side} {lacks} have no {name!r}, which {has} have, so that these may not be all "
             "of it; dump it again, or pass shards=off to compare rank by rank",
         )
+
+    def alone(self, pair: Pair, name: str, rank: int) -> Pair:
+        """`pair` of a tensor that one rank alone has, or why it is a shard of a whole one."""
+        golden, my = pair.golden.then(self.golden_steps), pair.my.then(self.my_steps)
+        whole, part = (my, golden) if self.side == "golden" else (golden, my)
+        called = self.ranks[rank]
+        error = lone_shard(
+            name,
+            whole=whole,
+            part=part,
+            rank=called,
+            ranks=tuple(filter(None, self.ranks)),
+            side=self.side,
+        )
+        if error:
+            return pair._replace(error=error, paired_by="")
+        return pair.also_by(f"shards: {self.side} rank {called} alone")
 
     def joined(
         self,
@@ -125,7 +143,7 @@ class Holders:
 def refuse_other_worlds(golden: Sequence[RankDump], my: Sequence[RankDump]) -> None:
     """Raises UsageError where both are several ranks, of runs of other sizes: what one rank has is
     another part of a tensor than what the same rank has on the other side."""
-    sizes = [{dump.record.world_size or 1 for dump in side if dump.record} for side in (golden, my)]
+    sizes = [{_world(dump) for dump in side if dump.record} for side in (golden, my)]
     if min(len(golden), len(my)) < 2 or any(len(one) != 1 for one in sizes):
         return
     (one,), (other,) = sizes
@@ -150,6 +168,7 @@ def sharding_of(pairs: Sequence[RankPair], wish: Wish) -> Sharding | None:
     if wish.shards == "required" and (why or lost):
         raise UsageError(f"shards=required, but {why or lost}")
     if why:
+        _tell_of_lone_ranks(pairs)
         return None
     if lost:
         _LOGGER.warning("%s; what they had is missing in what is joined", lost)
@@ -201,6 +220,26 @@ def _why_not(one: Sequence[RankDump], many: Sequence[RankDump], side: str) -> st
     if len(devices) < len(many) or None in devices:
         return f"nothing tells which ranks the dumps of {side} are; dump them with RANK set"
     return ""
+
+
+def _tell_of_lone_ranks(pairs: Sequence[RankPair]) -> None:
+    """Say that a side is one rank of several, where the other is one process."""
+    golden, my = (_there([pair[side] for pair in pairs]) for side in (0, 1))
+    if len(golden) != 1 or len(my) != 1:
+        return
+    sizes = {side: _world(dump) for side, (dump,) in (("golden", golden), ("my", my))}
+    side = max(sizes, key=lambda one: sizes[one])
+    if min(sizes.values()) == 1 < sizes[side]:
+        _LOGGER.warning(
+            "%s is one rank of %d, and the other side one process: what is cut among ranks cannot "
+            "be compared without the others; pass the folder that holds all of them",
+            side,
+            sizes[side],
+        )
+
+
+def _world(dump: RankDump) -> int:
+    return (dump.record.world_size or 1) if dump.record else 1
 
 
 def _lost(many: Sequence[RankDump], side: str) -> str:
