@@ -88,6 +88,7 @@ def compare_dumps(
     output: PathLike | None = None,
     formats: Sequence[str] | None = None,
     keep_stats: bool | None = None,
+    csv_bom: bool | None = None,
     progress: ShowProgress = show_nothing,
 ) -> RunComparison:
     """Compare dumps as the command does; without `output`, nothing is written.
@@ -95,7 +96,8 @@ def compare_dumps(
     The arguments are the command's settings, those of groups by the name of the setting
     (`workers` is `executor.workers`) or a plain one: `mapping_rules` are dicts of golden, my,
     golden_adapters and my_adapters, `mapping_names` of the same and by; `metric_names` is
-    `metrics.names`; `formats` and `keep_stats` are those of the report in `output`. None is what
+    `metrics.names`; `formats`, `keep_stats` and `csv_bom` (`report.csv.bom`) are those
+    of the report in `output`. None is what
     the command takes where nothing is said, and `math.inf` for a limit is none. `mapping`,
     `metrics`, `executor` and `tolerance` name a shipped option or a YAML file; `tolerance` may
     also be a `Tolerance`, or limits by metric. `progress` is called as rows are done.

@@ -29,11 +29,12 @@ KEYWORDS = {
     "mapping.rules": "mapping_rules",
     "mapping.names": "mapping_names",
     "metrics.names": "metric_names",
+    "report.csv.bom": "csv_bom",
 }
 # What only a command has: how it prints, logs and exits.
 OF_COMMANDS = {"dry_run", "fail_on", "learn_failing", "log_level", "report.worst"}
 # What the option of a group is, which its name chooses.
-OF_OPTIONS = {"mapping.kind", "metrics.definition", "executor.kind", "report"}
+OF_OPTIONS = {"mapping.kind", "metrics.definition", "executor.kind", "report", "report.csv"}
 
 
 def _by_keywords(**given: Any) -> Settings:

@@ -85,13 +85,13 @@ def test_a_row_that_fails_is_named_and_not_learned(
     compared = [f"golden_path={dump}", "output=report"]
     assert calibrate(compared) == 1
     first, listed, *_ = capsys.readouterr().out.splitlines()
-    assert first.startswith("1 rows fail tolerance=dtype and were not learned, since that would")
+    assert first.startswith("1 row fails tolerance=dtype and was not learned, since that would")
     assert listed.startswith("  fail token 1 layer2.q: ")
     assert main([*compared, f"tolerance={CALIBRATED}"]) == 1
     assert calibrate([*compared, "fail_on=never"]) == 0
     capsys.readouterr()
     assert calibrate([*compared, "learn_failing=true"]) == 0
-    assert "were learned, which hides what is wrong with them:" in capsys.readouterr().out
+    assert "was learned, which hides what is wrong with them:" in capsys.readouterr().out
 
 
 def test_where_rows_could_not_be_measured_it_is_told(

@@ -90,7 +90,7 @@ def test_every_group_takes_files(group: str, shown: Shown) -> None:
         "mapping": "kind: rules\nrules: [{golden: '(?P<n>\\d+)', my: no}]\n",
         "executor": "kind: serial\n",
         "metrics": "definition: ait\nepsilon: 1e-3\nnames: [rmse]\n",
-        "report": "formats: [csv]\nworst: 010\nkeep_stats: false\n",
+        "report": "formats: [csv]\nworst: 010\nkeep_stats: false\ncsv: {bom: true}\n",
     }
     values = shown(group, f"{group}={_write('any/where.yaml', texts[group])}")
     if group == "mapping":
@@ -98,7 +98,12 @@ def test_every_group_takes_files(group: str, shown: Shown) -> None:
         assert values["rules"][0]["my"] == "no"
         assert load_option(group, "any/where.yaml").rules[0].my == "no"
     if group == "report":
-        assert values == {"formats": ["csv"], "worst": 10, "keep_stats": False}
+        assert values == {
+            "formats": ["csv"],
+            "worst": 10,
+            "keep_stats": False,
+            "csv": {"bom": True},
+        }
 
 
 def test_overrides_add_to_a_file(shown: Shown) -> None:

@@ -30,6 +30,7 @@ from ait_cmp.settings.tolerances import load_tolerance
 from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
 from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.fail_on import FailOn
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.text import for_spreadsheet
@@ -178,6 +179,14 @@ def test_what_a_killed_writer_left_goes(name: str, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {f"{STEM}.{name}", other.name}
 
 
+def test_a_byte_order_mark_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Excel takes a CSV without one for text of the machine's language."""
+    plain = _written("csv", REPORT, tmp_path / "plain").read_bytes()
+    facts = Facts(settings={"report.csv.bom": "true"})
+    marked = _written("csv", make_report(_every_row(), facts), tmp_path / "marked").read_bytes()
+    assert marked == b"\xef\xbb\xbf" + plain
+
+
 def test_no_older_report_stays_beside_in_another_format(tmp_path: Path) -> None:
     write_report(EMPTY, tmp_path, list(REPORTS))
     (tmp_path / f"{STEM}.txt").touch()  # which is none of ours
@@ -293,7 +302,28 @@ def test_pairs_that_are_left_out_are_counted_apart(capsys: pytest.CaptureFixture
 )
 def test_what_is_skipped_is_no_pass(statuses: str, status: ExitStatus) -> None:
     assert exit_status(statuses.split()) is status
-    assert exit_status(statuses.split(), ignore_verdicts=True) is ExitStatus.PASS
+    assert exit_status(statuses.split(), FailOn.never) is ExitStatus.PASS
+
+
+@pytest.mark.parametrize(
+    ("statuses", "on_fail", "on_error"),
+    [
+        ("", 3, 3),
+        ("skipped", 3, 3),
+        ("error", 3, 3),  # nothing was compared
+        ("error skipped", 3, 3),
+        ("pass error", 0, 3),
+        ("fail error", 1, 3),
+        ("fail pass", 1, 0),
+        ("fail skipped", 1, 0),
+        ("pass skipped", 0, 0),
+    ],
+)
+def test_the_exit_status_tells_of_the_rows_that_are_asked_for(
+    statuses: str, on_fail: int, on_error: int
+) -> None:
+    assert exit_status(statuses.split(), FailOn.fail) == on_fail
+    assert exit_status(statuses.split(), FailOn.error) == on_error
 
 
 def test_a_sweep_keeps_the_plainest_finding_of_each_row(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_groups_come_after_the_faults_and_say_what_to_do(
     paths = [f"{side}_path={tmp_path / side}" for side in ("golden", "my")]
     assert main([*paths, f"output={tmp_path / 'out'}", "mapping=tree", "executor=serial"]) == 3
     shown = capsys.readouterr().out
-    assert "worst 1 of 1 rows that do not pass" in shown
+    assert "worst 1 of 1 row that does not pass" in shown
     groups = [f"4 golden without my: *{name}*" for name in "ab"]
     groups += [f"4 my without golden: *{name}*" for name in "ab"]
     places = [shown.index(text) for text in ("worst 1 of 1", *groups)]

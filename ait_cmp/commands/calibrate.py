@@ -30,7 +30,7 @@ from ait_cmp.settings.tolerances import write_tolerance
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.pair import Pair
-from ait_cmp.values.text import printable
+from ait_cmp.values.text import counted, printable
 
 __all__ = ["calibrate", "learn", "require_growth"]
 
@@ -97,7 +97,7 @@ def learn(rows: Sequence[Row], tolerance: Tolerance, *, failing: bool = False) -
 
 def _status(rows: Sequence[Row], settings: Settings) -> ExitStatus:
     statuses = [row.verdict.status for row in rows]
-    return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
+    return exit_status(statuses, settings.fail_on)
 
 
 def _nothing_learned(rows: Sequence[Row]) -> str:
@@ -127,13 +127,15 @@ def _show_failing(rows: Sequence[Row], settings: Settings) -> set[Pair]:
     failing = [row for row in rows if row.verdict.status is Status.FAIL]
     if not failing:
         return set()
-    fails = f"{len(failing)} rows fail tolerance={printable(settings.tolerance.name)}"
+    one = len(failing) == 1
+    fails = f"{counted(len(failing), 'row')} {'fails' if one else 'fail'}"
+    fails += f" tolerance={printable(settings.tolerance.name)} and {'was' if one else 'were'}"
     if settings.learn_failing:
-        print(f"{fails} and were learned, which hides what is wrong with them:")
+        print(f"{fails} learned, which hides what is wrong with them:")
     else:
         print(
-            f"{fails} and were not learned, since that would hide what is wrong with them; if they "
-            "are good, learn_failing=true learns them:"
+            f"{fails} not learned, since that would hide what is wrong with them; if they are "
+            "good, learn_failing=true learns them:"
         )
     _list(failing)
     return set() if settings.learn_failing else {row.pair for row in failing}
@@ -142,7 +144,9 @@ def _show_failing(rows: Sequence[Row], settings: Settings) -> set[Pair]:
 def _show(rows: Sequence[Row], path: Path, told: set[Pair]) -> None:
     """What was written, and which other rows of this very run it would not pass."""
     bad = [row for row in rows if row.verdict.status is not Status.PASS]
-    print(f"{len(rows)} rows, {len(rows) - len(bad)} of which pass with what was learned")
+    print(
+        f"{counted(len(rows), 'row')}, {len(rows) - len(bad)} of which pass with what was learned"
+    )
     _list([row for row in bad if row.pair not in told])
     loud = [row for row in rows if (row.verdict.noise or 0.0) > _LOUD]
     if loud:

@@ -77,7 +77,7 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     with may_go_unread("the summary"):
         show_summary(report, paths, settings.worst)
     statuses = [row.verdict.status for row in report.rows]
-    return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
+    return exit_status(statuses, settings.fail_on)
 
 
 @few_collections()
@@ -87,7 +87,7 @@ def list_pairs(settings: Settings) -> ExitStatus:
     with reader_may_leave():
         show_pairs(pairs)
     statuses = [Status.of(pair.error) if pair.error else Status.PASS for pair in pairs]
-    return exit_status(statuses, ignore_verdicts=settings.ignore_verdicts)
+    return exit_status(statuses, settings.fail_on)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ait_cmp.mapping.pairing import Left, Match, Proposal
 from ait_cmp.mapping.proposing import proposal
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import ReportError, UsageError, os_reason
+from ait_cmp.values.fail_on import FailOn
 from ait_cmp.values.text import printable
 
 __all__ = ["pair"]
@@ -47,7 +48,11 @@ def pair(settings: Settings) -> ExitStatus:
         raise ReportError(f"{path} cannot be written: {os_reason(exc)}; choose another") from exc
     with may_go_unread("what was proposed"):
         _show(found, path, settings)
-    return ExitStatus.PASS if found.matches or settings.ignore_verdicts else ExitStatus.INCOMPLETE
+    return (
+        ExitStatus.PASS
+        if found.matches or settings.fail_on is FailOn.never
+        else ExitStatus.INCOMPLETE
+    )
 
 
 # -- the file

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from enum import IntEnum
 
 from ait_cmp.values.errors import AitCmpError, ReportError
+from ait_cmp.values.fail_on import FailOn
 
 __all__ = ["WITHOUT_REPORT", "ExitStatus", "exit_status", "status_of"]
 
@@ -25,15 +26,19 @@ class ExitStatus(IntEnum):
 WITHOUT_REPORT = (ExitStatus.USAGE, ExitStatus.NO_REPORT, ExitStatus.INTERRUPTED)
 
 
-def exit_status(statuses: Collection[str], *, ignore_verdicts: bool = False) -> ExitStatus:
+def exit_status(statuses: Collection[str], fail_on: FailOn = FailOn.any) -> ExitStatus:
     """The exit status of rows of these statuses."""
     from ait_cmp.judging import Status  # heavy, and every entry imports this module
 
-    if ignore_verdicts:
+    found = set(statuses)
+    if fail_on is FailOn.never:
         return ExitStatus.PASS
-    if Status.ERROR in statuses or not set(statuses) - {Status.SKIPPED}:
+    if not found - {Status.SKIPPED, Status.ERROR}:
+        return ExitStatus.INCOMPLETE  # nothing was compared, which is no pass
+    if Status.ERROR in found and fail_on is not FailOn.fail:
         return ExitStatus.INCOMPLETE
-    return ExitStatus.FAIL if Status.FAIL in statuses else ExitStatus.PASS
+    fails = Status.FAIL in found and fail_on is not FailOn.error
+    return ExitStatus.FAIL if fails else ExitStatus.PASS
 
 
 def status_of(error: AitCmpError) -> ExitStatus:

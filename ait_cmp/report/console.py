@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -16,22 +17,37 @@ from ait_cmp.judging.choices import NEAR_TIE
 from ait_cmp.judging.yardstick import BY_REFERENCE
 from ait_cmp.report.report import Report
 from ait_cmp.values.order import NO_ORDER
-from ait_cmp.values.text import printable
+from ait_cmp.values.text import counted, printable
 from ait_cmp.values.tokens import row_name
 
 __all__ = ["show_summary"]
 
+# What a row's line shows beside its name, what goes first where there is no room last: cell ->
+# heading.
 _SHOWN = {
-    "cosine_similarity": "cosine",
+    "token_id": "token",
     "relative_euclidean_distance": "rel dist",
+    "reason": "reason",
+    "worst_index": "worst element",
     "max_absolute_error": "max abs err",
+    "cosine_similarity": "cosine",
+    "status": "status",
 }
+_ORDER = (
+    *("job", "token_id", "data_id", "status", "reason"),
+    *("cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "worst_index"),
+)
+_ALWAYS = 2  # of these, unless the terminal is too narrow for a name of so many characters
+_NAME_WIDTH = 24
+_FRAME = 3  # characters between two columns
 _FILE_WIDTH = 160
-_NARROW = 110  # a terminal with less shows one metric, so that names have room
-_NAME_WIDTH = 16  # of a name at least
-_GROUPS = 10  # of rows that have one side only
+_GROUPS = 4  # of rows that have one side only, and of what could not be compared
 _LAST, _LARGE = 5, 0.1  # rows at the end, and the part of golden that their error may be
-_NAMED = 5  # further divergences that are named
+_NAMED = 5  # further divergences, dumps and reasons that are named
+# Characters of a sentence about one row, which the report has in full; of one that stands beside
+# others of its kind.
+_LONGEST, _ONE_OF_MANY = 200, 80
+_FIRST = 480  # of that which matters most
 _STYLES = {
     Status.PASS: "green",
     Status.FAIL: "red",
@@ -46,25 +62,25 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     if not console.is_terminal:
         console.width = _FILE_WIDTH
     counts = [f"[{_STYLES[one]}]{count} {one}[/]" for one, count in named_counts(report.counts)]
-    console.print(f"{len(report.table)} rows: {', '.join(counts)}")
+    console.print(f"{counted(len(report.table), 'row')}: {', '.join(counts)}")
     if report.by_statistics:
         console.print(
-            f"[bold]{report.by_statistics} rows compared by recorded statistics only[/]: no "
-            "tensors were dumped, and elements may differ where statistics agree"
+            f"[bold]{counted(report.by_statistics, 'row')} compared by recorded statistics only[/]:"
+            " no tensors were dumped, and elements may differ where statistics agree"
         )
     _show_yardsticks(console, report)
     dumps = [*filter(None, report.table["dump"].unique(maintain_order=True).to_list())]
     if len(dumps) > 1:
-        console.print(f"{len(dumps)} dumps: {_plain(', '.join(dumps))}")
+        console.print(f"{len(dumps)} dumps: {_few(dumps)}")
     _show_divergences(console, report)
     _show_grown(console, report)
     _show_near_ties(console, report)
     if report.logits:
         console.print(_plain(str(report.logits)))
-    _show_first_error(console, report)
-    _show_skipped(console, report)
     if len(report.ranked) > report.unpaired and worst:
         _show_worst(console, report, worst)
+    _show_errors(console, report)
+    _show_skipped(console, report)
     _show_unpaired(console, report)
     for path in paths:
         console.print(f"report: {_plain(str(path))}")
@@ -77,7 +93,7 @@ def _show_yardsticks(console: Console, report: Report) -> None:
         return
     judged = sum(count for by, count in counts.items() if by.startswith(BY_REFERENCE))
     said = [f"{count} by {by}" for by, count in counts.most_common() if by != BY_REFERENCE]
-    console.print("; ".join((f"judged by the reference: {judged} rows", *said)))
+    console.print("; ".join((f"judged by the reference: {counted(judged, 'row')}", *said[:_NAMED])))
 
 
 def _show_divergences(console: Console, report: Report) -> None:
@@ -89,7 +105,7 @@ def _show_divergences(console: Console, report: Report) -> None:
     first, *others = report.divergences
     line = report.line(first)
     job = f"in job {_plain(line['job'])} " if line.get("job") else ""
-    console.print(f"[bold]it goes wrong {job}{_plain(line['first_divergence'])}[/]")
+    console.print(f"[bold]it goes wrong {job}{_short(line['first_divergence'], _FIRST)}[/]")
     if line["worst_index"]:
         console.print(
             f"  worst element {_plain(line['worst_index'])}: "
@@ -100,7 +116,8 @@ def _show_divergences(console: Console, report: Report) -> None:
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         console.print(f"  then in {', '.join(names)}{more}")
     if report.following:
-        console.print(f"  {report.following} more failing rows only follow")
+        only = "row only follows" if report.following == 1 else "rows only follow"
+        console.print(f"  {report.following} more failing {only}")
 
 
 def _show_grown(console: Console, report: Report) -> None:
@@ -125,14 +142,29 @@ def _show_near_ties(console: Console, report: Report) -> None:
     more = f" and {len(report.near_ties) - 1} more" if len(report.near_ties) > 1 else ""
     console.print(
         f"[{_STYLES[Status.ERROR]}]near tie[/]{more}: {_name(line)}: "
-        f"{_plain(line['cmp_fail_reason'].removeprefix(NEAR_TIE))}"
+        f"{_short(line['cmp_fail_reason'].removeprefix(NEAR_TIE))}"
     )
 
 
-def _show_first_error(console: Console, report: Report) -> None:
-    if report.errors:
-        line = report.line(report.errors[0])
-        console.print(f"first not compared: {_name(line)}: {_plain(line['cmp_fail_reason'])}")
+def _show_errors(console: Console, report: Report) -> None:
+    """What could not be compared, by why, and what is said of the first of each kind."""
+    kinds: dict[str, list[int]] = {}
+    for number, reason in zip(
+        report.errors, report.table["reason"].gather(list(report.errors)), strict=True
+    ):
+        kinds.setdefault(reason, []).append(number)
+    ranked = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    most = _LONGEST if len(ranked) == 1 else _ONE_OF_MANY
+    for reason, numbers in ranked[:_GROUPS]:
+        line = report.line(numbers[0])
+        first = "first " if len(numbers) > 1 else ""
+        console.print(
+            f"[{_STYLES[Status.ERROR]}]not compared: {len(numbers)} {_plain(reason)}[/]; "
+            f"{first}{_name(line)}: {_short(line['cmp_fail_reason'], most)}"
+        )
+    if len(ranked) > _GROUPS:
+        rest = sum(len(numbers) for _, numbers in ranked[_GROUPS:])
+        console.print(f"not compared: {counted(rest, 'more row')}, for other reasons")
 
 
 def _show_skipped(console: Console, report: Report) -> None:
@@ -142,7 +174,7 @@ def _show_skipped(console: Console, report: Report) -> None:
     reasons = Counter(report.table["reason"][number] for number in report.skipped)
     named = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     line = report.line(report.skipped[0])
-    console.print(f"skipped: {named}; first {_name(line)}: {_plain(line['cmp_fail_reason'])}")
+    console.print(f"skipped: {named}; first {_name(line)}: {_short(line['cmp_fail_reason'])}")
 
 
 def _show_unpaired(console: Console, report: Report) -> None:
@@ -151,7 +183,8 @@ def _show_unpaired(console: Console, report: Report) -> None:
         console.print(f"[{_STYLES[Status.ERROR]}]{_plain(str(group))}[/]")
     if len(report.groups) > _GROUPS:
         rest = sum(group.count for group in report.groups[_GROUPS:])
-        console.print(f"and {rest} more rows that have one side only")
+        has = "row that has" if rest == 1 else "rows that have"
+        console.print(f"and {rest} more {has} one side only")
     if len({group.there for group in report.groups}) > 1:
         console.print(
             "who belongs to whom: `python -m ait_cmp.pair` proposes it for names that differ; "
@@ -162,41 +195,76 @@ def _show_unpaired(console: Console, report: Report) -> None:
 def _show_worst(console: Console, report: Report, worst: int) -> None:
     ranked = report.ranked[: len(report.ranked) - report.unpaired]
     lines = [report.line(number) for number in ranked[:worst]]
-    table = Table(title=f"worst {len(lines)} of {len(ranked)} rows that do not pass")
-    jobs = ["job"] if "job" in report.table.columns else []
-    shown = dict(_SHOWN)
-    if console.width < _NARROW:
-        shown = {name: _SHOWN[name] for name in ("relative_euclidean_distance",)}
-    for heading in (
-        *jobs,
-        "token",
-        "data_id",
-        "status",
-        "reason",
-        *shown.values(),
-        "worst element",
-    ):
-        named = heading in ("data_id", "job")
+    passes = "row that does not pass" if len(ranked) == 1 else "rows that do not pass"
+    cells = {name: [_cell(name, line) for line in lines] for name in ("data_id", *_SHOWN)}
+    if "job" in report.table.columns:
+        cells["job"] = [_cell("job", line) for line in lines]
+    width, shown = _fitting(cells, console.width)
+    table = Table(title=f"worst {len(lines)} of {len(ranked)} {passes}")
+    for name in shown:
+        named = name in ("data_id", "job")
         table.add_column(
-            heading, overflow="fold", no_wrap=not named, min_width=_NAME_WIDTH if named else None
+            _heading(name),
+            overflow="fold",
+            no_wrap=not named,
+            width=width if name == "data_id" else None,
         )
-    for line in lines:
+    for number, line in enumerate(lines):
+        styled = [(name, cells[name][number]) for name in shown]
         table.add_row(
-            *(_plain(line[job]) for job in jobs),
-            "" if line["token_id"] is None else str(line["token_id"]),
-            _plain(line["data_id"]),
-            f"[{_STYLES[line['status']]}]{line['status']}[/]",
-            line["reason"],
-            *("" if line[name] is None else f"{line[name]:.6g}" for name in shown),
-            _plain(line["worst_index"] or ""),
+            *(
+                f"[{_STYLES[line['status']]}]{cell}[/]" if name == "status" else _plain(cell)
+                for name, cell in styled
+            )
         )
     console.print(table)
+
+
+def _fitting(cells: Mapping[str, Sequence[str]], width: int) -> tuple[int, list[str]]:
+    """How wide names are, and the columns that there is room for; names are the last to go."""
+    needs = {
+        name: max(map(cell_len, (_heading(name), *column))) + _FRAME
+        for name, column in cells.items()
+    }
+    longest, room = needs["data_id"], width - 1
+    shown = {"data_id"}
+    wanted = [*(["job"] if "job" in cells else []), *_SHOWN]
+    for rank, name in enumerate(wanted):
+        least = min(longest, _NAME_WIDTH + _FRAME) if rank < _ALWAYS else longest
+        if needs[name] + least > room:
+            break
+        room -= needs[name]
+        shown.add(name)
+    return max(1, min(longest, room) - _FRAME), [name for name in _ORDER if name in shown]
+
+
+def _heading(name: str) -> str:
+    return _SHOWN.get(name, name)
+
+
+def _cell(name: str, line: Mapping[str, Any]) -> str:
+    """As it is shown, but for markup."""
+    value = line[name]
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
 def _name(line: Mapping[str, Any]) -> str:
     """What a person calls a row, and the job that it is of: several have rows of one name."""
     name = _plain(row_name(line["data_id"], line["token_id"]))
     return f"{name} ({_plain(line['job'])})" if line.get("job") else name
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first of them, and how many there are besides."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{_plain(', '.join(names[:_NAMED]))}{more}"
+
+
+def _short(sentence: str, most: int = _LONGEST) -> str:
+    """A sentence about one row, cut where it would fill the screen."""
+    return _plain(sentence if len(sentence) <= most else f"{sentence[: most - 1]}…")
 
 
 def _plain(text: str) -> str:

@@ -119,9 +119,10 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
     )
     ranked = numbered.filter(~status.is_in([Status.PASS, Status.SKIPPED])).sort(
         alone,
+        status == Status.ERROR,  # faults first
         follows,  # what is only a consequence comes last
         pl.col("relative_euclidean_distance").fill_null(float("inf")),
-        descending=[False, False, True],
+        descending=[False, False, False, True],
         maintain_order=True,
     )
     unpaired = in_order.filter(alone).select("data_id", no_my)

@@ -18,11 +18,13 @@ _SUSPECT = r"[^\x20-\x7e]|^ *[=+\-@]"
 def write_csv(report: Report, path: Path) -> None:
     """Numbers in full: the shortest text that reads back as the same float64.
 
-    Text is made safe to look at: see `for_spreadsheet`.
+    Text is made safe to look at: see `for_spreadsheet`. The byte order mark, where it is asked for,
+    tells Excel that it is UTF-8.
     """
+    marked = report.facts.settings.get("report.csv.bom") == "true"
     safe = [safe_cells(column) for column in report.table if column.dtype == pl.String]
     with path.open("wb") as file:  # polars itself opens no path that is not UTF-8
-        report.table.with_columns(safe).write_csv(file)
+        report.table.with_columns(safe).write_csv(file, include_bom=marked)
 
 
 def write_parquet(report: Report, path: Path) -> None:

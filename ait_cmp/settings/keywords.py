@@ -13,7 +13,14 @@ from ait_cmp.judging import Limit, Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.settings.options import load_option, one_of
 from ait_cmp.settings.resolve import metric_choice, resolve
-from ait_cmp.settings.schema import Config, ExecutorConfig, MappingRuleConfig, Shards, Unpaired
+from ait_cmp.settings.schema import (
+    Config,
+    CsvConfig,
+    ExecutorConfig,
+    MappingRuleConfig,
+    Shards,
+    Unpaired,
+)
 from ait_cmp.settings.tolerances import load_tolerance, tolerance_values
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import UsageError
@@ -23,14 +30,15 @@ __all__ = ["PathLike", "ToleranceLike", "metrics_from", "settings_from", "tolera
 PathLike = str | os.PathLike[str]
 ToleranceLike = str | os.PathLike[str] | Tolerance | Mapping[str, Limit]
 T = TypeVar("T")
+_WRITTEN = ("formats", "keep_stats", "csv_bom")
 
 
 def settings_from(given: Mapping[str, Any]) -> Settings:
     """The settings that the keyword arguments of `ait_cmp.compare_dumps` make; None is what the
     command takes where nothing is said. Raises UsageError for values that make no sense."""
     output = given["output"]
-    if output is None and (given["formats"], given["keep_stats"]) != (None, None):
-        raise UsageError("formats and keep_stats are for what is written; pass output=FOLDER too")
+    if output is None and any(given[name] is not None for name in _WRITTEN):
+        raise UsageError(f"{', '.join(_WRITTEN)} are for what is written; pass output=FOLDER too")
     settings = resolve(_values(given))
     return settings if output is not None else replace(settings, output=None)
 
@@ -55,6 +63,7 @@ def _values(given: Mapping[str, Any]) -> Config:
         load_option("report", "default"),
         formats=_texts(given["formats"]),
         keep_stats=given["keep_stats"],
+        csv=None if given["csv_bom"] is None else CsvConfig(bom=given["csv_bom"]),
     )
     tokens, my_path, path_map = given["tokens"], given["my_path"], given["path_map"]
     reference = given["reference_path"]

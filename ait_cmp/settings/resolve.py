@@ -24,7 +24,6 @@ from ait_cmp.settings.options import one_of
 from ait_cmp.settings.schema import (
     Config,
     ExecutorConfig,
-    FailOn,
     MappingConfig,
     MappingRuleConfig,
     MetricsConfig,
@@ -77,7 +76,7 @@ def resolve(values: Config) -> Settings:
         dry_run=values.dry_run,
         learn_failing=values.learn_failing,
         roots=_roots(values.allowed_roots),
-        ignore_verdicts=values.fail_on is FailOn.never,
+        fail_on=values.fail_on,
         logits=_logits(values.logits),
         reference_path=values.reference_path or None,
         in_force=in_force(_in_full(values, tolerance)),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from ait_cmp.values.fail_on import FailOn
 from ait_cmp.values.growth import Growth
 
 __all__ = [
@@ -51,13 +52,6 @@ class LogLevel(Enum):
     info = "INFO"
     warning = "WARNING"
     error = "ERROR"
-
-
-class FailOn(Enum):
-    """When the exit status tells of rows: on any that does not pass, or never."""
-
-    any = "any"
-    never = "never"
 
 
 class Shards(Enum):
@@ -187,12 +181,24 @@ class ExecutorConfig:
 
 
 @dataclass
+class CsvConfig:
+    """How cmp_report.csv is written."""
+
+    bom: bool = _said(
+        "true: cmp_report.csv begins with a byte order mark, by which Excel reads names that are "
+        "not ASCII",
+        False,
+    )
+
+
+@dataclass
 class ReportConfig:
     """What is written, and how many of the worst rows are shown."""
 
     formats: list[str] = _said("a list of what is written: [csv, parquet]", MISSING)
     worst: int = _said("so many of the worst rows are shown", 10)
     keep_stats: bool = _said("keep cmp_report.stats, of which later judgements are made", True)
+    csv: CsvConfig = field(default_factory=CsvConfig)
 
 
 @dataclass
@@ -250,7 +256,11 @@ class Config:
         None,
         kind=str | list[str] | None,
     )
-    fail_on: FailOn = _said("any, or never: exit with 0 whatever the rows say", FailOn.any)
+    fail_on: FailOn = _said(
+        "which rows the exit status tells of: any (1 and 3), fail (1 alone), error (3 alone), or "
+        "never: 0 whatever they say",
+        FailOn.any,
+    )
     log_level: LogLevel = _said("debug, info, warning, error", LogLevel.info)
     mapping: MappingConfig = MISSING
     metrics: MetricsConfig = MISSING
@@ -287,16 +297,22 @@ def unknown_setting(key: str) -> str:
 
 def setting_names() -> Iterator[str]:
     """Every setting, those of groups as `group.name`."""
-    for one in fields(Config):
-        yield one.name
-        if one.name in GROUPS:
-            yield from (f"{one.name}.{inner.name}" for inner in fields(GROUPS[one.name]))
+    for name, _ in _settings(Config):
+        yield name
 
 
 def setting_help() -> Iterator[tuple[str, str]]:
     """Every setting that has something to say, as `group.name`, with what it says."""
-    for one in fields(Config):
-        inner = fields(GROUPS[one.name]) if one.name in GROUPS else ()
-        for name, said in ((one.name, one), *((f"{one.name}.{each.name}", each) for each in inner)):
-            if "help" in said.metadata:
-                yield name, said.metadata["help"]
+    for name, one in _settings(Config):
+        if "help" in one.metadata:
+            yield name, one.metadata["help"]
+
+
+def _settings(schema: type[Any], prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
+    """Every field by its whole name, those of a group or a part of one behind it."""
+    for one in fields(schema):
+        name = prefix + one.name
+        yield name, one
+        inner = GROUPS.get(name) or (CsvConfig if one.default_factory is CsvConfig else None)
+        if inner:
+            yield from _settings(inner, f"{name}.")

@@ -11,6 +11,7 @@ from ait_cmp.judging import Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.mapping import Selection, Wish
 from ait_cmp.measuring.executor import WorkerLimits
+from ait_cmp.values.fail_on import FailOn
 from ait_cmp.values.location import Step
 
 __all__ = ["MappingChoice", "Settings"]
@@ -51,7 +52,7 @@ class Settings:
     dry_run: bool = False
     learn_failing: bool = False
     roots: tuple[str, ...] | None = None
-    ignore_verdicts: bool = False
+    fail_on: FailOn = FailOn.any
     logits: tuple[str, ...] = ()
     reference_path: str | None = None
     in_force: Mapping[str, str] = field(default_factory=dict)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["for_spreadsheet", "printable"]
+__all__ = ["counted", "for_spreadsheet", "printable"]
 
 # What spreadsheets take for the start of a formula, full-width forms included, whatever blanks
 # stand before it; the tab and the return are blanks that some of them skip.
@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else _escape(one) for one in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `3 rows`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def for_spreadsheet(text: str) -> str:
