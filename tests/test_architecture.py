@@ -20,6 +20,7 @@ ROOMS = {
     "omegaconf": "settings",
     "polars": "report",
     "rich": "report",
+    "xlsxwriter": "report",
     "numba": "engine/kernel",
     "llvmlite": "engine/kernel",
     "pebble": "measuring/executor",

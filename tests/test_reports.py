@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import openpyxl
 import polars as pl
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from ait_cmp import ReportError, compare
 from ait_cmp.commands.status import ExitStatus, exit_status
@@ -21,7 +23,16 @@ from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import MetricChoice, Row, conclude_run, failed
-from ait_cmp.report import REPORTS, STEM, Facts, Report, make_report, merge_reports, write_report
+from ait_cmp.report import (
+    REPORTS,
+    STEM,
+    Facts,
+    Report,
+    file_name,
+    make_report,
+    merge_reports,
+    write_report,
+)
 from ait_cmp.report.columns import COLUMNS
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
@@ -89,18 +100,30 @@ def _read_csv(path: Path) -> pl.DataFrame:
     return pl.read_csv(path, infer_schema=False)
 
 
-READERS: dict[str, Callable[[Path], pl.DataFrame]] = {"csv": _read_csv, "parquet": pl.read_parquet}
+def _read_xlsx(path: Path) -> pl.DataFrame:
+    heading, *lines = openpyxl.load_workbook(path)["rows"].iter_rows(values_only=True)
+    cells = [[None if cell is None else str(cell) for cell in line] for line in lines]
+    return pl.DataFrame(cells, dict.fromkeys(map(str, heading), pl.String), orient="row")
+
+
+# Of the formats that have all rows.
+READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    "csv": _read_csv,
+    "parquet": pl.read_parquet,
+    "xlsx": _read_xlsx,
+}
 each = pytest.mark.parametrize("name", REPORTS)
+each_table = pytest.mark.parametrize("name", READERS)
 
 
 def _written(name: str, report: Report, folder: Path) -> Path:
     (path,) = write_report(report, folder, [name])
-    assert path == folder / f"{STEM}.{name}"
+    assert path == folder / file_name(name)
     assert [one.name for one in folder.iterdir()] == [path.name]
     return path
 
 
-@each
+@each_table
 def test_every_row_is_there_in_order(name: str, tmp_path: Path) -> None:
     table = READERS[name](_written(name, REPORT, tmp_path / "out"))
     assert table.columns == list(COLUMNS)
@@ -110,18 +133,22 @@ def test_every_row_is_there_in_order(name: str, tmp_path: Path) -> None:
     assert "第0层.注意力" in table["data_id"].to_list()
 
 
-@each
+@each_table
 def test_no_rows_are_a_report_with_all_its_columns(name: str, tmp_path: Path) -> None:
     table = READERS[name](_written(name, EMPTY, tmp_path / "out"))
     assert (table.columns, len(table)) == (list(COLUMNS), 0)
 
 
-@each
+@each_table
 def test_numbers_come_back_as_they_were(name: str, tmp_path: Path) -> None:
     numbers = [column for column, one in COLUMNS.items() if one.dtype.is_numeric()]
     table = READERS[name](_written(name, REPORT, tmp_path / "out"))
     exact = REPORT.table.select(numbers)
-    assert table.select(numbers).cast(exact.schema).equals(exact)
+    read = table.select(numbers).cast(exact.schema)
+    if name == "xlsx":  # a cell of which has 16 digits
+        assert_frame_equal(read, exact, rel_tol=1e-15, abs_tol=0.0)
+    else:
+        assert read.equals(exact)
 
 
 @each
@@ -130,7 +157,7 @@ def test_the_same_report_gives_the_same_bytes(name: str, tmp_path: Path) -> None
     assert one.read_bytes() == two.read_bytes()
 
 
-@each
+@each_table
 def test_a_sweep_has_its_jobs_in_front(name: str, tmp_path: Path) -> None:
     table = READERS[name](_written(name, _merged(tmp_path), tmp_path / "out"))
     assert table.columns == ["job", *COLUMNS]
@@ -171,12 +198,12 @@ def test_every_cell_of_the_csv_is_safe(cells: list[str | None]) -> None:
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_what_a_killed_writer_left_goes(name: str, tmp_path: Path) -> None:
-    left = tmp_path / f".{STEM}.{name}.{'0af3' * 8}.tmp"
-    other = tmp_path / f".{STEM}.{name}.tmp"
+    left = tmp_path / f".{file_name(name)}.{'0af3' * 8}.tmp"
+    other = tmp_path / f".{file_name(name)}.tmp"
     for one in (left, other):
         one.touch()
     write_report(REPORT, tmp_path, [name])
-    assert {path.name for path in tmp_path.iterdir()} == {f"{STEM}.{name}", other.name}
+    assert {path.name for path in tmp_path.iterdir()} == {file_name(name), other.name}
 
 
 def test_a_byte_order_mark_is_written_where_it_is_asked_for(tmp_path: Path) -> None:

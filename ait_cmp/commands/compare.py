@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ait_cmp.commands.choices import settle_choices
+from ait_cmp.commands.ci import tell_ci
 from ait_cmp.commands.logits import with_positions
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
 from ait_cmp.commands.shards import Settled, settle_shards
@@ -27,6 +28,7 @@ from ait_cmp.measuring.store import Store
 from ait_cmp.report import Report, facts_since, make_report, write_report
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
+from ait_cmp.report.markdown import as_markdown
 from ait_cmp.report.progress import painted_progress
 from ait_cmp.settings.tolerances import has_shipped_rules
 from ait_cmp.settings.values import Settings
@@ -76,6 +78,8 @@ def compare_and_report(settings: Settings) -> ExitStatus:
         report, paths = written(rows, settings, started)
     with may_go_unread("the summary"):
         show_summary(report, paths, settings.worst)
+    if not settings.in_sweep:  # which is told of as a whole
+        tell_ci(lambda: as_markdown(report))
     statuses = [row.verdict.status for row in report.rows]
     return exit_status(statuses, settings.fail_on)
 

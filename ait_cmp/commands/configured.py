@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ait_cmp.commands.merge import merge_sweep
@@ -118,7 +119,7 @@ def _status(job: Job, name: str, command: Command) -> int:
         from ait_cmp.settings.resolve import resolve
 
         work = list_pairs if values.dry_run else command.function()
-        return work(resolve(values))
+        return work(replace(resolve(values), in_sweep=job.folder is not None))
     except AitCmpError as exc:
         complain(str(exc))
         return status_of(exc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ait_cmp.commands.ci import tell_ci
 from ait_cmp.commands.say import complain, may_go_unread
 from ait_cmp.commands.status import WITHOUT_REPORT, ExitStatus
 from ait_cmp.settings.sweep import Sweep, take_current
@@ -22,6 +23,7 @@ def merge_sweep() -> list[int]:
 def _merge(ran: Sweep) -> list[int]:
     from ait_cmp.report import STEM, facts_since, merge_reports, write_report
     from ait_cmp.report.console import show_summary
+    from ait_cmp.report.markdown import as_markdown
 
     jobs = ran.jobs()
     # What lies in the folder of a job without a report is of an earlier sweep.
@@ -39,6 +41,7 @@ def _merge(ran: Sweep) -> list[int]:
         with may_go_unread("the merged summary"):
             print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")
             show_summary(merged, paths, ran.worst)
+        tell_ci(lambda: as_markdown(merged))
     except ReportError as exc:
         complain(str(exc))
         statuses.append(ExitStatus.NO_REPORT)

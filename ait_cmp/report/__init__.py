@@ -14,9 +14,13 @@ from pathlib import Path
 import polars as pl
 
 from ait_cmp.files.output import new_file
+from ait_cmp.report.as_json import write_json
 from ait_cmp.report.facts import Facts, facts_since
+from ait_cmp.report.junit import write_junit
+from ait_cmp.report.markdown import write_markdown
 from ait_cmp.report.report import Report, make_report, merge_reports
 from ait_cmp.report.table import write_csv, write_parquet
+from ait_cmp.report.xlsx import write_xlsx
 from ait_cmp.values.errors import ReportError, os_reason
 
 __all__ = [
@@ -25,6 +29,7 @@ __all__ = [
     "Facts",
     "Report",
     "facts_since",
+    "file_name",
     "make_report",
     "merge_reports",
     "write_report",
@@ -32,11 +37,21 @@ __all__ = [
 
 STEM = "cmp_report"
 
-# Format, which is also the suffix -> writer.
+# Format -> writer.
 REPORTS: dict[str, Callable[[Report, Path], None]] = {
     "csv": write_csv,
     "parquet": write_parquet,
+    "json": write_json,
+    "junit": write_junit,
+    "md": write_markdown,
+    "xlsx": write_xlsx,
 }
+_SUFFIXES = {"junit": "junit.xml"}  # where it is not the format
+
+
+def file_name(name: str) -> str:
+    """What a report of this format is called in its folder."""
+    return f"{STEM}.{_SUFFIXES.get(name, name)}"
 
 
 def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[Path]:
@@ -46,7 +61,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[P
     whole until the new one is; then it goes, in other formats as well. No formats, no change.
     Raises ReportError.
     """
-    paths = [folder / f"{STEM}.{name}" for name in formats]
+    paths = [folder / file_name(name) for name in formats]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as clean_up:
@@ -59,7 +74,7 @@ def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[P
             for temporary, path in zip(temporaries, paths, strict=True):
                 os.replace(temporary, path)
         for name in REPORTS.keys() - set(formats) if formats else ():
-            (folder / f"{STEM}.{name}").unlink(missing_ok=True)
+            (folder / file_name(name)).unlink(missing_ok=True)
     except OSError as exc:
         raise ReportError(
             f"the report cannot be written to {folder}: {os_reason(exc)}; "

@@ -195,7 +195,9 @@ class CsvConfig:
 class ReportConfig:
     """What is written, and how many of the worst rows are shown."""
 
-    formats: list[str] = _said("a list of what is written: [csv, parquet]", MISSING)
+    formats: list[str] = _said(
+        "a list of what is written: csv, parquet, json, junit, md, xlsx", MISSING
+    )
     worst: int = _said("so many of the worst rows are shown", 10)
     keep_stats: bool = _said("keep cmp_report.stats, of which later judgements are made", True)
     csv: CsvConfig = field(default_factory=CsvConfig)

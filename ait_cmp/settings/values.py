@@ -33,7 +33,8 @@ class Settings:
     `budget` is what guessing pairs may read, in bytes. Without `output` nothing is written.
     `logits` are globs
     of the rows that have the scores of tokens; without them, names tell. `reference_path` is a
-    trusted run of my's type. `in_force` has every setting as text, for the report.
+    trusted run of my's type. `in_sweep` is of one job of several. `in_force` has every setting as
+    text, for the report.
     """
 
     wish: Wish
@@ -55,6 +56,7 @@ class Settings:
     fail_on: FailOn = FailOn.any
     logits: tuple[str, ...] = ()
     reference_path: str | None = None
+    in_sweep: bool = False
     in_force: Mapping[str, str] = field(default_factory=dict)
 
     @property
