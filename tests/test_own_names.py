@@ -272,6 +272,23 @@ def test_what_an_index_names_in_vain_is_told(tmp_path: Path) -> None:
     assert "is not there; copy it again" in str(pairs[4].error)
 
 
+@pytest.mark.parametrize("given", ["folders", "indices", "both"])
+def test_every_tensor_of_a_file_that_is_not_there_is_told(given: str, tmp_path: Path) -> None:
+    """On both sides, where nothing else would tell of it; and one whose file has another's."""
+    lost = dict.fromkeys("xyz", "model-00003-of-00003.safetensors")
+    stray = {"a": A["a"], "c": B["c"]}
+    sides = [sharded(tmp_path / side, {ONE: stray, TWO: B}, INDEX | lost) for side in "gm"]
+    named = {"folders": (), "indices": (0, 1), "both": (0,)}[given]
+    golden, my = (
+        side / "model.safetensors.index.json" if place in named else side
+        for place, side in enumerate(sides)
+    )
+    reasons = {name.rpartition("::")[2]: reason for name, reason in told(pairs_of(golden, my))}
+    assert reasons == {"a": "", "c": ""} | dict.fromkeys("bxyz", Reason.NOT_A_TENSOR)
+    assert told(pairs_of(golden, my)).count(("model-00001-of-00002::c", Reason.LEFT_OUT)) >= 1
+    assert len(pairs_of(golden, my)) == 7
+
+
 def test_files_that_an_index_does_not_name_are_told(tmp_path: Path) -> None:
     stale = {"model-00001-of-00009.safetensors": A, "model.safetensors": A | B}
     golden = sharded(tmp_path / "g", {ONE: A, TWO: A | B, "other.npz": W} | stale, INDEX)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, pair_ranks
+from ait_cmp.values.errors import Reason
 
 __all__ = ["with_own_names"]
 
@@ -66,9 +67,8 @@ def _met(
     sides: Sequence[Sequence[DumpedTensor]], places: Sequence[Sequence[int]]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """The names of those that meet, by their places on each side."""
-    # What stands for a file that cannot be read is not what is in it.
     golden, my = (
-        {place: side[place] for place in of_side if not side[place].error or side[place].aliases}
+        {place: side[place] for place in of_side if _is_tensor(side[place])}
         for side, of_side in zip(sides, places, strict=True)
     )
     known = {one.name for one in golden.values()} & {one.name for one in my.values()}
@@ -91,6 +91,13 @@ def _met(
                 for of_side, done in zip(found, settled, strict=True):
                     done.update(dict.fromkeys(of_side, key))
     return settled[0], settled[1]
+
+
+def _is_tensor(one: DumpedTensor) -> bool:
+    """Not what stands for a file that cannot be read, nor what is left out of a checkpoint."""
+    if one.error is None:
+        return True
+    return "::" in one.file and one.error.reason is not Reason.LEFT_OUT
 
 
 def _keys(side: dict[int, DumpedTensor], level: int) -> dict[str, list[int]]:

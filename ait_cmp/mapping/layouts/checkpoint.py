@@ -43,10 +43,14 @@ def tensors_of_index(path: str) -> list[DumpedTensor]:
     by_file = {file: of for file in dict.fromkeys(index.files.values()) if (of := _in_file(file))}
     _go_by(index, by_file, set(by_file))
     return [
-        replace(one, name=split_name(one.file)[1] or one.name)
+        replace(one, name=one.name if _is_left_out(one) else split_name(one.file)[1] or one.name)
         for of_file in by_file.values()
         for one in of_file
     ]
+
+
+def _is_left_out(one: DumpedTensor) -> bool:
+    return one.error is not None and one.error.reason is Reason.LEFT_OUT
 
 
 def _in_file(file: str) -> list[DumpedTensor]:
@@ -86,7 +90,10 @@ def _indices(folder: Folder) -> tuple[list[Index], list[DumpedTensor]]:
 
 def _go_by(index: Index, by_file: dict[str, list[DumpedTensor]], indexed: set[str]) -> None:
     """Call the tensors of an index's files as it does; add those that it names in vain."""
-    there = {one.file for of_file in by_file.values() for one in of_file}
+    listed = [one for of_file in by_file.values() for one in of_file]
+    there = {one.file for one in listed}
+    # What is in them nobody knows, and their own rows say why.
+    unread = {one.file for one in listed if one.error and split_name(one.file)[1] is None}
     named = set(index.files.values())
     ours = (of[0] for file, of in by_file.items() if file in named or index.may_have(file))
     first = next(ours, None)
@@ -99,11 +106,11 @@ def _go_by(index: Index, by_file: dict[str, list[DumpedTensor]], indexed: set[st
             why = f"{os.path.basename(index.path)} names it for no tensor"
             name = container_of(of_file[0])
             by_file[file] = [DumpedTensor(name, token, file, left_out(file, why))]
+    known = set(by_file)
     for name, file in index.files.items():
         location = f"{file}::{name}"
-        damaged = any(one.error for one in by_file.get(file, ()))
-        if location not in there and not damaged:
-            what = "has no such tensor" if file in by_file else "is not there"
+        if location not in there and file not in unread:
+            what = "has no such tensor" if file in known else "is not there"
             sentence = f"{index.path} says that {name!r} is in {file}, which {what}; copy it again"
             error = PairError(Reason.NOT_A_TENSOR, sentence)
             called = _called(place, index.whole, name)
