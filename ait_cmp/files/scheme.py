@@ -22,7 +22,7 @@ class FileState:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take three times as long to make: there may be a million
 class Entry:
     """One name in a folder, links followed: a folder, a regular file or something else.
 

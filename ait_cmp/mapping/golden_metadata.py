@@ -238,9 +238,13 @@ def _with_errors(
 def _taken(pairs: Iterable[Pair], folders: Sequence[str]) -> set[str]:
     """The absolute paths of the files in `folders` that pairs are of."""
     tops = tuple(map(_within, folders))
-    files = (file for pair in pairs for file in (*pair.golden.files, *pair.my.files))
-    paths = (_absolute(split_name(one)[0] if "::" in one else one) for one in files if one)
-    return {path for path in paths if path.startswith(tops)}
+    taken = set()
+    for pair in pairs:
+        for file in (*pair.golden.files, *pair.my.files):
+            path = _absolute(split_name(file)[0] if "::" in file else file) if file else ""
+            if path.startswith(tops):
+                taken.add(path)
+    return taken
 
 
 def _absolute(path: str) -> str:

@@ -79,6 +79,11 @@ class Lookup:
         except PairError:
             return False
 
+    def listed(self, folder: str) -> frozenset[str]:
+        """The names in a folder that was asked about often enough to be listed; else none."""
+        known = self._folders.get(folder)
+        return known.there if isinstance(known, _Names) else frozenset()
+
     def is_there(self, location: str) -> bool:
         """Whether the file of `location`, a path or `file::name`, is there. Raises PairError."""
         file = split_name(location)[0] if "::" in location else location

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -66,6 +67,19 @@ def _own_name(path: str) -> str:
     return own if name is None else f"{own}::{name}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """Where the last tensor was found: those that were recorded in one folder mostly are in one,
+    which was listed by then."""
+
+    key: tuple[str, int | None, str] = "", None, ""  # the recorded folder, token, that of the dump
+    place: str = ""  # what stands before the names, unless it is what was recorded
+    names: frozenset[str] = frozenset()
+
+
+_NOWHERE = _Near()
+
+
 class Recorded:
     """The tensors of an entry: where path_map says, a golden one beside its metadata.json, and
     where they were recorded, unless that is the place which path_map replaces."""
@@ -73,15 +87,22 @@ class Recorded:
     def __init__(self, path_map: PathMap, lookup: Lookup) -> None:
         self._path_map = path_map
         self._lookup = lookup
+        self._golden = self._my = _NOWHERE
 
     def golden(self, entry: MetadataEntry, folder: str) -> Found:
         """The golden tensor of an entry of the metadata.json in `folder`."""
+        near = self._golden
+        above, _, called = entry.golden.rpartition("/")
+        if called in near.names and near.key == (above, entry.token_id, folder):
+            own = near.place + called if near.place else entry.golden
+            return Found(entry.golden, own, None, own != entry.golden)
         mapped = self._path_map.apply(entry.golden)
         token, name = entry.token_id or 0, _own_name(entry.golden)
         own = _round_folder(folder, token) + name
         if entry.golden == _round_folder(_absolute(folder), token) + name:
             own = entry.golden  # the same, as it was recorded
         if mapped is None and self._lookup.finds(own):  # as nearly all
+            self._golden = self._near(own, entry.golden, entry, folder)
             return Found(entry.golden, own, None, own != entry.golden)
         places = (mapped, own) if mapped else (own, *_as_recorded(entry.golden, entry, folder))
         found = self._lookup.first(Reason.GOLDEN_MISSING, places)
@@ -90,12 +111,27 @@ class Recorded:
 
     def my(self, entry: MetadataEntry, folder: str) -> Found:
         """The my tensor of the same."""
+        near = self._my
+        above, _, called = entry.my.rpartition("/")
+        if called in near.names and near.key == (above, entry.token_id, folder):
+            return Found(entry.my, near.place + called if near.place else entry.my)
         mapped = self._path_map.apply(entry.my)
         places = _as_recorded(entry.my, entry, folder) if mapped is None else (mapped,)
         if self._lookup.finds(places[0]):  # as nearly all
+            self._my = self._near(places[0], entry.my, entry, folder)
             return Found(entry.my, places[0], None, mapped is not None)
         found = self._lookup.first(Reason.MY_MISSING, places)
         return Found.of(entry.my, found, looked_up=mapped is not None)
+
+    def _near(self, file: str, recorded: str, entry: MetadataEntry, folder: str) -> _Near:
+        """Near the tensor at `file`, which `entry` has at the path `recorded`; nowhere where
+        path_map may take another out of there."""
+        above, slash, _ = file.rpartition("/")
+        if "::" in file or not slash or self._path_map.prefixes:
+            return _NOWHERE
+        names = self._lookup.listed(above or slash)
+        place = "" if file == recorded else above + slash
+        return _Near((recorded.rpartition("/")[0], entry.token_id, folder), place, names)
 
 
 _absolute = functools.lru_cache(maxsize=64)(os.path.abspath)

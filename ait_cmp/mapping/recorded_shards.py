@@ -32,6 +32,9 @@ def with_other_ranks(pairs: Sequence[Pair], wish: Wish) -> list[Pair]:
     """`pairs` of one golden run, each with the shards of all my ranks where these are its whole."""
     if wish.shards == "off" or len({pair.run for pair in pairs}) != 1:
         return list(pairs)
+    folders = {file.rpartition("/")[0] for pair in pairs for file in pair.my.files[:1]}
+    if not any(map(_place, folders)):
+        return list(pairs)
     beside = _Beside()
     found = [pair if pair.error else _joined(pair, wish, beside) for pair in pairs]
     count = sum(one.shards is not None for one in found)

@@ -23,7 +23,10 @@ def of_two_files(pairs: Sequence[Pair]) -> list[Pair]:
     folders: dict[tuple[str, str], list[_Files]] = {}
     for files_of_pair in _files(pairs):
         _, one, other = files_of_pair
-        folders.setdefault((_folder(one), _folder(other)), []).append(files_of_pair)
+        if "::" in one or "::" in other:
+            one, other = split_name(one)[0], split_name(other)[0]
+        between = one.rpartition("/")[0], other.rpartition("/")[0]
+        folders.setdefault(between, []).append(files_of_pair)
     listed = functools.lru_cache(maxsize=_LISTED)(_numbers)
     found = list(pairs)
     for (golden, my), files in folders.items():
@@ -46,25 +49,17 @@ def _files(pairs: Sequence[Pair]) -> Iterator[_Files]:
                     yield number, golden, my
 
 
-def _folder(location: str) -> str:
-    file = split_name(location)[0] if "::" in location else location
-    folder, slash, _ = file.rpartition("/")
-    return folder or slash or "."
-
-
 def _suspects(
     files: Sequence[_Files], golden: dict[str, int], my: dict[str, int]
 ) -> Iterator[_Files]:
     """Those that are not listed as two files: the numbers of links, say, are not known."""
     for one in files:
-        number = golden.get(_name(one[1]))
-        if number is None or my.get(_name(one[2])) in (None, number):
+        _, golden_file, my_file = one
+        if "::" in golden_file or "::" in my_file:
+            golden_file, my_file = split_name(golden_file)[0], split_name(my_file)[0]
+        number = golden.get(golden_file.rpartition("/")[2])
+        if number is None or my.get(my_file.rpartition("/")[2]) in (None, number):
             yield one
-
-
-def _name(location: str) -> str:
-    file = split_name(location)[0] if "::" in location else location
-    return file.rpartition("/")[2]
 
 
 def _is_one(golden: str, my: str) -> bool:
