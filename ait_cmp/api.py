@@ -89,6 +89,7 @@ def compare_dumps(
     formats: Sequence[str] | None = None,
     keep_stats: bool | None = None,
     csv_bom: bool | None = None,
+    page: Mapping[str, int | str] | None = None,
     progress: ShowProgress = show_nothing,
 ) -> RunComparison:
     """Compare dumps as the command does; without `output`, nothing is written.
@@ -96,10 +97,9 @@ def compare_dumps(
     The arguments are the command's settings, those of groups by the name of the setting
     (`workers` is `executor.workers`) or a plain one: `mapping_rules` are dicts of golden, my,
     golden_adapters and my_adapters, `mapping_names` of the same and by; `metric_names` is
-    `metrics.names`; `formats`, `keep_stats` and `csv_bom` (`report.csv.bom`) are those
-    of the report in `output`. None is what
-    the command takes where nothing is said, and `math.inf` for a limit is none. `mapping`,
-    `metrics`, `executor` and `tolerance` name a shipped option or a YAML file; `tolerance` may
+    `metrics.names`; `formats`, `keep_stats`, `csv_bom` (`report.csv.bom`) and `page` (its details,
+    paths and language) are those of the report in `output`. None is what the command takes by
+    itself, and `math.inf` for a limit is none. Options are named, or YAML files; `tolerance` may
     also be a `Tolerance`, or limits by metric. `progress` is called as rows are done.
 
     Raises UsageError for a mapping that cannot be read and for values that make no sense,

@@ -30,6 +30,9 @@ KEYWORDS = {
     "mapping.names": "mapping_names",
     "metrics.names": "metric_names",
     "report.csv.bom": "csv_bom",
+    "report.details": "page",
+    "report.paths": "page",
+    "report.language": "page",
 }
 # What only a command has: how it prints, logs and exits.
 OF_COMMANDS = {"dry_run", "fail_on", "learn_failing", "log_level", "report.worst"}
@@ -94,6 +97,10 @@ def test_every_setting_has_a_keyword() -> None:
             ["report.formats=[csv]", "report.keep_stats=false"],
             {"formats": ["csv"], "keep_stats": False},
         ),
+        (
+            ["report.details=3", "report.paths=relative", "report.language=zh"],
+            {"page": {"details": 3, "paths": "relative", "language": "zh"}},
+        ),
     ],
 )
 def test_both_roads_lead_to_the_same_settings(arguments: list[str], given: Any) -> None:
@@ -125,6 +132,8 @@ def test_a_tolerance_of_python_arrives_as_it_is() -> None:
         ({"tolerance": "asend.yaml"}, "did you mean ascend"),
         ({"metric_names": ["rmsee"]}, "there is no 'rmsee'"),
         ({"formats": ["csv"]}, "pass output=FOLDER"),
+        ({"page": {"detail": 3}, "output": "o"}, "page: there is no 'detail'; choose from details"),
+        ({"page": {"language": "fr"}, "output": "o"}, "page language: there is no 'fr'"),
         ({"tolerance": {"rmsee": Limit(max=1)}}, "there is no metric 'rmsee'"),
         ({"allowed_roots": "/nowhere"}, "/nowhere is no folder"),
     ],

@@ -45,6 +45,7 @@ from ait_cmp.values.fail_on import FailOn
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.text import for_spreadsheet
+from tests.page import read_page
 
 NAN, INF = float("nan"), float("inf")
 WANTED, DTYPE = Wanted(2.0**-23, EVERYTHING), load_tolerance("dtype")
@@ -111,6 +112,7 @@ READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     "csv": _read_csv,
     "parquet": pl.read_parquet,
     "xlsx": _read_xlsx,
+    "html": lambda path: read_page(path).table,
 }
 each = pytest.mark.parametrize("name", REPORTS)
 each_table = pytest.mark.parametrize("name", READERS)

@@ -7,15 +7,17 @@ file in `conf/report/`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
 
 from ait_cmp.files.output import new_file
+from ait_cmp.judging import Status
 from ait_cmp.report.as_json import write_json
 from ait_cmp.report.facts import Facts, facts_since
+from ait_cmp.report.html import write_html
 from ait_cmp.report.junit import write_junit
 from ait_cmp.report.markdown import write_markdown
 from ait_cmp.report.report import Report, make_report, merge_reports
@@ -30,6 +32,7 @@ __all__ = [
     "Report",
     "facts_since",
     "file_name",
+    "formats_for",
     "make_report",
     "merge_reports",
     "write_report",
@@ -45,7 +48,9 @@ REPORTS: dict[str, Callable[[Report, Path], None]] = {
     "junit": write_junit,
     "md": write_markdown,
     "xlsx": write_xlsx,
+    "html": write_html,
 }
+_ALWAYS = ("csv", "parquet")  # where nothing is said
 _SUFFIXES = {"junit": "junit.xml"}  # where it is not the format
 
 
@@ -54,13 +59,22 @@ def file_name(name: str) -> str:
     return f"{STEM}.{_SUFFIXES.get(name, name)}"
 
 
-def write_report(report: Report, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Write `report` to `folder` in every format; the paths written.
+def formats_for(counts: Mapping[Status, int], formats: Sequence[str] | None) -> tuple[str, ...]:
+    """What is written of a report with so many rows of each status: `formats`; where nothing is
+    said, also the page where rows fail."""
+    if formats is not None:
+        return tuple(formats)
+    return (*_ALWAYS, "html") if counts.get(Status.FAIL) else _ALWAYS
+
+
+def write_report(report: Report, folder: Path, formats: Sequence[str] | None) -> list[Path]:
+    """Write `report` to `folder` in every format (see `formats_for`); the paths written.
 
     All are written beside their places first and renamed together, so that an old report stays
     whole until the new one is; then it goes, in other formats as well. No formats, no change.
     Raises ReportError.
     """
+    formats = formats_for(report.counts, formats)
     paths = [folder / file_name(name) for name in formats]
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from enum import Enum
 from typing import Any, TypeVar
 
 from ait_cmp.judging import Limit, Tolerance
@@ -18,6 +19,9 @@ from ait_cmp.settings.schema import (
     CsvConfig,
     ExecutorConfig,
     MappingRuleConfig,
+    ReportConfig,
+    ReportLanguage,
+    ReportPaths,
     Shards,
     Unpaired,
 )
@@ -30,7 +34,8 @@ __all__ = ["PathLike", "ToleranceLike", "metrics_from", "settings_from", "tolera
 PathLike = str | os.PathLike[str]
 ToleranceLike = str | os.PathLike[str] | Tolerance | Mapping[str, Limit]
 T = TypeVar("T")
-_WRITTEN = ("formats", "keep_stats", "csv_bom")
+E = TypeVar("E", bound=Enum)
+_WRITTEN = ("formats", "keep_stats", "csv_bom", "page")
 
 
 def settings_from(given: Mapping[str, Any]) -> Settings:
@@ -59,12 +64,6 @@ def _values(given: Mapping[str, Any]) -> Config:
         epsilon=given["epsilon"],
     )
     executor = _limited(_changed(load_option("executor", given["executor"]), **_limits(given)))
-    report = _changed(
-        load_option("report", "default"),
-        formats=_texts(given["formats"]),
-        keep_stats=given["keep_stats"],
-        csv=None if given["csv_bom"] is None else CsvConfig(bom=given["csv_bom"]),
-    )
     tokens, my_path, path_map = given["tokens"], given["my_path"], given["path_map"]
     reference = given["reference_path"]
     return Config(
@@ -85,7 +84,23 @@ def _values(given: Mapping[str, Any]) -> Config:
         metrics=metrics,
         tolerance=tolerance_values(tolerance_from(given["tolerance"])),
         executor=executor,
-        report=report,
+        report=_report(given),
+    )
+
+
+def _report(given: Mapping[str, Any]) -> ReportConfig:
+    page = given["page"] or {}
+    for name in page:
+        one_of("page", name, ("details", "paths", "language"))
+    option: ReportConfig = load_option("report", "default")
+    return _changed(
+        option,
+        formats=_texts(given["formats"]),
+        keep_stats=given["keep_stats"],
+        csv=None if given["csv_bom"] is None else CsvConfig(bom=given["csv_bom"]),
+        details=page.get("details"),
+        paths=_member("page paths", page.get("paths"), ReportPaths),
+        language=_member("page language", page.get("language"), ReportLanguage),
     )
 
 
@@ -112,6 +127,11 @@ def _changed(option: T, **given: Any) -> T:
     """`option` with what is given; None is not."""
     told = {name: value for name, value in given.items() if value is not None}
     return replace(option, **told)  # type: ignore[type-var]
+
+
+def _member(name: str, given: str | None, of: type[E]) -> E | None:
+    """The member of that name. Raises UsageError where there is none."""
+    return None if given is None else of[one_of(name, given, of.__members__)]
 
 
 def _limits(given: Mapping[str, Any]) -> dict[str, Any]:

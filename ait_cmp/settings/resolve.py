@@ -70,7 +70,8 @@ def resolve(values: Config) -> Settings:
         executor=one_of("executor.kind", values.executor.kind, EXECUTORS),
         limits=_worker_limits(values.executor),
         formats=_formats(values.report),
-        worst=_worst(values.report.worst),
+        worst=_rows("worst", values.report.worst),
+        details=_rows("details", values.report.details),
         keep_stats=values.report.keep_stats,
         output=Path(values.output),
         dry_run=values.dry_run,
@@ -98,13 +99,15 @@ def _in_full(values: Config, tolerance: Tolerance) -> Config:
     )
 
 
-def _formats(values: ReportConfig) -> tuple[str, ...]:
+def _formats(values: ReportConfig) -> tuple[str, ...] | None:
+    if values.formats is None:
+        return None
     return tuple(dict.fromkeys(one_of("report.formats", one, REPORTS) for one in values.formats))
 
 
-def _worst(number: int) -> int:
+def _rows(name: str, number: int) -> int:
     if number < 0:
-        raise UsageError(f"report.worst={number} must be a number of rows, 0 or more")
+        raise UsageError(f"report.{name}={number} must be a number of rows, 0 or more")
     return number
 
 

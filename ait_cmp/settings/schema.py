@@ -27,6 +27,8 @@ __all__ = [
     "MetricsConfig",
     "NonFiniteChoice",
     "ReportConfig",
+    "ReportLanguage",
+    "ReportPaths",
     "RuleConfig",
     "ToleranceConfig",
     "Unpaired",
@@ -67,6 +69,21 @@ class Unpaired(Enum):
 
     error = "error"
     ignore = "ignore"
+
+
+class ReportPaths(Enum):
+    """How the page names files."""
+
+    absolute = "absolute"
+    relative = "relative"
+
+
+class ReportLanguage(Enum):
+    """What the page begins in."""
+
+    auto = "auto"
+    en = "en"
+    zh = "zh"
 
 
 class NonFiniteChoice(Enum):
@@ -195,11 +212,21 @@ class CsvConfig:
 class ReportConfig:
     """What is written, and how many of the worst rows are shown."""
 
-    formats: list[str] = _said(
-        "a list of what is written: csv, parquet, json, junit, md, xlsx", MISSING
+    formats: list[str] | None = _said(
+        "a list of what is written: csv, parquet, json, junit, md, xlsx, html (default: csv, "
+        "parquet, and html where rows fail)",
+        None,
     )
     worst: int = _said("so many of the worst rows are shown", 10)
     keep_stats: bool = _said("keep cmp_report.stats, of which later judgements are made", True)
+    details: int = _said("so many of the worst rows the page shows in detail, read once more", 20)
+    paths: ReportPaths = _said(
+        "relative: the page names files as seen from its folder, so that both can travel",
+        ReportPaths.absolute,
+    )
+    language: ReportLanguage = _said(
+        "en or zh: what the page begins in (default: as the locale says)", ReportLanguage.auto
+    )
     csv: CsvConfig = field(default_factory=CsvConfig)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -79,7 +79,7 @@ class Sweep:
     sweep: str
     folder: Path
     output: Path
-    formats: tuple[str, ...]
+    formats: tuple[str, ...] | None
     worst: int
     started: datetime
     settings: Mapping[str, str]
@@ -139,7 +139,7 @@ class RememberSweep(Callback):
             sweep_id,
             folder,
             output,
-            tuple(dict.fromkeys(config.report.formats)),
+            _formats(config.report.formats),
             config.report.worst,
             datetime.now(UTC),
             _common_settings(config),
@@ -168,6 +168,10 @@ def _hold(output: Path, folder: Path) -> ExitStack:
     return held
 
 
+def _formats(given: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(dict.fromkeys(given))
+
+
 def _common_settings(config: DictConfig) -> dict[str, str]:
     """As text, as they are where no job says otherwise; nothing where one is missing, which each
     job will say."""
@@ -183,7 +187,7 @@ def _common_settings(config: DictConfig) -> dict[str, str]:
 def in_job_folder(values: Config, folder: Path) -> Config:
     """`values` as a job of a sweep has them: its report lies in its own folder, and is shown when
     it is merged, of its exact form."""
-    formats = list(dict.fromkeys((*values.report.formats, "parquet")))
+    formats = list(dict.fromkeys((*(values.report.formats or ("csv",)), "parquet")))
     report = replace(values.report, formats=formats, worst=0)
     return replace(values, output=str(folder), report=report)
 

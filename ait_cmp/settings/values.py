@@ -45,9 +45,10 @@ class Settings:
     tolerance: Tolerance
     executor: str
     limits: WorkerLimits
-    formats: tuple[str, ...]
+    formats: tuple[str, ...] | None
     worst: int
     output: Path | None
+    details: int = 20
     budget: int = 4 << 30
     keep_stats: bool = True
     dry_run: bool = False

@@ -1,0 +1,52 @@
+"""`cmp_report.html`: one file that opens offline, made to be sent to a colleague.
+
+Its code and style are built by `scripts/build_page.sh` from `frontend/`, and lie in `page/` beside
+this module. All that is of the report goes in as compressed data, so that no text of others ever
+stands in the markup; the page's own policy lets nothing run but its own code, and nothing load.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+
+from ait_cmp.report.page_data import language_of, page_data
+from ait_cmp.report.report import Report
+
+__all__ = ["page_of", "write_html"]
+
+_ASSETS = Path(__file__).parent / "page"
+
+
+def write_html(report: Report, path: Path) -> None:
+    """Write the page of `report`."""
+    path.write_text(page_of(report, path.parent), encoding="utf-8")
+
+
+def page_of(report: Report, folder: Path) -> str:
+    """The page of `report`, as seen from `folder`, where its paths are to be relative."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # a run seldom needs it
+
+    script, style = ((_ASSETS / f"page.{kind}").read_text("utf-8") for kind in ("js", "css"))
+    data = page_data(report, folder)
+    environment = Environment(
+        loader=FileSystemLoader(_ASSETS), undefined=StrictUndefined, autoescape=True
+    )
+    return environment.get_template("page.html.j2").render(
+        language={"zh": "zh-CN"}.get(language := language_of(report.facts.settings), language),
+        counts={status.value: count for status, count in report.counts.items() if count},
+        script=script,
+        script_hash=_hash(script),
+        style=style,
+        style_hash=_hash(style),
+        data=base64.b64encode(data).decode("ascii"),
+        nonce=hashlib.sha256(
+            data
+        ).hexdigest(),  # for the rules that the table makes for its columns
+    )
+
+
+def _hash(source: str) -> str:
+    """As a content policy names a script."""
+    return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode("ascii")

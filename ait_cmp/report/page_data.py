@@ -1,0 +1,152 @@
+"""What the page knows: a report as plain values and packed columns, whatever its size.
+
+A page of up to `MOST` rows holds them all. Of more, it holds the failing ones, what matters most
+first, and of the others the worst of every so many neighbours, which stands for them: the columns
+`stands_for` and `step` say for how many, and as which of its token it was computed.
+"""
+
+from __future__ import annotations
+
+import json
+import locale
+import math
+import os
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from ait_cmp.judging import Status
+from ait_cmp.report.packed import pack_column
+from ait_cmp.report.report import Report
+from ait_cmp.values.text import printable
+
+__all__ = ["MOST", "language_of", "page_data"]
+
+MOST = 100_000  # rows that a page holds
+_EXACT = 25_000  # rows up to which it has all digits of their numbers
+_SETTINGS = ("golden_path", "my_path", "reference_path", "output")  # that are paths
+_PATHS = ("golden_data_path", "my_data_path")
+_SUSPECT = r"[^\x20-\x7e]"  # printable ASCII looks as it is; `printable` looks at all else
+
+Numbers = npt.NDArray[np.int64]
+
+
+def page_data(report: Report, folder: Path) -> bytes:
+    """Everything, compressed: the length of a header in JSON, the header, the columns."""
+    lines, stands_for = _held(report)
+    is_whole = len(lines) == len(report.table)
+    table = report.table if is_whole else report.table[lines]
+    relative = report.facts.settings.get("report.paths") == "relative"
+    seen_from = str(folder.absolute()) if relative else None
+    exact = len(table) <= _EXACT
+    packed = [pack_column(one.name, _shown(one, seen_from), exact=exact) for one in table]
+    if not is_whole:
+        packed.append(pack_column("stands_for", pl.Series(stands_for)))
+        packed.append(pack_column("step", _steps(report.table)[lines]))
+    header = _said(report, lines, seen_from)
+    header["columns"] = [said | {"bytes": len(content)} for said, content in packed]
+    text = json.dumps(header, ensure_ascii=False).encode()
+    contents = (content for _, content in packed)
+    return zlib.compress(b"".join((struct.pack("<I", len(text)), text, *contents)), 6)
+
+
+def language_of(settings: Mapping[str, str]) -> str:
+    """`zh` or `en`: as set, else as the locale says."""
+    told = settings.get("report.language", "auto")
+    if told != "auto":
+        return told
+    set_by = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    name = next(filter(None, set_by), None) or locale.getlocale()[0] or ""
+    return "zh" if name.lower().startswith(("zh", "chinese")) else "en"
+
+
+def _held(report: Report) -> tuple[Numbers, Numbers]:
+    """The lines that the page holds, in order, and for how many lines each stands."""
+    rows = len(report.table)
+    if rows <= MOST:
+        return np.arange(rows), np.ones(rows, np.int64)
+    first = [*report.divergences, *report.ranked][: MOST // 2]
+    stands_for = np.zeros(rows, np.int64)
+    stands_for[first] = 1
+    others = np.flatnonzero(stands_for == 0)
+    status = report.table["status"][others].to_numpy().astype(str)
+    others = others[np.argsort(status, kind="stable")]
+    groups = np.arange(len(others)) // math.ceil(len(others) / (MOST // 2))
+    error = report.table["relative_euclidean_distance"].fill_null(-1.0).to_numpy()[others]
+    worst = np.lexsort((others, -error, groups))
+    starts = np.flatnonzero(np.diff(groups, prepend=-1))
+    stands_for[others[worst[starts]]] = np.bincount(groups)
+    lines = np.flatnonzero(stands_for)
+    return lines, stands_for[lines]
+
+
+def _steps(table: pl.DataFrame) -> pl.Series:
+    """Of each line, which of its process and token it is, in the order of computation."""
+    of = [name for name in ("job", "dump", "token_id") if name in table.columns]
+    return table.select(pl.col("order").rank("ordinal").over(of)).to_series().cast(pl.Int64)
+
+
+def _shown(column: pl.Series, seen_from: str | None) -> pl.Series:
+    """A column as the page shows it: text that is safe to look at, and paths as they travel."""
+    if column.dtype != pl.String:
+        return column
+    suspects = column.str.contains(_SUSPECT).fill_null(False).arg_true()
+    column = column.clone().scatter(suspects, [printable(column[number]) for number in suspects])
+    if seen_from is None or column.name not in _PATHS:
+        return column
+    return pl.Series(column.name, [one and _relative(one, seen_from) for one in column])
+
+
+def _relative(path: str, folder: str) -> str:
+    return os.path.relpath(path, folder)
+
+
+def _said(report: Report, lines: Numbers, seen_from: str | None) -> dict[str, Any]:
+    """What the report says besides its table; rows are named by their number in the page."""
+    place = {line: number for number, line in enumerate(lines.tolist())}
+    facts = report.facts
+
+    def rows(numbers: Sequence[int]) -> list[int]:
+        return [place[number] for number in numbers if number in place]
+
+    return {
+        "rows": len(lines),
+        "all_rows": len(report.table),
+        "language": language_of(facts.settings),
+        "counts": {status.value: report.counts[status] for status in Status},
+        "divergences": rows(report.divergences),
+        "following": report.following,
+        "unordered": report.unordered,
+        "errors": rows(report.errors[:1]),
+        "skipped": rows(report.skipped[:1]),
+        "near_ties": rows(report.near_ties),
+        "by_statistics": report.by_statistics,
+        "ranked": rows(report.ranked),
+        "unpaired": report.unpaired,
+        "groups": [asdict(group) for group in report.groups],
+        "logits": _finite(asdict(report.logits)) if report.logits else None,
+        "versions": dict(facts.versions),
+        "settings": _settings(facts.settings, seen_from),
+        "machine": {} if seen_from else dict(facts.machine),
+        "started": facts.started.isoformat(timespec="seconds") if facts.started else None,
+        "seconds": round(facts.seconds, 1),
+    }
+
+
+def _settings(settings: Mapping[str, str], seen_from: str | None) -> dict[str, str]:
+    shown = {name: printable(value) for name, value in settings.items()}
+    for name in _SETTINGS if seen_from else ():
+        if shown.get(name, "null") != "null":
+            shown[name] = _relative(shown[name], seen_from or "")
+    return shown
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
