@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import torch
 
 from ait_cmp.commands.compare import judged, open_store, select_pairs, written
+from ait_cmp.engine.looks import look_at
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
+from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Comparison, RunComparison, conclude
 from ait_cmp.measuring.progress import ShowProgress, show_nothing
 from ait_cmp.settings.keywords import (
@@ -39,21 +42,23 @@ def compare(
     metrics: str = "standard",
     metric_names: Sequence[str] | None = None,
     epsilon: float = 2.0**-23,
+    diagnosis: bool = True,
 ) -> Comparison:
     """Compare two tensors or arrays of equal shape, of any supported types and strides.
 
     `tolerance` is the name of a shipped preset, a YAML file, a `Tolerance`, or limits by metric;
     `metrics` names the definitions, `standard` or `ait`, and `metric_names` some of them. Shapes
-    that differ give a comparison with the status `error`. Raises TypeError for what is no tensor,
+    that differ give a comparison with the status `error`. Of tensors that do not pass `diagnosis`
+    says what explains the difference, unless it is False. Raises TypeError for what is no tensor,
     UsageError for unknown names, PairError for a type that cannot be compared.
     """
     chosen, choice = tolerance_from(tolerance), metrics_from(metrics, metric_names)
-    measured = measure_sources(
-        golden=_source(golden, "golden"),
-        my=_source(my, "my"),
-        wanted=Wanted(epsilon_of(epsilon), choice.needs(chosen)),
-    )
-    return conclude(measured, chosen, choice)
+    one, other = _source(golden, "golden"), _source(my, "my")
+    wanted = Wanted(epsilon_of(epsilon), choice.needs(chosen))
+    found = conclude(measure_sources(golden=one, my=other, wanted=wanted), chosen, choice)
+    if not diagnosis or found.verdict.status not in (Status.FAIL, Status.ERROR):
+        return found
+    return replace(found, diagnosis=look_at("diagnosis", one, other, ()).diagnosis)
 
 
 def compare_dumps(
@@ -90,17 +95,17 @@ def compare_dumps(
     keep_stats: bool | None = None,
     csv_bom: bool | None = None,
     page: Mapping[str, int | str] | None = None,
+    diagnosis_rows: int | None = None,
     progress: ShowProgress = show_nothing,
 ) -> RunComparison:
     """Compare dumps as the command does; without `output`, nothing is written.
 
-    The arguments are the command's settings, those of groups by the name of the setting
-    (`workers` is `executor.workers`) or a plain one: `mapping_rules` are dicts of golden, my,
-    golden_adapters and my_adapters, `mapping_names` of the same and by; `metric_names` is
-    `metrics.names`; `formats`, `keep_stats`, `csv_bom` (`report.csv.bom`) and `page` (its details,
-    paths and language) are those of the report in `output`. None is what the command takes by
-    itself, and `math.inf` for a limit is none. Options are named, or YAML files; `tolerance` may
-    also be a `Tolerance`, or limits by metric. `progress` is called as rows are done.
+    The arguments are the command's settings, those of groups by the name of the setting (`workers`
+    is `executor.workers`) or a plain one: `mapping_rules` are dicts of golden, my, golden_adapters
+    and my_adapters, `mapping_names` of the same and by; `formats`, `keep_stats`, `csv_bom` and
+    `page` (its details, paths and language) are those of the report in `output`. None is what the
+    command takes by itself, `math.inf` no limit. Options are named, or YAML files; `tolerance` may
+    also be what `compare` takes. `progress` is called as rows are done.
 
     Raises UsageError for a mapping that cannot be read and for values that make no sense,
     ReportError for an output that cannot be written; a pair that cannot be compared is an `error`.

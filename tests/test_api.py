@@ -33,11 +33,15 @@ KEYWORDS = {
     "report.details": "page",
     "report.paths": "page",
     "report.language": "page",
+    "diagnosis.rows": "diagnosis_rows",
 }
 # What only a command has: how it prints, logs and exits.
 OF_COMMANDS = {"dry_run", "fail_on", "learn_failing", "log_level", "report.worst"}
 # What the option of a group is, which its name chooses.
-OF_OPTIONS = {"mapping.kind", "metrics.definition", "executor.kind", "report", "report.csv"}
+OF_OPTIONS = {
+    *("mapping.kind", "metrics.definition", "executor.kind", "report", "report.csv"),
+    "diagnosis",
+}
 
 
 def _by_keywords(**given: Any) -> Settings:
@@ -93,6 +97,7 @@ def test_every_setting_has_a_keyword() -> None:
             ["tolerance=int8", "tolerance.growth.level=5"],
             {"tolerance": Tolerance("int8", growth=Growth(grain=2**-6, level=5))},
         ),
+        (["diagnosis.rows=0"], {"diagnosis_rows": 0}),
         (
             ["report.formats=[csv]", "report.keep_stats=false"],
             {"formats": ["csv"], "keep_stats": False},

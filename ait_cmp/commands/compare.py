@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ait_cmp.commands.choices import settle_choices
 from ait_cmp.commands.ci import tell_ci
+from ait_cmp.commands.diagnosis import with_diagnoses
 from ait_cmp.commands.logits import with_positions
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
 from ait_cmp.commands.shards import Settled, settle_shards
@@ -23,7 +24,7 @@ from ait_cmp.judging.comparison import Row
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
 from ait_cmp.mapping import map_pairs, select, with_adapters, with_masks, with_references
 from ait_cmp.measuring.measurement import measure_pairs
-from ait_cmp.measuring.progress import ShowProgress
+from ait_cmp.measuring.progress import ShowProgress, show_nothing
 from ait_cmp.measuring.store import Store
 from ait_cmp.report import Report, facts_since, make_report, write_report
 from ait_cmp.report.console import show_summary
@@ -45,6 +46,7 @@ __all__ = [
     "written",
 ]
 
+Ask = Callable[..., dict[int, Measured]]
 _LOGGER = logging.getLogger(__name__)
 # Between two collections, instead of 700; and how many of the middle generation come between two of
 # all that lives, instead of 10.
@@ -112,8 +114,8 @@ def open_store(settings: Settings) -> Iterator[Store | None]:
 def judged(
     pairs: Sequence[Pair], settings: Settings, store: Store | None, progress: ShowProgress
 ) -> list[Row]:
-    """Measure the pairs and judge them. Raises UsageError where the tolerance says nothing of
-    them."""
+    """Measure the pairs, judge them, and say what explains those that fail. Raises UsageError where
+    the tolerance says nothing of them."""
     tolerance = settings.tolerance
     refuse_idle(tolerance, targets(pairs, {}))  # before hours are spent
     settled = measure(pairs, settings, store, progress)
@@ -122,7 +124,9 @@ def judged(
     if (idle := idle_rules(tolerance, found)) and not has_shipped_rules(tolerance):
         for sentence in idle:
             _LOGGER.warning("%s", sentence)
-    return settled.rows(tolerance, settings.metrics)
+    rows = settled.rows(tolerance, settings.metrics)
+    ask = _asking(settings, store, show_nothing)  # of a few rows, which are done
+    return with_diagnoses(rows, ask, settings.diagnosed)
 
 
 def written(
@@ -138,6 +142,14 @@ def measure(
 ) -> Settled:
     """What was measured, of what several ranks have the pairs that numbers settle, and what can
     be compared after choices that differ."""
+    ask = _asking(settings, store, progress)
+    settled = settle_shards(pairs, ask, settings.tolerance, settings.metrics)
+    settled = settle_choices(settled, ask, settings.logits)
+    return with_positions(settled, ask, settings.logits)
+
+
+def _asking(settings: Settings, store: Store | None, progress: ShowProgress) -> Ask:
+    """What measures pairs, or takes a look at each, as the settings say."""
 
     def ask(asked: Sequence[Pair], looks: Sequence[Look] | None = None) -> dict[int, Measured]:
         return measure_pairs(
@@ -152,9 +164,7 @@ def measure(
             slices=settings.reference_path is not None,
         )
 
-    settled = settle_shards(pairs, ask, settings.tolerance, settings.metrics)
-    settled = settle_choices(settled, ask, settings.logits)
-    return with_positions(settled, ask, settings.logits)
+    return ask
 
 
 def select_pairs(settings: Settings) -> list[Pair]:

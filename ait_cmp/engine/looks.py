@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ait_cmp.engine import align
 from ait_cmp.engine.choices import look_at_choices
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.positions import look_at_positions
@@ -21,11 +22,12 @@ Others = Sequence[Source | None]
 
 def _tokens(golden: Source, my: Source, others: Others) -> Measured:
     """Of ids each of which was chosen by itself."""
-    return _choices(golden, my, 1, others)
+    return _choices(*align(golden=golden, my=my), 1, others)
 
 
 def _experts(golden: Source, my: Source, others: Others) -> Measured:
     """Of ids that were chosen together, those of the last dimension."""
+    golden, my = align(golden=golden, my=my)
     return _choices(golden, my, golden.shape[-1] if golden.shape else 1, others)
 
 
@@ -38,14 +40,35 @@ def _choices(golden: Source, my: Source, width: int, others: Others) -> Measured
 
 def _positions(golden: Source, my: Source, others: Others) -> Measured:
     """Of logits, beside the tokens that golden read in this round and in the next."""
+    golden, my = align(golden=golden, my=my)
     found = look_at_positions(golden=golden, my=my, ids=others[0], next_ids=others[1])
     return Measured(_info(golden), _info(my), Stats(), positions=found)
+
+
+def _diagnosis(golden: Source, my: Source, _: Others) -> Measured:
+    """What explains the difference, of whatever shapes."""
+    from ait_cmp.engine.diagnosis import diagnose  # seldom needed
+
+    shaped = golden.shaped_like(my.shape), my.shaped_like(golden.shape)
+    found = diagnose(golden=shaped[0], my=shaped[1])
+    return Measured(_info(golden), _info(my), Stats(), diagnosis=found)
+
+
+def _relatives(golden: Source, my: Source, others: Others) -> Measured:
+    """Which of golden's other tensors my is, or has too much or too little."""
+    from ait_cmp.engine.diagnosis import find_relative
+
+    golden, my = align(golden=golden, my=my)
+    found = find_relative(golden=golden, my=my, others=others)
+    return Measured(_info(golden), _info(my), Stats(), diagnosis=found)
 
 
 LOOKS: dict[str, Callable[[Source, Source, Others], Measured]] = {
     "tokens": _tokens,
     "experts": _experts,
     "positions": _positions,
+    "diagnosis": _diagnosis,
+    "relatives": _relatives,
 }
 
 

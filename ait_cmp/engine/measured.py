@@ -9,6 +9,7 @@ from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.stats import Stats
 from ait_cmp.files import FileState
+from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.dtypes import DType
 from ait_cmp.values.errors import PairError
 
@@ -32,7 +33,7 @@ class Measured:
     `worst_my` are its exact values as text. `files` are all that the stats depend on. A whole
     pair has the evidence that was made of the slices among its stats, and of `slices` the packed
     bytes of what is kept. `choices` are what a second look at a row of ids found
-    (`engine.looks`), and `positions` one at a row of logits.
+    (`engine.looks`), `positions` one at a row of logits, and `diagnosis` one at a row that fails.
     """
 
     golden: TensorInfo | None = None
@@ -47,3 +48,4 @@ class Measured:
     slices: bytes | None = None
     choices: Choices | None = None
     positions: Positions | None = None
+    diagnosis: Diagnosis | None = None

@@ -16,6 +16,7 @@ from ait_cmp.judging.places import index_at
 from ait_cmp.judging.statistics import judge_statistics
 from ait_cmp.judging.yardstick import Reference
 from ait_cmp.mapping.former import former_name
+from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.order import NO_ORDER, OrderBy
@@ -53,12 +54,14 @@ class Comparison:
     """Stats, metrics and verdict of one pair.
 
     `metrics` maps names to numbers (None where a metric has no value); it is empty when the
-    pair could not be compared.
+    pair could not be compared. `diagnosis` is what explains the difference, where that was asked
+    and something does.
     """
 
     measured: Measured
     metrics: Mapping[str, float | None]
     verdict: Verdict
+    diagnosis: Diagnosis | None = None
 
     @property
     def passed(self) -> bool:
@@ -91,6 +94,8 @@ class Comparison:
             )
         if verdict.sentence:
             lines.append(f"  {verdict.sentence}")
+        if self.diagnosis:
+            lines.append(f"  diagnosis: {self.diagnosis.sentence}")
         return "\n".join(lines)
 
 

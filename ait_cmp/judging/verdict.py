@@ -67,7 +67,8 @@ class Verdict(NamedTuple):
     calibration takes as E of this row; None for exact types, and noise where growth does not
     look. `follows` names the row
     that this one is a consequence of. `divergence` tells, in a sentence, where the run or the
-    token went wrong, on the row where it did. `yardstick` is what errors were measured by, where a
+    token went wrong, on the row where it did, `began` the same without what the checks say of it.
+    `yardstick` is what errors were measured by, where a
     reference was named: it, or growth, and why. `flip` is of choices that differ.
     """
 
@@ -81,6 +82,7 @@ class Verdict(NamedTuple):
     divergence: str = ""
     yardstick: str = ""
     flip: JudgedFlip = JudgedFlip()
+    began: str = ""
 
 
 def judge(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool = True) -> list[Verdict]:
@@ -140,15 +142,16 @@ class _Run:
         truncates = background.may_truncate(subject)
         finest = min(self._digits, _TF32_DIGITS) if truncates else self._digits
         findings = _findings(case, tolerance, expected, finest, flip)
-        status, reason, sentence, follows, divergence = Status.PASS, None, "", "", ""
+        status, reason, sentence, follows = Status.PASS, None, "", ""
+        divergence = began = ""
         if findings:
             status = Status.FAIL
             reason, sentence = _reason(findings), _sentence(findings, tolerance, subject, expected)
-            follows, divergence = self._divergences.place(case, findings, expected)
+            follows, divergence, began = self._divergences.place(case, findings, expected)
             if divergence and expected and teaches:
                 background.hold(subject, expected)
             if not self._is_ordered:
-                follows = divergence = ""
+                follows = divergence = began = ""
         elif unjudged := _unjudged(case, tolerance):
             status, (reason, sentence) = Status.SKIPPED, unjudged
         elif flip.near_tie:
@@ -170,6 +173,7 @@ class _Run:
             divergence,
             yardstick,
             flip,
+            began,
         )
 
     def _leaning(self, case: Case, expected: Expectation | None) -> tuple[Reason, str] | None:
@@ -278,8 +282,9 @@ class _Divergences:
 
     def place(
         self, case: Case, findings: Sequence[Finding], expected: Expectation | None
-    ) -> tuple[str, str]:
-        """(the row that a failing row follows, the sentence if a divergence begins here)."""
+    ) -> tuple[str, str, str]:
+        """(the row that a failing row follows, the sentence if a divergence begins here, the same
+        without what the checks say)."""
         subject, evidence = case.subject, case.evidence
         sudden = findings[0].check in _SUDDEN
         new = self._root is None or (not self._share if sudden else self._is_larger(evidence))
@@ -290,9 +295,9 @@ class _Divergences:
         else:
             self._largest = max(self._largest, _size(evidence))
         if not (new or first_of_token):
-            return follows, ""
+            return follows, "", ""
         self._root, self._token = subject, subject.token_id
-        return follows, _describe(case, findings, expected)
+        return follows, *_describe(case, findings, expected)
 
     def _is_larger(self, evidence: Evidence | None) -> bool:
         """Whether what failed before does not explain an error of this size; of what a mismatch
@@ -317,19 +322,22 @@ def _size(evidence: Evidence | None) -> float:
     return max(whole, _size(evidence.usual))
 
 
-def _describe(case: Case, findings: Sequence[Finding], expected: Expectation | None) -> str:
-    """Where it began, as a person would say it."""
+def _describe(
+    case: Case, findings: Sequence[Finding], expected: Expectation | None
+) -> tuple[str, str]:
+    """Where it began, as a person would say it: with what the checks say of it, and without."""
     evidence = case.evidence and telling(case.evidence, case.stats, case.lines)
     said = [f"from {case.subject} on" if case.subject.data_id else ""]
     plain = findings[0]
     local = _local(evidence, case.shape, plain) if evidence else ""
     if evidence and expected:
         said.append(_jump(evidence, expected))
+    began = "; ".join(filter(None, said))
     if local:
         said.append(local)
     if not any(said[1:]) or plain.check not in ("channel", "line", "level"):  # said already
         said.append(plain.meaning)
-    return "; ".join(filter(None, said))
+    return "; ".join(filter(None, said)), began
 
 
 def _jump(evidence: Evidence, expected: Expectation) -> str:

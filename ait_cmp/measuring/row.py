@@ -20,6 +20,7 @@ from ait_cmp.engine.request import Request
 from ait_cmp.engine.slices import Slices
 from ait_cmp.engine.stats import Stats
 from ait_cmp.files import FileState
+from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, parse_steps
@@ -60,7 +61,8 @@ def pack_row(request: Request, measured: Measured) -> bytes:
 def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
     """What `row` says; only if `whole` with its slices and files, which a verdict does not read."""
     _, said, stats, evidence, slices = _parts(row)
-    golden, my, worst, worst_golden, worst_my, files, error, choices, positions = json.loads(said)
+    golden, my, worst, worst_golden, worst_my, files, error, *looked = json.loads(said)
+    choices, positions, diagnosis = looked
     measured = Measured(
         _info(golden),
         _info(my),
@@ -72,6 +74,7 @@ def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
         evidence=Evidence.unpack(evidence) if evidence else None,
         choices=Choices.unpacked(choices) if choices else None,
         positions=Positions.unpacked(positions) if positions else None,
+        diagnosis=Diagnosis.unpacked(diagnosis) if diagnosis else None,
     )
     if not whole:
         return measured
@@ -149,6 +152,7 @@ def _said(request: Request, measured: Measured) -> list[Any]:
         error and (error.reason, error.sentence),
         measured.choices and measured.choices.packed(),
         measured.positions and measured.positions.packed(),
+        measured.diagnosis and measured.diagnosis.packed(),
     ]
 
 

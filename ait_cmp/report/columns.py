@@ -20,6 +20,7 @@ from ait_cmp.judging import Finding, Verdict
 from ait_cmp.judging.choices import JudgedFlip
 from ait_cmp.judging.comparison import Comparison, Row
 from ait_cmp.judging.metrics import METRICS
+from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.statistics import Statistics
 
@@ -72,6 +73,10 @@ def _flip(row: Row) -> JudgedFlip | None:
 
 def _flip_kind(flip: JudgedFlip) -> str:
     return "near tie" if flip.near_tie else "fault"
+
+
+def _diagnosis(row: Row) -> Diagnosis | None:
+    return row.comparison.diagnosis
 
 
 def _positions(row: Row) -> Positions | None:
@@ -205,6 +210,12 @@ COLUMNS |= {
     "scored_tokens": Column(pl.Int64, _positions, attrgetter("tokens")),
     "golden_perplexity": Column(pl.Float64, _positions, _perplexity("golden_surprise")),
     "my_perplexity": Column(pl.Float64, _positions, _perplexity("my_surprise")),
+}
+COLUMNS |= {
+    "diagnosis": Column(pl.String, _diagnosis, attrgetter("sentence")),
+    "diagnosis_kind": Column(pl.String, _diagnosis, attrgetter("kind")),
+    "diagnosis_explained": Column(pl.Float64, _diagnosis, attrgetter("explained")),
+    "diagnosis_rest": Column(pl.Float64, _diagnosis, attrgetter("rest")),
 }
 _PARTS = {column.part for column in COLUMNS.values()}
 _AT_ONCE = 256  # rows that stay in the processor's cache while their cells are made

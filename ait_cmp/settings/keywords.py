@@ -64,6 +64,7 @@ def _values(given: Mapping[str, Any]) -> Config:
         epsilon=given["epsilon"],
     )
     executor = _limited(_changed(load_option("executor", given["executor"]), **_limits(given)))
+    diagnosis = _changed(load_option("diagnosis", "default"), rows=given["diagnosis_rows"])
     tokens, my_path, path_map = given["tokens"], given["my_path"], given["path_map"]
     reference = given["reference_path"]
     return Config(
@@ -85,6 +86,7 @@ def _values(given: Mapping[str, Any]) -> Config:
         tolerance=tolerance_values(tolerance_from(given["tolerance"])),
         executor=executor,
         report=_report(given),
+        diagnosis=diagnosis,
     )
 
 

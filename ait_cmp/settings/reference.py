@@ -29,6 +29,7 @@ _GROUPS = {
     "tolerance": "what a row must keep to pass",
     "executor": "where the work runs",
     "report": "what is written and shown",
+    "diagnosis": "what is said of rows that fail",
 }
 
 

@@ -70,8 +70,9 @@ def resolve(values: Config) -> Settings:
         executor=one_of("executor.kind", values.executor.kind, EXECUTORS),
         limits=_worker_limits(values.executor),
         formats=_formats(values.report),
-        worst=_rows("worst", values.report.worst),
-        details=_rows("details", values.report.details),
+        worst=_rows("report.worst", values.report.worst),
+        details=_rows("report.details", values.report.details),
+        diagnosed=_rows("diagnosis.rows", values.diagnosis.rows),
         keep_stats=values.report.keep_stats,
         output=Path(values.output),
         dry_run=values.dry_run,
@@ -107,7 +108,7 @@ def _formats(values: ReportConfig) -> tuple[str, ...] | None:
 
 def _rows(name: str, number: int) -> int:
     if number < 0:
-        raise UsageError(f"report.{name}={number} must be a number of rows, 0 or more")
+        raise UsageError(f"{name}={number} must be a number of rows, 0 or more")
     return number
 
 

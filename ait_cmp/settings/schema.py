@@ -19,6 +19,7 @@ from ait_cmp.values.growth import Growth
 __all__ = [
     "GROUPS",
     "Config",
+    "DiagnosisConfig",
     "ExecutorConfig",
     "FailOn",
     "LogLevel",
@@ -231,6 +232,13 @@ class ReportConfig:
 
 
 @dataclass
+class DiagnosisConfig:
+    """What is said of rows that fail, besides where and by how much."""
+
+    rows: int = _said("so many failing rows are told what explains them; 0: none", 20)
+
+
+@dataclass
 class Config:
     """Everything that `conf/config.yaml` and the command line may set."""
 
@@ -296,6 +304,7 @@ class Config:
     tolerance: ToleranceConfig = MISSING
     executor: ExecutorConfig = MISSING
     report: ReportConfig = MISSING
+    diagnosis: DiagnosisConfig = MISSING
 
 
 GROUPS: dict[str, type[Any]] = {
@@ -304,6 +313,7 @@ GROUPS: dict[str, type[Any]] = {
     "tolerance": ToleranceConfig,
     "executor": ExecutorConfig,
     "report": ReportConfig,
+    "diagnosis": DiagnosisConfig,
 }
 
 

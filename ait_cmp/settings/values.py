@@ -33,7 +33,8 @@ class Settings:
     `budget` is what guessing pairs may read, in bytes. Without `output` nothing is written.
     `logits` are globs
     of the rows that have the scores of tokens; without them, names tell. `reference_path` is a
-    trusted run of my's type. `in_sweep` is of one job of several. `in_force` has every setting as
+    trusted run of my's type. Of failing rows so many as `diagnosed` are told what
+    explains them. `in_sweep` is of one job of several. `in_force` has every setting as
     text, for the report.
     """
 
@@ -51,6 +52,7 @@ class Settings:
     details: int = 20
     budget: int = 4 << 30
     keep_stats: bool = True
+    diagnosed: int = 20
     dry_run: bool = False
     learn_failing: bool = False
     roots: tuple[str, ...] | None = None

@@ -1,0 +1,127 @@
+"""What a failing pair looks like: hypotheses, each confirmed by measuring under it.
+
+To add one: a module with functions `Sides -> bool` and `Sides -> Iterator[Claim]`, and a row in
+`HYPOTHESES`, at the place where it is plainer than those behind it. Where several leave about as
+little, the first of them is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ait_cmp.engine.diagnosis import (
+    contents,
+    exchange,
+    relocation,
+    rotary,
+    rounding,
+    softmax,
+    values,
+)
+from ait_cmp.engine.diagnosis.claims import Hypothesis, Measured, measure, simplest
+from ait_cmp.engine.diagnosis.naming import number, part
+from ait_cmp.engine.diagnosis.nonfinite import not_numbers
+from ait_cmp.engine.diagnosis.place import Place, wrong_places
+from ait_cmp.engine.diagnosis.relatives import find_relative
+from ait_cmp.engine.diagnosis.sides import Sides, open_sides
+from ait_cmp.engine.diagnosis.unrelated import unrelated
+from ait_cmp.source import Source
+from ait_cmp.values.diagnosis import Diagnosis
+
+__all__ = ["HYPOTHESES", "Diagnosis", "diagnose", "find_relative"]
+
+# With few numbers that are fitted, of the whole tensor or of a part that alone is wrong.
+_OF_ANY_PART = (
+    Hypothesis("sign", values.has_signs, values.signs_changed),
+    Hypothesis("scale", values.are_floats, values.scaled),
+    Hypothesis("offset", values.are_floats, values.with_offset),
+    Hypothesis("saturated", values.are_floats, values.clipped),
+    Hypothesis("flushed", values.are_floats, values.flushed),
+    Hypothesis("rounded", rounding.is_finer, rounding.rounded),
+    Hypothesis("quantised", rounding.is_finer, rounding.quantised),
+    Hypothesis("shifted", contents.is_paired, relocation.moved),
+    Hypothesis("rotary", rotary.may_be_rotated, rotary.rotated),
+    Hypothesis("softmax", softmax.is_softmax, softmax.of_other_scores),
+    Hypothesis("affine", values.are_floats, values.affine),
+    Hypothesis("exchanged", exchange.has_slices, exchange.exchanged),
+)
+_OF_ALL = (
+    Hypothesis("filled", contents.is_paired, contents.filled),
+    Hypothesis("dropout", contents.is_paired, contents.dropped_out),
+    Hypothesis("reshaped", relocation.is_rearranged, relocation.reshaped),
+    Hypothesis("transposed", relocation.has_order, relocation.permuted),
+    Hypothesis("softmax", softmax.is_softmax, softmax.over_another_axis),
+    Hypothesis("rotary", rotary.may_be_rotated, rotary.paired_otherwise),
+    Hypothesis("layout", relocation.has_order, relocation.laid_out_otherwise),
+    Hypothesis("shifted", contents.is_paired, relocation.shifted),
+    Hypothesis("cut", exchange.has_other_size, exchange.cut),
+)
+_BY_AXIS = (Hypothesis("affine", values.are_floats, values.by_axis),)
+# What is tried, in this order.
+HYPOTHESES: tuple[Hypothesis, ...] = (*_OF_ALL, *_OF_ANY_PART, *_BY_AXIS)
+
+
+def diagnose(*, golden: Source, my: Source) -> Diagnosis | None:
+    """What explains the difference of two tensors, of whatever shapes; None where nothing does.
+
+    Reads at most `sides.MOST` elements of each, and what it takes to find the part that is wrong.
+    """
+    sides = open_sides(golden, my)
+    if sides is None:
+        return None
+    with np.errstate(all="ignore"):
+        found = not_numbers(sides) or _of(sides)
+    if found and sides.read:
+        words = f"of my{sides.read}, all that was read of it: {found.words}"
+        return found._replace(words=words)
+    return found
+
+
+def _of(sides: Sides) -> Diagnosis | None:
+    if sides.are_paired and not sides.error:
+        return None
+    found = simplest(_confirmed((*_OF_ALL, *_OF_ANY_PART), sides), sides)
+    if found:
+        return found.diagnosis()
+    if not sides.are_paired:
+        return None
+    places = [*wrong_places(sides)]
+    told = (_in_place(place, sides) for place in places)
+    if known := next(filter(None, told), None):
+        return known
+    found = simplest(_confirmed(_BY_AXIS, sides), sides)
+    if found:
+        return found.diagnosis()
+    return _only(places[0], sides) if places else unrelated(sides)
+
+
+def _confirmed(hypotheses: Sequence[Hypothesis], sides: Sides) -> Iterator[Measured]:
+    """Every claim of these that is confirmed, in their order."""
+    for hypothesis in hypotheses:
+        if hypothesis.applies(sides):
+            for claim in hypothesis.confirm(sides):
+                if found := measure(hypothesis.kind, claim, sides):
+                    yield found
+
+
+def _in_place(place: Place, sides: Sides) -> Diagnosis | None:
+    """That a part alone is wrong, and how, if that is known."""
+    inside = sides.part(place.index)
+    found = simplest(_confirmed(_OF_ANY_PART, inside), inside)
+    if found is None:
+        return None
+    whole = sides.golden.copy()
+    whole[place.index] = found.claim.made
+    measured = measure(found.kind, replace(found.claim, made=whole), sides)
+    where = part(place.axes, sides.shape)
+    words = f"only my{where} is wrong; there {found.claim.words}"
+    return measured.diagnosis(words) if measured else None
+
+
+def _only(place: Place, sides: Sides) -> Diagnosis:
+    where = part(place.axes, sides.shape)
+    words = f"only my{where} is wrong, by {number(place.inside)} times what golden has there"
+    return Diagnosis("place", words, place.share, place.outside)

@@ -1,0 +1,109 @@
+"""A hypothesis about a pair, and whether measuring under it confirms it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ait_cmp.engine.diagnosis.sides import Floats, Sides, energy, spread
+from ait_cmp.values.diagnosis import Diagnosis
+
+__all__ = ["EXPLAINED", "Claim", "Hypothesis", "Measured", "measure", "simplest"]
+
+EXPLAINED = 0.9  # of the error must be gone under a hypothesis
+_REMAINS = 0.04  # of the spread of what it makes may remain: a fifth of its size
+_LEAST = 16  # elements, and so many for each number that was fitted, tell something
+_COVERED = 0.5  # of the elements must be told of
+_GLANCED = 0.5  # of the error of a sample may remain for all to be measured
+_AS_GOOD = 2.0  # times what the best leaves
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a hypothesis makes of golden, in my's shape, NaN where it says nothing; `fitted` numbers
+    were taken from the data to make it. `other` is as in `Diagnosis`.
+    """
+
+    words: str
+    made: Floats
+    fitted: float = 0
+    other: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One kind of fault: when it is worth a try, and what of it the data confirm.
+
+    `confirm` proposes claims, which are then measured; it has looked at a sample of the elements
+    before it makes one.
+    """
+
+    kind: str
+    applies: Callable[[Sides], bool]
+    confirm: Callable[[Sides], Iterable[Claim]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A claim that is confirmed, of a kind; `left` is what remains, in squares."""
+
+    kind: str
+    claim: Claim
+    explained: float
+    rest: float
+    left: float
+
+    def diagnosis(self, words: str = "") -> Diagnosis:
+        """As it is told."""
+        told = words or self.claim.words
+        return Diagnosis(self.kind, told, self.explained, self.rest, self.claim.other)
+
+
+def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
+    """`claim` measured over every element that it tells of; None where it is not confirmed."""
+    made, my = claim.made, sides.my
+    if sides.are_paired and not _seems_so(claim, sides):
+        return None
+    difference = my - made
+    told = ~np.isnan(difference)
+    count = int(np.count_nonzero(told))
+    there = int(np.count_nonzero(~np.isnan(my)))
+    if count < max(_LEAST * (1 + claim.fitted / 2), _COVERED * there):
+        return None
+    left = energy(difference)
+    before = float(sides.squares[told].sum()) if sides.are_paired else spread(my)
+    remains = left / max(1.0 - claim.fitted / count, 1.0 / count)  # what fitting has hidden
+    size = min(spread(made[told]), spread(my[told]))
+    if not before or remains > (1.0 - EXPLAINED) * before:
+        return None
+    if left and remains > _REMAINS * size:  # what is nearly constant explains nothing
+        return None
+    rest = math.sqrt(left / max(energy(made[told]), 1e-300))
+    return Measured(kind, claim, 1.0 - left / before, rest, left)
+
+
+def _seems_so(claim: Claim, sides: Sides) -> bool:
+    """Whether a sample does not speak against it."""
+    places = sides.sample
+    made, my = claim.made.reshape(-1)[places], sides.my.reshape(-1)[places]
+    told = ~np.isnan(my - made)
+    before = float(sides.squares.reshape(-1)[places][told].sum())
+    return float(np.square((my - made)[told]).sum()) <= _GLANCED * before
+
+
+def simplest(found: Iterable[Measured], sides: Sides) -> Measured | None:
+    """The first of those that leave about as little as the best does; one that leaves what
+    rounding does ends the search."""
+    noise = (2.0 * sides.grain) ** 2 * energy(sides.my)
+    seen = list[Measured]()
+    for one in found:
+        seen.append(one)
+        if one.left <= noise:
+            break
+    if not seen:
+        return None
+    most = _AS_GOOD * min(one.left for one in seen) + noise
+    return next(one for one in seen if one.left <= most)

@@ -1,0 +1,109 @@
+"""Where the error is: the rows, channels, blocks of an otherwise right tensor that are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ait_cmp.engine.diagnosis.naming import part
+from ait_cmp.engine.diagnosis.sides import Floats, Index, Sides
+
+__all__ = ["Place", "box_of", "wrong_places"]
+
+_RIGHT = 0.02  # of the error, relative to golden, may be beside the place, for each of its own
+_WRONG = 0.05  # of golden, the least error of a place
+_MOST = 0.9  # of a tensor may be wrong for the rest to be called right
+_SHARE = 0.98  # of the error must be in it
+_DENSE = 0.7  # of a run that is wrong is found to be so
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The indices of each axis that cross out what is wrong; its share of Σd², and what is wrong
+    of it and of the rest, relative to golden."""
+
+    axes: tuple[Index, ...]
+    share: float
+    inside: float
+    outside: float
+
+    @property
+    def index(self) -> tuple[Index, ...]:
+        """As NumPy takes it."""
+        return tuple(np.ix_(*self.axes))
+
+
+def box_of(mask: Mask) -> list[Index]:
+    """Of each axis the indices at which the mask is true anywhere."""
+    dims = range(mask.ndim)
+    return [np.flatnonzero(mask.any(tuple(one for one in dims if one != axis))) for axis in dims]
+
+
+def wrong_places(sides: Sides) -> Iterator[Place]:
+    """The parts that are wrong, where the rest is right, the smallest first: what all axes cross
+    out, all channels of that, and of each axis alone all that is wrong along it."""
+    squares, golden, told = sides.squares, sides.sizes, ~np.isnan(sides.difference)
+    axes = [_wrong_indices(squares, golden, told, axis) for axis in range(squares.ndim)]
+    axes = _tightened(axes, squares, golden, told)
+    whole = [np.arange(size) for size in squares.shape]
+    dense = [
+        one if len(one) < _DENSE * len(all_) else all_
+        for one, all_ in zip(axes, whole, strict=True)
+    ]
+    boxes = [dense, axes, [*axes[:-1], whole[-1]]]
+    boxes += [[*whole[:axis], axes[axis], *whole[axis + 1 :]] for axis in range(len(axes))]
+    seen = set[str]()
+    for box in boxes:
+        key = part(box, squares.shape)
+        if key not in seen and (found := _place(sides, box, told)):
+            yield found
+        seen.add(key)
+
+
+def _place(sides: Sides, axes: Sequence[Index], told: Mask) -> Place | None:
+    squares, golden = sides.squares, sides.sizes
+    inside = np.ix_(*axes)
+    count, total = int(np.count_nonzero(told[inside])), int(np.count_nonzero(told))
+    if not 0 < count <= _MOST * total:
+        return None
+    error = float(squares[inside].sum())
+    rest = max(sides.error - error, 0.0)
+    mean = float(golden.sum()) / total  # an element that golden has small may be off by as much
+    own = max(float(golden[inside].sum()), mean * count)
+    other = max(float(golden.sum()) - float(golden[inside].sum()), 1e-300)
+    place = Place(tuple(axes), error / sides.error, (error / own) ** 0.5, (rest / other) ** 0.5)
+    stands_out = place.outside <= _RIGHT * place.inside and place.inside >= _WRONG
+    return place if stands_out and place.share >= _SHARE else None
+
+
+def _wrong_indices(squares: Floats, golden: Floats, told: Mask, axis: int) -> Index:
+    """The indices of an axis whose error stands out from that of most."""
+    others = tuple(one for one in range(squares.ndim) if one != axis)
+    error, size = squares.sum(others), golden.sum(others)
+    count = told.sum(others)
+    around = size.sum() / max(int(count.sum()), 1) * count
+    relative = error / np.maximum(np.maximum(size, 0.1 * around), 1e-300)
+    return _without_gaps(np.flatnonzero(relative >= 0.02 * relative.max()))
+
+
+def _without_gaps(found: Index) -> Index:
+    """All of a run of which most is wrong: some of it is nearly right by chance."""
+    run = np.arange(found[0], found[-1] + 1)
+    return run if len(found) >= _DENSE * len(run) else found
+
+
+def _tightened(axes: Sequence[Index], squares: Floats, golden: Floats, told: Mask) -> list[Index]:
+    """The same within the others: an axis along which all was wrong a little in one place."""
+    found = list(axes)
+    for axis, before in enumerate(axes):
+        box = list(found)
+        box[axis] = np.arange(squares.shape[axis])
+        inside = np.ix_(*box)
+        kept = _wrong_indices(squares[inside], golden[inside], told[inside], axis)
+        found[axis] = kept if len(kept) else before
+    return found
