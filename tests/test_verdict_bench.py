@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -27,6 +28,11 @@ def test_no_part_shares_a_subject_with_another() -> None:
     """MiniLM and SmolLM2 are in several, by what they read."""
     named = [{plan.subject for plan in plans} for plans in sets.PARTS.values()]
     assert len(set.union(*named)) == sum(map(len, named))
+
+
+def test_plans_go_to_other_processes() -> None:
+    for plan in (one for plans in sets.PARTS.values() for one in plans):
+        assert pickle.loads(pickle.dumps(plan)).faults == plan.faults
 
 
 def _heads(change: Tensor) -> int:

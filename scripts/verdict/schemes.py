@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,10 +99,10 @@ class _Rounded:
 
 LOGITS = 8192  # outputs, from which on a product is one with the vocabulary
 # A scale for each token and for each output; or one for all of the tensor.
-_fp8 = _Rounded(lambda x: _float8(x, (1,)), lambda w: _float8(w, (0,)))
-_fp8_tensor = _Rounded(lambda x: _float8(x, (0, 1)), lambda w: _float8(w, (0, 1)))
-_w8a8 = _Rounded(lambda x: _int8(x, (1,)), lambda w: _int8(w, (0,)))
-_static = _Rounded(lambda x: x, lambda w: _int8(w, (0,)), static=True)
+_fp8 = _Rounded(partial(_float8, dims=(1,)), partial(_float8, dims=(0,)))
+_fp8_tensor = _Rounded(partial(_float8, dims=(0, 1)), partial(_float8, dims=(0, 1)))
+_w8a8 = _Rounded(partial(_int8, dims=(1,)), partial(_int8, dims=(0,)))
+_static = _Rounded(torch.clone, partial(_int8, dims=(0,)), static=True)
 
 
 # ---- the cache -----------------------------------------------------------------------------------
