@@ -98,6 +98,17 @@ def test_rows_that_growth_does_not_judge_teach_it_nothing(name: str) -> None:
     assert check in {finding.check for finding in verdicts[FAULTY].findings}
 
 
+def test_lines_of_a_softmax_add_up_to_1_however_large_the_error() -> None:
+    pairs = [(torch.softmax(golden, -1), torch.softmax(2 * my, -1)) for golden, my in _run()]
+    assert not [
+        one for verdict in _judge(pairs) for one in verdict.findings if "add up" in one.meaning
+    ]
+    golden, my = pairs[FAULTY]
+    pairs[FAULTY] = golden, my * 0.95
+    (found,) = [one for one in _judge(pairs)[FAULTY].findings if "add up" in one.meaning]
+    assert found.meaning == "the lines add up to 0.95 on average, golden's to 1"
+
+
 def test_an_empty_row_teaches_nothing() -> None:
     """An expert without tokens has no error, and says nothing of the same one later."""
     pairs = _run()

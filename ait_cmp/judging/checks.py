@@ -12,7 +12,7 @@ from ait_cmp.judging.case import Case
 from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.metrics import METRICS, compute
 from ait_cmp.judging.places import name_index, name_span
-from ait_cmp.judging.sizes import sizes_of, telling
+from ait_cmp.judging.sizes import is_distribution, sizes_of, telling
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite
 from ait_cmp.values.dtypes import DType
 
@@ -27,8 +27,8 @@ __all__ = [
 ]
 
 _GRIDDED = 64  # elements that share no bit by chance
-_LINES, _CHANNELS = 4, 8  # of fewer, most lines say no more than the whole
-_HUGE = 3.0  # times the limit of the others is that of the few elements that hide them
+_LINES, _CHANNELS = 4, 8  # of fewer, most lines and their sums say no more than the whole
+_HUGE = 3.0  # times its limit may have what is huge, and a slice beside it
 _FEW_LINES = ((4, 4.0), (32, 2.0))  # below so many lines, so many times the limit
 _STILL_MEANT = 9.0  # times the room that a limit left may be wanted in addition
 _EXPLAINED = 0.5  # of what all parts share may remain where that explains the error
@@ -149,16 +149,18 @@ def growth_findings(
     `digits` is the precision of the coarsest grid that any row of the run may honestly be on.
     """
     told = telling(evidence, case.stats, case.lines)
+    beside = _HUGE if told is not evidence else 1.0  # in slices with huge elements, near the cut
     sizes = sizes_of(told)
     found = [
         grid_finding(told, case.subject.my, digits),
         _dead("channel", told.dead_channels, case.shape[-1:]),
         _dead("line", told.dead_lines, case.shape[:-1]),
         _level(told, growth, expected),
-        _slice("channel", told.channel, sizes.channel, expected, ()),
-        _slice("line", told.line, sizes.line, expected, case.shape[:-1]),
+        _slice("channel", told.channel, sizes.channel, expected, (), beside),
+        _slice("line", told.line, sizes.line, expected, case.shape[:-1], beside),
         _element(told, growth, expected, case.shape),
         _typical(told, case, expected),
+        _sum(case, growth, expected),
     ]
     fewness = 1.0 if any(found) else _fewness(case.lines)  # what fails anyway is explained at least
     found += [_scale(told, growth, expected, fewness), _offset(told, growth, expected, fewness)]
@@ -223,6 +225,20 @@ def _scale(
     return Finding("scale", size, limit, meaning, 1.0)
 
 
+def _sum(case: Case, growth: Growth, expected: Expectation) -> Finding | None:
+    """Whether my's lines add up to 1 as golden's do: no error of what a softmax was given, however
+    large, makes its sums another."""
+    my, limit = case.stats.my, growth.scale_floor * expected.floor
+    few = not case.shape or case.shape[-1] < _CHANNELS  # which are near 1 by chance
+    if few or not is_distribution(case.stats, case.lines) or my.finite < case.stats.golden.finite:
+        return None
+    mean = math.ldexp(my.total, my.exponent) / case.lines
+    if abs(mean - 1) <= limit:
+        return None
+    meaning = f"the lines add up to {mean:.3g} on average, golden's to 1"
+    return Finding("scale", abs(mean - 1), limit, meaning)
+
+
 def _offset(
     evidence: Evidence, growth: Growth, expected: Expectation, fewness: float
 ) -> Finding | None:
@@ -256,9 +272,14 @@ def _fewness(lines: int) -> float:
 
 
 def _slice(
-    check: str, span: Span, size: float, expected: Expectation, shape: tuple[int, ...]
+    check: str,
+    span: Span,
+    size: float,
+    expected: Expectation,
+    shape: tuple[int, ...],
+    times: float,
 ) -> Finding | None:
-    limit, part = getattr(expected.limits, check), getattr(expected.parts, check)
+    limit, part = times * getattr(expected.limits, check), getattr(expected.parts, check)
     if size <= limit or span.total == 1:
         return None
     value = size / part
