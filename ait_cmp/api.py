@@ -119,7 +119,7 @@ def _compared(settings: Settings, progress: ShowProgress) -> RunComparison:
     with open_store(settings) as store:
         rows = judged(pairs, settings, store, progress)
         if settings.output is not None:
-            written(rows, settings, started)
+            written(rows, settings, started, store)
     return RunComparison(tuple(rows))
 
 

@@ -8,16 +8,21 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+import torch
 
+from ait_cmp.__main__ import main
+from ait_cmp.engine import looks
 from ait_cmp.judging import Status
 from ait_cmp.report import Facts, Report, merge_reports, page_data, write_report
 from ait_cmp.report.columns import COLUMNS
 from ait_cmp.report.html import page_of
 from ait_cmp.report.packed import pack_column
 from ait_cmp.report.page_data import language_of
+from tests.conftest import Dump
 from tests.page import Page, read_page
 
 PAGE = Path(page_data.__file__).parent / "page"
@@ -128,6 +133,45 @@ def test_what_is_written_of_a_run_depends_on_whether_rows_fail(tmp_path: Path) -
         assert report.counts[Status(status)] == 1
         write_report(report, folder, None)
         assert {path.suffix[1:] for path in folder.iterdir()} == names
+
+
+def _details(folder: Path) -> dict[str, dict[str, Any]]:
+    """The details of the page in `folder`, by the names of their rows."""
+    page = read_page(folder / "cmp_report.html")
+    names = page.table["data_id"], page.table["token_id"]
+    return {
+        f"{names[1][int(row)]} {names[0][int(row)]}": one
+        for row, one in page.said["details"].items()
+    }
+
+
+def test_the_worst_rows_are_looked_at_closely(
+    make_dump: Dump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong: dict[tuple[int, int], torch.Tensor | None] = {
+        (0, 1): torch.zeros(4, 6), (1, 1): torch.ones(4, 6), (1, 2): None,
+    }  # fmt: skip
+    arguments = [f"golden_path={make_dump(wrong=wrong)}", "output=out"]
+    assert main(arguments) == 3
+    assert _details(tmp_path / "out").keys() == {"0 layer1.q", "1 layer1.q"}
+    assert _details(tmp_path / "out")["0 layer1.q"]["elements"] == 24
+    # What was looked at once is kept, and not read again.
+    monkeypatch.setitem(looks.LOOKS, "detail", lambda *_: pytest.fail("it is read again"))
+    assert main([*arguments, "report.details=1"]) == 3
+    assert len(_details(tmp_path / "out")) == 1
+    assert main([*arguments, "report.details=0"]) == 3
+    assert not _details(tmp_path / "out")
+    assert main([*arguments, "report.details=-1"]) == 2
+
+
+def test_a_merged_page_has_the_details_of_its_jobs(make_dump: Dump, tmp_path: Path) -> None:
+    wrong: dict[tuple[int, int], torch.Tensor | None] = {
+        (token, 1): torch.zeros(4, 6) for token in (0, 1)
+    }
+    dump = make_dump(wrong=wrong)
+    assert main(["-m", f"golden_path={dump}", "output=out", "tokens=0,1"]) == 1
+    assert _details(tmp_path / "out").keys() == {"0 layer1.q", "1 layer1.q"}
+    assert not (tmp_path / "out" / "jobs" / "0" / "cmp_report.html").exists()
 
 
 def test_numbers_of_many_rows_are_rounded_but_almost_never_reads_as_all() -> None:

@@ -172,6 +172,21 @@ def test_a_link_shows_the_same_row_query_and_metric(quick: Path, open_page: Open
     assert "data_id" not in again.url
 
 
+def test_the_worst_rows_are_shown_in_detail(quick: Path, open_page: Open) -> None:
+    page = open_page(quick, address=FAULT)
+    figures = page.locator("#detail figure")
+    expect(figures).to_have_count(5)  # sizes, my against golden, image, two dimensions that tell
+    blank = "(c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.every((p) => !p)"
+    for canvas in figures.locator("canvas").all():
+        assert not canvas.evaluate(blank)
+    worst = page.locator(".worst tbody tr")
+    expect(worst).to_have_count(10)
+    expect(worst.first).to_contain_text("[3, 0, 16]")  # as the answer says
+    expect(page.locator("#answer")).to_contain_text("worst element [3, 0, 16]")
+    page.locator("#detail canvas").nth(2).hover(position={"x": 60, "y": 20})
+    expect(page.locator(".tip")).to_contain_text("row 0, column")
+
+
 def test_the_next_fault_is_a_key_away(quick: Path, open_page: Open) -> None:
     page = open_page(quick)
     page.keyboard.press("n")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ait_cmp.commands.choices import settle_choices
 from ait_cmp.commands.ci import tell_ci
+from ait_cmp.commands.details import with_details
 from ait_cmp.commands.diagnosis import with_diagnoses
 from ait_cmp.commands.logits import with_positions
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
@@ -26,7 +27,7 @@ from ait_cmp.mapping import map_pairs, select, with_adapters, with_masks, with_r
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import ShowProgress, show_nothing
 from ait_cmp.measuring.store import Store
-from ait_cmp.report import Report, facts_since, make_report, write_report
+from ait_cmp.report import Report, facts_since, formats_for, make_report, write_report
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
 from ait_cmp.report.markdown import as_markdown
@@ -80,7 +81,7 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     with open_store(settings) as store:
         with painted_progress() as progress:
             rows = judged(pairs, settings, store, progress)
-        report, paths = written(rows, settings, started)
+        report, paths = written(rows, settings, started, store)
     with may_go_unread("the summary"):
         show_summary(report, paths, settings.worst)
     if not settings.in_sweep:  # which is told of as a whole
@@ -130,10 +131,12 @@ def judged(
 
 
 def written(
-    rows: Sequence[Row], settings: Settings, started: datetime
+    rows: Sequence[Row], settings: Settings, started: datetime, store: Store | None
 ) -> tuple[Report, list[Path]]:
     """The report of a run that began at `started`, and where it was written. Raises ReportError."""
     report = make_report(rows, facts_since(started, settings.in_force))
+    if settings.in_sweep or "html" in formats_for(report.counts, settings.formats):
+        report = with_details(report, settings.details, _asking(settings, store, show_nothing))
     return report, write_report(report, settings.folder, settings.formats)
 
 

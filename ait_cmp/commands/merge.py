@@ -21,7 +21,8 @@ def merge_sweep() -> list[int]:
 
 
 def _merge(ran: Sweep) -> list[int]:
-    from ait_cmp.report import STEM, facts_since, merge_reports, write_report
+    from ait_cmp.commands.details import with_kept_details
+    from ait_cmp.report import STEM, facts_since, formats_for, merge_reports, write_report
     from ait_cmp.report.console import show_summary
     from ait_cmp.report.markdown import as_markdown
 
@@ -37,6 +38,8 @@ def _merge(ran: Sweep) -> list[int]:
         return statuses  # nothing to merge: an old report stays
     try:
         merged = merge_reports(reports, facts_since(ran.started, ran.settings))
+        if "html" in formats_for(merged.counts, ran.formats):
+            merged = with_kept_details(merged, ran.details, {one.name: one.folder for one in jobs})
         paths = write_report(merged, ran.output, ran.formats)
         with may_go_unread("the merged summary"):
             print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")

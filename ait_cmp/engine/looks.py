@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ait_cmp.engine import align
 from ait_cmp.engine.choices import look_at_choices
+from ait_cmp.engine.detail import look_in_detail
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.positions import look_at_positions
 from ait_cmp.engine.stats import Stats
@@ -63,12 +64,20 @@ def _relatives(golden: Source, my: Source, others: Others) -> Measured:
     return Measured(_info(golden), _info(my), Stats(), diagnosis=found)
 
 
+def _detail(golden: Source, my: Source, others: Others) -> Measured:
+    """Of what a person wants to see of the pair alone."""
+    del others
+    found = look_in_detail(golden=golden, my=my)
+    return Measured(_info(golden), _info(my), Stats(), detail=found)
+
+
 LOOKS: dict[str, Callable[[Source, Source, Others], Measured]] = {
     "tokens": _tokens,
     "experts": _experts,
     "positions": _positions,
     "diagnosis": _diagnosis,
     "relatives": _relatives,
+    "detail": _detail,
 }
 
 

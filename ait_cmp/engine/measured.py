@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ait_cmp.engine.choices import Choices
+from ait_cmp.engine.detail import Detail
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.stats import Stats
@@ -33,7 +34,8 @@ class Measured:
     `worst_my` are its exact values as text. `files` are all that the stats depend on. A whole
     pair has the evidence that was made of the slices among its stats, and of `slices` the packed
     bytes of what is kept. `choices` are what a second look at a row of ids found
-    (`engine.looks`), `positions` one at a row of logits, and `diagnosis` one at a row that fails.
+    (`engine.looks`), `positions` one at a row of logits, `diagnosis` one at a row that fails, and
+    `detail` one at a row that a person looks at closely.
     """
 
     golden: TensorInfo | None = None
@@ -49,3 +51,4 @@ class Measured:
     choices: Choices | None = None
     positions: Positions | None = None
     diagnosis: Diagnosis | None = None
+    detail: Detail | None = None

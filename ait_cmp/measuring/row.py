@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ait_cmp.engine.choices import Choices
+from ait_cmp.engine.detail import Detail
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.positions import Positions
@@ -32,12 +33,14 @@ __all__ = [
     "is_of_range",
     "key_bytes",
     "key_in",
+    "look_in",
     "pack_row",
     "parse_key",
     "unpack_row",
 ]
 
 _LENGTHS = struct.Struct("<5I")  # key, what is said, stats, evidence, slices
+_WITH_LOOK = 6  # parts of the key of a look: files and adapters of both sides, the look, the range
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Key = tuple[Location, Location, tuple[int, int] | None]  # golden, my, range
@@ -62,7 +65,7 @@ def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
     """What `row` says; only if `whole` with its slices and files, which a verdict does not read."""
     _, said, stats, evidence, slices = _parts(row)
     golden, my, worst, worst_golden, worst_my, files, error, *looked = json.loads(said)
-    choices, positions, diagnosis = looked
+    choices, positions, diagnosis, detail = looked
     measured = Measured(
         _info(golden),
         _info(my),
@@ -75,6 +78,7 @@ def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
         choices=Choices.unpacked(choices) if choices else None,
         positions=Positions.unpacked(positions) if positions else None,
         diagnosis=Diagnosis.unpacked(diagnosis) if diagnosis else None,
+        detail=Detail.unpacked(detail) if detail else None,
     )
     if not whole:
         return measured
@@ -119,6 +123,12 @@ def _spelled(location: Location) -> list[Any]:
     return [location.files, [str(one) for one in location.steps]]
 
 
+def look_in(row: bytes) -> str:
+    """The kind of the look whose answer `row` is; nothing of what was compared."""
+    parts = json.loads(key_in(row))
+    return str(parts[4][0]) if len(parts) == _WITH_LOOK else ""
+
+
 def parse_key(key: bytes) -> Key:
     """The locations and the range that `key_bytes` wrote; of a look those of the pair."""
     golden, my, golden_steps, my_steps, *_, span = json.loads(key)
@@ -153,6 +163,7 @@ def _said(request: Request, measured: Measured) -> list[Any]:
         measured.choices and measured.choices.packed(),
         measured.positions and measured.positions.packed(),
         measured.diagnosis and measured.diagnosis.packed(),
+        measured.detail and measured.detail.packed(),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ait_cmp.engine.measured import Measured
 from ait_cmp.measuring.batches import BadHeaderError, read_header, scan
-from ait_cmp.measuring.row import Key, key_in, parse_key, unpack_row
+from ait_cmp.measuring.row import Key, key_in, look_in, parse_key, unpack_row
 from ait_cmp.values.errors import UsageError, os_reason
 
 __all__ = ["StoredRun", "load"]
@@ -28,11 +28,20 @@ class StoredRun:
     facts: dict[str, Any]
 
     def __iter__(self) -> Iterator[tuple[Key, Measured]]:
+        yield from self._rows()
+
+    def looks(self, kind: str) -> Iterator[tuple[Key, Measured]]:
+        """What second looks of this kind found; nothing else is unpacked."""
+        yield from self._rows(kind)
+
+    def _rows(self, kind: str = "") -> Iterator[tuple[Key, Measured]]:
         file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             _, start = read_header(file)
             for batch in scan(file, start):
                 for _, row in batch.rows:
+                    if kind and look_in(row) != kind:
+                        continue
                     yield parse_key(key_in(row)), unpack_row(row, whole=True)
         finally:
             os.close(file)

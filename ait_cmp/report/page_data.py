@@ -7,6 +7,7 @@ first, and of the others the worst of every so many neighbours, which stands for
 
 from __future__ import annotations
 
+import base64
 import json
 import locale
 import math
@@ -22,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ait_cmp.engine.detail import Detail
 from ait_cmp.judging import Status
 from ait_cmp.report.packed import pack_column
 from ait_cmp.report.report import Report
@@ -130,6 +132,7 @@ def _said(report: Report, lines: Numbers, seen_from: str | None) -> dict[str, An
         "by_statistics": report.by_statistics,
         "ranked": rows(report.ranked),
         "unpaired": report.unpaired,
+        "details": {place[line]: _detail(one) for line, one in report.details.items()},
         "groups": [asdict(group) for group in report.groups],
         "logits": _finite(asdict(report.logits)) if report.logits else None,
         "versions": dict(facts.versions),
@@ -138,6 +141,13 @@ def _said(report: Report, lines: Numbers, seen_from: str | None) -> dict[str, An
         "started": facts.started.isoformat(timespec="seconds") if facts.started else None,
         "seconds": round(facts.seconds, 1),
     }
+
+
+def _detail(detail: Detail) -> dict[str, Any]:
+    said = asdict(detail)
+    for name in ("scatter", "image"):  # all of the page is compressed together
+        said[name] = base64.b64encode(said[name]).decode("ascii")
+    return said
 
 
 def _settings(settings: Mapping[str, str], seen_from: str | None) -> dict[str, str]:

@@ -7,12 +7,13 @@ cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from ait_cmp.engine.detail import Detail
 from ait_cmp.judging import Finding, Status
 from ait_cmp.judging.comparison import Row
 from ait_cmp.report.columns import frame
@@ -43,7 +44,8 @@ class Report:
     pass, in the same order; `logits` sums up all positions; `by_statistics` is how many were
     compared by what their dumps recorded of them, without tensors; `ranked` are those that fail or
     could not be compared, what matters most first; the last of them, so many as `unpaired` says,
-    have one side only, and `groups` sums these up.
+    have one side only, and `groups` sums these up. `details` has those of the worst rows, by line,
+    where somebody asked for them.
     """
 
     table: pl.DataFrame
@@ -62,6 +64,7 @@ class Report:
     ranked: tuple[int, ...]
     unpaired: int
     groups: tuple[UnpairedGroup, ...]
+    details: Mapping[int, Detail] = field(default_factory=dict)
 
     def line(self, number: int) -> dict[str, Any]:
         """The cells of a line, by the names of their columns."""

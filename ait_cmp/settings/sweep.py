@@ -81,6 +81,7 @@ class Sweep:
     output: Path
     formats: tuple[str, ...] | None
     worst: int
+    details: int
     started: datetime
     settings: Mapping[str, str]
     held: ExitStack
@@ -141,6 +142,7 @@ class RememberSweep(Callback):
             output,
             _formats(config.report.formats),
             config.report.worst,
+            config.report.details,
             datetime.now(UTC),
             _common_settings(config),
             held,

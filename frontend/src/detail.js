@@ -1,7 +1,8 @@
 // One row in full.
 
+import { closer } from "./closer.js";
 import { commandOf } from "./command.js";
-import { copy, fill, h } from "./dom.js";
+import { copy, fill, h, nextFrame } from "./dom.js";
 import { number } from "./format.js";
 import { address, choose, on, state } from "./state.js";
 import { columnName, t } from "./words.js";
@@ -18,6 +19,8 @@ export class Detail {
     this.report = report;
     this.element = h("section", { className: "card detail", id: "detail", hidden: true, tabIndex: -1 });
     on("row", () => this.show());
+    on("theme", () => this.closer?.paint());
+    new ResizeObserver(nextFrame(() => this.closer?.paint())).observe(this.element);
   }
 
   show() {
@@ -25,12 +28,17 @@ export class Detail {
     const { row } = state;
     this.element.hidden = row === null;
     if (row === null) return;
+    const detail = report.said.details[row];
+    this.closer = detail ? closer(detail, report, row) : null;
     fill(
       this.element,
       this.#head(row),
       verdict(report, row),
       h("div", { className: "sides" }, this.#numbers(row), this.#sides(row)),
+      this.closer?.element,
+      !detail && report.said.ranked.includes(row) ? h("p", { className: "soft" }, t("closer.none")) : null,
     );
+    this.closer?.paint();
   }
 
   #head(row) {

@@ -5,6 +5,7 @@ const OTHERS = new Set([
   "token_id order elements golden_max_value golden_min_value golden_mean_value my_max_value",
   "my_min_value my_mean_value check_value check_limit expected_error noise stands_for step positions",
   "flip_margin flip_limit scored_tokens golden_perplexity my_perplexity nonfinite_alike",
+  "diagnosis_explained diagnosis_rest",
 ].join(" ").split(" "));
 // Of which 1 is best.
 const SHARES = new Set([

@@ -1,0 +1,62 @@
+"""A closer look at the rows that matter most, for who looks at the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ait_cmp.engine.detail import Detail
+from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.request import Look
+from ait_cmp.measuring.store import NAME
+from ait_cmp.measuring.stored_run import load
+from ait_cmp.report import Report
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.pair import Pair
+
+__all__ = ["with_details", "with_kept_details"]
+
+Measure = Callable[[Sequence[Pair], Sequence[Look]], dict[int, Measured]]
+_LOOK = Look("detail", ())
+
+
+def with_details(report: Report, most: int, measure: Measure) -> Report:
+    """`report` with the details of the worst `most` of its rows that were compared and do not
+    pass, which are read once more."""
+    compared = [line for line in report.ranked if report.rows[line].comparison.measured.stats]
+    lines = compared[:most]
+    if not lines:
+        return report
+    found = measure([report.rows[line].pair for line in lines], [_LOOK] * len(lines))
+    details = {line: found[place].detail for place, line in enumerate(lines)}
+    return replace(report, details={line: one for line, one in details.items() if one})
+
+
+def with_kept_details(report: Report, most: int, folders: Mapping[str, Path]) -> Report:
+    """`report`, a merged one, with the details that its jobs kept in these folders, by the name of
+    the job, of the worst `most` rows."""
+    wanted: dict[str, dict[tuple[str, str], int]] = {}
+    for line in report.ranked[:most]:
+        cells = report.line(line)
+        sides = cells["golden_data_path"], cells["my_data_path"]
+        wanted.setdefault(cells["job"], {})[sides] = line
+    details: dict[int, Detail] = {}
+    for job, lines in wanted.items():
+        for sides, detail in _kept(folders[job]).items():
+            if sides in lines:
+                details[lines[sides]] = detail
+    return replace(report, details=details)
+
+
+def _kept(folder: Path) -> dict[tuple[str, str], Detail]:
+    """The details that a run kept, by the locations of both sides; none where it kept nothing."""
+    try:
+        run = load(folder / NAME)
+    except UsageError:
+        return {}
+    return {
+        (str(key[0]), str(key[1])): measured.detail
+        for key, measured in run.looks(_LOOK.kind)
+        if measured.detail
+    }
