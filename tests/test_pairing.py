@@ -397,6 +397,27 @@ def test_numbers_that_may_be_counted_otherwise_pair_nothing_by_themselves(
     assert "numbers alone do not tell which is which" in capsys.readouterr().err
 
 
+def test_equal_names_of_layers_that_are_counted_otherwise_are_doubted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Most names are equal, so that nothing is guessed: what is said of a fault says so too, and
+    contents tell who belongs together where they may be read."""
+    run = _deep()
+    my = {_recounted(name, COUNTS["from 1"], words=False) or "": run[name] for name in run}
+    golden, folder = _write(tmp_path / "golden", run), _write(tmp_path / "my", my)
+    table = _compare(tmp_path, golden, folder)
+    equal = table.filter(pl.col("golden_data_path").is_not_null() & (pl.col("status") != "error"))
+    assert set(equal["status"]) == {"fail"}
+    assert all("doubted" in by for by in equal["paired_by"])
+    assert all(
+        "the sides may count otherwise" in said for said in table["first_divergence"].drop_nulls()
+    )
+    assert "mapping.contents=true looks which belong together" in capsys.readouterr().err
+    table = _compare(tmp_path, golden, folder, "mapping.contents=true")
+    assert set(table["status"]) == {"pass"}
+    assert len(table) == len(run)
+
+
 def test_numbers_with_gaps_are_those_of_the_layers(tmp_path: Path) -> None:
     run = _deep()
     some = {name: one for name, one in run.items() if name.split(".")[2] in "025"}

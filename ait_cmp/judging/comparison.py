@@ -20,7 +20,7 @@ from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.order import NO_ORDER, OrderBy
-from ait_cmp.values.pair import Pair
+from ait_cmp.values.pair import DOUBTED, Pair
 
 __all__ = [
     "Comparison",
@@ -203,11 +203,19 @@ def conclude_run(
     return [
         failed(one.error, one)
         if one.error
-        else _comparison(one, next(verdicts), choice)
+        else _comparison(one, _doubted(pair, next(verdicts)), choice)
         if one.stats
-        else Comparison(_recorded(pair), {}, next(by_statistics))
+        else Comparison(_recorded(pair), {}, _doubted(pair, next(by_statistics)))
         for pair, one in measured
     ]
+
+
+def _doubted(pair: Pair, verdict: Verdict) -> Verdict:
+    """`verdict`, which says of a divergence where perhaps nothing went wrong."""
+    if not verdict.divergence or DOUBTED not in pair.paired_by:
+        return verdict
+    doubt = f"{verdict.divergence}; if it is the same tensor: the sides may count otherwise"
+    return verdict._replace(divergence=doubt)
 
 
 def _recorded(pair: Pair) -> Measured:

@@ -14,7 +14,7 @@ from ait_cmp.mapping.layouts.ranks import RankDump, RankPair, pair_ranks, rank_c
 from ait_cmp.mapping.name_rule import SAME_NAME, NameRules
 from ait_cmp.mapping.named_pair import NamedPairs
 from ait_cmp.mapping.own_names import with_own_names
-from ait_cmp.mapping.proposing import guessed_names, pairs_by_name, warn_of_counts
+from ait_cmp.mapping.proposing import counted_otherwise, guessed_names, pairs_by_name
 from ait_cmp.mapping.rounds import in_rounds
 from ait_cmp.mapping.rows_of_batches import with_rows_of_batches
 from ait_cmp.mapping.selection import Wish
@@ -23,7 +23,7 @@ from ait_cmp.mapping.tensor_groups import Sides
 from ait_cmp.mapping.unordered import in_order
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.order import OrderBy
-from ait_cmp.values.pair import Pair
+from ait_cmp.values.pair import DOUBTED, Pair
 from ait_cmp.values.text import printable
 
 __all__ = ["name_pairs", "rule_pairs", "tree_pairs"]
@@ -69,10 +69,10 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
     if rules is _SAME_NAMES:
         golden_ranks, my_ranks = with_own_names(golden=golden.ranks, my=my.ranks)
         golden, my = replace(golden, ranks=golden_ranks), replace(my, ranks=my_ranks)
-    if wish.may_guess and pairs_by_name(golden.ranks, my.ranks):
-        warn_of_counts(golden.ranks, my.ranks)
-    elif wish.may_guess:
-        names = guessed_names(golden, my, wish.contents)
+    by_name = not wish.may_guess or pairs_by_name(golden.ranks, my.ranks)
+    doubted = wish.may_guess and by_name and counted_otherwise(golden.ranks, my.ranks)
+    if not by_name or (doubted and wish.contents is not None):
+        names = guessed_names(golden, my, wish.contents, doubted=doubted)
         rules = NamedPairs(names, guessed=True) if names else rules
     ranks = pair_ranks(golden=golden.ranks, my=my.ranks)
     ranks, found = in_rounds(in_order(ranks), wish.rounds, rules)
@@ -83,6 +83,8 @@ def _pairs(wish: Wish, rules: NameRules | NamedPairs) -> list[Pair]:
         for sentence in dict.fromkeys(one for rank in dump.ranks for one in rank.unseen):
             _LOGGER.warning("of the %s run not all is dumped: %s", side, printable(sentence))
     pairs = [_told(pair, found[pair.run]) for pair in rows_of(sides)]
+    if doubted and wish.contents is None:
+        pairs = [pair if pair.error else pair.also_by(DOUBTED) for pair in pairs]
     if wish.may_guess and not (spans or wish.golden_steps or wish.my_steps):
         pairs = with_rows_of_batches(pairs)
     if sharding:

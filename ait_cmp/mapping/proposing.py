@@ -16,7 +16,7 @@ from ait_cmp.mapping.selection import Wish
 from ait_cmp.mapping.sharding import refuse_other_worlds
 from ait_cmp.values.text import printable
 
-__all__ = ["guessed_names", "pairs_by_name", "proposal", "warn_of_counts"]
+__all__ = ["counted_otherwise", "guessed_names", "pairs_by_name", "proposal"]
 
 _LOGGER = logging.getLogger(__name__)
 _ENOUGH = 0.5  # of the names of the smaller side
@@ -42,25 +42,30 @@ def pairs_by_name(golden: Sequence[RankDump], my: Sequence[RankDump]) -> bool:
     return len(names & others) >= _ENOUGH * least
 
 
-def warn_of_counts(golden: Sequence[RankDump], my: Sequence[RankDump]) -> None:
-    """Say where either side alone has names that are alike but for their numbers: layers that are
-    counted from 0 and from 1 have equal names, of which none belong together."""
+def counted_otherwise(golden: Sequence[RankDump], my: Sequence[RankDump]) -> bool:
+    """Whether either side alone has names that are alike but for their numbers, which is said:
+    layers that are counted from 0 and from 1 have equal names, of which none belong together."""
     names, others = ({one.name for rank in side for one in rank.tensors} for side in (golden, my))
     alone, others_alone = sorted(names - others), sorted(others - names)
     stars, others_stars = ({_NUMBER.sub("*", one) for one in of} for of in (alone, others_alone))
-    if alone and stars == others_stars:
-        _LOGGER.warning(
-            "golden alone has %s and my alone %s, and %d such names more: where the sides count "
-            "from different numbers, equal names are of different tensors; "
-            "`python -m ait_cmp.pair` looks at their contents",
-            printable(alone[0]),
-            printable(others_alone[0]),
-            len(alone) + len(others_alone) - 2,
-        )
+    if not alone or stars != others_stars:
+        return False
+    _LOGGER.warning(
+        "golden alone has %s and my alone %s, and %d such names more: where the sides count from "
+        "different numbers, equal names are of different tensors; mapping.contents=true looks "
+        "which belong together, as `python -m ait_cmp.pair` does, whose file mapping=FILE takes",
+        printable(alone[0]),
+        printable(others_alone[0]),
+        len(alone) + len(others_alone) - 2,
+    )
+    return True
 
 
-def guessed_names(golden: Dump, my: Dump, budget: int | None) -> tuple[NamedPair, ...]:
-    """The pairs that names, order and shapes suggest, said aloud; none where they suggest none."""
+def guessed_names(
+    golden: Dump, my: Dump, budget: int | None, *, doubted: bool = False
+) -> tuple[NamedPair, ...]:
+    """The pairs that names, order and shapes suggest, said aloud; none where they suggest none.
+    `doubted`: plain names may pair the wrong ones."""
     found = propose(golden=golden.ranks, my=my.ranks, budget=budget)
     for sentence in found.said:
         _LOGGER.warning("%s", printable(sentence))
@@ -69,9 +74,10 @@ def guessed_names(golden: Dump, my: Dump, budget: int | None) -> tuple[NamedPair
         return ()
     by = "names, order and shapes" if budget is None else "names, order, shapes and contents"
     _LOGGER.warning(
-        "plain names pair less than half of the tensors, so %d pairs are guessed by %s (column "
+        "plain names pair less than half of the tensors%s, so %d pairs are guessed by %s (column "
         "paired_by), and %d golden and %d my tensors are left; `python -m ait_cmp.pair` proposes "
         "pairs that you can read and edit, and mapping=tree takes plain names alone",
+        ", or others than belong together" if doubted else "",
         new,
         by,
         sum(one.side == "golden" for one in found.left),

@@ -11,7 +11,10 @@ from ait_cmp.values.shards import Shards
 from ait_cmp.values.statistics import Statistics
 from ait_cmp.values.tokens import row_name
 
-__all__ = ["Pair"]
+__all__ = ["DOUBTED", "Pair"]
+
+# One reason more why two belong together, of those that may not.
+DOUBTED = "doubted: the sides may count from different numbers"
 
 
 class Pair(NamedTuple):
