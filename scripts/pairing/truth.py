@@ -200,7 +200,12 @@ def score(report: Path, golden: Known, my: Known, faulty: bool = False) -> Score
     }
     found: dict[Node, int] = defaultdict(int)
     result = Score(sum(true.values()))
-    rows = [row for row in _rows(report) if row["status"] in ("pass", "fail")]
+    # What is not judged, since a router chose otherwise before it, is paired all the same.
+    rows = [
+        row
+        for row in _rows(report)
+        if row["status"] in ("pass", "fail") or row["reason"] == "INPUTS_DIFFER"
+    ]
     for row in rows:
         sides = [files_of(row[f"{side}_data_path"]) for side in ("golden", "my")]
         common = nodes.of_all(golden, sides[0]) & nodes.of_all(my, sides[1])
