@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from ait_cmp.dump.data import dump_data
     from ait_cmp.dump.hooks import dump_modules
     from ait_cmp.judging import Growth, Limit, Rule, Tolerance
-    from ait_cmp.judging.comparison import Comparison, RunComparison
+    from ait_cmp.judging.comparison import Comparison
+    from ait_cmp.results import RunComparison, load
     from ait_cmp.values.errors import AitCmpError, PairError, Reason, ReportError, UsageError
 
 __version__ = "0.1.0"
@@ -28,13 +29,14 @@ _HOMES = {
     "Reason": "values.errors",
     "ReportError": "values.errors",
     "Rule": "judging",
-    "RunComparison": "judging.comparison",
+    "RunComparison": "results",
     "Tolerance": "judging",
     "UsageError": "values.errors",
     "compare": "api",
     "compare_dumps": "api",
     "dump_data": "dump.data",
     "dump_modules": "dump.hooks",
+    "load": "results",
     "write_bin": "dump.bin_file",
 }
 
@@ -54,6 +56,7 @@ __all__ = [
     "compare_dumps",
     "dump_data",
     "dump_modules",
+    "load",
     "write_bin",
 ]
 

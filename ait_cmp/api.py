@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -15,8 +17,10 @@ from ait_cmp.engine.looks import look_at
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Status
-from ait_cmp.judging.comparison import Comparison, RunComparison, conclude
+from ait_cmp.judging.comparison import Comparison, conclude
 from ait_cmp.measuring.progress import ShowProgress, show_nothing
+from ait_cmp.report import facts_since
+from ait_cmp.results import RunComparison
 from ait_cmp.settings.keywords import (
     PathLike,
     ToleranceLike,
@@ -31,9 +35,33 @@ from ait_cmp.tensors import as_array
 
 __all__ = ["compare", "compare_dumps"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 TensorLike = Any  # torch.Tensor or numpy.ndarray
 
 
+def _by_name(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, which says what to write where it is given tensors in an order."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        if args:
+            names = [
+                name
+                for name, one in inspect.signature(function).parameters.items()
+                if one.default is one.empty
+            ]
+            wanted = ", ".join(f"{name}=…" for name in (*names, "my_path")[:2])
+            raise TypeError(
+                f"{function.__name__} takes everything by its name, since golden and my are easily "
+                f"exchanged; write {function.__name__}({wanted})"
+            )
+        return function(**kwargs)  # type: ignore[call-arg]
+
+    return called
+
+
+@_by_name
 def compare(
     *,
     golden: TensorLike,
@@ -61,6 +89,7 @@ def compare(
     return replace(found, diagnosis=look_at("diagnosis", one, other, ()).diagnosis)
 
 
+@_by_name
 def compare_dumps(
     *,
     golden_path: PathLike,
@@ -117,10 +146,11 @@ def _compared(settings: Settings, progress: ShowProgress) -> RunComparison:
     started = datetime.now(UTC)
     pairs = select_pairs(settings)
     with open_store(settings) as store:
-        rows = judged(pairs, settings, store, progress)
+        run = judged(pairs, settings, store, progress)
+        run = replace(run, facts=facts_since(started, settings.in_force))
         if settings.output is not None:
-            written(rows, settings, started, store)
-    return RunComparison(tuple(rows))
+            written(run, settings, store)
+    return RunComparison.of(run)
 
 
 def _source(value: TensorLike, argument: str) -> Source:

@@ -36,7 +36,7 @@ KEYWORDS = {
     "diagnosis.rows": "diagnosis_rows",
 }
 # What only a command has: how it prints, logs and exits.
-OF_COMMANDS = {"dry_run", "fail_on", "learn_failing", "log_level", "report.worst"}
+OF_COMMANDS = {"dry_run", "fail_on", "learn_failing", "log_level", "report.worst", "report_path"}
 # What the option of a group is, which its name chooses.
 OF_OPTIONS = {
     *("mapping.kind", "metrics.definition", "executor.kind", "report", "report.csv"),

@@ -255,6 +255,7 @@ def test_nothing_but_the_report_is_written(make_dump: Dump, tmp_path: Path) -> N
     assert {path.name for path in (tmp_path / "report").iterdir()} == {
         "cmp_report.csv",
         "cmp_report.parquet",
+        "cmp_report.run",
         "cmp_report.stats",
     }
 
@@ -512,12 +513,13 @@ def test_help_of_a_command_is_its_own(
     assert out.startswith(f"ait-cmp {name}: {COMMANDS[name].summary}\n")
     keys = {key for key, _ in setting_help()}
     shown = {key for key in keys if f"\n  {key} " in out}
-    if name == "pair":  # which guesses who belongs to whom, and measures nothing
-        assert shown == {*COMMANDS[name].heeds}
-        assert "tolerance" not in out
+    command = COMMANDS[name]
+    if command.heeds:  # as pair, which guesses who belongs to whom, and measures nothing
+        assert shown == keys & {*command.heeds}
+        assert ("tolerance" in out) is ("tolerance" in command.heeds)
     else:
         assert "files, llama, metadata" in out
-        assert shown == keys - ({"learn_failing"} if name == "compare" else set())
+        assert shown == keys - {*command.not_heed}
         assert out.index("what is compared:") < out.index("who is compared with whom:")
 
 
@@ -536,7 +538,12 @@ def test_a_command_may_be_named(name: str) -> None:
         words = [sys.executable, "-m", module, *([name] if module == "ait_cmp" else [])]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 2
-        asks_for = "--exec" if COMMANDS[name].parser_home else "golden_path is missing"
+        asks_for = {
+            "dump": "--exec",
+            "judge": "judge needs one report=FOLDER",
+            "diff": "base is missing",
+            "show": "report is missing",
+        }.get(name, "golden_path is missing")
         assert asks_for in done.stderr
 
 

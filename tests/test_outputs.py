@@ -108,7 +108,7 @@ def test_files_are_plain_and_whole(make_dump: Dump, tmp_path: Path) -> None:
     modes = {path.name: path.stat().st_mode & 0o7777 for path in written if path.is_file()}
     plain = tmp_path / "plain"
     plain.touch()
-    assert len(modes) == 6
+    assert len(modes) == 7
     assert set(modes.values()) == {plain.stat().st_mode & 0o7777}
 
 

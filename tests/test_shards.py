@@ -19,8 +19,9 @@ from ait_cmp.__main__ import main
 from ait_cmp.dump_tree import RANK_FILE
 from ait_cmp.engine.adapters import open_location
 from ait_cmp.judging import Status
-from ait_cmp.judging.comparison import Row, RunComparison
+from ait_cmp.judging.comparison import Row
 from ait_cmp.mapping.shards import join_shards
+from ait_cmp.results import RunComparison
 from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.process import ProcessRecord

@@ -26,6 +26,7 @@ from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_request, merged, spans
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.measuring.row import pack_row, unpack_row
+from ait_cmp.measuring.run_record import RECORD
 from ait_cmp.measuring.store import NAME, Store
 from ait_cmp.measuring.stored_run import load
 from ait_cmp.values.errors import UsageError
@@ -91,7 +92,7 @@ def test_interrupted_runs_end_with_the_same_report(tmp_path: Path, executor: str
         assert main([*arguments, f"output=out{number}"]) == 0
         assert _report(tmp_path / f"out{number}") == whole
         names = {path.name for path in (tmp_path / f"out{number}").iterdir()}
-        assert names == {"cmp_report.csv", "cmp_report.parquet", NAME}
+        assert names == {"cmp_report.csv", "cmp_report.parquet", NAME, RECORD}
 
 
 def test_answers_come_back_as_they_were(tmp_path: Path) -> None:

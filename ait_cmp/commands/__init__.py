@@ -34,7 +34,8 @@ class Command:
 
     It takes `Settings`, which Hydra composes of the arguments; in a sweep, once a job, if
     `sweeps`. With a `parser_home` it takes what that function's parser makes of them. Its help
-    shows the settings and groups that it `heeds`, or all but what it does `not_heed`.
+    shows the settings and groups that it `heeds`, or all but what it does `not_heed`; one that
+    `asks_report` takes report=FOLDER for a finished run, and no setting that it does not heed.
     """
 
     home: str
@@ -43,6 +44,7 @@ class Command:
     sweeps: bool = False
     parser_home: str = ""
     heeds: tuple[str, ...] = ()
+    asks_report: bool = False
     not_heed: tuple[str, ...] = ()
 
     def function(self) -> Callable[[Any], int]:
@@ -58,18 +60,26 @@ class Command:
         return parser
 
 
+# What asks for no more than what was measured.
+_JUDGED = (
+    *("tolerance", "tolerance.default", "tolerance.growth"),
+    *("metrics", "metrics.definition", "metrics.names", "metrics.epsilon"),
+    *("report.formats", "report.worst", "report.csv.bom", "report.paths", "report.language"),
+)
+
 COMMANDS: dict[str, Command] = {
     "compare": Command(
         "ait_cmp.commands.compare:compare_and_report",
         "compare golden tensors with my tensors, judge each pair, write the report (default)",
         "golden_path=DUMP output=FOLDER",
         sweeps=True,
-        not_heed=("learn_failing",),
+        not_heed=("learn_failing", "report_path"),
     ),
     "calibrate": Command(
         "ait_cmp.commands.calibrate:calibrate",
         "learn the noise of a run that is known to be good: a tolerance for later compares",
         "golden_path=DUMP output=FOLDER",
+        not_heed=("report_path",),
     ),
     "dump": Command(
         "ait_cmp.commands.dump:dump",
@@ -85,6 +95,25 @@ COMMANDS: dict[str, Command] = {
             *("golden_path", "my_path", "allowed_roots"),
             *("output", "fail_on", "log_level", "mapping.budget"),
         ),
+    ),
+    "judge": Command(
+        "ait_cmp.commands.judge:judge",
+        "judge a finished run anew, of what was measured: no tensor is read",
+        "report=FOLDER tolerance=…",
+        heeds=("report_path", *_JUDGED, "output", "fail_on", "log_level"),
+        asks_report=True,
+    ),
+    "diff": Command(
+        "ait_cmp.commands.diff:diff",
+        "compare two finished runs: rows that broke, were mended, came, went or moved",
+        "base=FOLDER new=FOLDER",
+        parser_home="ait_cmp.commands.diff:make_parser",
+    ),
+    "show": Command(
+        "ait_cmp.commands.show:show",
+        "show the summary of a finished run again, or all that is known of a row",
+        "report=FOLDER [ROW]",
+        parser_home="ait_cmp.commands.show:make_parser",
     ),
 }
 

@@ -6,13 +6,15 @@ import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from ait_cmp.commands.choices import settle_choices
 from ait_cmp.commands.ci import tell_ci
 from ait_cmp.commands.details import with_details
-from ait_cmp.commands.diagnosis import with_diagnoses
+from ait_cmp.commands.diagnosis import diagnoses_of, with_diagnoses
+from ait_cmp.commands.kept import Run, forget, keep
 from ait_cmp.commands.logits import with_positions
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
 from ait_cmp.commands.shards import Settled, settle_shards
@@ -20,8 +22,7 @@ from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Look
 from ait_cmp.files import confined_to
-from ait_cmp.judging import Status
-from ait_cmp.judging.comparison import Row
+from ait_cmp.judging import Status, Tolerance
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
 from ait_cmp.mapping import map_pairs, select, with_adapters, with_masks, with_references
 from ait_cmp.measuring.measurement import measure_pairs
@@ -44,6 +45,7 @@ __all__ = [
     "measure",
     "open_store",
     "select_pairs",
+    "warn_of_idle",
     "written",
 ]
 
@@ -86,12 +88,15 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     """
     if settings.learn_failing:
         raise UsageError("learn_failing=true is for calibrate: a compare learns nothing")
+    if settings.report_path is not None:
+        raise UsageError("report_path is for judge: python -m ait_cmp.judge report=FOLDER")
     started = datetime.now(UTC)
     pairs = select_pairs(settings)
     with open_store(settings) as store:
         with painted_progress() as progress:
-            rows = judged(pairs, settings, store, progress)
-        report, paths = written(rows, settings, started, store)
+            run = judged(pairs, settings, store, progress)
+        run = replace(run, facts=facts_since(started, settings.in_force))
+        report, paths = written(run, settings, store)
     with may_go_unread("the summary"):
         show_summary(report, paths, settings.worst)
     if not settings.in_sweep:  # which is told of as a whole
@@ -124,30 +129,40 @@ def open_store(settings: Settings) -> Iterator[Store | None]:
 
 def judged(
     pairs: Sequence[Pair], settings: Settings, store: Store | None, progress: ShowProgress
-) -> list[Row]:
+) -> Run:
     """Measure the pairs, judge them, and say what explains those that fail. Raises UsageError where
     the tolerance says nothing of them."""
     tolerance = settings.tolerance
     refuse_idle(tolerance, targets(pairs, {}))  # before hours are spent
     settled = measure(pairs, settings, store, progress)
+    warn_of_idle(settled, tolerance)
+    rows = settled.rows(tolerance, settings.metrics)
+    ask = _asking(settings, store, show_nothing)  # of a few rows, which are done
+    rows = with_diagnoses(rows, ask, settings.diagnosed)
+    return Run(settled, tolerance, settings.metrics, rows, diagnoses=diagnoses_of(rows))
+
+
+def warn_of_idle(settled: Settled, tolerance: Tolerance) -> None:
+    """Tell of rules that match nothing. Raises UsageError where that leaves nothing to judge by."""
     found = targets(settled.pairs, settled.measured)
     refuse_idle(tolerance, found)
     if (idle := idle_rules(tolerance, found)) and not has_shipped_rules(tolerance):
         for sentence in idle:
             _LOGGER.warning("%s", sentence)
-    rows = settled.rows(tolerance, settings.metrics)
-    ask = _asking(settings, store, show_nothing)  # of a few rows, which are done
-    return with_diagnoses(rows, ask, settings.diagnosed)
 
 
-def written(
-    rows: Sequence[Row], settings: Settings, started: datetime, store: Store | None
-) -> tuple[Report, list[Path]]:
-    """The report of a run that began at `started`, and where it was written. Raises ReportError."""
-    report = make_report(rows, facts_since(started, settings.in_force))
+def written(run: Run, settings: Settings, store: Store | None) -> tuple[Report, list[Path]]:
+    """The report of a run, and where it was written, with what is kept of the run. Raises
+    ReportError."""
+    report = make_report(run.rows, run.facts)
     if settings.in_sweep or "html" in formats_for(report.counts, settings.formats):
         report = with_details(report, settings.details, _asking(settings, store, show_nothing))
-    return report, write_report(report, settings.folder, settings.formats)
+    paths = write_report(report, settings.folder, settings.formats)
+    if settings.keep_stats:
+        keep(run, settings.folder)
+    else:
+        forget(settings.folder)
+    return report, paths
 
 
 def measure(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ait_cmp.commands.merge import merge_sweep
 from ait_cmp.commands.overview import EXIT_STATUSES, version
 from ait_cmp.commands.say import complain, may_go_unread, reader_may_leave
 from ait_cmp.commands.status import ExitStatus, status_of
-from ait_cmp.settings.arguments import has_option, option_values, without_option
+from ait_cmp.settings.arguments import has_option, option_values, setting_keys, without_option
 from ait_cmp.settings.hydra_jobs import Job, each_job
 from ait_cmp.settings.reference import settings_reference
 from ait_cmp.settings.schema import GROUPS, setting_help
@@ -50,6 +51,8 @@ def run_configured(name: str, command: Command, arguments: list[str]) -> int:
         if "job" in option_values(arguments, *_CFG):
             _show_config(arguments)
             return ExitStatus.PASS
+        if command.asks_report:
+            arguments = _of_report(name, command, arguments)
         each_job(arguments, lambda job: statuses.append(_run_job(job, name, command)))
         if not statuses and has_option(arguments, "-m", "--multirun"):
             raise UsageError("the sweep has no jobs: what it runs over matches nothing")
@@ -63,6 +66,25 @@ def run_configured(name: str, command: Command, arguments: list[str]) -> int:
         complain(str(exc))
         statuses.append(status_of(exc))
     return max([ExitStatus.PASS, *statuses, *merge_sweep()])
+
+
+def _of_report(name: str, command: Command, arguments: list[str]) -> list[str]:
+    """`arguments` with report=FOLDER as the setting that it is, and the golden_path of that run.
+
+    Raises UsageError where it is missing, and for what has nothing to say to `command`.
+    """
+    from ait_cmp.commands.kept import settings_of
+
+    folders = [one.partition("=")[2] for one in arguments if one.startswith("report=")]
+    if len(folders) != 1 or not folders[0]:
+        raise UsageError(f"{name} needs one report=FOLDER, that of a finished compare")
+    kept = [one for one in arguments if not one.startswith("report=")]
+    for key in setting_keys(kept):
+        if key not in command.heeds and not key.startswith("tolerance."):
+            raise UsageError(f"{key} says nothing to {name}, which reads no tensor; compare again")
+    golden = settings_of(Path(folders[0])).get("golden_path") or "?"
+    output = [] if "output" in setting_keys(kept) else [f"output={folders[0]}"]
+    return [*kept, f"report_path={folders[0]}", f"golden_path={golden}", *output]
 
 
 def _show_config(arguments: list[str]) -> None:

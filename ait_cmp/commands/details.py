@@ -34,13 +34,13 @@ def with_details(report: Report, most: int, measure: Measure) -> Report:
 
 
 def with_kept_details(report: Report, most: int, folders: Mapping[str, Path]) -> Report:
-    """`report`, a merged one, with the details that its jobs kept in these folders, by the name of
-    the job, of the worst `most` rows."""
+    """`report`, with the details of its worst `most` rows that were kept in these folders, by the
+    names of its jobs; of one that is not merged, by no name."""
     wanted: dict[str, dict[tuple[str, str], int]] = {}
     for line in report.ranked[:most]:
         cells = report.line(line)
         sides = cells["golden_data_path"], cells["my_data_path"]
-        wanted.setdefault(cells["job"], {})[sides] = line
+        wanted.setdefault(cells.get("job", ""), {})[sides] = line
     details: dict[int, Detail] = {}
     for job, lines in wanted.items():
         for sides, detail in _kept(folders[job]).items():

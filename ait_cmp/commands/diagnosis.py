@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ait_cmp.engine.measured import Measured
@@ -16,7 +16,7 @@ from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.errors import Reason
 from ait_cmp.values.pair import Pair
 
-__all__ = ["with_diagnoses"]
+__all__ = ["diagnoses_of", "with_diagnoses", "with_known"]
 
 Measure = Callable[[Sequence[Pair], Sequence[Look] | None], dict[int, Measured]]
 _RELATIVES = 24  # tensors of the run that a row is held beside
@@ -41,10 +41,22 @@ def with_diagnoses(rows: Sequence[Row], measure: Measure, most: int) -> list[Row
         if number not in told or told[number].kind in ("place", "unrelated")
     ]
     told |= _related(rows, unknown, measure)
+    return with_known(rows, told)
+
+
+def with_known(rows: Sequence[Row], diagnoses: Mapping[int, Diagnosis]) -> list[Row]:
+    """`rows`, of which those that fail say what is known to explain them, by their numbers."""
     known = list(rows)
-    for number, diagnosis in told.items():
-        known[number] = _told(rows[number], diagnosis)
+    for number, diagnosis in diagnoses.items():
+        if _fails(rows[number]):
+            known[number] = _told(rows[number], diagnosis)
     return known
+
+
+def diagnoses_of(rows: Sequence[Row]) -> dict[int, Diagnosis]:
+    """What explains rows, by their numbers."""
+    found = ((number, row.comparison.diagnosis) for number, row in enumerate(rows))
+    return {number: diagnosis for number, diagnosis in found if diagnosis}
 
 
 def _told(row: Row, diagnosis: Diagnosis) -> Row:

@@ -29,7 +29,7 @@ from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.shards import Shards, named_ranks
 
-__all__ = ["Settled", "settle_shards"]
+__all__ = ["Remark", "Settled", "settle_shards"]
 
 _CLEARLY = 0.1  # a way stands out whose error is at most this share of that of any other
 _UNLIKE = 0.1  # partial results differ by more than this, from each other and from the whole
@@ -40,7 +40,7 @@ _Copy = tuple[int, int]  # the number of a way, and of a copy of it
 
 
 @dataclass(frozen=True, slots=True)
-class _Remark:
+class Remark:
     """What keeps a row from passing, whatever its numbers say of it; `differ` where copies that
     should be alike are `apart`."""
 
@@ -57,7 +57,7 @@ class Settled:
 
     pairs: list[Pair]
     measured: Mapping[int, Measured]
-    remarks: Mapping[int, _Remark] = field(default_factory=dict)
+    remarks: Mapping[int, Remark] = field(default_factory=dict)
     references: Mapping[int, Measured] = field(default_factory=dict)
 
     def rows(self, tolerance: Tolerance, choice: MetricChoice) -> list[Row]:
@@ -192,7 +192,7 @@ def _decided(
     copies: dict[int, dict[_Copy, Measured]] = {one: {(0, 0): measured[one]} for one in unlike}
     for place, (number, copy, _) in enumerate(asked):
         copies[number][copy] = found[place]
-    settled, remarks = list(pairs), dict[int, _Remark]()
+    settled, remarks = list(pairs), dict[int, Remark]()
     for number, pair in enumerate(pairs):
         if pair.shards and not pair.error and number not in unlike:
             settled[number] = _taking(pair, 0)
@@ -213,7 +213,7 @@ def _decided(
 
 def _decide(
     shards: Shards, answers: Mapping[_Copy, Measured], between: Sequence[Measured]
-) -> tuple[int | None, _Remark | None]:
+) -> tuple[int | None, Remark | None]:
     """The way that is taken, None where none is, and what keeps the row from passing."""
     errors = [
         [_distance(answers[number, copy]) for copy in range(len(way.copies))]
@@ -239,9 +239,9 @@ def _decide(
         apart = max(_distance(one) for one in between) if not likely else max(taken)
         by = "" if math.isinf(apart) else f", by up to {apart:.3g} of it"
         said = f"what {where} have of it should be equal and is not{by}"
-        return likely, _Remark(f"{said} (errors: {given})", apart, differ=True)
+        return likely, Remark(f"{said} (errors: {given})", apart, differ=True)
     said = f"no way to take what {where} have of it fits and stands out"
-    return None, _Remark(f"{said} (errors: {given})", min(best), differ=False)
+    return None, Remark(f"{said} (errors: {given})", min(best), differ=False)
 
 
 def _uniform(
@@ -256,7 +256,7 @@ def _uniform(
             for number in numbers if name != usual else ():
                 remarks.setdefault(
                     number,
-                    _Remark(
+                    Remark(
                         f"what {_ranks_of(settled.pairs[number])} have of it is {name} in this "
                         f"round and {usual} in {len(of[usual])} others: one of them is not what "
                         "it should be",
@@ -304,7 +304,7 @@ def _shown(distance: float) -> str:
     return "not comparable" if math.isinf(distance) else f"{distance:.3g}"
 
 
-def _remarked(verdict: Verdict, remark: _Remark) -> Verdict:
+def _remarked(verdict: Verdict, remark: Remark) -> Verdict:
     """`verdict`, which does not pass."""
     if verdict.status is Status.ERROR:
         return verdict

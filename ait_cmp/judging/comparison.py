@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import html
 import operator
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.parts import Parts
-from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge, named_counts
+from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.judging.places import index_at
 from ait_cmp.judging.statistics import judge_statistics
@@ -19,14 +20,14 @@ from ait_cmp.mapping.former import former_name
 from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
-from ait_cmp.values.order import NO_ORDER, OrderBy
+from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import DOUBTED, Pair
+from ait_cmp.values.text import printable
 
 __all__ = [
     "Comparison",
     "MetricChoice",
     "Row",
-    "RunComparison",
     "conclude",
     "conclude_rows",
     "conclude_run",
@@ -82,24 +83,38 @@ class Comparison:
 
     def __repr__(self) -> str:
         verdict = self.verdict
-        lines = [" ".join(filter(None, (verdict.status.upper(), verdict.reason)))]
+        first = " ".join(filter(None, (verdict.status.upper(), verdict.reason)))
+        said = [f"  {name}: {value}" if name else f"  {value}" for name, value in self._said()]
+        return "\n".join([first, *said])
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        verdict = self.verdict
+        first = " ".join(filter(None, (verdict.status.upper(), verdict.reason)))
+        lines = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(printable(value))}</td></tr>"
+            for name, value in self._said()
+        )
+        return f"<p><b>{html.escape(first)}</b></p><table>{lines}</table>"
+
+    def _said(self) -> Iterator[tuple[str, str]]:
+        """What is shown of it, under what name; of a sentence, none."""
         for side, info in (("golden", self.measured.golden), ("my", self.measured.my)):
             if info is not None:
-                lines.append(f"  {side}: {info.dtype} {list(info.shape)}")
-        lines += [f"  {name}: {self.metrics[name]}" for name in _SHOWN if name in self.metrics]
+                yield side, f"{info.dtype} {list(info.shape)}"
+        yield from ((name, str(self.metrics[name])) for name in _SHOWN if name in self.metrics)
         if self.worst_index is not None:
-            lines.append(
-                f"  worst element {list(self.worst_index)}: golden {self.measured.worst_golden}, "
-                f"my {self.measured.worst_my}"
+            yield (
+                f"worst element {list(self.worst_index)}",
+                f"golden {self.measured.worst_golden}, my {self.measured.worst_my}",
             )
-        if verdict.sentence:
-            lines.append(f"  {verdict.sentence}")
+        if self.verdict.sentence:
+            yield "", self.verdict.sentence
         if self.diagnosis:
-            lines.append(f"  diagnosis: {self.diagnosis.sentence}")
-        return "\n".join(lines)
+            yield "diagnosis", self.diagnosis.sentence
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Row:
     """What the report says of one pair."""
 
@@ -111,48 +126,12 @@ class Row:
         """The verdict of the comparison."""
         return self.comparison.verdict
 
-
-@dataclass(frozen=True, slots=True, repr=False)
-class RunComparison:
-    """The rows of one compare, in the order of the report: what `ait_cmp.compare_dumps` returns."""
-
-    rows: tuple[Row, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether rows pass, and none fails or could not be compared; skipped ones do neither."""
-        found = {row.verdict.status for row in self.rows}
-        return Status.PASS in found and found <= {Status.PASS, Status.SKIPPED}
-
-    def __bool__(self) -> bool:
-        """As `passed`."""
-        return self.passed
-
-    @property
-    def divergences(self) -> list[Row]:
-        """Where it went wrong: of each run and each token the first row, and every later row
-        whose error is not explained by those; `row.verdict.divergence` says it in a sentence."""
-        return sorted(
-            (row for row in self.rows if row.verdict.divergence),
-            key=lambda row: (row.pair.token_id is None, row.pair.token_id, row.pair.order),
-        )
-
-    @property
-    def first_divergence(self) -> Row | None:
-        """The earliest of `divergences`."""
-        return next(iter(self.divergences), None)
-
     def __repr__(self) -> str:
-        counts = Counter(row.verdict.status for row in self.rows)
-        named = ", ".join(f"{count} {one}" for one, count in named_counts(counts))
-        lines = [f"{len(self.rows)} rows: {named}"]
-        first = self.first_divergence
-        if first:
-            lines.append(f"  it goes wrong {first.verdict.divergence}")
-        failing = (row for row in self.rows if row.verdict.status is Status.FAIL)
-        if any(row.pair.order_by is OrderBy.NAMES for row in failing):
-            lines.append(f"  {NO_ORDER}")
-        return "\n".join(lines)
+        return f"{printable(self.pair.name)}: {self.comparison!r}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return f"<p>{html.escape(printable(self.pair.name))}</p>{self.comparison._repr_html_()}"
 
 
 def conclude_rows(

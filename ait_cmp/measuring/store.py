@@ -26,11 +26,12 @@ from ait_cmp.engine import digest
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.files import FileState, state_of
+from ait_cmp.files.output import new_file
 from ait_cmp.measuring.batches import BadHeaderError, header_bytes, pack_batch, read_header, scan
 from ait_cmp.measuring.row import files_in, is_measured, is_of_range, key_bytes, key_in, unpack_row
 from ait_cmp.values.errors import PairError, ReportError, UsageError, os_reason
 
-__all__ = ["NAME", "Store", "facts_of", "holding"]
+__all__ = ["NAME", "Store", "facts_of", "holding", "write_finished"]
 
 NAME = "cmp_report.stats"
 _COPIED = 256  # rows of a batch, where rows are brought together
@@ -243,6 +244,26 @@ def holding(folder: Path) -> Iterator[None]:
         finally:
             if _stands(file, part) and not os.fstat(file).st_size:
                 part.unlink()
+
+
+def write_finished(folder: Path, facts: dict[str, Any], rows: Sequence[bytes]) -> None:
+    """A finished run of `rows` that no `Store` was open for. Raises ReportError."""
+    path = folder / NAME
+    try:
+        with holding(folder):
+            temporary = new_file(path)
+            try:
+                with temporary.open("wb") as file:
+                    file.write(header_bytes(facts))
+                    for start in range(0, len(rows), _COPIED):
+                        file.write(pack_batch(rows[start : start + _COPIED])[0])
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as exc:
+        raise _no_room(path, exc) from exc
 
 
 def facts_of(wanted: Wanted, roots: Sequence[str] | None) -> dict[str, Any]:

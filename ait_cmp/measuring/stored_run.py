@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ait_cmp.measuring.batches import BadHeaderError, read_header, scan
 from ait_cmp.measuring.row import Key, key_in, look_in, parse_key, unpack_row
 from ait_cmp.values.errors import UsageError, os_reason
 
-__all__ = ["StoredRun", "load"]
+__all__ = ["StoredRun", "answers", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,28 @@ class StoredRun:
                     yield parse_key(key_in(row)), unpack_row(row, whole=True)
         finally:
             os.close(file)
+
+
+def answers(path: Path, wanted: Mapping[bytes, bool]) -> dict[bytes, Measured]:
+    """What the run at `path` knows of these keys, those that are true with all that is kept.
+
+    Raises UsageError as `load` does.
+    """
+    if not wanted:
+        return {}
+    load(path)
+    found: dict[bytes, Measured] = {}
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _, start = read_header(file)
+        for batch in scan(file, start):
+            for _, row in batch.rows:
+                key = key_in(row)
+                if key in wanted:
+                    found[key] = unpack_row(row, whole=wanted[key])
+    finally:
+        os.close(file)
+    return found
 
 
 def load(path: Path) -> StoredRun:

@@ -20,7 +20,7 @@ from ait_cmp.report.facts import Facts, facts_since
 from ait_cmp.report.html import write_html
 from ait_cmp.report.junit import write_junit
 from ait_cmp.report.markdown import write_markdown
-from ait_cmp.report.report import Report, make_report, merge_reports
+from ait_cmp.report.report import Report, make_report, merge_reports, read_report
 from ait_cmp.report.table import write_csv, write_parquet
 from ait_cmp.report.xlsx import write_xlsx
 from ait_cmp.values.errors import ReportError, os_reason
@@ -30,15 +30,18 @@ __all__ = [
     "STEM",
     "Facts",
     "Report",
+    "Table",
     "facts_since",
     "file_name",
     "formats_for",
     "make_report",
     "merge_reports",
+    "read_report",
     "write_report",
 ]
 
 STEM = "cmp_report"
+Table = pl.DataFrame
 
 # Format -> writer.
 REPORTS: dict[str, Callable[[Report, Path], None]] = {

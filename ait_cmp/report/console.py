@@ -20,7 +20,7 @@ from ait_cmp.values.order import NO_ORDER
 from ait_cmp.values.text import counted, printable
 from ait_cmp.values.tokens import row_name
 
-__all__ = ["show_summary"]
+__all__ = ["show_row", "show_summary"]
 
 # What a row's line shows beside its name, what goes first where there is no room last: cell ->
 # heading.
@@ -48,6 +48,8 @@ _NAMED = 5  # further divergences, dumps and reasons that are named
 # others of its kind.
 _LONGEST, _ONE_OF_MANY = 200, 80
 _FIRST = 480  # of that which matters most
+# What is said of a row, before its numbers.
+_SAID = ("first_divergence", "cmp_fail_reason", "diagnosis")
 _STYLES = {
     Status.PASS: "green",
     Status.FAIL: "red",
@@ -84,6 +86,21 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     _show_unpaired(console, report)
     for path in paths:
         console.print(f"report: {_plain(str(path))}")
+
+
+def show_row(report: Report, number: int) -> None:
+    """All that is known of a row: what is said of it, and every cell that is not empty."""
+    line = report.line(number)
+    console = Console(highlight=False, soft_wrap=True)
+    status = line["status"]
+    reason = f" {line['reason']}" if line["reason"] else ""
+    console.print(f"row {number}: {_name(line)}: [{_STYLES[status]}]{status}{_plain(reason)}[/]")
+    for name in _SAID:
+        if line.get(name):
+            console.print(f"  {_plain(line[name])}")
+    for name, value in line.items():
+        if value is not None and name not in _SAID:
+            console.print(f"  {name:28} {_plain(str(value))}")
 
 
 def _show_yardsticks(console: Console, report: Report) -> None:

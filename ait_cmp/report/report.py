@@ -16,14 +16,14 @@ import polars as pl
 from ait_cmp.engine.detail import Detail
 from ait_cmp.judging import Finding, Status
 from ait_cmp.judging.comparison import Row
-from ait_cmp.report.columns import frame
+from ait_cmp.report.columns import COLUMNS, frame
 from ait_cmp.report.facts import Facts
 from ait_cmp.report.logits import LogitsSummary, summarize_logits
 from ait_cmp.report.unpaired import UnpairedGroup, group_unpaired
-from ait_cmp.values.errors import Reason, ReportError, os_reason
+from ait_cmp.values.errors import Reason, ReportError, UsageError, os_reason
 from ait_cmp.values.order import OrderBy
 
-__all__ = ["Report", "make_report", "merge_reports"]
+__all__ = ["Report", "make_report", "merge_reports", "read_report"]
 
 Findings = tuple[tuple[Finding, ...], ...]
 
@@ -88,10 +88,37 @@ def merge_reports(jobs: Sequence[tuple[str, Path]], facts: Facts) -> Report:
     return _decide(table, tuple(map(_kept_findings, table.iter_rows(named=True))), (), facts)
 
 
+def read_report(path: Path) -> Report:
+    """The report in a folder, or of a parquet file, as far as that has it. Raises UsageError."""
+    file = path / "cmp_report.parquet" if path.is_dir() else path
+    try:
+        table = _parquet(file)
+        missing = [name for name in COLUMNS if name not in table.columns]
+        if missing:
+            raise UsageError(
+                f"{file} has no column {missing[0]}: it is of an older ait_cmp, or no report; "
+                "compare again"
+            )
+        return _decide(table, tuple(map(_kept_findings, table.iter_rows(named=True))), (), Facts())
+    except FileNotFoundError as exc:
+        raise UsageError(
+            f"there is no report {file}; name the folder of a finished compare whose "
+            "report.formats have parquet"
+        ) from exc
+    except OSError as exc:
+        raise UsageError(f"the report {file} cannot be read: {os_reason(exc)}") from exc
+    except pl.exceptions.PolarsError as exc:
+        raise UsageError(f"{file} is no report: {exc}") from exc
+
+
+def _parquet(path: Path) -> pl.DataFrame:
+    with path.open("rb") as file:
+        return pl.read_parquet(file)
+
+
 def _job_table(name: str, path: Path) -> pl.DataFrame:
     try:
-        with path.open("rb") as file:
-            table = pl.read_parquet(file)
+        table = _parquet(path)
     except (OSError, pl.exceptions.PolarsError) as exc:
         why = os_reason(exc) if isinstance(exc, OSError) else str(exc)
         raise ReportError(

@@ -9,7 +9,14 @@ from collections.abc import Iterator, Sequence
 from ait_cmp.settings.schema import unknown_setting
 from ait_cmp.values.errors import UsageError
 
-__all__ = ["as_given", "has_option", "hydra_arguments", "option_values", "without_option"]
+__all__ = [
+    "as_given",
+    "has_option",
+    "hydra_arguments",
+    "option_values",
+    "setting_keys",
+    "without_option",
+]
 
 # Hydra's options that take a value, which may look like an override.
 _VALUE_OPTIONS = {
@@ -70,6 +77,11 @@ def _options_and_overrides(arguments: Sequence[str]) -> tuple[list[str], list[st
         else:
             (options if argument.startswith("-") else overrides).append(argument)
     return options, overrides
+
+
+def setting_keys(arguments: Sequence[str]) -> list[str]:
+    """What is set, or taken away, by its name."""
+    return [one.partition("=")[0].lstrip("+~") for one in _options_and_overrides(arguments)[1]]
 
 
 def option_values(arguments: Sequence[str], *names: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ _COLUMN = 24
 _WIDTH = 100
 # What stands above the settings of no group, which are asked for in this order.
 _SECTIONS = {
+    "what is judged again": ("report_path",),
     "what is compared": (
         *("golden_path", "my_path", "reference_path", "path_map", "allowed_roots"),
     ),

@@ -81,6 +81,7 @@ def resolve(values: Config) -> Settings:
         fail_on=values.fail_on,
         logits=_logits(values.logits),
         reference_path=values.reference_path or None,
+        report_path=Path(values.report_path) if values.report_path else None,
         in_force=in_force(_in_full(values, tolerance)),
     )
 

@@ -260,6 +260,9 @@ class Config:
         "prefixes of moved files, {/old/place: /new/place}", None, kind=dict[str, str] | None
     )
     output: str = _said("where the report goes (default: this folder); of pair, the file", ".")
+    report_path: str | None = _said(
+        "judge: the folder of a finished compare; written report=FOLDER there", None
+    )
     tokens: str | None = _said("7, 0-9, 0-9/2 (every second), unions 0-3+7 (default: all)", None)
     data_ids: Any = _said(
         "a glob or a list of globs (default: all)", None, kind=str | list[str] | None

@@ -21,6 +21,7 @@ __all__ = [
     "has_shipped_rules",
     "load_tolerance",
     "make_tolerance",
+    "tolerance_from_plain",
     "tolerance_values",
     "write_tolerance",
 ]
@@ -86,6 +87,14 @@ def _rule_values(rule: Rule) -> RuleConfig:
 
 def _limit_values(limits: Mapping[str, Limit]) -> dict[str, dict[str, float]]:
     return {name: limit.bounds() for name, limit in limits.items()}
+
+
+def tolerance_from_plain(values: Mapping[str, Any]) -> Tolerance:
+    """What `asdict` of `tolerance_values` gave, its enum by name. Raises UsageError."""
+    told = dict(values)
+    told["nonfinite"] = NonFiniteChoice[told["nonfinite"]]
+    told["rules"] = [RuleConfig(**rule) for rule in told["rules"]]
+    return make_tolerance(ToleranceConfig(**told))
 
 
 def make_tolerance(values: ToleranceConfig) -> Tolerance:

@@ -33,9 +33,9 @@ class Settings:
     `budget` is what guessing pairs may read, in bytes. Without `output` nothing is written.
     `logits` are globs
     of the rows that have the scores of tokens; without them, names tell. `reference_path` is a
-    trusted run of my's type. Of failing rows so many as `diagnosed` are told what
-    explains them. `in_sweep` is of one job of several. `in_force` has every setting as
-    text, for the report.
+    trusted run of my's type. Of failing rows so many as `diagnosed` are told what explains them.
+    `report_path` is of a run that is judged again, `in_sweep` of one job of several.
+    `in_force` has every setting as text, for the report.
     """
 
     wish: Wish
@@ -59,6 +59,7 @@ class Settings:
     fail_on: FailOn = FailOn.any
     logits: tuple[str, ...] = ()
     reference_path: str | None = None
+    report_path: Path | None = None
     in_sweep: bool = False
     in_force: Mapping[str, str] = field(default_factory=dict)
 

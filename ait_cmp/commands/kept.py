@@ -1,0 +1,142 @@
+"""A finished run on disk: kept beside its report, and taken from there to be judged again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ait_cmp.commands.diagnosis import with_known
+from ait_cmp.commands.shards import Remark, Settled
+from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.parts import Parts
+from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.judging import Tolerance
+from ait_cmp.judging.comparison import MetricChoice, Row
+from ait_cmp.measuring.row import pack_row
+from ait_cmp.measuring.run_record import RECORD, Recorded, read_header, read_record, write_record
+from ait_cmp.measuring.store import NAME, facts_of, write_finished
+from ait_cmp.measuring.stored_run import load
+from ait_cmp.report import Facts
+from ait_cmp.settings.tolerances import tolerance_from_plain, tolerance_values
+from ait_cmp.values.diagnosis import Diagnosis
+from ait_cmp.values.errors import UsageError
+from ait_cmp.values.pair import Pair
+
+__all__ = ["Run", "forget", "keep", "kept", "require_stats", "settings_of", "write_stats"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """All of a run: what was measured, by what it was judged, the rows, its facts, and what was
+    found to explain rows, which may pass by now."""
+
+    settled: Settled
+    tolerance: Tolerance
+    metrics: MetricChoice
+    rows: Sequence[Row]
+    facts: Facts = field(default_factory=Facts)
+    diagnoses: Mapping[int, Diagnosis] = field(default_factory=dict)
+
+
+def keep(run: Run, folder: Path) -> None:
+    """Leave what `kept` reads, beside the stats. Raises ReportError."""
+    values = asdict(tolerance_values(run.tolerance))
+    values["nonfinite"] = values["nonfinite"].name
+    facts = asdict(run.facts)
+    facts["started"] = run.facts.started and run.facts.started.isoformat()
+    header = {"tolerance": values, "metrics": asdict(run.metrics), "facts": facts}
+    write_record(folder, header, _recorded(run))
+
+
+def forget(folder: Path) -> None:
+    """No run is kept in `folder`: an older one would be taken for that of a new report."""
+    (folder / RECORD).unlink(missing_ok=True)
+
+
+def kept(folder: Path) -> Run:
+    """The run in `folder`, judged as it was. Raises UsageError where there is none."""
+    record = read_record(folder, folder / NAME)
+    settled = _settled(record.rows)
+    tolerance, metrics, facts = _of_header(record.header)
+    known = {
+        number: Diagnosis.unpacked(row.more["diagnosis"])
+        for number, row in enumerate(record.rows)
+        if "diagnosis" in row.more
+    }
+    rows = with_known(settled.rows(tolerance, metrics), known)
+    return Run(settled, tolerance, metrics, rows, facts, known)
+
+
+def settings_of(folder: Path) -> Mapping[str, str]:
+    """The settings that were in force. Raises UsageError where no run is kept in `folder`."""
+    return _of_header(read_header(folder))[2].settings
+
+
+def require_stats(folder: Path, wanted: Wanted) -> None:
+    """Raises UsageError where the stats in `folder` lack what is wanted of them."""
+    facts = load(folder / NAME).facts
+    has = Parts(**facts["parts"])
+    if has | wanted.parts != has:
+        raise UsageError(
+            f"the stats in {folder} lack sums that these metrics or this tolerance need, since "
+            "metrics.names left them out; compare again"
+        )
+    if facts["epsilon"] != wanted.epsilon and wanted.parts.relative:
+        raise UsageError(
+            f"metrics.epsilon={wanted.epsilon} is not that of the stats in {folder}, "
+            f"{facts['epsilon']}; compare again"
+        )
+
+
+def write_stats(run: Run, folder: Path) -> None:
+    """What was measured of a run that kept no store. Raises ReportError."""
+    wanted = Wanted(2.0**-23, run.metrics.needs(run.tolerance))
+    rows = [
+        pack_row(Request(pair.golden, pair.my, wanted), measured)
+        for pair, measured in _measured_pairs(run.settled)
+    ]
+    write_finished(folder, facts_of(wanted, None), rows)
+
+
+def _measured_pairs(settled: Settled) -> Iterator[tuple[Pair, Measured]]:
+    for number, pair in enumerate(settled.pairs):
+        for of, found in (
+            (pair, settled.measured.get(number)),
+            (pair.reference, settled.references.get(number)),
+        ):
+            if of is not None and found is not None and found.stats is not None:
+                yield of, found
+
+
+def _recorded(run: Run) -> Iterator[Recorded]:
+    settled = run.settled
+    for number, pair in enumerate(settled.pairs):
+        remark = settled.remarks.get(number)
+        more: dict[str, Any] = {}
+        if remark:
+            more["remark"] = [remark.sentence, remark.apart, remark.differ]
+        if diagnosis := run.diagnoses.get(number):
+            more["diagnosis"] = diagnosis.packed()
+        measured, reference = settled.measured.get(number), settled.references.get(number)
+        yield Recorded(pair, measured, reference, more)
+
+
+def _settled(rows: Sequence[Recorded]) -> Settled:
+    numbered = list(enumerate(rows))
+    return Settled(
+        [row.pair for row in rows],
+        {number: row.measured for number, row in numbered if row.measured is not None},
+        {number: Remark(*row.more["remark"]) for number, row in numbered if "remark" in row.more},
+        {number: row.reference for number, row in numbered if row.reference is not None},
+    )
+
+
+def _of_header(header: Mapping[str, Any]) -> tuple[Tolerance, MetricChoice, Facts]:
+    facts, metrics = dict(header["facts"]), header["metrics"]
+    if facts["started"]:
+        facts["started"] = datetime.fromisoformat(facts["started"])
+    choice = MetricChoice(metrics["definition"], tuple(metrics["names"]))
+    return tolerance_from_plain(header["tolerance"]), choice, Facts(**facts)

@@ -1,0 +1,77 @@
+"""`ait-cmp show`: a finished run in; its summary again, or all that is known of a row."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from ait_cmp.commands.say import complain, reader_may_leave
+from ait_cmp.commands.status import ExitStatus, status_of
+from ait_cmp.report import REPORTS, Report, file_name, read_report
+from ait_cmp.report.console import show_row, show_summary
+from ait_cmp.settings.words import make_words_parser, words_of
+from ait_cmp.values.errors import AitCmpError, UsageError
+from ait_cmp.values.tokens import row_name
+
+__all__ = ["make_parser", "show"]
+
+_KEYS = {
+    "report": "the folder of a finished compare, or its cmp_report.parquet",
+    "worst": "so many of the worst rows are shown (default: 10)",
+}
+_ROW = "ROW: its number, from 0, or its name: 'token 3 layer2.q', layer2.q"
+_NAMED = 5  # of several rows that are meant
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Of its help: the arguments are read by `words_of`."""
+    summary = "Show the summary of a finished compare again, or all that is known of one row."
+    return make_words_parser("show", summary, {**_KEYS, "[row]": _ROW})
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Show it; 0 whatever the rows say."""
+    try:
+        given = words_of(arguments.words, _KEYS, bare="row")
+        if not given.get("report"):
+            raise UsageError("report is missing; pass report=FOLDER of a finished compare")
+        worst = given.get("worst", "10")
+        if not worst.isdecimal():
+            raise UsageError(f"worst={worst} must be a number of rows, 0 or more")
+        folder = Path(given["report"])
+        report = read_report(folder)
+        number = _number(report, given["row"]) if "row" in given else None
+        with reader_may_leave():
+            if number is None:
+                show_summary(report, list(_written(folder)), int(worst))
+            else:
+                show_row(report, number)
+        return ExitStatus.PASS
+    except AitCmpError as exc:
+        complain(str(exc))
+        return status_of(exc)
+
+
+def _written(folder: Path) -> Iterator[Path]:
+    if folder.is_dir():
+        yield from (path for name in REPORTS if (path := folder / file_name(name)).exists())
+
+
+def _number(report: Report, row: str) -> int:
+    """The row that is meant. Raises UsageError where it is not there, or may be several."""
+    if row.isdecimal() and int(row) < len(report.table):
+        return int(row)
+    names = report.table.select("data_id", "token_id").rows()
+    found = [
+        number
+        for number, (data_id, token) in enumerate(names)
+        if row in (data_id, row_name(data_id, token))
+    ]
+    if not found:
+        raise UsageError(f"there is no row {row!r} among {len(names)}; give its number or its name")
+    if len(found) > 1:
+        some = ", ".join(f"{number} ({row_name(*names[number])})" for number in found[:_NAMED])
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise UsageError(f"{row!r} may be row {some}{more}; give its number")
+    return found[0]

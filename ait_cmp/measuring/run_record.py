@@ -1,0 +1,300 @@
+"""The rows of a finished run beside its stats, in cmp_report.run: who was compared with whom, and
+what the stats do not say of it. Of both a run can be judged again, without a tensor.
+
+Gzipped lines of JSON: a header, and lists of some rows each. Nothing in it is ever run or opened.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import os
+import zlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ait_cmp.engine.choices import Choices
+from ait_cmp.engine.measured import Measured, TensorInfo
+from ait_cmp.engine.positions import Positions
+from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.files.output import new_file
+from ait_cmp.measuring.row import key_bytes
+from ait_cmp.measuring.stored_run import answers
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import PairError, Reason, ReportError, UsageError, os_reason
+from ait_cmp.values.location import Location, parse_steps
+from ait_cmp.values.order import OrderBy
+from ait_cmp.values.pair import Pair
+from ait_cmp.values.shards import Shards, Way
+from ait_cmp.values.statistics import Statistics
+
+__all__ = ["RECORD", "Recorded", "RunRecord", "read_header", "read_record", "write_record"]
+
+RECORD = "cmp_report.run"
+_FORMAT = 1
+_TOGETHER = 256  # rows of a line
+_LONGEST = 1 << 26  # characters of a line
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+class Recorded(NamedTuple):
+    """A row: its pair, what was measured of it and of its reference, and what else was found, in
+    plain values."""
+
+    pair: Pair
+    measured: Measured | None
+    reference: Measured | None = None
+    more: Mapping[str, Any] = {}  # never changed
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is said of the run, in plain values, and its rows."""
+
+    header: Mapping[str, Any]
+    rows: list[Recorded]
+
+
+def write_record(folder: Path, header: Mapping[str, Any], rows: Iterable[Recorded]) -> None:
+    """Put the run into `folder`, whole or not at all. Raises ReportError."""
+    path = folder / RECORD
+    try:
+        temporary = new_file(path)
+        try:
+            with temporary.open("wb") as file:
+                with gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
+                    packed.write(_encode({"format": _FORMAT, **header}).encode())
+                    for some in _batches(map(_packed, rows)):
+                        packed.write(f"\n{_encode(some)}".encode())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as exc:
+        raise ReportError(
+            f"{path} cannot be written: {os_reason(exc)}; free some space, then go on"
+        ) from exc
+
+
+def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
+    while some := list(itertools.islice(rows, _TOGETHER)):
+        yield some
+
+
+def read_header(folder: Path) -> Mapping[str, Any]:
+    """What is said of the run in `folder`. Raises UsageError where there is none."""
+    with closing(_lines(folder)) as lines:
+        return _header(folder, next(lines, None))
+
+
+def read_record(folder: Path, stats: Path) -> RunRecord:
+    """The run in `folder`, with its `stats`. Raises UsageError where it is not there or whole."""
+    with closing(_lines(folder)) as lines:
+        header = _header(folder, next(lines, None))
+        try:
+            found = [_unpacked(one) for some in lines for one in some]
+        except (AttributeError, LookupError, TypeError, ValueError) as exc:
+            raise _damaged(folder, exc) from exc
+    wanted = {_key(pair): False for pair, one, _, _ in found if one is not None}
+    wanted |= {
+        _key(side): True
+        for pair, _, reference, _ in found
+        if pair.reference and reference is not None
+        for side in (pair, pair.reference)
+    }
+    known = answers(stats, wanted)
+    rows = []
+    for pair, measured, reference, more in found:
+        whole = _with_stats(measured, pair, known, folder)
+        of = _with_stats(reference, pair.reference, known, folder)
+        rows.append(Recorded(pair, whole, of, more))
+    return RunRecord(header, rows)
+
+
+def _with_stats(
+    measured: Measured | None, pair: Pair | None, known: Mapping[bytes, Measured], folder: Path
+) -> Measured | None:
+    """What was measured of `pair`, of which the record has what the stats have not."""
+    if measured is None or pair is None or measured.error:
+        return measured
+    stats = known.get(_key(pair))
+    if stats is None:
+        raise UsageError(
+            f"the stats in {folder} are not those of all its rows: nothing is known of "
+            f"{pair.name}; compare again"
+        )
+    return replace(stats, choices=measured.choices, positions=measured.positions)
+
+
+def _key(pair: Pair) -> bytes:
+    return key_bytes(Request(pair.golden, pair.my, _ANY))
+
+
+_ANY = Wanted(0.0)  # which is no part of a key
+
+
+def _lines(folder: Path) -> Generator[Any, None, None]:
+    path = folder / RECORD
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            while line := file.readline(_LONGEST):
+                yield json.loads(line)
+    except FileNotFoundError as exc:
+        raise UsageError(_absent(folder)) from exc
+    except (EOFError, ValueError, zlib.error) as exc:
+        raise _damaged(folder, exc) from exc
+    except OSError as exc:
+        raise UsageError(f"{path} cannot be read: {os_reason(exc)}") from exc
+
+
+def _absent(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"report={folder} is no folder; name that of a finished compare"
+    jobs = sorted(folder.glob(f"jobs/*/{RECORD}"))
+    if jobs:
+        return f"{folder} is of a sweep; name one of its jobs: report={jobs[0].parent}"
+    return (
+        f"{folder} holds no run that can be asked again ({RECORD} is not there); compare once "
+        "more, with report.keep_stats=true"
+    )
+
+
+def _header(folder: Path, header: Any) -> Mapping[str, Any]:
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise UsageError(
+            f"{folder / RECORD} is of another version of ait_cmp; compare again to make a new one"
+        )
+    return header
+
+
+def _damaged(folder: Path, error: Exception) -> UsageError:
+    return UsageError(f"{folder / RECORD} is damaged ({error}); compare again to make a new one")
+
+
+# -- a row in plain values, of which what says nothing is left out
+
+
+def _packed(row: Recorded) -> dict[str, Any]:
+    found = {"pair": _pair(row.pair), **row.more}
+    if row.measured is not None:
+        found["measured"] = _measured(row.measured)
+    if row.reference is not None:
+        found["reference"] = _measured(row.reference)
+    return found
+
+
+def _unpacked(found: Any) -> Recorded:
+    pair, measured = found.pop("pair"), found.pop("measured", None)
+    reference = found.pop("reference", None)
+    return Recorded(
+        _made_pair(pair),
+        None if measured is None else _made_measured(measured),
+        None if reference is None else _made_measured(reference),
+        found,
+    )
+
+
+def _measured(one: Measured) -> dict[str, Any]:
+    """What the store does not have of it: all that it has no stats for, and what looks found."""
+    if one.error:
+        sides = [info and (info.dtype.name, info.shape) for info in (one.golden, one.my)]
+        return {"error": [one.error.reason, one.error.sentence], "sides": sides}
+    found: dict[str, Any] = {}
+    if one.choices:
+        found["choices"] = one.choices.packed()
+    if one.positions:
+        found["positions"] = one.positions.packed()
+    return found
+
+
+def _made_measured(found: Any) -> Measured:
+    if error := found.get("error"):
+        golden, my = (
+            TensorInfo(DTYPES[side[0]], tuple(side[1])) if side else None for side in found["sides"]
+        )
+        return Measured(golden, my, error=_made_error(error))
+    choices, positions = found.get("choices"), found.get("positions")
+    return Measured(
+        choices=Choices.unpacked(choices) if choices else None,
+        positions=Positions.unpacked(positions) if positions else None,
+    )
+
+
+def _location(one: Location) -> list[Any]:
+    return [one.files, [str(step) for step in one.steps]] if one.steps else [one.files]
+
+
+def _made_location(found: Any) -> Location:
+    return Location(tuple(found[0]), parse_steps(" | ".join(found[1])) if found[1:] else ())
+
+
+def _shards(one: Shards) -> list[Any]:
+    ways = [[way.name, [_location(copy) for copy in way.copies]] for way in one.ways]
+    return [one.side, one.ranks, ways]
+
+
+def _made_shards(found: Any) -> Shards:
+    side, ranks, ways = found
+    made = (Way(name, tuple(map(_made_location, copies))) for name, copies in ways)
+    return Shards(side, tuple(ranks), tuple(made))
+
+
+def _error(one: PairError) -> list[str]:
+    return [one.reason, one.sentence]
+
+
+def _made_error(found: Any) -> PairError:
+    return PairError(Reason(found[0]), found[1])
+
+
+def _made_statistics(found: Any) -> tuple[Statistics, ...]:
+    sides = []
+    for kind, shape, *numbers in found:
+        sides.append(Statistics(kind, None if shape is None else tuple(shape), *numbers))
+    return tuple(sides)
+
+
+def _made_chosen(found: Any) -> tuple[str, int | None]:
+    return found[0], found[1]
+
+
+# Fields of a pair that are no plain values: how each is packed, and made of that again.
+_FIELDS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "golden": (_location, _made_location),
+    "my": (_location, _made_location),
+    "error": (_error, _made_error),
+    "statistics": (lambda sides: [astuple(side) for side in sides], _made_statistics),
+    "shards": (_shards, _made_shards),
+    "order_by": (str, OrderBy),
+    "chosen_from": (list, _made_chosen),
+    "reference": (lambda pair: _pair(pair), lambda found: _made_pair(found)),
+}
+_SAME: Callable[[Any], Any] = lambda value: value  # noqa: E731 - one of a table's functions
+_OPTIONAL = [
+    (Pair._fields.index(name), name, default, _FIELDS.get(name, (_SAME, _SAME))[0])
+    for name, default in Pair._field_defaults.items()
+]
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    found: dict[str, Any] = {"data_id": pair.data_id, "token_id": pair.token_id}
+    found["golden"], found["my"] = _location(pair.golden), _location(pair.my)
+    for place, name, default, packed in _OPTIONAL:
+        value = pair[place]
+        if value is not default and value != default:
+            found[name] = packed(value)
+    return found
+
+
+def _made_pair(found: Mapping[str, Any]) -> Pair:
+    return Pair(
+        **{
+            name: _FIELDS[name][1](value) if name in _FIELDS else value
+            for name, value in found.items()
+        }
+    )

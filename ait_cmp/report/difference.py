@@ -1,0 +1,220 @@
+"""Two reports of the same job: which rows were mended, broke, came, went, or moved beyond noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ait_cmp.files.output import write_whole
+from ait_cmp.judging import Status
+from ait_cmp.report.markdown import as_code, as_text, table_lines
+from ait_cmp.report.table import safe_cells
+from ait_cmp.values.errors import ReportError, os_reason
+from ait_cmp.values.text import counted
+from ait_cmp.values.tokens import row_name
+
+__all__ = ["CHANGES", "DIFFERENCE", "Difference", "compare_reports", "difference_markdown"]
+
+DIFFERENCE = "cmp_diff"
+# What a row may be, the worst first: what it says, and whether it is a regression.
+CHANGES: dict[str, tuple[str, bool]] = {
+    "broken": ("passed, or was skipped, and does not pass any more", True),
+    "new and not passing": ("is in the new run alone, and does not pass", True),
+    "gone": ("was compared, and is not in the new run", True),
+    "worse": ("still fails, with an error that grew beyond noise", True),
+    "grown": ("passes, with an error that grew beyond noise", False),
+    "changed": ("is otherwise not as it was", False),
+    "fixed": ("did not pass, and passes", False),
+    "new": ("is in the new run alone, and passes", False),
+    "better": ("has an error that shrank beyond noise", False),
+    "same": ("is as it was", False),
+}
+# Two builds that differ in how they round, of one model on the same input: the ratio of errors of
+# rows of N elements stayed within exp(2.6 / √N), and 1.25 for the largest.
+_RATIO, _BY_COUNT = 1.25, 4.0
+# An error that is less than this part of what rounding explains says nothing.
+_TELLING = 0.25
+_KEY = ("job", "token_id", "data_id", "rank")
+_ROWS = 20  # of each list, in Markdown
+_BOTH = ("status", "reason", "error_level", "relative_euclidean_distance", "cosine_similarity")
+_OF_SIDE = (*_BOTH, "expected_error", "elements", "cmp_fail_reason", "order")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Difference:
+    """`table` has a line for each row of either run, the worst change first; `counts` how many
+    there are of each of `CHANGES`; `ambiguous` how many rows share job, name, token and rank with
+    others, and were joined in their order."""
+
+    table: pl.DataFrame
+    counts: Mapping[str, int]
+    ambiguous: int
+
+    @property
+    def regressed(self) -> bool:
+        """Whether anything is worse than it was."""
+        return any(count and CHANGES[change][1] for change, count in self.counts.items())
+
+    def to_polars(self) -> pl.DataFrame:
+        """The rows that are not as they were."""
+        return self.table.filter(pl.col("change") != "same")
+
+    def __str__(self) -> str:
+        told = [f"{count} {change}" for change, count in self.counts.items() if count]
+        found = "regressed" if self.regressed else "no regression"
+        return f"{counted(len(self.table), 'row')}: {', '.join(told)}; {found}"
+
+    __repr__ = __str__
+
+    def write(self, folder: Path) -> list[Path]:
+        """`cmp_diff.csv` and `cmp_diff.md`; their paths. Raises ReportError."""
+        table = self.to_polars()
+        safe = [safe_cells(column) for column in table if column.dtype == pl.String]
+        texts = {"csv": table.with_columns(safe).write_csv(), "md": difference_markdown(self)}
+        paths = [folder / f"{DIFFERENCE}.{name}" for name in texts]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path, text in zip(paths, texts.values(), strict=True):
+                write_whole(path, text)
+        except OSError as exc:
+            raise ReportError(
+                f"the difference cannot be written to {folder}: {os_reason(exc)}; free the place "
+                "or choose another with output=…"
+            ) from exc
+        return paths
+
+
+def compare_reports(base: pl.DataFrame, new: pl.DataFrame) -> Difference:
+    """The rows of two reports, joined by job, name, token and rank, and never by process: process
+    ids differ from run to run."""
+    sides = {"base": _keyed(base), "new": _keyed(new)}
+    ambiguous = max(int((side["_again"] > 0).sum()) for side in sides.values())
+    by = [*_KEY, "_again"]
+    joined = (
+        _side(sides["base"], "base", by)
+        .join(_side(sides["new"], "new", by), on=by, how="full", coalesce=True, nulls_equal=True)
+        .with_columns(_ratio().alias("error_ratio"))
+    )
+    told = joined.with_columns(_change(joined).alias("change"))
+    ranks = {change: rank for rank, change in enumerate(CHANGES)}
+    ordered = told.sort(
+        pl.col("change").replace_strict(ranks, return_dtype=pl.Int64),
+        pl.col("token_id"),
+        pl.coalesce("new_order", "base_order"),
+        nulls_last=True,
+        maintain_order=True,
+    )
+    kept = [name for name in _KEY if name != "job" or base_has_job(base, new)]
+    columns = ["change", *kept, *(f"{side}_{name}" for name in _BOTH for side in sides)]
+    columns += ["error_ratio", "base_cmp_fail_reason", "new_cmp_fail_reason"]
+    found = ordered["change"].to_list()
+    return Difference(
+        ordered.select(columns), {one: found.count(one) for one in CHANGES}, ambiguous
+    )
+
+
+def base_has_job(*tables: pl.DataFrame) -> bool:
+    """Whether one is of a sweep."""
+    return any("job" in table.columns for table in tables)
+
+
+def _keyed(table: pl.DataFrame) -> pl.DataFrame:
+    """With a job and a rank, if they are empty, and which of equal names a row is."""
+    for name in ("job", "rank"):
+        if name not in table.columns:
+            table = table.with_columns(pl.lit(None, pl.String).alias(name))
+    again = pl.int_range(pl.len()).over(_KEY).alias("_again")
+    return table.with_columns(again)
+
+
+def _side(table: pl.DataFrame, side: str, by: list[str]) -> pl.DataFrame:
+    return table.select(*by, *(pl.col(name).alias(f"{side}_{name}") for name in _OF_SIDE))
+
+
+def _ratio() -> pl.Expr:
+    """How many times its error a row has in the new run; 1 where both are none."""
+    base, new = pl.col("base_error_level"), pl.col("new_error_level")
+    return pl.when((base == 0) & (new == 0)).then(1.0).otherwise(new / base)
+
+
+def _change(joined: pl.DataFrame) -> pl.Expr:
+    base, new = pl.col("base_status"), pl.col("new_status")
+    bad = [Status.FAIL.value, Status.ERROR.value]
+    passes, was_bad, is_bad = new == Status.PASS.value, base.is_in(bad), new.is_in(bad)
+    lost = (base == Status.PASS.value) & ~passes
+    grown, shrunk = _moved()
+    other = (base != new) | pl.col("base_reason").ne_missing(pl.col("new_reason"))
+    return (
+        pl.when(base.is_null() & passes)
+        .then(pl.lit("new"))
+        .when(base.is_null() & is_bad)
+        .then(pl.lit("new and not passing"))
+        .when(base.is_null())
+        .then(pl.lit("new"))
+        .when(new.is_null() & base.is_in([Status.SKIPPED.value, Status.ERROR.value]))
+        .then(pl.lit("changed"))
+        .when(new.is_null())
+        .then(pl.lit("gone"))
+        .when(lost | (~was_bad & is_bad))
+        .then(pl.lit("broken"))
+        .when(was_bad & passes)
+        .then(pl.lit("fixed"))
+        .when(was_bad & is_bad & grown)
+        .then(pl.lit("worse"))
+        .when(passes & grown)
+        .then(pl.lit("grown"))
+        .when(shrunk)
+        .then(pl.lit("better"))
+        .when(other)
+        .then(pl.lit("changed"))
+        .otherwise(pl.lit("same"))
+    )
+
+
+def _moved() -> tuple[pl.Expr, pl.Expr]:
+    """Whether an error grew, and whether it shrank, by more than two equal runs differ."""
+    ratio = pl.col("error_ratio").fill_nan(None)
+    elements = pl.min_horizontal("base_elements", "new_elements").clip(1)
+    limit = _RATIO * (_BY_COUNT / elements.sqrt()).exp()
+    larger = pl.max_horizontal("base_error_level", "new_error_level")
+    explained = pl.max_horizontal("base_expected_error", "new_expected_error").fill_null(0.0)
+    tells = larger > _TELLING * explained
+    grown = (ratio > limit) & tells
+    shrunk = (ratio * limit < 1) & tells
+    return grown.fill_null(False), shrunk.fill_null(False)
+
+
+def difference_markdown(difference: Difference) -> str:
+    """The counts, and the first rows of each change."""
+    mark = "❌" if difference.regressed else "✅"
+    lines = [f"## {mark} ait_cmp diff: {as_text(str(difference))}"]
+    for change, (meaning, _) in CHANGES.items():
+        count = difference.counts[change]
+        if not count or change == "same":
+            continue
+        lines += ["", f"### {count} {change}: {meaning}", ""]
+        rows = difference.table.filter(pl.col("change") == change).head(_ROWS)
+        cells = [
+            [
+                as_code(row_name(row["data_id"], row["token_id"])),
+                *(_cell(row[f"{side}_{name}"]) for name in _BOTH[:3] for side in ("base", "new")),
+            ]
+            for row in rows.iter_rows(named=True)
+        ]
+        headings = [f"{side} {name}" for name in ("status", "reason", "error") for side in _SIDES]
+        lines += table_lines(["row", *headings], cells)
+        if count > _ROWS:
+            lines += ["", f"and {count - _ROWS} more"]
+    return "\n".join(lines) + "\n"
+
+
+_SIDES = ("base", "new")
+
+
+def _cell(value: str | float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else as_code(str(value))

@@ -1,0 +1,143 @@
+"""What `ait_cmp.compare_dumps` returns: a run that can be looked at, kept, and asked again."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ait_cmp.commands.kept import Run, keep, kept, write_stats
+from ait_cmp.judging import Status, named_counts
+from ait_cmp.judging.comparison import Row
+from ait_cmp.values.order import NO_ORDER, OrderBy
+from ait_cmp.values.text import counted, printable
+
+if TYPE_CHECKING:
+    from ait_cmp.report import Report, Table
+    from ait_cmp.report.difference import Difference
+
+__all__ = ["RunComparison", "load"]
+
+_SHOWN = 10  # rows that do not pass, in a notebook
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RunComparison:
+    """The rows of one compare, in the order of the report, and what they came from.
+
+    True where rows pass, and none fails or could not be compared.
+    """
+
+    rows: tuple[Row, ...]
+    run: Run
+
+    @classmethod
+    def of(cls, run: Run) -> RunComparison:
+        """The rows of `run`."""
+        return cls(tuple(run.rows), run)
+
+    @property
+    def passed(self) -> bool:
+        """Whether rows pass, and none fails or could not be compared; skipped ones do neither."""
+        found = {row.verdict.status for row in self.rows}
+        return Status.PASS in found and found <= {Status.PASS, Status.SKIPPED}
+
+    def __bool__(self) -> bool:
+        """As `passed`."""
+        return self.passed
+
+    @property
+    def divergences(self) -> list[Row]:
+        """Where it went wrong: of each run and each token the first row, and every later row
+        whose error is not explained by those; `row.verdict.divergence` says it in a sentence."""
+        return sorted(
+            (row for row in self.rows if row.verdict.divergence),
+            key=lambda row: (row.pair.token_id is None, row.pair.token_id, row.pair.order),
+        )
+
+    @property
+    def first_divergence(self) -> Row | None:
+        """The earliest of `divergences`."""
+        return next(iter(self.divergences), None)
+
+    def report(self) -> Report:
+        """What every output reads."""
+        from ait_cmp.report import make_report
+
+        return make_report(self.rows, self.run.facts)
+
+    def to_polars(self) -> Table:
+        """The rows as a table, with the columns of the report and true types."""
+        return self.report().table
+
+    def html(self) -> str:
+        """The page of the run, as `cmp_report.html` has it."""
+        from ait_cmp.report.html import page_of
+
+        return page_of(self.report(), Path())
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the report, and what `load`, `judge` and `diff` read, into `folder`.
+
+        Raises ReportError.
+        """
+        from ait_cmp.report import write_report
+
+        path = Path(folder)
+        write_report(self.report(), path, ("csv", "parquet"))
+        write_stats(self.run, path)
+        keep(self.run, path)
+
+    def diff(self, other: RunComparison) -> Difference:
+        """What is not in `other`, the newer run, as it is here: rows that broke, were mended, came,
+        went, or whose error moved beyond noise."""
+        from ait_cmp.report.difference import compare_reports
+
+        return compare_reports(self.to_polars(), other.to_polars())
+
+    def __repr__(self) -> str:
+        return "\n  ".join(self._said())
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        first, *others = self._said()
+        said = "".join(f"<li>{html.escape(one)}</li>" for one in others)
+        bad = [row for row in self.rows if row.verdict.status in (Status.FAIL, Status.ERROR)]
+        bad.sort(key=lambda row: row.verdict.status is Status.ERROR)
+        lines = "".join(map(_line, bad[:_SHOWN]))
+        heading = (
+            "<tr><th>token</th><th>data_id</th><th>status</th><th>reason</th><th>why</th></tr>"
+        )
+        rest = f"<p>and {len(bad) - _SHOWN} more</p>" if len(bad) > _SHOWN else ""
+        table = f"<table>{heading}{lines}</table>{rest}" if bad else ""
+        return f"<p><b>{html.escape(first)}</b></p><ul>{said}</ul>{table}"
+
+    def _said(self) -> Iterator[str]:
+        counts = Counter(row.verdict.status for row in self.rows)
+        named = ", ".join(f"{count} {one}" for one, count in named_counts(counts))
+        yield f"{counted(len(self.rows), 'row')}: {named}"
+        first = self.first_divergence
+        if first:
+            yield f"it goes wrong {printable(first.verdict.divergence)}"
+        failing = (row for row in self.rows if row.verdict.status is Status.FAIL)
+        if any(row.pair.order_by is OrderBy.NAMES for row in failing):
+            yield NO_ORDER
+
+
+def _line(row: Row) -> str:
+    verdict, pair = row.verdict, row.pair
+    token = "" if pair.token_id is None else str(pair.token_id)
+    cells = (token, pair.data_id, verdict.status, verdict.reason or "", verdict.sentence)
+    return f"<tr>{''.join(f'<td>{html.escape(printable(cell))}</td>' for cell in cells)}</tr>"
+
+
+def load(folder: str | os.PathLike[str]) -> RunComparison:
+    """The run that a compare or `save` left in `folder`, judged as it was; no tensor is read.
+
+    Raises UsageError where there is none.
+    """
+    return RunComparison.of(kept(Path(folder)))
