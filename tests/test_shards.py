@@ -647,3 +647,34 @@ def test_pair_proposes_what_the_ranks_make_together_and_nothing_of_one(
     said = " ".join(row["my_data_path"] for row in rows.values())
     assert "sum()" in said
     assert "concat(2)" in said
+
+
+def test_pair_brings_no_part_of_a_fused_tensor_to_a_part(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each rank has q, k and v fused for itself: that the halves are q on both sides would leave k
+    and v to nobody. Written by hand, the order of the ranks is golden's too."""
+    torch.manual_seed(0)
+    fused = {f"model.layers.{layer}.self_attn.qkv_proj": torch.randn(6, 64) for layer in range(3)}
+    write(tmp_path / "g", fused, None)
+    for rank in (0, 1):
+        parts = {
+            name: torch.cat(
+                [one.chunk(2, 1)[rank] for one in torch.split(whole, [32, 16, 16], 1)], 1
+            )
+            for name, whole in fused.items()
+        }
+        write(tmp_path / "m", parts, rank, 2)
+    paths = [f"golden_path={tmp_path / 'g'}", f"my_path={tmp_path / 'm'}"]
+    proposed = tmp_path / "pairs.yaml"
+    main(["pair", *paths, f"output={proposed}"])
+    assert "slice" not in proposed.read_text()
+    assert main([*paths, f"mapping={proposed}", f"output={tmp_path}"]) == 1
+    names = [
+        {"golden": name, "my": name, "golden_adapters": "regroup(-1, 2, 32, 16, 16)"}
+        for name in fused
+    ]
+    run = ait_cmp.compare_dumps(
+        golden_path=tmp_path / "g", my_path=tmp_path / "m", mapping="names", mapping_names=names
+    )
+    assert run.passed

@@ -193,6 +193,8 @@ class State:
         if self.spans and not (self.contents and max(golden.ranks, my.ranks) > 1):
             # A half may be a shard, and is another one on the next rank.
             ways = [way for way in ways if "slice" not in way.golden + way.my]
+        # Part against part: what is left of both would be compared with nothing.
+        ways = [way for way in ways if not (_cuts(one, way.my) or _cuts(other, way.golden))]
         if _are_copies(one) or _are_copies(other):  # a part of one side is no part of the other
             ways = [way for way in ways if way.sure]
         if golden.name.role == my.name.role == "lm_head":  # of which the last token's are enough
@@ -252,6 +254,10 @@ def _of_copies(shape: Shape, ranks: int) -> Iterator[str]:
             once = f"select({axis + 1}, 0) | flatten({axis}, {axis + 1})"
             yield f"concat({axis}) | unflatten({axis}, {ranks // copies}, {copies}, -1) | {once}"
             yield f"concat({axis}) | unflatten({axis}, {copies}, -1) | select({axis}, 0)"
+
+
+def _cuts(join: str, steps: str) -> bool:
+    return "slice" in join and "slice" in steps
 
 
 def _are_copies(join: str) -> bool:
