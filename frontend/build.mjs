@@ -1,12 +1,23 @@
 // Builds the page's code and style into ait_cmp/report/page/; run by scripts/build_page.sh.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
 const target = fileURLToPath(new URL(process.argv[2] ?? "../ait_cmp/report/page/", import.meta.url));
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+
+/** Of what the page is built; a test compares it with what lies there, so that none is stale. */
+function digest() {
+  const files = readdirSync(here("."), { recursive: true })
+    .filter((path) => !path.startsWith("node_modules") && /\.(mjs|js|css|json)$/.test(path))
+    .sort();
+  const hash = createHash("sha256");
+  for (const path of files) hash.update(readFileSync(here(path)));
+  return hash.digest("hex");
+}
 
 const { metafile } = await build({
   entryPoints: { page: here("src/main.js") },
@@ -16,6 +27,7 @@ const { metafile } = await build({
   format: "iife",
   target: ["chrome103", "firefox113", "safari16.4"], // what has DecompressionStream
   charset: "utf8",
+  banner: { js: `// built of frontend/ ${digest()}` },
   legalComments: "none", // whole licences stand in LICENSES.txt
   metafile: true,
   logLevel: "warning",

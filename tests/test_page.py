@@ -25,6 +25,7 @@ from ait_cmp.report.page_data import language_of
 from tests.conftest import Dump
 from tests.page import Page, read_page
 
+ROOT = Path(__file__).parent.parent
 PAGE = Path(page_data.__file__).parent / "page"
 
 
@@ -55,6 +56,20 @@ def test_its_policy_names_its_own_code_and_style_and_nothing_else(tmp_path: Path
         digest = base64.b64encode(hashlib.sha256(source).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
     assert not re.findall(r"(?:src|href)=[\"'][^\"']", text.split("<style>")[0])
+
+
+def test_its_code_is_built_of_the_sources_that_lie_here() -> None:
+    """Else scripts/build_page.sh was forgotten."""
+    folder = ROOT / "frontend"
+    files = [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix in (".mjs", ".js", ".css", ".json")
+        and path.relative_to(folder).parts[0] != "node_modules"
+    ]
+    digest = hashlib.sha256(b"".join((folder / path).read_bytes() for path in sorted(files)))
+    first = (PAGE / "page.js").read_text(encoding="utf-8").partition("\n")[0]
+    assert first == f"// built of frontend/ {digest.hexdigest()}"
 
 
 def test_the_licence_of_everything_that_is_built_in_is_shipped() -> None:
@@ -91,6 +106,7 @@ def test_paths_may_be_as_seen_from_the_page(tmp_path: Path) -> None:
     folder = tmp_path / "report"
     golden = str(tmp_path / "dump" / "0" / "a.pth")
     cells = {"data_id": ["a"], "golden_data_path": [golden], "my_data_path": [""]}
+    cells["cmp_fail_reason"] = [f"{golden} is wrong"]
     settings = {"golden_path": str(tmp_path / "dump"), "my_path": "null"}
     for kind, path, root in (
         ("absolute", golden, settings["golden_path"]),
@@ -99,6 +115,7 @@ def test_paths_may_be_as_seen_from_the_page(tmp_path: Path) -> None:
         page = _page(_report(tmp_path, {**settings, "report.paths": kind}, **cells), folder)
         assert page.table["golden_data_path"].to_list() == [path]
         assert page.table["my_data_path"].to_list() == [""]
+        assert page.table["cmp_fail_reason"].to_list() == [f"{path} is wrong"]
         assert (page.said["settings"]["golden_path"], page.said["settings"]["my_path"]) == (
             root,
             "null",

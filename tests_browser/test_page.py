@@ -39,6 +39,9 @@ def test_the_answer_says_where_it_went_wrong_first(quick: Path, open_page: Open)
     expect(first).to_contain_text("It goes wrong first in token 3 layer2.q: the error jumps")
     expect(page.locator("#answer")).to_contain_text(str(quick.parents[1] / "golden" / "ait_dump"))
     expect(page.locator(".compared")).to_contain_text("ait_cmp 0.")
+    diagnosis = "my is golden with its rotary embedding 1 position too far"
+    expect(first.locator(".diagnosis")).to_contain_text(diagnosis)
+    expect(page.locator("#answer").get_by_text(diagnosis)).to_have_count(5)
 
 
 def test_the_tree_shows_the_way_to_the_fault_and_leads_to_its_rows(

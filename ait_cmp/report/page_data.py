@@ -48,7 +48,8 @@ def page_data(report: Report, folder: Path) -> bytes:
     relative = report.facts.settings.get("report.paths") == "relative"
     seen_from = str(folder.absolute()) if relative else None
     exact = len(table) <= _EXACT
-    packed = [pack_column(one.name, _shown(one, seen_from), exact=exact) for one in table]
+    roots = _roots(report.facts.settings)
+    packed = [pack_column(one.name, _shown(one, seen_from, roots), exact=exact) for one in table]
     if not is_whole:
         packed.append(pack_column("stands_for", pl.Series(stands_for)))
         packed.append(pack_column("step", _steps(report.table)[lines]))
@@ -95,15 +96,26 @@ def _steps(table: pl.DataFrame) -> pl.Series:
     return table.select(pl.col("order").rank("ordinal").over(of)).to_series().cast(pl.Int64)
 
 
-def _shown(column: pl.Series, seen_from: str | None) -> pl.Series:
+def _shown(column: pl.Series, seen_from: str | None, roots: Sequence[str]) -> pl.Series:
     """A column as the page shows it: text that is safe to look at, and paths as they travel."""
     if column.dtype != pl.String:
         return column
     suspects = column.str.contains(_SUSPECT).fill_null(False).arg_true()
     column = column.clone().scatter(suspects, [printable(column[number]) for number in suspects])
-    if seen_from is None or column.name not in _PATHS:
+    if seen_from is None:
         return column
-    return pl.Series(column.name, [one and _relative(one, seen_from) for one in column])
+    if column.name in _PATHS:
+        return pl.Series(column.name, [one and _relative(one, seen_from) for one in column])
+    # What sentences name lies where the settings say, or beside it.
+    for root in roots:
+        column = column.str.replace_all(root, _relative(root, seen_from), literal=True)
+    return column
+
+
+def _roots(settings: Mapping[str, str]) -> list[str]:
+    """The folders that the settings name, the deepest first."""
+    named = {settings.get(name, "") for name in _SETTINGS}
+    return sorted((one for one in named if os.path.isabs(one) and one != os.sep), reverse=True)
 
 
 def _relative(path: str, folder: str) -> str:

@@ -6,7 +6,7 @@ import { choose } from "./state.js";
 import { t } from "./words.js";
 
 const ORDER = ["fail", "error", "pass", "skipped"];
-const SHOWN = 6; // divergences that are listed at once
+const SHOWN = 3; // divergences that are listed at once
 
 /** The first section. */
 export function answerOf(report) {
@@ -75,8 +75,9 @@ function diverging(report) {
 
 function divergence(report, row, number) {
   const job = report.text("job", row);
-  const [where, ...how] = report.text("first_divergence", row).split("; ");
-  const diagnosis = report.text("diagnosis", row);
+  // The first has room for what explains it, apart; in the others it stands in the sentence.
+  const diagnosis = number ? "" : report.text("diagnosis", row);
+  const [where, ...how] = divergenceOf(report, row, diagnosis).split("; ");
   return h(
     "li",
     { className: number ? "" : "first" },
@@ -95,6 +96,12 @@ function divergence(report, row, number) {
       number ? null : worst(report, row),
     ),
   );
+}
+
+/** Where a row diverges, without what is said elsewhere. */
+export function divergenceOf(report, row, diagnosis) {
+  const said = report.text("first_divergence", row);
+  return diagnosis ? said.replace(`; ${diagnosis}`, "") : said;
 }
 
 function worst(report, row) {

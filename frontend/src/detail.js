@@ -1,5 +1,6 @@
 // One row in full.
 
+import { divergenceOf } from "./answer.js";
 import { closer } from "./closer.js";
 import { commandOf } from "./command.js";
 import { copy, fill, h, nextFrame } from "./dom.js";
@@ -104,12 +105,14 @@ export class Detail {
 
 function verdict(report, row) {
   const follows = report.text("follows", row);
+  const diagnosis = report.text("diagnosis", row);
+  const divergence = divergenceOf(report, row, diagnosis);
   return h(
     "div",
     { className: "why" },
     h("p", {}, report.text("cmp_fail_reason", row) || t("detail.passes")),
-    report.text("diagnosis", row) ? h("p", { className: "diagnosis" }, report.text("diagnosis", row)) : null,
-    report.text("first_divergence", row) ? h("p", { className: "soft" }, report.text("first_divergence", row)) : null,
+    diagnosis ? h("p", { className: "diagnosis" }, diagnosis) : null,
+    divergence ? h("p", { className: "soft" }, divergence) : null,
     follows ? h("p", { className: "soft" }, t("detail.follows", { row: follows })) : null,
     report.text("paired_by", row) ? h("p", { className: "soft" }, t("detail.paired", { by: report.text("paired_by", row) })) : null,
     report.weight(row) > 1 ? h("p", { className: "soft" }, t("detail.stands", { rows: report.weight(row) })) : null,

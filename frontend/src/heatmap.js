@@ -12,6 +12,7 @@ const LEFT = 92; // as the curve's, so that both have one axis
 const RIGHT = 16;
 const BOTTOM = 96;
 const TOP = 6;
+const NAMED = 18; // pixels of a column from which on it has its name below it
 
 export class Heatmap {
   constructor(report, model, view) {
@@ -271,13 +272,12 @@ export class Heatmap {
     context.fillStyle = variable("--soft");
     context.font = `11px ${variable("--mono")}`;
     context.textBaseline = "middle";
-    const every = Math.max(1, Math.ceil(13 / cell.width));
-    const shown = every === 1 ? null : this.view.groups;
+    const shown = cell.width >= NAMED ? null : this.view.groups;
     let free = LEFT;
     const write = (column, name) => {
       const x = LEFT + (column + (shown ? 0 : 0.5) - from) * cell.width;
       if (x < free - 0.5 || x > LEFT + inner.width - 4) return;
-      free = x + 13;
+      free = x + NAMED;
       context.save();
       context.translate(x + (shown ? 5 : 0), bottom + 6);
       context.rotate(Math.PI / 4);

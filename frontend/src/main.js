@@ -133,7 +133,7 @@ function build(root, report, model, nonce) {
       factsOf(report),
     ),
   );
-  tree.show();
+  tree.start();
   curve.start();
   table.start();
   detail.show();

@@ -131,7 +131,7 @@ function orderBySteps(report, column) {
 export function lineName(line, lines) {
   const several = lines.some((other) => other.process !== lines[0].process);
   const token = line.token === null ? "" : `token ${line.token}`;
-  const process = several ? [line.job, line.rank || line.dump].filter(Boolean).join(" ") : "";
+  const process = several ? [line.job, line.rank ? `rank ${line.rank}` : line.dump].filter(Boolean).join(" ") : "";
   return [process, token].filter(Boolean).join(" · ") || "–";
 }
 

@@ -38,7 +38,6 @@ export class Tree {
     );
     this.element = h("div", { className: "tree-box" }, this.search, this.list);
     this.#weigh();
-    this.#openFirst();
     on("metric theme", () => {
       this.#weigh();
       this.#draw();
@@ -51,8 +50,8 @@ export class Tree {
     worstBelow(this.root, this.view.weigh);
   }
 
-  /** What shows at first: the way to where it went wrong, else the top. */
-  #openFirst() {
+  /** Once it is in the page: the way to where it went wrong, else the top. */
+  start() {
     if (this.root.children.length === 1) this.open.add(this.root.children[0]);
     const [first] = this.report.said.divergences;
     if (first !== undefined) this.#reveal(first);
