@@ -355,6 +355,16 @@ def test_what_cannot_be_shown_is_refused_in_a_sentence(
     assert said in capfd.readouterr().err
 
 
+def test_a_report_of_an_older_version_can_be_compared(make_dump: Dump) -> None:
+    """It had fewer columns."""
+    assert main([f"golden_path={make_dump()}", "output=new"]) == 0
+    Path("old").mkdir()
+    table = pl.read_parquet("new/cmp_report.parquet")
+    table.drop("rank", "diagnosis").write_parquet("old/cmp_report.parquet")
+    assert main(["diff", "base=old", "new=new"]) == 0
+    assert main(["show", "report=old"]) == 0
+
+
 def test_a_finished_run_is_shown_again(make_dump: Dump, capsys: pytest.CaptureFixture[str]) -> None:
     dump = make_dump(wrong={(1, 2): torch.ones(4, 6)})
     assert main([f"golden_path={dump}", "output=out"]) == 1

@@ -25,6 +25,7 @@ from ait_cmp.values.order import OrderBy
 
 __all__ = ["Report", "make_report", "merge_reports", "read_report"]
 
+_NEEDED = ("token_id", "data_id", "status", "order")  # without which a table is no report
 Findings = tuple[tuple[Finding, ...], ...]
 
 
@@ -94,11 +95,11 @@ def read_report(path: Path) -> Report:
     try:
         table = _parquet(file)
         missing = [name for name in COLUMNS if name not in table.columns]
-        if missing:
-            raise UsageError(
-                f"{file} has no column {missing[0]}: it is of an older ait_cmp, or no report; "
-                "compare again"
-            )
+        for name in missing:
+            if name in _NEEDED:
+                raise UsageError(f"{file} has no column {name}: it is no report; compare again")
+        # An older version had fewer columns.
+        table = table.with_columns(pl.lit(None, COLUMNS[one].dtype).alias(one) for one in missing)
         return _decide(table, tuple(map(_kept_findings, table.iter_rows(named=True))), (), Facts())
     except FileNotFoundError as exc:
         raise UsageError(
