@@ -204,7 +204,8 @@ def score(report: Path, golden: Known, my: Known, faulty: bool = False) -> Score
     rows = [
         row
         for row in _rows(report)
-        if row["status"] in ("pass", "fail") or row["reason"] == "INPUTS_DIFFER"
+        if row["status"] in ("pass", "fail")
+        or (row["reason"] == "INPUTS_DIFFER" and row["golden_data_path"] and row["my_data_path"])
     ]
     for row in rows:
         sides = [files_of(row[f"{side}_data_path"]) for side in ("golden", "my")]
