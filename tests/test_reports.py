@@ -263,13 +263,11 @@ def test_the_summary_counts_what_was_skipped_and_why(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.startswith("0 rows: 0 pass, 0 fail, 0 error\n")
 
 
-@pytest.mark.parametrize(("growth", "is_told"), [(1.02, False), (1.12, True)])
-def test_an_error_that_grows_without_a_jump_is_told(
-    growth: float, is_told: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def _layers(count: int, growth: float) -> Report:
+    """Layers with noise of bfloat16, that grows from one to the next."""
     generator = torch.Generator().manual_seed(0)
     measured = []
-    for layer in range(40):
+    for layer in range(count):
         golden, error = torch.randn(2, 16, 64, generator=generator)
         my = golden + 0.002 * growth**layer * error
         here = Location(())
@@ -278,10 +276,25 @@ def test_an_error_that_grows_without_a_jump_is_told(
         measured.append((pair, measure_sources(golden=one, my=two, wanted=WANTED)))
     found = conclude_run(measured, DTYPE, MetricChoice())
     rows = [Row(pair, one) for (pair, _), one in zip(measured, found, strict=True)]
-    show_summary(make_report(rows, Facts()), [], 10)
+    return make_report(rows, Facts())
+
+
+@pytest.mark.parametrize(
+    ("count", "growth", "told"),
+    [
+        (40, 1.02, []),
+        (40, 1.12, ["no row jumps, and yet the error reaches"]),
+        (10, 1.02, ["10 data_ids only: of fewer than 32 little is learned"]),
+    ],
+)
+def test_the_summary_says_where_a_pass_says_little(
+    count: int, growth: float, told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_summary(_layers(count, growth), [], 10)
     shown = capsys.readouterr().out
-    assert shown.startswith("40 rows: 40 pass, 0 fail, 0 error\n")
-    assert ("no row jumps, and yet the error reaches" in shown) is is_told
+    assert shown.startswith(f"{count} rows: {count} pass, 0 fail, 0 error\n")
+    lines = [line for line in shown.splitlines() if "reference_path=" in line]
+    assert [line[: len(start)] for line, start in zip(lines, told, strict=True)] == told
 
 
 def test_the_summary_of_a_sweep_says_whose_rows_they_are(

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ait_cmp.engine import Parts
+from ait_cmp.engine.evidence import make_evidence
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.engine.slices import Slices
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import MetricChoice, conclude_run
+from ait_cmp.judging.sizes import telling
 from ait_cmp.settings.tolerances import load_tolerance
 from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
@@ -60,6 +62,21 @@ def _statuses(kind: str, *, faulty: bool, seed: int = 0) -> list[Status]:
         measured.append((pair, measure_sources(golden=sources[0], my=sources[1], wanted=WANTED)))
     rows = conclude_run(measured, load_tolerance("dtype"), MetricChoice(names=()))
     return [row.verdict.status for row in rows]
+
+
+def test_of_few_elements_the_largest_is_what_counts() -> None:
+    """A mean of each of 40 lines, one of them massive; the others are left of a cancellation."""
+    generator = torch.Generator().manual_seed(0)
+    golden = torch.randn(40, 1, generator=generator) * 0.01
+    golden[3] = 50
+    error = torch.randn(golden.shape, generator=generator) * 0.002
+    sides = [from_memory(*as_array(one, "tensor")) for one in (golden, golden + error)]
+    stats = measure_sources(golden=sides[0], my=sides[1], wanted=WANTED).stats
+    assert stats is not None
+    assert stats.slices is not None
+    evidence = make_evidence(stats, stats.slices, tuple(golden.shape))
+    assert evidence.usual is not None
+    assert telling(evidence, stats, lines=40) is evidence
 
 
 @pytest.mark.parametrize("kind", HIDING)

@@ -14,6 +14,7 @@ __all__ = ["Sizes", "bounded_by_one", "is_distribution", "sizes_of", "telling"]
 _TAIL, _TAIL_FROM = 1 / 6, 4096  # of more elements the largest error is larger, by this power
 _BOUND = 1e-3  # what rounding does to a largest value of 1
 _SUM = 0.01  # and to sums of 1
+_FEWEST_USUAL = 64  # elements that may be hidden
 
 
 class Sizes(NamedTuple):
@@ -34,11 +35,12 @@ class Sizes(NamedTuple):
 def telling(evidence: Evidence, stats: Stats, lines: int) -> Evidence:
     """What is judged, and taught to later rows: the usual elements, where huge ones hide them.
 
-    Of a distribution the few large shares are what counts.
+    Of a distribution the few large shares are what counts, and of few elements the largest.
     """
-    if evidence.usual is None or is_distribution(stats, lines):
+    usual = evidence.usual
+    if usual is None or usual.count < _FEWEST_USUAL or is_distribution(stats, lines):
         return evidence
-    return evidence.usual
+    return usual
 
 
 def sizes_of(evidence: Evidence) -> Sizes:

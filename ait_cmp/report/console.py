@@ -16,6 +16,7 @@ from ait_cmp.judging import Status, named_counts
 from ait_cmp.judging.choices import NEAR_TIE
 from ait_cmp.judging.yardstick import BY_REFERENCE
 from ait_cmp.report.report import Report
+from ait_cmp.values.growth import Growth
 from ait_cmp.values.order import NO_ORDER
 from ait_cmp.values.text import counted, printable
 from ait_cmp.values.tokens import row_name
@@ -76,6 +77,7 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
         console.print(f"{len(dumps)} dumps: {_few(dumps)}")
     _show_divergences(console, report)
     _show_grown(console, report)
+    _show_few(console, report)
     _show_near_ties(console, report)
     if report.logits:
         console.print(_plain(str(report.logits)))
@@ -148,6 +150,20 @@ def _show_grown(console: Console, report: Report) -> None:
     console.print(
         f"no row jumps, and yet the error reaches {level:.0%} of golden in the last rows: whether "
         "all of it is rounding, a reference run of my's type tells (reference_path=…)"
+    )
+
+
+def _show_few(console: Console, report: Report) -> None:
+    """Where so little was dumped that a pass says less than it usually does."""
+    by_growth = report.table["yardstick"].fill_null("") != BY_REFERENCE
+    judged = report.table.filter(report.table["expected_error"].is_not_null() & by_growth)
+    few, growth = judged["data_id"].n_unique(), Growth()
+    if report.divergences or not 0 < few < growth.few:
+        return
+    console.print(
+        f"{counted(few, 'data_id')} only: of fewer than {growth.few} little is learned of what "
+        f"rounding does here, and up to {growth.sparse:g} times as much passes; dump more of the "
+        "model, or name a reference run of my's type (reference_path=…)"
     )
 
 
