@@ -490,3 +490,29 @@ def test_what_is_left_out_does_not_count() -> None:
     assert found is not None
     assert found.words == "my is golden times 3"
     assert np.isfinite(found.rest)
+
+
+@pytest.mark.parametrize(
+    ("change", "adapters"),
+    [
+        (lambda x: x.transpose(0, 1).contiguous(), "transpose(0, 1)"),
+        (lambda x: x.permute(2, 0, 1).contiguous(), "permute(2, 0, 1)"),
+        (lambda x: x.reshape(14, 6, 32), "reshape(14, 6, 32)"),
+        (lambda x: x[:, 1:], "slice(:, 1:14)"),
+        (lambda x: x[:, ::2], "slice(:, 0:13:2)"),
+        (lambda x: x[2], "select(0, 2)"),
+        (lambda x: x[:, :, 3], "select(2, 3)"),
+    ],
+)
+def test_shapes_that_differ_come_with_the_adapters_that_values_confirm(
+    change: Callable[[Tensor], Tensor], adapters: str, tmp_path: Path
+) -> None:
+    golden = torch.randn(6, 14, 32, generator=torch.Generator().manual_seed(0))
+    dump = _dump(tmp_path, {(0, "x"): (golden, change(golden))})
+    (row,) = ait_cmp.compare_dumps(golden_path=dump).rows
+    assert row.verdict.reason == "SHAPE_MISMATCH"
+    assert row.verdict.sentence.count("adapters='") == 1
+    assert f"mapping.golden_adapters='{adapters}'" in row.verdict.sentence
+    # Where what is written is done, the row passes.
+    again = ait_cmp.compare_dumps(golden_path=dump, golden_adapters=adapters)
+    assert again.passed

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.mismatch import explained
 from ait_cmp.engine.request import Look
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row
@@ -60,10 +61,14 @@ def diagnoses_of(rows: Sequence[Row]) -> dict[int, Diagnosis]:
 
 
 def _told(row: Row, diagnosis: Diagnosis) -> Row:
-    """`row` with what explains it, which takes the place of what checks say of where it began."""
-    verdict = row.verdict
+    """`row` with what explains it, which takes the place of what checks say of where it began, and
+    of the adapters that would fit by the shapes alone."""
+    verdict, measured = row.verdict, row.comparison.measured
     if verdict.began:
         verdict = verdict._replace(divergence=f"{verdict.began}; {diagnosis.sentence}")
+    if verdict.reason is Reason.SHAPE_MISMATCH and measured.golden and measured.my:
+        shapes = measured.golden.shape, measured.my.shape
+        verdict = verdict._replace(sentence=explained(*shapes, diagnosis))
     comparison = replace(row.comparison, verdict=verdict, diagnosis=diagnosis)
     return replace(row, comparison=comparison)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 
+from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.fitting import Fit, cuts, fits
+from ait_cmp.values.location import parse_steps
 
-__all__ = ["way_out"]
+__all__ = ["explained", "way_out"]
 
 Shape = tuple[int, ...]
 
@@ -34,6 +36,14 @@ def way_out(golden: Shape, my: Shape) -> str:
         f", so elements cannot be paired; map the tensor or the round (rounds=+1) that "
         f"corresponds, or cut: {said}: {_written(found[0].fit)}"
     )
+
+
+def explained(golden: Shape, my: Shape, diagnosis: Diagnosis) -> str:
+    """The sentence of shapes that differ, where the values say how they belong together."""
+    said = f"golden has the shape {list(golden)}, my {list(my)}; {diagnosis.sentence}"
+    if not diagnosis.adapters:
+        return f"{said}{way_out(golden, my)}"
+    return f"{said}; {_written(Fit(golden=parse_steps(diagnosis.adapters)))}"
 
 
 def _written(fit: Fit) -> str:

@@ -212,17 +212,8 @@ def _scale(
     rest = _left(evidence, size)
     if size == 1 == -evidence.scale:
         return Finding("scale", size, limit, "my is zero in every part of the tensor")
-    if rest <= _EXPLAINED * size:
-        meaning = (
-            f"my is golden times {1 + evidence.scale:.4g}, in every part of the tensor, but for "
-            f"{rest:.2%} of golden"
-        )
-        return Finding("scale", size, limit, meaning)
-    meaning = (
-        f"all parts share a factor of {1 + evidence.scale:.4g}, which does not explain the error: "
-        f"{rest:.2%} of golden remains"
-    )
-    return Finding("scale", size, limit, meaning, 1.0)
+    meaning = f"all parts share a factor of {1 + evidence.scale:.4g}{_without(rest)}"
+    return Finding("scale", size, limit, meaning, 0.0 if rest <= _EXPLAINED * size else 1.0)
 
 
 def _sum(case: Case, growth: Growth, expected: Expectation) -> Finding | None:
@@ -248,17 +239,13 @@ def _offset(
         return None
     shift = f"{evidence.offset * evidence.rms:+.4g}"
     rest = _left(evidence, size)
-    if rest <= _EXPLAINED * size:
-        meaning = (
-            f"my is golden {shift}, in every part of the tensor ({size:.3g} times golden's rms), "
-            f"but for {rest:.2%} of golden"
-        )
-        return Finding("offset", size, limit, meaning)
-    meaning = (
-        f"all parts share a shift of {shift} ({size:.3g} times golden's rms), which does not "
-        f"explain the error: {rest:.2%} of golden remains"
-    )
-    return Finding("offset", size, limit, meaning, 1.0)
+    meaning = f"all parts share a shift of {shift}, {size:.3g} times golden's rms{_without(rest)}"
+    return Finding("offset", size, limit, meaning, 0.0 if rest <= _EXPLAINED * size else 1.0)
+
+
+def _without(rest: float) -> str:
+    """What remains, so that nobody takes for an explanation what a diagnosis has not confirmed."""
+    return f", without which the error is {rest:.2%} of golden"
 
 
 def _left(evidence: Evidence, size: float) -> float:

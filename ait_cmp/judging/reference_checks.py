@@ -27,16 +27,14 @@ def reference_findings(
 def _broken(case: Case, evidence: Evidence, found: Measure) -> Iterator[Finding]:
     for check, value, limit in found.broken():
         named = {
-            "scale": f"my is golden times {1 + evidence.scale:.4g}, in every part of the tensor:",
-            "offset": f"my is golden {evidence.offset * evidence.rms:+.4g}, in every part of the "
-            "tensor:",
+            "scale": f"the factor of {1 + evidence.scale:.4g} that all parts share",
+            "offset": f"the shift of {evidence.offset * evidence.rms:+.4g} that all parts share",
             "level": f"the error of the whole tensor, {evidence.level:.2%} of golden,",
             "line": f"the error in {name_span('line', found.worst_line, case.shape[:-1])}",
             "channel": f"the error in {name_span('channel', found.worst_channel)}",
             "element": _element(case, found),
         }
-        is_ = "that is" if check in ("scale", "offset") else "is"
-        meaning = f"{named[check]} {is_} {value:.3g} times what the reference run shows"
+        meaning = f"{named[check]} is {value:.3g} times what the reference run shows"
         yield Finding(check, value, limit, meaning, _extent(check, found))
 
 

@@ -16,7 +16,8 @@ class Diagnosis(NamedTuple):
     cannot be paired, of my's own variance. `rest` is what remains, √(Σ(my - made)² / Σ made²),
     where `made` is what the hypothesis makes of golden. `other` is the number of the tensor that
     my was found to have to do with, among those that were shown, and `OTHER` stands in `words` for
-    its name; -1 where it is none of these.
+    its name; -1 where it is none of these. `adapters` are those of golden that make it what my is,
+    where there are any.
     """
 
     kind: str
@@ -24,6 +25,7 @@ class Diagnosis(NamedTuple):
     explained: float
     rest: float
     other: int = -1
+    adapters: str = ""
 
     @property
     def sentence(self) -> str:

@@ -24,13 +24,14 @@ _AS_GOOD = 2.0  # times what the best leaves
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a hypothesis makes of golden, in my's shape, NaN where it says nothing; `fitted` numbers
-    were taken from the data to make it. `other` is as in `Diagnosis`.
+    were taken from the data to make it. `other` and `adapters` are as in `Diagnosis`.
     """
 
     words: str
     made: Floats
     fitted: float = 0
     other: int = -1
+    adapters: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ class Measured:
 
     def diagnosis(self, words: str = "") -> Diagnosis:
         """As it is told."""
-        told = words or self.claim.words
-        return Diagnosis(self.kind, told, self.explained, self.rest, self.claim.other)
+        claim = self.claim
+        told = self.kind, words or claim.words, self.explained, self.rest
+        return Diagnosis(*told, claim.other, "" if words else claim.adapters)
 
 
 def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:

@@ -117,7 +117,9 @@ def cut(sides: Sides) -> Iterator[Claim]:
         made = np.take(golden, source, axis)
         words = _cut_words(source, golden.shape, axis)
         if words:
-            yield Claim(words, made.reshape(sides.shape), 1)
+            is_plain = golden.shape == sides.golden.shape
+            steps = _cut_steps(source, axis, len(sides.shape)) if is_plain else ""
+            yield Claim(words, made.reshape(sides.shape), 1, adapters=steps)
             continue
         back = nearest(golden, my, axis)  # my has golden somewhere, and more
         if len(back) > 1 and (np.diff(back) == 1).all() and sizes[1] > sizes[0]:
@@ -143,6 +145,18 @@ def _alike_but_one(golden: Floats, shape: tuple[int, ...]) -> Iterator[tuple[Flo
                 yield golden, axis
         if shape[1:] == golden.shape[2:]:  # the batch in one row of tokens
             yield golden.reshape(-1, *golden.shape[2:]), 0
+
+
+def _cut_steps(source: Index, axis: int, dims: int) -> str:
+    """The adapter that cuts this out, where one does."""
+    steps = {*np.diff(source).tolist()}
+    if len(steps) > 1 or min(steps, default=1) < 1:
+        return ""
+    first, last = int(source[0]), int(source[-1])
+    if len(source) == 1:
+        return f"select({axis}, {first})"
+    step = f":{min(steps)}" if steps != {1} else ""
+    return f"slice({':, ' * axis}{first}:{last + 1}{step})"
 
 
 def _cut_words(source: Index, shape: tuple[int, ...], axis: int) -> str:

@@ -101,7 +101,11 @@ def reshaped(sides: Sides) -> Iterator[Claim]:
     way = _Way((sides.golden.size,), (0,))
     if way.fits(sides):
         words = f"my equals golden reshaped to {list(sides.shape)}"
-        yield Claim(words, way.made(sides))
+        yield Claim(words, way.made(sides), adapters=_reshape(sides.shape))
+
+
+def _reshape(shape: Shape) -> str:
+    return f"reshape({', '.join(map(str, shape))})"
 
 
 def permuted(sides: Sides) -> Iterator[Claim]:
@@ -116,7 +120,16 @@ def permuted(sides: Sides) -> Iterator[Claim]:
             continue
         way = _Way(shape, order)
         if way.fits(sides):
-            yield Claim(f"my equals golden{_turned(order)}", way.made(sides))
+            steps = _steps(order)
+            if seen != sides.shape:
+                steps += f" | {_reshape(sides.shape)}"
+            yield Claim(f"my equals golden{_turned(order)}", way.made(sides), adapters=steps)
+
+
+def _steps(order: Sequence[int]) -> str:
+    moved = [place for place, axis in enumerate(order) if place != axis]
+    name, axes = ("transpose", moved) if len(moved) == 2 else ("permute", order)
+    return f"{name}({', '.join(map(str, axes))})"
 
 
 def _turned(order: Sequence[int]) -> str:

@@ -14,6 +14,7 @@ __all__ = ["is_softmax", "of_other_scores", "over_another_axis"]
 
 _SUM = 0.05  # that a line may be away from 1
 _LEAST = 1e-30
+_OFF = 1e-2  # a factor of scores that is nearer to 1 may be truncation
 
 
 def is_softmax(sides: Sides) -> bool:
@@ -68,7 +69,7 @@ def of_other_scores(sides: Sides) -> Iterator[Claim]:
     golden, my = (one - _mean(one, weights, -1) for one in (golden, my))
     squares = float((weights * golden**2).sum())
     factor = float((weights * golden * my).sum()) / squares if squares else 0.0
-    if not factor:
+    if abs(factor - 1.0) < _OFF:
         return
     with np.errstate(divide="ignore"):
         powers = np.where(sides.golden > 0, np.exp(factor * np.log(sides.golden)), 0.0)

@@ -25,7 +25,9 @@ __all__ = [
 
 _PER = 8  # elements for each factor that an axis has
 _MOST_FACTORS = 1 << 14
-_OFF = 5e-3  # of golden: less may be truncation, which is a factor as well
+# Of golden: less may be truncation, which is a factor as well, and one of several where it has gone
+# through a square.
+_OFF, _FAR_OFF = 8e-3, 1.5e-2
 _ENDS = 8  # elements that stand at the end of a range
 
 
@@ -77,6 +79,8 @@ def affine(sides: Sides) -> Iterator[Claim]:
 
 def by_axis(sides: Sides) -> Iterator[Claim]:
     """The same by each index of an axis: scales of quantisation, a weight of a norm, a bias."""
+    if sides.error < _FAR_OFF**2 * sides.golden_squares:
+        return
     for axis in reversed(range(len(sides.shape))):
         size = sides.shape[axis]
         if not 1 < size <= _MOST_FACTORS or sides.my.size < _PER * size:
