@@ -95,7 +95,8 @@ def _of(sides: Sides) -> Diagnosis | None:
     found = simplest(_confirmed(_BY_AXIS, sides), sides)
     if found:
         return found.diagnosis()
-    return _only(places[0], sides) if places else unrelated(sides)
+    alone = next((place for place in places if place.is_all), None)
+    return _only(alone, sides) if alone else unrelated(sides)
 
 
 def _confirmed(hypotheses: Sequence[Hypothesis], sides: Sides) -> Iterator[Measured]:

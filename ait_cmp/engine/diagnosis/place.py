@@ -13,10 +13,13 @@ from ait_cmp.engine.diagnosis.sides import Floats, Index, Sides
 
 __all__ = ["Place", "box_of", "wrong_places"]
 
-_RIGHT = 0.02  # of the error, relative to golden, may be beside the place, for each of its own
+# Of the error, relative to golden, so much may be beside the place, for each of its own, and of all
+# of it so much must be in it: where it is told how the place is wrong, and where only that it is.
+_NEARLY_RIGHT, _RIGHT = 0.1, 0.02
+_MOST_IN, _ALL_IN = 0.9, 0.98
 _WRONG = 0.05  # of golden, the least error of a place
 _MOST = 0.9  # of a tensor may be wrong for the rest to be called right
-_SHARE = 0.98  # of the error must be in it
+_NOTABLE, _GAP = 0.02, 4.0  # of the largest error of a slice; and between two, in squares
 _DENSE = 0.7  # of a run that is wrong is found to be so
 
 Mask = npt.NDArray[np.bool_]
@@ -33,6 +36,11 @@ class Place:
     outside: float
 
     @property
+    def is_all(self) -> bool:
+        """Whether the rest is right, whatever is wrong with the place."""
+        return self.share >= _ALL_IN and self.outside <= _RIGHT * self.inside
+
+    @property
     def index(self) -> tuple[Index, ...]:
         """As NumPy takes it."""
         return tuple(np.ix_(*self.axes))
@@ -45,7 +53,7 @@ def box_of(mask: Mask) -> list[Index]:
 
 
 def wrong_places(sides: Sides) -> Iterator[Place]:
-    """The parts that are wrong, where the rest is right, the smallest first: what all axes cross
+    """The wrong parts, where the rest is nearly right, the smallest first: what all axes cross
     out, all channels of that, and of each axis alone all that is wrong along it."""
     squares, golden, told = sides.squares, sides.sizes, ~np.isnan(sides.difference)
     axes = [_wrong_indices(squares, golden, told, axis) for axis in range(squares.ndim)]
@@ -77,8 +85,8 @@ def _place(sides: Sides, axes: Sequence[Index], told: Mask) -> Place | None:
     own = max(float(golden[inside].sum()), mean * count)
     other = max(float(golden.sum()) - float(golden[inside].sum()), 1e-300)
     place = Place(tuple(axes), error / sides.error, (error / own) ** 0.5, (rest / other) ** 0.5)
-    stands_out = place.outside <= _RIGHT * place.inside and place.inside >= _WRONG
-    return place if stands_out and place.share >= _SHARE else None
+    stands_out = place.outside <= _NEARLY_RIGHT * place.inside and place.inside >= _WRONG
+    return place if stands_out and place.share >= _MOST_IN else None
 
 
 def _wrong_indices(squares: Floats, golden: Floats, told: Mask, axis: int) -> Index:
@@ -88,7 +96,19 @@ def _wrong_indices(squares: Floats, golden: Floats, told: Mask, axis: int) -> In
     count = told.sum(others)
     around = size.sum() / max(int(count.sum()), 1) * count
     relative = error / np.maximum(np.maximum(size, 0.1 * around), 1e-300)
-    return _without_gaps(np.flatnonzero(relative >= 0.02 * relative.max()))
+    return _without_gaps(np.flatnonzero(relative >= _least(relative)))
+
+
+def _least(errors: Floats) -> float:
+    """From which error on something is wrong: above the widest gap between errors, where one is
+    wide enough, since the others have noise."""
+    least = _NOTABLE * float(errors.max())
+    notable = np.sort(errors[errors >= least])
+    if len(notable) < 2:
+        return least
+    steps = notable[1:] / np.maximum(notable[:-1], 1e-300)
+    widest = int(steps.argmax())
+    return float(notable[widest + 1]) if steps[widest] >= _GAP else least
 
 
 def _without_gaps(found: Index) -> Index:
