@@ -209,7 +209,7 @@ def test_a_sum_of_integers_does_not_wrap_and_one_that_overflows_is_infinite() ->
 # -- what a mask keeps
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     data=st.data(),
     batch=st.integers(1, 3),
@@ -431,7 +431,7 @@ def test_every_adapter_has_its_row() -> None:
 # -- names within files
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(["a.b", "list.1", "outer.inner.w", "plain"]))
 def test_tensors_in_nested_containers_are_found(name: str, tmp_path: Path) -> None:
     tensors = {

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import ait_cmp
@@ -294,7 +294,6 @@ def test_what_came_and_what_went() -> None:
     assert counts == {"new and not passing": 1, "gone": 1, "changed": 2, "new": 1}
 
 
-@settings(deadline=None)  # the first call takes long
 @given(st.lists(st.sampled_from(["pass", "fail", "error", "skipped"]), max_size=6))
 def test_a_run_is_no_regression_of_itself(statuses: list[str]) -> None:
     table = _table(status=statuses) if statuses else _table(status=["pass"]).clear()

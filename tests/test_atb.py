@@ -32,7 +32,7 @@ WRITTEN = [name for name in DTYPES if name not in NOT_ATB]
 SAMPLES = Path(__file__).resolve().parents[2] / "shared" / "samples" / "atb"
 # One folder for all examples of a property: each writes its file anew.
 IN_ONE_FOLDER = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
 )
 
 

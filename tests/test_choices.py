@@ -409,7 +409,7 @@ def test_which_scores_fit_which_ids(
 
 
 @given(st.integers(1, 6), st.integers(1, 3), st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_flips_are_those_of_a_plain_search(lines: int, width: int, seed: int) -> None:
     random = np.random.default_rng(seed)
     golden, my = random.normal(size=(2, lines, 7)).round(1).astype(np.float32)

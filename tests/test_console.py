@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -112,7 +112,6 @@ def test_a_large_run_prints_no_more_than_a_screen(show: Show, tmp_path: Path) ->
     assert sum(max(1, -(-cell_len(line) // 80)) for line in shown.splitlines()) <= SCREEN
 
 
-@settings(deadline=None)  # the first call takes long
 @given(st.integers(20, 250), st.lists(st.integers(1, 200), min_size=1, max_size=5), st.booleans())
 def test_a_table_is_as_wide_as_the_terminal_at_most(
     columns: int, names: list[int], job: bool

@@ -89,7 +89,7 @@ def test_it_says_what_numpy_says(shape: tuple[int, ...]) -> None:
     _check(golden, my, _look(golden, my))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 6), max_size=4), st.sampled_from([1, 4, 7, 64]), st.integers(0, 99))
 def test_it_says_the_same_whatever_is_read_at_once(shape: list[int], block: int, seed: int) -> None:
     golden, my = _pair(tuple(shape), seed)

@@ -313,7 +313,7 @@ def test_int8_weights_are_not_explained(model: Model) -> None:
         assert told(state @ weight.T, state @ _int8(weight).T) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     shift=st.integers(1, 12),
     axis=st.integers(0, 2),
@@ -333,7 +333,7 @@ def test_any_shift_is_found(
     assert found.rest == 0.0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     heads=st.sampled_from([2, 3, 4, 6, 8]),
     size=st.sampled_from([8, 16, 24, 32]),
@@ -352,7 +352,7 @@ def test_heads_and_tokens_in_another_order_are_found(
     assert (found.kind, found.rest) == ("layout", 0.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     factor=st.floats(-8, 8).filter(lambda one: abs(one - 1) > 0.05 and abs(one) > 0.05),
     row=st.integers(0, 19),
@@ -368,7 +368,7 @@ def test_a_row_of_any_factor_is_found(factor: float, row: int, seed: int) -> Non
     assert f"only my[{row}] is wrong" in found.sentence
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     positions=st.integers(1, 60),
     base=st.sampled_from([1e4, 1e5, 5e5, 1e6]),

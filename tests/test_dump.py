@@ -329,9 +329,7 @@ def read(path: Path) -> Model:
     return content
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=80
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 @given(calls=CALLS)
 def test_metadata_is_valid_json_after_every_call(
     calls: list[tuple[str, int, int]], tmp_path: Path

@@ -67,7 +67,7 @@ def test_evidence_where_little_is_told_is_that_of_numpy() -> None:
             _check(golden, my)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data(), seed=st.integers(0, 2**32 - 1))
 def test_evidence_of_any_tables_is_that_of_numpy(data: st.DataObject, seed: int) -> None:
     """Bins of any weights, many of them equal, whatever the tensor was."""

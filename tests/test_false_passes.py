@@ -29,7 +29,6 @@ def drawn(examples: int) -> settings:
     return settings(
         max_examples=examples,
         database=None,
-        deadline=None,
         phases=[Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )

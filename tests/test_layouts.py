@@ -263,9 +263,7 @@ FOREIGN = {
 
 
 @every_dump
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_hidden_and_foreign_files_change_no_row(
     dump: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -13,7 +13,7 @@ import jsonschema
 import openpyxl
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -107,7 +107,6 @@ def test_every_row_is_a_case(tmp_path: Path) -> None:
     assert "golden_data_path: /数据/1.bin" in (error.text or "")
 
 
-@settings(deadline=None)  # the first call takes long
 @given(HOSTILE, HOSTILE)
 def test_no_name_breaks_the_xml(name: str, value: str) -> None:
     read = ElementTree.fromstring(f"<a b={junit._quoted(name)}>{junit._text(value)}</a>")
@@ -126,7 +125,6 @@ def test_the_markdown_says_where_it_goes_wrong() -> None:
     assert _rendered(as_markdown(EMPTY)).startswith("<h2>⚠️ ait_cmp: nothing was compared: 0 rows")
 
 
-@settings(deadline=None)  # the first call takes long
 @given(HOSTILE)
 def test_no_name_is_more_than_text(name: str) -> None:
     html = _rendered(f"| row | x |\n|---|---|\n| {as_code(name)} | {as_text(name)} |\n\nend")

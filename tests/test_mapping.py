@@ -679,7 +679,7 @@ ENTRIES = st.dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(metadata=st.dictionaries(st.text(), ENTRIES | JSON, max_size=4), data=st.data())
 def test_every_entry_gives_exactly_one_pair(
     metadata: dict[str, Any], data: st.DataObject, tmp_path: Path

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ait_cmp.mapping import Wish, map_pairs
@@ -50,7 +50,6 @@ def _read(folder: Path, suffix: str, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-@settings(deadline=None)
 @given(
     names=st.lists(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1), min_size=1)
 )

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ait_cmp import Limit, UsageError
@@ -154,7 +154,6 @@ def test_a_hostile_file_is_refused_at_once(
     assert not Path("pwned").exists()
 
 
-@settings(deadline=None)
 @given(text=st.text(st.sampled_from("${}\\:ab'\" .,#\n?")))
 def test_text_is_never_more_than_text(text: str) -> None:
     if text == "???":

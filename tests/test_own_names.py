@@ -99,7 +99,7 @@ def save_shards(path: Path, flat: Tensors, cut: int) -> None:
     index.write_text(json.dumps({"metadata": {}, "weight_map": weights}))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     tree=TREES,
     golden=st.tuples(STEMS, SUFFIXES),

@@ -153,7 +153,7 @@ def test_the_next_prompt_of_a_later_round_is_not_cut(tmp_path: Path) -> None:
     assert hidden["status"].to_list() == ["pass", "error"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     prompts=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=2, max_size=4),
     left=st.booleans(),

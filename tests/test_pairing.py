@@ -107,9 +107,7 @@ def test_other_words_for_the_same_modules_pair_by_their_names(
     assert found.left == ()
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.randoms(use_true_random=False), st.floats(0.0, 0.05), st.integers(0, 3))
 def test_names_that_say_nothing_pair_by_contents_or_not_at_all(
     tmp_path_factory: pytest.TempPathFactory, drawn: random.Random, noise: float, lost: int

@@ -29,7 +29,7 @@ def _softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 @given(
     st.integers(1, 3), st.integers(1, 4), st.integers(2, 40), st.booleans(), st.integers(0, 2**20)
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_what_positions_say(batch: int, length: int, size: int, followed: bool, seed: int) -> None:
     random = np.random.default_rng(seed)
     golden, noise = random.normal(size=(2, batch, length, size))

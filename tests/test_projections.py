@@ -61,7 +61,7 @@ GOLDEN_SIGNS = [
 ]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1000, 20_000), st.floats(1e-4, 1.0), st.integers(0, 100))
 def test_distances_are_those_of_the_tensors_within_half(size: int, noise: float, seed: int) -> None:
     """The standard deviation of the square of a distance is an eighth; this is four of them."""

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -54,7 +54,6 @@ def hydra_takes(override: str) -> Any:
     return OmegaConf.create({"it": value}).it
 
 
-@settings(deadline=None)
 @given(text=st.one_of(TEXT, st.text(st.sampled_from("\\\"'${a"))))
 def test_quotes_keep_any_text(text: str) -> None:
     assert is_quoted(quoted(text))
@@ -63,7 +62,6 @@ def test_quotes_keep_any_text(text: str) -> None:
         assert hydra_takes(f"k={quoted(text)}") == text
 
 
-@settings(deadline=None)
 @given(text=TEXT)
 def test_a_text_is_what_was_typed(text: str) -> None:
     """But for what is in quotes already, which are the user's."""
@@ -78,7 +76,6 @@ def test_a_text_is_what_was_typed(text: str) -> None:
         assert taken == (None if text.lower() == "null" else text)
 
 
-@settings(deadline=None)
 @given(texts=st.lists(st.text(min_size=1), min_size=1, max_size=3))
 @example(["1_0", "010", "no"])
 @example(["layer[1].*", "a,b", "x:y"])

@@ -91,7 +91,7 @@ def _with(tensor: Tensor, index: Index, change: Change) -> Tensor:
 
 
 @given(seed=st.integers(1, 10_000), dtype=st.sampled_from([torch.bfloat16, torch.float16]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_benign_run_passes(seed: int, dtype: torch.dtype) -> None:
     golden = _golden(seed)
     verdicts = _judge(golden, _run(golden, seed + 1, dtype), _run(golden, seed + 2, dtype))

@@ -256,7 +256,7 @@ def test_names_that_differ_are_looked_up_by_their_rules(tmp_path: Path) -> None:
     assert answers(rows) == {token: [token + 1] for token in range(4)}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     prompt=st.lists(st.integers(100, 999), min_size=1, max_size=6, unique=True),
     after=st.integers(0, 3),
@@ -282,7 +282,7 @@ def test_what_is_found_is_true_or_nothing_is(
             assert met == golden[token] or answer == [token]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     count=st.integers(3, 30),
     data=st.data(),

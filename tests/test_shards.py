@@ -292,9 +292,7 @@ def test_shapes_that_fit_no_way(tmp_path: Path) -> None:
     assert "[4, 6] and my has [4, 2] and [4, 3] on ranks 0, 1" in row.verdict.sentence
 
 
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_joins_are_those_of_torch(tmp_path: Path, data: st.DataObject) -> None:
     """Of any shape, cut anywhere along any dimension."""

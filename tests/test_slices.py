@@ -196,7 +196,7 @@ def test_slices_of_few_bins_are_small() -> None:
     assert len(pickle.dumps(found)) < 5 * 8 * (4 + 32) + 1000
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data(), name=st.sampled_from(["float64", "float32", "float16"]))
 def test_any_split_merges_to_the_whole(data: st.DataObject, name: str) -> None:
     shape = data.draw(hnp.array_shapes(max_dims=3, max_side=12))

@@ -108,7 +108,7 @@ def test_every_type_shape_and_stride_comes_back(way: Way, dtype: str, tmp_path: 
 
 
 @every_way
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(0, 72)), view=st.sampled_from(range(7)), mapped=st.booleans())
 def test_any_split_gives_the_whole(
     way: Way, cuts: list[int], view: int, mapped: bool, tmp_path: Path

@@ -122,7 +122,7 @@ def test_what_agrees_passes_and_says_that_it_is_weak(benign: str) -> None:
     assert "no tensor was dumped" in found.sentence
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     size=st.integers(16, 4096),

@@ -47,7 +47,7 @@ def _same(key: str, one: float, two: float, scale: float) -> bool:
     return one == two
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     data=st.data(),
     dtype=st.sampled_from(["float32", "float64", "float16", "int64", "uint8"]),

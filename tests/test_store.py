@@ -234,9 +234,7 @@ def sealed(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[Measur
 
 
 @given(data=st.data())
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damage_costs_the_rows_that_it_hits_and_no_row_is_wrong(
     data: st.DataObject, sealed: tuple[bytes, list[Measured]], tmp_path: Path
 ) -> None:

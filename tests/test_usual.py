@@ -105,7 +105,7 @@ def test_squares_that_are_out_of_reach_hide_nothing(size: float) -> None:
     assert "channel 9 is zero in my" in rows[-1].verdict.divergence
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     size=st.floats(1e2, 1e30),
     count=st.integers(1, 6),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ait_cmp.source import from_array, from_memory
@@ -39,7 +39,6 @@ def test_arrays_with_negative_strides_and_without_alignment() -> None:
     check_source(from_array(raw, "my"), torch.from_numpy(array.reshape(-1)))
 
 
-@settings(deadline=None)
 @given(data=st.data(), shape=st.lists(st.integers(0, 4), max_size=4))
 def test_flat_range_of_any_strides(data: st.DataObject, shape: list[int]) -> None:
     array = np.arange(math.prod(shape)).reshape(shape)

@@ -10,6 +10,7 @@ from ait_cmp.engine.evidence import Dead, Evidence, Span
 from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.growth import Expectation
+from ait_cmp.judging.masks import are_masks, masks_agree
 from ait_cmp.judging.metrics import METRICS, compute
 from ait_cmp.judging.places import name_index, name_span
 from ait_cmp.judging.sizes import is_distribution, sizes_of, telling
@@ -133,7 +134,10 @@ def _broken(name: str, value: float, limit: Limit) -> Finding:
 
 
 def exact_finding(case: Case) -> Finding | None:
-    """Elements that differ, of a pair that is not rounded."""
+    """Elements that differ, of a pair that is not rounded; of masks, positions."""
+    if are_masks(case):
+        meaning = "one side adds a mask, the other chooses by one, and they let others be seen"
+        return None if masks_agree(case) else Finding("exact", 1, 0, meaning)
     differing = case.stats.pairs - case.stats.equal
     if not differing:
         return None

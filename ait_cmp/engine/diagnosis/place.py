@@ -82,7 +82,7 @@ def _place(sides: Sides, axes: Sequence[Index], told: Mask) -> Place | None:
     error = float(squares[inside].sum())
     rest = max(sides.error - error, 0.0)
     mean = float(golden.sum()) / total  # an element that golden has small may be off by as much
-    own = max(float(golden[inside].sum()), mean * count)
+    own = max(float(golden[inside].sum()), mean * count, 1e-300)
     other = max(float(golden.sum()) - float(golden[inside].sum()), 1e-300)
     place = Place(tuple(axes), error / sides.error, (error / own) ** 0.5, (rest / other) ** 0.5)
     stands_out = place.outside <= _NEARLY_RIGHT * place.inside and place.inside >= _WRONG

@@ -1,0 +1,49 @@
+"""A mask that is added to scores against one of True and False: the same where both mean it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ait_cmp import compare
+
+TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def _status(golden: torch.Tensor, my: torch.Tensor) -> str:
+    return str(compare(golden=golden, my=my, tolerance="dtype").verdict.status)
+
+
+def _added(seen: torch.Tensor, dtype: torch.dtype, least: float | None = None) -> torch.Tensor:
+    least = torch.finfo(dtype).min if least is None else least
+    return torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, least)
+
+
+@given(st.data(), st.sampled_from(TYPES), st.booleans(), st.sampled_from([None, -1e4]))
+def test_they_agree_where_the_same_positions_are_seen(
+    data: st.DataObject, dtype: torch.dtype, is_golden: bool, least: float | None
+) -> None:
+    count = data.draw(st.integers(2, 40))
+    bits = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+    bits[data.draw(st.integers(0, count - 1))] = False  # a mask hides something
+    seen = torch.tensor(bits)
+    added = _added(seen, dtype, least)
+    sides = (added, seen) if is_golden else (seen, added)
+    assert _status(*sides) == "pass"
+    other = seen.clone()
+    at = data.draw(st.integers(0, count - 1))
+    other[at] = ~other[at]
+    assert _status(*((added, other) if is_golden else (other, added))) == "fail"
+    moved = seen.roll(1)
+    expected = "pass" if moved.equal(seen) else "fail"
+    assert _status(*((added, moved) if is_golden else (moved, added))) == expected
+
+
+@pytest.mark.parametrize("value", [-1.0, -5e3, 1.0, 1e4])
+def test_what_has_a_third_value_is_no_such_mask(value: float) -> None:
+    seen = torch.tensor([True, False, True, False, False])
+    added = _added(seen, torch.float32, -1e4)
+    added[3] = value
+    assert _status(added, seen) == "fail"
