@@ -39,7 +39,7 @@ from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
 
 SMALL = ("llama-1", "bert-1", "gpt2-1", "qwen2-3", "neox-1", "gemma-2", "opt-2", "distil-1")
-OF_FAULTS = ("fp32 permuted sums", "bf16", "fp16")
+OF_FAULTS = ("fp32 permuted sums", "bf16")
 
 # What may be said of a fault, by the beginning of its name; of others nothing may.
 RIGHT: dict[str, frozenset[str]] = {
@@ -62,7 +62,7 @@ RIGHT: dict[str, frozenset[str]] = {
         "one head zero": "filled",
         "one channel zero": "filled",
         "one channel garbage": "place",
-        "one channel's sign": "sign",
+        "one channel's sign": "sign scale place",
         "one channel's quant": "scale place",
         "one channel's bias": "offset affine place",
         "last shard": "filled",
@@ -85,7 +85,9 @@ RIGHT: dict[str, frozenset[str]] = {
         "read as another": "unrelated",
         "everything beside the peak zero": "flushed filled",
         "overflow": "nonfinite overflow",
-        "clipped": "saturated",
+        "clipped": "saturated place",
+        "wrapped": "place",
+        "zero point": "affine",
         "bias": "affine offset",
         "the layer before's": "unrelated",
         "q with": "unrelated",

@@ -526,3 +526,15 @@ def test_channels_that_are_scaled_stand_out_of_rounding(model: Model) -> None:
     found = told(golden, my.bfloat16())
     assert found is not None
     assert found.words == "only my[..., 32:64] is wrong; there my is golden times 1.1"
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (1,), (5,), (1, 1), (3, 0, 2), (64, 64), (2, 3, 4, 5, 6, 7)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64, torch.bool])
+def test_odd_tensors_are_no_error(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    made = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    sides = [made * 0, made * 0 + 1, made * 3, made.abs() * 1e30, made / 0]
+    for golden in sides:
+        for my in (*sides, made.reshape(-1), torch.cat([made.reshape(-1)] * 2)):
+            told(golden.to(dtype), my.to(dtype))

@@ -33,6 +33,8 @@ from ait_cmp.values.diagnosis import Diagnosis
 
 __all__ = ["HYPOTHESES", "Diagnosis", "diagnose", "find_relative"]
 
+_FEW = 2  # elements, of which fewer have no order and no part
+
 # With few numbers that are fitted, of the whole tensor or of a part that alone is wrong.
 _OF_ANY_PART = (
     Hypothesis("sign", values.has_signs, values.signs_changed),
@@ -69,6 +71,8 @@ def diagnose(*, golden: Source, my: Source) -> Diagnosis | None:
 
     Reads at most `sides.MOST` elements of each, and what it takes to find the part that is wrong.
     """
+    if min(golden.elements, my.elements) < _FEW or not (golden.shape and my.shape):
+        return None
     sides = open_sides(golden, my)
     if sides is None:
         return None

@@ -79,6 +79,11 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
     before = float(sides.squares[told].sum()) if sides.are_paired else spread(my)
     remains = left / max(1.0 - claim.fitted / count, 1.0 / count)  # what fitting has hidden
     size = min(spread(made[told]), spread(my[told]))
+    if sides.are_paired and left:  # what the claim leaves as it is says nothing for it
+        moved = told & (made != sides.golden)
+        own = energy(difference[moved])
+        if own > _REMAINS * min(spread(made[moved]), spread(my[moved])):
+            return None
     if not before or remains > (1.0 - EXPLAINED) * before:
         return None
     if left and remains > _REMAINS * size:  # what is nearly constant explains nothing

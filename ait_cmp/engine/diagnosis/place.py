@@ -17,7 +17,7 @@ __all__ = ["Place", "box_of", "wrong_places"]
 # of it so much must be in it: where it is told how the place is wrong, and where only that it is.
 _NEARLY_RIGHT, _RIGHT = 0.1, 0.02
 _MOST_IN, _ALL_IN = 0.9, 0.98
-_WRONG = 0.05  # of golden, the least error of a place
+_WRONG = 0.03  # of golden, the least error of a place
 _MOST = 0.9  # of a tensor may be wrong for the rest to be called right
 _NOTABLE, _GAP = 0.02, 4.0  # of the largest error of a slice; and between two, in squares
 _DENSE = 0.7  # of a run that is wrong is found to be so

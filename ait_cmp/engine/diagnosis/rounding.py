@@ -40,7 +40,8 @@ def _digits(sides: Sides) -> int:
 
 def _through(name: str) -> Callable[[Floats], Floats]:
     def made(values: Floats) -> Floats:
-        there = torch.from_numpy(np.ascontiguousarray(values))
+        inside = np.abs(values) <= DTYPES[name].largest  # beyond, saturation is another matter
+        there = torch.from_numpy(np.where(inside, values, np.nan))
         found: Floats = there.float().to(getattr(torch, name)).double().numpy()
         return found
 

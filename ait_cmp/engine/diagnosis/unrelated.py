@@ -15,6 +15,7 @@ __all__ = ["unrelated"]
 _MANY = 256  # elements of which a correlation tells something
 _CHANCE = 4.0  # standard deviations of a correlation of what is unrelated
 _WEAK = 0.03  # less than this is none, of tensors with a structure of their own
+_SOME = 0.1  # more is not told as chance, however few the elements
 _LARGE = 0.5  # of golden, the least error of what is another tensor
 
 
@@ -33,7 +34,7 @@ def unrelated(sides: Sides) -> Diagnosis | None:
         return Diagnosis("reordered", words, 1.0, 0.0)
     products = float(((golden - golden.mean()) * (my - my.mean())).sum())
     found = products / math.sqrt(sizes[0] * sizes[1])
-    if abs(found) > max(_CHANCE / math.sqrt(count), _WEAK):
+    if abs(found) > min(max(_CHANCE / math.sqrt(count), _WEAK), _SOME):
         return None
     words = (
         f"my has nothing in common with golden, element by element (correlation {number(found)} "

@@ -28,6 +28,8 @@ _MOST_FACTORS = 1 << 14
 # Of golden: less may be truncation, which is a factor as well, and one of several where it has gone
 # through a square.
 _OFF, _FAR_OFF = 8e-3, 1.5e-2
+_NOTHING = 1e-3  # a factor of less leaves nothing of golden
+_MOSTLY = 0.5  # of the error in one slice is that slice's alone
 _ENDS = 8  # elements that stand at the end of a range
 
 
@@ -72,6 +74,7 @@ def affine(sides: Sides) -> Iterator[Claim]:
     squares = float(np.square(golden - mean).sum())
     if squares:
         factor = float(((golden - mean) * (my - centre)).sum()) / squares
+    if squares and abs(factor) > _NOTHING:
         offset = centre - factor * mean
         words = f"my is golden times {times(factor)}, {offset:+.4g}"
         yield Claim(words, sides.golden * factor + offset, 2)
@@ -86,7 +89,7 @@ def by_axis(sides: Sides) -> Iterator[Claim]:
         if not 1 < size <= _MOST_FACTORS or sides.my.size < _PER * size:
             continue
         others = tuple(one for one in range(len(sides.shape)) if one != axis)
-        if others:
+        if others and sides.squares.sum(others).max() < _MOSTLY * sides.error:
             yield from _by_index(sides, others, axis)
 
 
