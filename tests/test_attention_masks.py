@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ait_cmp import compare
+from ait_cmp import compare, compare_dumps
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -47,3 +49,29 @@ def test_what_has_a_third_value_is_no_such_mask(value: float) -> None:
     added = _added(seen, torch.float32, -1e4)
     added[3] = value
     assert _status(added, seen) == "fail"
+
+
+@pytest.mark.parametrize("is_golden", [True, False])
+@pytest.mark.parametrize(
+    ("name", "seen", "status"),
+    [
+        ("layers.0.self_attn.in.attention_mask", [True, True, True], "pass"),
+        ("layers.0.self_attn.in.attention_mask", [True, False, True], "fail"),
+        ("layers.0.self_attn.in.attention_mask", [False, False, False], "fail"),  # turned round
+        (
+            "layers.0.mlp.experts",
+            [True, True, True],
+            "fail",
+        ),  # zeros that are not said to be a mask
+        ("layers.0.mlp.experts", [False, False, False], "pass"),
+    ],
+)
+def test_a_mask_that_hides_nothing_is_told_by_its_name(
+    tmp_path: Path, name: str, seen: list[bool], status: str, is_golden: bool
+) -> None:
+    sides = torch.zeros(1, 3), torch.tensor([seen])
+    for side, tensor in zip(("golden", "my"), sides if is_golden else sides[::-1], strict=True):
+        (tmp_path / side / "1").mkdir(parents=True)
+        torch.save(tensor, tmp_path / side / "1" / f"{name}.pt")
+    result = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    assert [row.verdict.status for row in result.rows] == [status]
