@@ -309,6 +309,16 @@ def test_a_zero_golden_hides_nothing() -> None:
     assert _failing(_judge([(zero, zero + 1e-30)]))
 
 
+def test_zero_is_said_of_what_is_zero_alone() -> None:
+    golden = torch.eye(16)
+    said = {
+        name: _judge([(golden, my)])[0].sentence
+        for name, my in {"zero": golden * 0, "across": golden.flip(0)}.items()
+    }
+    assert "my is zero in every part" in said["zero"]
+    assert "zero" not in said["across"]
+
+
 def test_limits_hold_beside_growth_and_a_rule_may_stand_alone() -> None:
     golden = torch.randn(8, 64)
     pair = [(golden, golden * 1.0005)]

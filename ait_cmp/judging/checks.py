@@ -214,7 +214,7 @@ def _scale(
     if evidence.count < growth.many or size <= limit:
         return None
     rest = _left(evidence, size)
-    if size == 1 == -evidence.scale:
+    if size == 1 == -evidence.scale and rest <= _EXPLAINED:  # else my lies across golden
         return Finding("scale", size, limit, "my is zero in every part of the tensor")
     meaning = f"all parts share a factor of {1 + evidence.scale:.4g}{_without(rest)}"
     return Finding("scale", size, limit, meaning, 0.0 if rest <= _EXPLAINED * size else 1.0)
