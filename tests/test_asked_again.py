@@ -146,6 +146,7 @@ def test_new_verdicts_are_reported_where_the_old_ones_were(
         (["report=bare"], "holds no run that can be asked again"),
         (["report=sweep"], "is of a sweep; name one of its jobs: report=sweep/jobs/0"),
         (["report=broken"], "is damaged"),
+        (["report=junk"], "is damaged"),
         (["report=other"], "is of another version"),
         (["report=lost"], "are not those of all its rows"),
     ],
@@ -158,10 +159,11 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(
     assert main([dump, "output=few", "metrics.names=[rmse]"]) == 0
     assert main([dump, "output=bare", "report.keep_stats=false"]) == 0
     assert main([dump, "output=sweep", "-m", "tokens=0,1"]) == 0
-    for name in ("broken", "other", "lost"):
+    for name in ("broken", "junk", "other", "lost"):
         shutil.copytree("out", name)
     whole = Path("out", RECORD).read_bytes()
     Path("broken", RECORD).write_bytes(whole[: len(whole) // 2])
+    Path("junk", RECORD).write_bytes(whole + b"xx")
     Path("other", RECORD).write_bytes(gzip.compress(b'{"format": 99}\n'))
     assert main([dump, "output=lost", "tokens=0"]) == 0
     Path("lost", RECORD).write_bytes(whole)
@@ -284,6 +286,15 @@ def test_rows_are_joined_by_name_rank_and_token_and_never_by_process() -> None:
     twice = _table(status=["pass", "fail"], data_id=["a", "a"])
     found = compare_reports(twice, twice)
     assert (found.counts["same"], found.ambiguous) == (2, 1)
+
+
+def test_jobs_tell_rows_apart_where_both_are_sweeps_alone() -> None:
+    alone = _table(status=["pass", "fail"])
+    swept = alone.with_columns(job=pl.Series(["tokens=0", "tokens=1"]))
+    for base, new in ((alone, swept), (swept, alone), (swept, swept)):
+        assert compare_reports(base, new).counts["same"] == 2
+    other = swept.with_columns(job=pl.Series(["tokens=1", "tokens=0"]))
+    assert compare_reports(swept, other).counts["same"] == 0
 
 
 def test_what_came_and_what_went() -> None:

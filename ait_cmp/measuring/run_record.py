@@ -146,7 +146,7 @@ def _lines(folder: Path) -> Generator[Any, None, None]:
                 yield json.loads(line)
     except FileNotFoundError as exc:
         raise UsageError(_absent(folder)) from exc
-    except (EOFError, ValueError, zlib.error) as exc:
+    except (EOFError, ValueError, zlib.error, gzip.BadGzipFile) as exc:
         raise _damaged(folder, exc) from exc
     except OSError as exc:
         raise UsageError(f"{path} cannot be read: {os_reason(exc)}") from exc

@@ -88,8 +88,10 @@ class Difference:
 
 
 def compare_reports(base: pl.DataFrame, new: pl.DataFrame) -> Difference:
-    """The rows of two reports, joined by job, name, token and rank, and never by process: process
-    ids differ from run to run."""
+    """The rows of two reports, joined by name, token and rank, where both are of sweeps also by
+    job, and never by process: process ids differ from run to run."""
+    if not (_has_job(base) and _has_job(new)):
+        base, new = (table.drop("job", strict=False) for table in (base, new))
     sides = {"base": _keyed(base), "new": _keyed(new)}
     ambiguous = max(int((side["_again"] > 0).sum()) for side in sides.values())
     by = [*_KEY, "_again"]
@@ -107,7 +109,7 @@ def compare_reports(base: pl.DataFrame, new: pl.DataFrame) -> Difference:
         nulls_last=True,
         maintain_order=True,
     )
-    kept = [name for name in _KEY if name != "job" or base_has_job(base, new)]
+    kept = [name for name in _KEY if name != "job" or _has_job(base)]
     columns = ["change", *kept, *(f"{side}_{name}" for name in _BOTH for side in sides)]
     columns += ["error_ratio", "base_cmp_fail_reason", "new_cmp_fail_reason"]
     found = ordered["change"].to_list()
@@ -116,9 +118,9 @@ def compare_reports(base: pl.DataFrame, new: pl.DataFrame) -> Difference:
     )
 
 
-def base_has_job(*tables: pl.DataFrame) -> bool:
-    """Whether one is of a sweep."""
-    return any("job" in table.columns for table in tables)
+def _has_job(table: pl.DataFrame) -> bool:
+    """Whether it is of a sweep."""
+    return "job" in table.columns
 
 
 def _keyed(table: pl.DataFrame) -> pl.DataFrame:
