@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ait_cmp.commands.compare import judged, open_store, select_pairs, written
+from ait_cmp.commands.extra import warn_of_extra
 from ait_cmp.engine.looks import look_at
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
@@ -70,20 +71,27 @@ def compare(
     metrics: str = "standard",
     metric_names: Sequence[str] | None = None,
     epsilon: float = 2.0**-23,
+    extra_metrics: Sequence[PathLike] | None = None,
     diagnosis: bool = True,
 ) -> Comparison:
     """Compare two tensors or arrays of equal shape, of any supported types and strides.
 
     `tolerance` is the name of a shipped preset, a YAML file, a `Tolerance`, or limits by metric;
-    `metrics` names the definitions, `standard` or `ait`, and `metric_names` some of them. Shapes
-    that differ give a comparison with the status `error`. Of tensors that do not pass `diagnosis`
-    says what explains the difference, unless it is False. Raises TypeError for what is no tensor,
+    `metrics` names the definitions, `standard` or `ait`, and `metric_names` some of them;
+    `extra_metrics` are your own, FILE.py:NAME of a class or a function, which is run. Shapes that
+    differ give a comparison with the status `error`. Of tensors that do not pass `diagnosis` says
+    what explains the difference, unless it is False. Raises TypeError for what is no tensor,
     UsageError for unknown names, PairError for a type that cannot be compared.
     """
-    chosen, choice = tolerance_from(tolerance), metrics_from(metrics, metric_names)
+    choice, own = metrics_from(metrics, metric_names, extra_metrics)
+    chosen = tolerance_from(tolerance, choice.extra)
     one, other = _source(golden, "golden"), _source(my, "my")
     wanted = Wanted(epsilon_of(epsilon), choice.needs(chosen))
-    found = conclude(measure_sources(golden=one, my=other, wanted=wanted), chosen, choice)
+    measured = measure_sources(golden=one, my=other, wanted=wanted)
+    if own and measured.stats:
+        measured = replace(measured, extra=look_at("extra", one, other, (), own).extra)
+        warn_of_extra([("these tensors", measured.extra)])
+    found = conclude(measured, chosen, choice)
     if not diagnosis or found.verdict.status not in (Status.FAIL, Status.ERROR):
         return found
     return replace(found, diagnosis=look_at("diagnosis", one, other, ()).diagnosis)
@@ -115,6 +123,8 @@ def compare_dumps(
     metrics: str = "standard",
     metric_names: Sequence[str] | None = None,
     epsilon: float | None = None,
+    extra_metrics: Sequence[PathLike] | None = None,
+    extra_memory: float | None = None,
     executor: str = "auto",
     workers: int | None = None,
     row_timeout: float | None = None,
@@ -129,15 +139,13 @@ def compare_dumps(
 ) -> RunComparison:
     """Compare dumps as the command does; without `output`, nothing is written.
 
-    The arguments are the command's settings, those of groups by the name of the setting (`workers`
-    is `executor.workers`) or a plain one: `mapping_rules` are dicts of golden, my, golden_adapters
-    and my_adapters, `mapping_names` of the same and by; `formats`, `keep_stats`, `csv_bom` and
-    `page` (its details, paths and language) are those of the report in `output`. None is what the
-    command takes by itself, `math.inf` no limit. Options are named, or YAML files; `tolerance` may
-    also be what `compare` takes. `progress` is called as rows are done.
-
-    Raises UsageError for a mapping that cannot be read and for values that make no sense,
-    ReportError for an output that cannot be written; a pair that cannot be compared is an `error`.
+    The arguments are the command's settings, by their own names or plain ones: `workers` is
+    `executor.workers`, `mapping_rules` are dicts of golden, my, golden_adapters and my_adapters,
+    `mapping_names` of the same and by, `extra_metrics` FILE.py:NAME, which is run, `page` the
+    details, paths and language of the report. None is what the command takes by itself, `math.inf`
+    no limit. Options are named, or YAML files; `tolerance` may also be what `compare` takes.
+    `progress` is called as rows are done. Raises UsageError for what makes no sense, ReportError
+    where output cannot be written; a pair that cannot be compared is an `error`.
     """
     return _compared(settings_from(locals()), progress)
 

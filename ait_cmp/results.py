@@ -68,7 +68,7 @@ class RunComparison:
         """What every output reads."""
         from ait_cmp.report import make_report
 
-        return make_report(self.rows, self.run.facts)
+        return make_report(self.rows, self.run.facts, self.run.metrics.extra)
 
     def to_polars(self) -> Table:
         """The rows as a table, with the columns of the report and true types."""

@@ -29,6 +29,7 @@ KEYWORDS = {
     "mapping.rules": "mapping_rules",
     "mapping.names": "mapping_names",
     "metrics.names": "metric_names",
+    "metrics.extra": "extra_metrics",
     "report.csv.bom": "csv_bom",
     "report.details": "page",
     "report.paths": "page",

@@ -463,7 +463,6 @@ def test_the_original_options_that_are_here(
         (["-mf", "map.json"], "-gp LIST.yaml"),
         (["-r", "0"], "name the folders of one rank"),
         (["-w"], "without -w"),
-        (["-alg", "a.py:f", "b.py:g"], "-alg a.py:f b.py:g: metrics of your own are not there yet"),
     ],
 )
 def test_the_original_options_that_are_refused_say_what_takes_their_place(

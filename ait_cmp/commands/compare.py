@@ -14,6 +14,7 @@ from ait_cmp.commands.choices import settle_choices
 from ait_cmp.commands.ci import tell_ci
 from ait_cmp.commands.details import with_details
 from ait_cmp.commands.diagnosis import diagnoses_of, with_diagnoses
+from ait_cmp.commands.extra import with_extra
 from ait_cmp.commands.kept import Run, forget, keep
 from ait_cmp.commands.logits import with_positions
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
@@ -154,7 +155,7 @@ def warn_of_idle(settled: Settled, tolerance: Tolerance) -> None:
 def written(run: Run, settings: Settings, store: Store | None) -> tuple[Report, list[Path]]:
     """The report of a run, and where it was written, with what is kept of the run. Raises
     ReportError."""
-    report = make_report(run.rows, run.facts)
+    report = make_report(run.rows, run.facts, run.metrics.extra)
     if settings.in_sweep or "html" in formats_for(report.counts, settings.formats):
         report = with_details(report, settings.details, _asking(settings, store, show_nothing))
     paths = write_report(report, settings.folder, settings.formats)
@@ -169,11 +170,12 @@ def measure(
     pairs: Sequence[Pair], settings: Settings, store: Store | None, progress: ShowProgress
 ) -> Settled:
     """What was measured, of what several ranks have the pairs that numbers settle, and what can
-    be compared after choices that differ."""
+    be compared after choices that differ; with the user's own metrics."""
     ask = _asking(settings, store, progress)
     settled = settle_shards(pairs, ask, settings.tolerance, settings.metrics)
     settled = settle_choices(settled, ask, settings.logits)
-    return with_positions(settled, ask, settings.logits)
+    settled = with_positions(settled, ask, settings.logits)
+    return with_extra(settled, ask, settings.extra)
 
 
 def _asking(settings: Settings, store: Store | None, progress: ShowProgress) -> Ask:

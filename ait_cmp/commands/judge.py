@@ -37,7 +37,7 @@ def judge(settings: Settings) -> ExitStatus:
     was = kept(settings.report_path)
     require_stats(settings.report_path, settings.wanted)
     run = _judged(was, settings, started)
-    report = make_report(run.rows, run.facts)
+    report = make_report(run.rows, run.facts, run.metrics.extra)
     if "html" in formats_for(report.counts, settings.formats):
         report = with_kept_details(report, settings.details, {"": settings.report_path})
     with holding(settings.folder):

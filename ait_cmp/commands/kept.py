@@ -138,5 +138,6 @@ def _of_header(header: Mapping[str, Any]) -> tuple[Tolerance, MetricChoice, Fact
     facts, metrics = dict(header["facts"]), header["metrics"]
     if facts["started"]:
         facts["started"] = datetime.fromisoformat(facts["started"])
-    choice = MetricChoice(metrics["definition"], tuple(metrics["names"]))
-    return tolerance_from_plain(header["tolerance"]), choice, Facts(**facts)
+    extra = tuple(metrics.get("extra", ()))  # which an older version did not have
+    choice = MetricChoice(metrics["definition"], tuple(metrics["names"]), extra)
+    return tolerance_from_plain(header["tolerance"], extra), choice, Facts(**facts)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ait_cmp.commands.say import remark
 from ait_cmp.values.errors import UsageError
-from ait_cmp.values.overrides import quoted
+from ait_cmp.values.overrides import AS_ORIGINAL, quoted
 
 __all__ = ["add_arguments", "overrides"]
 
@@ -29,8 +29,6 @@ _INSTEAD = {
     "folders of one rank as -gp and -mp",
     "weight": "-w dequantises weights, which ait_cmp does not; save the dequantised ones and "
     "compare both checkpoints by name, without -w",
-    "custom_algorithms": "-alg {0}: metrics of your own are not there yet; metrics.names chooses "
-    "among those that are, and a tolerance judges by them",
 }
 
 
@@ -61,7 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     refused = "refused, with what takes its place"
     add("--rank", "-r", help=refused)
     add("--weight", "-w", action="store_true", help=refused)
-    add("--custom-algorithms", "-alg", nargs="+", help=refused)
+    add(
+        *("--custom-algorithms", "-alg"),
+        nargs="+",
+        metavar="FILE.py:FUNCTION",
+        help="metrics of your own, as metrics.extra takes them; they are run",
+    )
 
 
 def overrides(arguments: argparse.Namespace) -> Iterator[str]:
@@ -70,12 +73,11 @@ def overrides(arguments: argparse.Namespace) -> Iterator[str]:
     refused = {
         "cmp_level": level if level == "logits" else None,
         "mapping_file": mapping if mapping and not mapping.endswith(_MAPPING_FILES) else None,
-        **{name: getattr(arguments, name) for name in ("rank", "weight", "custom_algorithms")},
+        **{name: getattr(arguments, name) for name in ("rank", "weight")},
     }
     for name, value in refused.items():
         if value:
-            shown = " ".join(value) if isinstance(value, list) else value
-            raise UsageError(_INSTEAD[name].format(shown))
+            raise UsageError(_INSTEAD[name].format(value))
     if level:
         remark(f"ait llm compare: -cl {level}: all levels that were dumped are compared")
     if arguments.stats:
@@ -89,3 +91,5 @@ def overrides(arguments: argparse.Namespace) -> Iterator[str]:
         "mapping": mapping,
     }
     yield from (f"{key}={quoted(value)}" for key, value in settings.items() if value)
+    if own := arguments.custom_algorithms:
+        yield f"metrics.extra=[{','.join(quoted(f'{one}:{AS_ORIGINAL}') for one in own)}]"

@@ -157,7 +157,7 @@ def _alike(
             measured[len(pairs)] = one
             pairs.append(pair._replace(run=copy, error=None))
             numbers.append(number)
-    verdicts = conclude_rows(pairs, measured, tolerance, choice)
+    verdicts = conclude_rows(pairs, measured, tolerance.without_extra(), choice)
     alike = dict.fromkeys(opened, True)
     for number, row in zip(numbers, verdicts, strict=True):
         passed = row.verdict.status is Status.PASS

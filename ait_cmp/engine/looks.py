@@ -11,8 +11,10 @@ from collections.abc import Callable, Sequence
 from ait_cmp.engine import align
 from ait_cmp.engine.choices import look_at_choices
 from ait_cmp.engine.detail import look_in_detail
+from ait_cmp.engine.extra import look_at_extra
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.positions import look_at_positions
+from ait_cmp.engine.request import ExtraMetric
 from ait_cmp.engine.stats import Stats
 from ait_cmp.source import Source
 
@@ -81,9 +83,24 @@ LOOKS: dict[str, Callable[[Source, Source, Others], Measured]] = {
 }
 
 
-def look_at(kind: str, golden: Source, my: Source, others: Others) -> Measured:
-    """What a look of this kind finds: no stats, but what its row in `LOOKS` fills."""
-    return LOOKS[kind](golden, my, others)
+def look_at(
+    kind: str,
+    golden: Source,
+    my: Source,
+    others: Others,
+    metrics: Sequence[ExtraMetric] = (),
+) -> Measured:
+    """What a look of this kind finds: no stats, but what its row in `LOOKS` fills; with `metrics`,
+    what these say."""
+    return _extra(golden, my, metrics) if metrics else LOOKS[kind](golden, my, others)
+
+
+def _extra(golden: Source, my: Source, metrics: Sequence[ExtraMetric]) -> Measured:
+    """Of the user's own metrics. Without stats it is not kept: what failed may be mended outside
+    of its file, by a library that is installed, say."""
+    found = look_at_extra(golden=golden, my=my, metrics=metrics)
+    stats = None if found.problems else Stats()
+    return Measured(_info(golden), _info(my), stats, extra=found)
 
 
 def _info(source: Source) -> TensorInfo:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.detail import Detail
 from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.extra import Extra
 from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.stats import Stats
 from ait_cmp.files import FileState
@@ -34,8 +35,8 @@ class Measured:
     `worst_my` are its exact values as text. `files` are all that the stats depend on. A whole
     pair has the evidence that was made of the slices among its stats, and of `slices` the packed
     bytes of what is kept. `choices` are what a second look at a row of ids found
-    (`engine.looks`), `positions` one at a row of logits, `diagnosis` one at a row that fails, and
-    `detail` one at a row that a person looks at closely.
+    (`engine.looks`), `positions` one at a row of logits, `diagnosis` one at a row that fails,
+    `detail` one at a row that a person looks at closely, and `extra` has the user's own metrics.
     """
 
     golden: TensorInfo | None = None
@@ -52,3 +53,4 @@ class Measured:
     positions: Positions | None = None
     diagnosis: Diagnosis | None = None
     detail: Detail | None = None
+    extra: Extra | None = None

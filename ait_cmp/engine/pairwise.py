@@ -116,7 +116,7 @@ def _looked(pair: _OpenPair, mapped: bool) -> Measured:
                 adapt(open_files(one, mapped), one.steps) if one.files else None
                 for one in look.others
             ]
-        found = look_at(look.kind, pair.golden, pair.my, others)
+        found = look_at(look.kind, pair.golden, pair.my, others, look.metrics)
         states = tuple(state for one in others if one for state in one.states)
         if any(state_of(one.path) != one for one in states):
             raise changed(*look.others[:2])

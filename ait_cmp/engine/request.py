@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ait_cmp.engine.parts import EVERYTHING, Parts
 from ait_cmp.values.location import Location
 
-__all__ = ["Look", "Request", "Wanted"]
+__all__ = ["ExtraMetric", "Look", "Request", "Wanted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,29 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtraMetric:
+    """A metric of the user's own: the class or function `name` of a file that held `source`.
+
+    A function may have tensors that take `memory` bytes; with `as_original` they are flat and of
+    float32, as the original gives them.
+    """
+
+    name: str
+    path: str
+    source: str
+    digest: str
+    memory: int
+    as_original: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Look:
     """A second look at a pair, of a kind of `engine.looks`, beside other tensors; one that is not
-    there has no files."""
+    there has no files. `metrics` are those of a look at the user's own."""
 
     kind: str
     others: tuple[Location, ...]
+    metrics: tuple[ExtraMetric, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from ait_cmp.engine.choices import Choices
@@ -17,7 +18,8 @@ __all__ = ["Case"]
 class Case(NamedTuple):
     """One compared pair, as a verdict sees it; evidence only where both sides are floating.
 
-    `reference` is what a trusted run shows of golden, where one was named.
+    `reference` is what a trusted run shows of golden, where one was named; `extra` are the
+    values of the user's own metrics.
     """
 
     subject: Subject
@@ -27,6 +29,7 @@ class Case(NamedTuple):
     choices: Choices | None = None  # of ids that differ, chosen by the scores of another row
     chosen_from: tuple[str, int | None] | None = None
     reference: Reference | None = None
+    extra: Mapping[str, float | None] = {}  # never changed
 
     @property
     def lines(self) -> int:

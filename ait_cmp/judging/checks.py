@@ -11,7 +11,7 @@ from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.masks import are_masks, masks_agree
-from ait_cmp.judging.metrics import METRICS, compute
+from ait_cmp.judging.metrics import METRICS, Metric, compute
 from ait_cmp.judging.places import name_index, name_span
 from ait_cmp.judging.sizes import is_distribution, sizes_of, telling
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite
@@ -31,6 +31,7 @@ _GRIDDED = 64  # elements that share no bit by chance
 _LINES, _CHANNELS = 4, 8  # of fewer, most lines and their sums say no more than the whole
 _HUGE = 3.0  # times its limit may have what is huge, and a slice beside it
 _FEW_LINES = ((4, 4.0), (32, 2.0))  # below so many lines, so many times the limit
+_ANYTHING = Metric(lambda _: None, least=-math.inf)  # what the user's own can be
 _STILL_MEANT = 9.0  # times the room that a limit left may be wanted in addition
 _EXPLAINED = 0.5  # of what all parts share may remain where that explains the error
 
@@ -96,24 +97,27 @@ def saturation_finding(case: Case, allowed: NonFinite) -> Finding | None:
     return Finding("saturation", evidence.clipped, 0, meaning)
 
 
-def limit_findings(stats: Stats, limits: Mapping[str, Limit]) -> Iterator[Finding]:
-    """The limits of metrics that `stats` break.
+def limit_findings(
+    stats: Stats, limits: Mapping[str, Limit], extra: Mapping[str, float | None]
+) -> Iterator[Finding]:
+    """The limits of metrics that `stats`, and the values of the user's own, break.
 
     They judge the standard definitions, whatever definitions the report shows, so that the same
     limits always mean the same.
     """
     if not limits:
         return
-    values = compute(stats, limits)
+    known = compute(stats, (name for name in limits if name in METRICS))
+    values = {name: known[name] if name in known else extra.get(name) for name in limits}
     unknown = [name for name, value in values.items() if value is None]
     if unknown and stats.equal < stats.pairs:
         # Nothing has shown that this difference is allowed (a golden of zeros has no relative
         # error), whatever the other limits say.
         names = " and ".join(unknown)
-        meaning = (
-            f"{names} cannot be told, since golden has no element above "
-            f"{stats.epsilon:.3g}, and my differs by up to {stats.difference_max!r}"
-        )
+        meaning = f"{names} cannot be told, since golden has no element above {stats.epsilon:.3g}"
+        if any(name not in METRICS for name in unknown):
+            meaning = f"{names} cannot be told: metrics.extra gave no value"
+        meaning += f", and my differs by up to {stats.difference_max!r}"
         yield Finding(names, math.nan, math.nan, meaning)
     for name, value in values.items():
         if value is not None and limits[name].excess(value) > 0:
@@ -127,7 +131,8 @@ def _broken(name: str, value: float, limit: Limit) -> Finding:
     meaning = (
         f"{name} is {value!r}, {'below' if below else 'above'} its {side} {bound!r} by {excess:.6g}"
     )
-    slack = METRICS[name].most - bound if below else bound - METRICS[name].least
+    metric = METRICS.get(name, _ANYTHING)
+    slack = metric.most - bound if below else bound - metric.least
     if excess <= _STILL_MEANT * slack:  # a bound that is far from what was meant is no way out
         meaning += f"; {side}={value!r} would pass"
     return Finding(name, value, bound, meaning)

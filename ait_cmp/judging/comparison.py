@@ -38,15 +38,17 @@ _SHOWN = ("cosine_similarity", "relative_euclidean_distance", "max_absolute_erro
 
 @dataclass(frozen=True, slots=True)
 class MetricChoice:
-    """Which metrics are shown, by which definition (`standard` or `ait`)."""
+    """Which metrics are shown, by which definition (`standard` or `ait`); `extra` are the user's
+    own."""
 
     definition: str = "standard"
     names: tuple[str, ...] = tuple(METRICS)
+    extra: tuple[str, ...] = ()
 
     def needs(self, tolerance: Tolerance) -> Parts:
         """The parts of the stats that are needed to show these and judge by `tolerance`."""
         wanted = [DEFINITIONS[self.definition][name] for name in self.names]
-        wanted += [METRICS[name] for name in tolerance.metrics()]
+        wanted += [METRICS[name] for name in tolerance.metrics() if name in METRICS]
         return functools.reduce(operator.or_, (one.needs for one in wanted), Parts(slices=True))
 
 
@@ -102,7 +104,8 @@ class Comparison:
         for side, info in (("golden", self.measured.golden), ("my", self.measured.my)):
             if info is not None:
                 yield side, f"{info.dtype} {list(info.shape)}"
-        yield from ((name, str(self.metrics[name])) for name in _SHOWN if name in self.metrics)
+        names = (*_SHOWN, *(self.measured.extra.values if self.measured.extra else ()))
+        yield from ((name, str(self.metrics[name])) for name in names if name in self.metrics)
         if self.worst_index is not None:
             yield (
                 f"worst element {list(self.worst_index)}",
@@ -232,6 +235,7 @@ def _case(pair: Pair, measured: Measured, reference: Measured | None) -> Case:
         measured.choices,
         pair.chosen_from,
         _reference(pair, measured, reference) if pair.reference else None,
+        measured.extra.values if measured.extra else {},
     )
 
 
@@ -258,4 +262,6 @@ def _reference(pair: Pair, measured: Measured, found: Measured | None) -> Refere
 def _comparison(measured: Measured, verdict: Verdict, choice: MetricChoice) -> Comparison:
     assert measured.stats is not None
     metrics = compute(measured.stats, choice.names, definition=choice.definition)
+    extra = measured.extra.values if measured.extra else {}
+    metrics |= {name: extra.get(name) for name in choice.extra}
     return Comparison(measured, metrics, verdict)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -125,7 +125,8 @@ class Tolerance:
 
     The first of `rules` that matches gives the limits, `default` where none does; `growth`,
     where it is set, judges each row against those before it as well. `unjudged` is what becomes
-    of a row that neither judges. Raises UsageError for limits that say nothing of their metric,
+    of a row that neither judges. `extra` names the user's own metrics, which limits may name too.
+    Raises UsageError for limits that say nothing of their metric,
     and where nothing would ever be judged.
     """
 
@@ -135,11 +136,13 @@ class Tolerance:
     nonfinite: NonFinite = NonFinite.ALIKE
     growth: Growth | None = None
     unjudged: Unjudged = Unjudged.SKIPPED
+    extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for limits in (self.default, *(rule.limits for rule in self.rules)):
             for name, limit in limits.items():
-                _check(name, limit)
+                if name not in self.extra:
+                    _check(name, limit)
         if self.growth is None and not self.metrics() and self.unjudged is Unjudged.SKIPPED:
             raise UsageError(
                 f"tolerance {self.name} has no limit and no growth, so nothing would be judged; "
@@ -164,15 +167,29 @@ class Tolerance:
         """Whether any limit, or growth, is for `subject`."""
         return bool(self.limits(subject)) or self.growth_for(subject) is not None
 
+    def without_extra(self) -> Tolerance:
+        """The same for pairs whose values of the user's own metrics are not taken; itself, which
+        none of these passes but of equal sides, where it has no other limits."""
+        known = self.metrics().difference(self.extra)
+        if not self.extra or not (known or self.growth):
+            return self
+        rules = (replace(one, limits=_among(one.limits, known)) for one in self.rules)
+        return replace(self, rules=tuple(rules), default=_among(self.default, known))
+
     def _rule(self, subject: Subject) -> Rule | None:
         return next((rule for rule in self.rules if rule.matches(subject)), None)
+
+
+def _among(limits: Mapping[str, Limit], names: Container[str]) -> dict[str, Limit]:
+    return {name: limit for name, limit in limits.items() if name in names}
 
 
 def _check(name: str, limit: Limit) -> None:
     """Refuse a limit of a metric that there is not, or that cannot tell its values apart."""
     if name not in METRICS:
         raise UsageError(
-            f"tolerance: there is no metric {name!r}; choose from {', '.join(METRICS)}"
+            f"tolerance: there is no metric {name!r}; choose from {', '.join(METRICS)}, or name "
+            f"your own with metrics.extra=[FILE.py:{name}]"
         )
     least, most = METRICS[name].least, METRICS[name].most
     span = f"{name} is {least:g} to {most:g}" if most < math.inf else f"{name} is never below 0"

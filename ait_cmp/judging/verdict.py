@@ -249,7 +249,8 @@ def _findings(
     elif growth and not flip.near_tie and (exact := flip.finding or exact_finding(case)):
         grown = (exact,)
     clipped = filter(None, [saturation_finding(case, tolerance.nonfinite)])
-    return (*clipped, *grown, *limit_findings(case.stats, tolerance.limits(case.subject)))
+    limits = limit_findings(case.stats, tolerance.limits(case.subject), case.extra)
+    return (*clipped, *grown, *limits)
 
 
 def _reason(findings: Sequence[Finding]) -> Reason:

@@ -15,9 +15,10 @@ from typing import Any
 from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.detail import Detail
 from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.extra import Extra
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.positions import Positions
-from ait_cmp.engine.request import Request
+from ait_cmp.engine.request import ExtraMetric, Request
 from ait_cmp.engine.slices import Slices
 from ait_cmp.engine.stats import Stats
 from ait_cmp.files import FileState
@@ -65,7 +66,7 @@ def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
     """What `row` says; only if `whole` with its slices and files, which a verdict does not read."""
     _, said, stats, evidence, slices = _parts(row)
     golden, my, worst, worst_golden, worst_my, files, error, *looked = json.loads(said)
-    choices, positions, diagnosis, detail = looked
+    choices, positions, diagnosis, detail, *extra = looked
     measured = Measured(
         _info(golden),
         _info(my),
@@ -79,6 +80,7 @@ def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
         positions=Positions.unpacked(positions) if positions else None,
         diagnosis=Diagnosis.unpacked(diagnosis) if diagnosis else None,
         detail=Detail.unpacked(detail) if detail else None,
+        extra=Extra.unpacked(extra[0]) if extra else None,
     )
     if not whole:
         return measured
@@ -111,16 +113,21 @@ def key_in(row: bytes) -> bytes:
 
 
 def key_bytes(request: Request) -> bytes:
-    """Files, adapters, look and range: what tells `request` from the others of a run."""
+    """Files, adapters, look (with the contents of its metrics) and range: what tells `request`
+    from the others of a run."""
     golden, my = request.golden, request.my
     steps = [[str(one) for one in side.steps] for side in (golden, my)]
     look = request.look
-    looked = [[look.kind, *map(_spelled, look.others)]] if look else []
+    looked = [[look.kind, *map(_spelled, look.others), *map(_named, look.metrics)]] if look else []
     return _encode([golden.files, my.files, *steps, *looked, request.span]).encode()
 
 
 def _spelled(location: Location) -> list[Any]:
     return [location.files, [str(one) for one in location.steps]]
+
+
+def _named(metric: ExtraMetric) -> list[Any]:
+    return [metric.name, metric.path, metric.digest, metric.memory, metric.as_original]
 
 
 def look_in(row: bytes) -> str:
@@ -164,6 +171,7 @@ def _said(request: Request, measured: Measured) -> list[Any]:
         measured.positions and measured.positions.packed(),
         measured.diagnosis and measured.diagnosis.packed(),
         measured.detail and measured.detail.packed(),
+        *([measured.extra.packed()] if measured.extra else []),
     ]
 
 

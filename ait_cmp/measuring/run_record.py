@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ait_cmp.engine.choices import Choices
+from ait_cmp.engine.extra import Extra
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.request import Request, Wanted
@@ -128,7 +129,9 @@ def _with_stats(
             f"the stats in {folder} are not those of all its rows: nothing is known of "
             f"{pair.name}; compare again"
         )
-    return replace(stats, choices=measured.choices, positions=measured.positions)
+    return replace(
+        stats, choices=measured.choices, positions=measured.positions, extra=measured.extra
+    )
 
 
 def _key(pair: Pair) -> bytes:
@@ -209,6 +212,8 @@ def _measured(one: Measured) -> dict[str, Any]:
         found["choices"] = one.choices.packed()
     if one.positions:
         found["positions"] = one.positions.packed()
+    if one.extra:
+        found["extra"] = one.extra.packed()
     return found
 
 
@@ -218,10 +223,11 @@ def _made_measured(found: Any) -> Measured:
             TensorInfo(DTYPES[side[0]], tuple(side[1])) if side else None for side in found["sides"]
         )
         return Measured(golden, my, error=_made_error(error))
-    choices, positions = found.get("choices"), found.get("positions")
+    choices, positions, extra = map(found.get, ("choices", "positions", "extra"))
     return Measured(
         choices=Choices.unpacked(choices) if choices else None,
         positions=Positions.unpacked(positions) if positions else None,
+        extra=Extra.unpacked(extra) if extra else None,
     )
 
 

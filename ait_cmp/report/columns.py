@@ -221,18 +221,21 @@ _PARTS = {column.part for column in COLUMNS.values()}
 _AT_ONCE = 256  # rows that stay in the processor's cache while their cells are made
 
 
-def frame(rows: Sequence[Row]) -> pl.DataFrame:
-    """The report of `rows` as a table with true types."""
-    cells: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+def frame(rows: Sequence[Row], extra: Sequence[str] = ()) -> pl.DataFrame:
+    """The report of `rows` as a table with true types, at its end the user's own metrics."""
+    columns = COLUMNS | {name: _metric(name) for name in extra}
+    cells: dict[str, list[Any]] = {name: [] for name in columns}
     for start in range(0, len(rows), _AT_ONCE):
-        _add_cells(cells, rows[start : start + _AT_ONCE])
-    return pl.DataFrame([_series(name, cells[name]) for name in COLUMNS])
+        _add_cells(columns, cells, rows[start : start + _AT_ONCE])
+    return pl.DataFrame([_series(name, one.dtype, cells[name]) for name, one in columns.items()])
 
 
-def _add_cells(cells: Mapping[str, list[Any]], rows: Sequence[Row]) -> None:
+def _add_cells(
+    columns: Mapping[str, Column], cells: Mapping[str, list[Any]], rows: Sequence[Row]
+) -> None:
     parts = {part: [*map(part, rows)] for part in _PARTS}
     whole = {part for part, found in parts.items() if all(one is not None for one in found)}
-    for name, column in COLUMNS.items():
+    for name, column in columns.items():
         cell, found = column.cell, parts[column.part]
         cells[name] += (
             map(cell, found)
@@ -241,11 +244,11 @@ def _add_cells(cells: Mapping[str, list[Any]], rows: Sequence[Row]) -> None:
         )
 
 
-def _series(name: str, cells: Sequence[Any]) -> pl.Series:
+def _series(name: str, dtype: Type, cells: Sequence[Any]) -> pl.Series:
     try:
-        return pl.Series(name, cells, dtype=COLUMNS[name].dtype)
+        return pl.Series(name, cells, dtype=dtype)
     except UnicodeEncodeError:
-        return pl.Series(name, [_utf8(one) for one in cells], dtype=COLUMNS[name].dtype)
+        return pl.Series(name, [_utf8(one) for one in cells], dtype=dtype)
 
 
 def _utf8(cell: str | None) -> str | None:

@@ -72,9 +72,10 @@ class Report:
         return self.table.row(number, named=True)
 
 
-def make_report(rows: Sequence[Row], facts: Facts) -> Report:
-    """The report of one compare."""
-    return _decide(frame(rows), tuple(row.verdict.findings for row in rows), tuple(rows), facts)
+def make_report(rows: Sequence[Row], facts: Facts, extra: Sequence[str] = ()) -> Report:
+    """The report of one compare, with the columns of these metrics of the user's own."""
+    findings = tuple(row.verdict.findings for row in rows)
+    return _decide(frame(rows, extra), findings, tuple(rows), facts)
 
 
 def merge_reports(jobs: Sequence[tuple[str, Path]], facts: Facts) -> Report:

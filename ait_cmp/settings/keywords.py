@@ -10,8 +10,10 @@ from dataclasses import fields, replace
 from enum import Enum
 from typing import Any, TypeVar
 
+from ait_cmp.engine.request import ExtraMetric
 from ait_cmp.judging import Limit, Tolerance
 from ait_cmp.judging.comparison import MetricChoice
+from ait_cmp.settings.extra_metrics import extra_metrics, names_of
 from ait_cmp.settings.options import load_option, one_of
 from ait_cmp.settings.resolve import metric_choice, resolve
 from ait_cmp.settings.schema import (
@@ -62,6 +64,8 @@ def _values(given: Mapping[str, Any]) -> Config:
         load_option("metrics", given["metrics"]),
         names=_texts(given["metric_names"]),
         epsilon=given["epsilon"],
+        extra=_texts(given["extra_metrics"]),
+        extra_memory=given["extra_memory"],
     )
     executor = _limited(_changed(load_option("executor", given["executor"]), **_limits(given)))
     diagnosis = _changed(load_option("diagnosis", "default"), rows=given["diagnosis_rows"])
@@ -83,7 +87,7 @@ def _values(given: Mapping[str, Any]) -> Config:
         shards=Shards[one_of("shards", given["shards"], Shards.__members__)],
         mapping=mapping,
         metrics=metrics,
-        tolerance=tolerance_values(tolerance_from(given["tolerance"])),
+        tolerance=tolerance_values(tolerance_from(given["tolerance"], names_of(metrics.extra))),
         executor=executor,
         report=_report(given),
         diagnosis=diagnosis,
@@ -106,23 +110,29 @@ def _report(given: Mapping[str, Any]) -> ReportConfig:
     )
 
 
-def metrics_from(metrics: str, names: Sequence[str] | None) -> MetricChoice:
-    """The metrics that are shown. Raises UsageError for unknown ones."""
-    return metric_choice(_changed(load_option("metrics", metrics), names=_texts(names)))
+def metrics_from(
+    metrics: str, names: Sequence[str] | None, extra: Sequence[PathLike] | None
+) -> tuple[MetricChoice, tuple[ExtraMetric, ...]]:
+    """The metrics that are shown, and the user's own among them. Raises UsageError for unknown
+    ones."""
+    option = _changed(load_option("metrics", metrics), names=_texts(names), extra=_texts(extra))
+    own = extra_metrics(option.extra, option.extra_memory)
+    return metric_choice(option, tuple(one.name for one in own)), own
 
 
-def tolerance_from(tolerance: ToleranceLike) -> Tolerance:
-    """The tolerance of that name or file, itself, or of limits by metric. Raises UsageError."""
+def tolerance_from(tolerance: ToleranceLike, extra: tuple[str, ...] = ()) -> Tolerance:
+    """The tolerance of that name or file, itself, or of limits by metric, `extra` the user's own.
+    Raises UsageError."""
     if isinstance(tolerance, Tolerance):
         return tolerance
     if isinstance(tolerance, str | os.PathLike):
-        return load_tolerance(os.fspath(tolerance))
+        return load_tolerance(os.fspath(tolerance), extra)
     for name, limit in tolerance.items():
         if not isinstance(limit, Limit):
             raise UsageError(
                 f"tolerance: the limit of {name} must be ait_cmp.Limit(min=…, max=…), not {limit!r}"
             )
-    return Tolerance("given", default=dict(tolerance))
+    return Tolerance("given", default=dict(tolerance), extra=extra)
 
 
 def _changed(option: T, **given: Any) -> T:

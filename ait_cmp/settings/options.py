@@ -64,6 +64,10 @@ def read_option(group: str, path: str) -> DictConfig:
     """
     try:
         values = typed(GROUPS[group], read_yaml(_text(path), members=Placed))
+        if values.get("extra"):  # of metrics; such a file is data, whoever wrote it
+            raise UsageError(
+                "what is run is named on the command line: metrics.extra=[FILE.py:NAME]"
+            )
         return OmegaConf.create({name: _literal(value) for name, value in values.items()})
     except FileNotFoundError as exc:
         raise UsageError(f"the {group} {path} does not exist{_instead(group, path)}") from exc

@@ -11,6 +11,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from ait_cmp.engine.request import ExtraMetric
 from ait_cmp.judging import Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.judging.metrics import DEFINITIONS
@@ -18,7 +19,9 @@ from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
 from ait_cmp.mapping.name_rule import NameRule, make_rule, steps_of
 from ait_cmp.mapping.named_pair import NamedPair, make_named_pairs
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
+from ait_cmp.measuring.run_record import read_header
 from ait_cmp.report import REPORTS
+from ait_cmp.settings.extra_metrics import extra_metrics
 from ait_cmp.settings.in_force import in_force
 from ait_cmp.settings.options import one_of
 from ait_cmp.settings.schema import (
@@ -43,7 +46,8 @@ def resolve(values: Config) -> Settings:
     """The settings that `values` write. Raises UsageError for values that make no sense."""
     if not values.golden_path:
         raise UsageError("golden_path is empty; pass golden_path=FOLDER")
-    tolerance = make_tolerance(values.tolerance)
+    own, names = _own_metrics(values)
+    tolerance = make_tolerance(values.tolerance, names)
     _refuse_idle_reference(values, tolerance)
     mapping = _mapping(values.mapping)
     return Settings(
@@ -64,7 +68,8 @@ def resolve(values: Config) -> Settings:
         selection=_selection(values),
         mapping=mapping,
         budget=_budget(values.mapping),
-        metrics=metric_choice(values.metrics),
+        metrics=metric_choice(values.metrics, names),
+        extra=own,
         epsilon=epsilon_of(values.metrics.epsilon),
         tolerance=tolerance,
         executor=one_of("executor.kind", values.executor.kind, EXECUTORS),
@@ -113,12 +118,22 @@ def _rows(name: str, number: int) -> int:
     return number
 
 
-def metric_choice(values: MetricsConfig) -> MetricChoice:
+def _own_metrics(values: Config) -> tuple[tuple[ExtraMetric, ...], tuple[str, ...]]:
+    """The user's own metrics, and how those are called of which there are values: of a run that is
+    judged again nothing is run, whoever named it."""
+    if values.report_path:
+        kept = read_header(Path(values.report_path))["metrics"]
+        return (), tuple(kept.get("extra", ()))
+    own = extra_metrics(values.metrics.extra, values.metrics.extra_memory)
+    return own, tuple(one.name for one in own)
+
+
+def metric_choice(values: MetricsConfig, extra: tuple[str, ...] = ()) -> MetricChoice:
     """The metrics that are shown. Raises UsageError for unknown ones."""
     table = DEFINITIONS[one_of("metrics.definition", values.definition, DEFINITIONS)]
     names = list(table) if values.names is None else values.names
     return MetricChoice(
-        values.definition, tuple(one_of("metrics.names", name, table) for name in names)
+        values.definition, tuple(one_of("metrics.names", name, table) for name in names), extra
     )
 
 

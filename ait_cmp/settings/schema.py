@@ -154,6 +154,11 @@ class MetricsConfig:
     definition: str = MISSING
     names: list[str] | None = _said("a list of metrics that are shown (default: all)", None)
     epsilon: float = _said("relative errors are taken where abs(golden) is above this", 2.0**-23)
+    extra: list[str] = field(
+        default_factory=list,
+        metadata={"help": "your own: a list of FILE.py:NAME, a class or a function, which is run"},
+    )
+    extra_memory: float = _said("GiB that both tensors of such a function may take", 4.0)
 
 
 @dataclass

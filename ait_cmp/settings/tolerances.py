@@ -34,11 +34,12 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]  # has no types
         return True
 
 
-def load_tolerance(name: str) -> Tolerance:
-    """The shipped tolerance `name`, or that of a YAML file. Raises UsageError if there is none."""
+def load_tolerance(name: str, extra: tuple[str, ...] = ()) -> Tolerance:
+    """The shipped tolerance `name`, or that of a YAML file, which may name these metrics of the
+    user's own. Raises UsageError if there is none."""
     values: ToleranceConfig = load_option("tolerance", name)
     try:
-        return make_tolerance(values)
+        return make_tolerance(values, extra)
     except UsageError as exc:
         raise UsageError(f"the tolerance {name}: {exc}") from exc
 
@@ -89,16 +90,17 @@ def _limit_values(limits: Mapping[str, Limit]) -> dict[str, dict[str, float]]:
     return {name: limit.bounds() for name, limit in limits.items()}
 
 
-def tolerance_from_plain(values: Mapping[str, Any]) -> Tolerance:
+def tolerance_from_plain(values: Mapping[str, Any], extra: tuple[str, ...] = ()) -> Tolerance:
     """What `asdict` of `tolerance_values` gave, its enum by name. Raises UsageError."""
     told = dict(values)
     told["nonfinite"] = NonFiniteChoice[told["nonfinite"]]
     told["rules"] = [RuleConfig(**rule) for rule in told["rules"]]
-    return make_tolerance(ToleranceConfig(**told))
+    return make_tolerance(ToleranceConfig(**told), extra)
 
 
-def make_tolerance(values: ToleranceConfig) -> Tolerance:
-    """The tolerance that a config writes. Raises UsageError for unknown names."""
+def make_tolerance(values: ToleranceConfig, extra: tuple[str, ...] = ()) -> Tolerance:
+    """The tolerance that a config writes, with these metrics of the user's own. Raises
+    UsageError for unknown names."""
     return Tolerance(
         name=values.name,
         rules=tuple(_rule(rule) for rule in values.rules),
@@ -106,6 +108,7 @@ def make_tolerance(values: ToleranceConfig) -> Tolerance:
         nonfinite=NonFinite(values.nonfinite.value),
         growth=None if values.growth is None else _growth(values.growth),
         unjudged=Unjudged(one_of("tolerance.unjudged", values.unjudged, [*Unjudged])),
+        extra=extra,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ait_cmp.engine.request import Wanted
+from ait_cmp.engine.request import ExtraMetric, Wanted
 from ait_cmp.judging import Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.mapping import Selection, Wish
@@ -33,7 +33,8 @@ class Settings:
     `budget` is what guessing pairs may read, in bytes. Without `output` nothing is written.
     `logits` are globs
     of the rows that have the scores of tokens; without them, names tell. `reference_path` is a
-    trusted run of my's type. Of failing rows so many as `diagnosed` are told what explains them.
+    trusted run of my's type, `extra` are the user's own metrics. Of failing rows so many as
+    `diagnosed` are told what explains them.
     `report_path` is of a run that is judged again, `in_sweep` of one job of several.
     `in_force` has every setting as text, for the report.
     """
@@ -55,6 +56,7 @@ class Settings:
     diagnosed: int = 20
     dry_run: bool = False
     learn_failing: bool = False
+    extra: tuple[ExtraMetric, ...] = ()
     roots: tuple[str, ...] | None = None
     fail_on: FailOn = FailOn.any
     logits: tuple[str, ...] = ()
