@@ -429,6 +429,24 @@ def test_what_some_ranks_lack_is_not_joined_of_the_others(tmp_path: Path) -> Non
         assert "ranks 3 have no 'lost', which ranks 0, 1, 2 have" in bad["lost", 0].sentence
 
 
+@pytest.mark.parametrize("is_golden", [True, False])
+def test_of_what_all_ranks_alone_have_no_rank_is_said_to_stand_alone(
+    is_golden: bool, tmp_path: Path
+) -> None:
+    whole = torch.randn(8, 8)
+    write(tmp_path / "one", {"x": whole}, None)
+    for rank, part in enumerate(whole.chunk(2, 1)):
+        write(tmp_path / "ranks", {"x": part, "rope": part}, rank, 2)
+    golden, my = ("ranks", "one") if is_golden else ("one", "ranks")
+    run = compare_folders(tmp_path / golden, tmp_path / my)
+    bad = [row.verdict for row in run.rows if row.verdict.status is not Status.PASS]
+    assert bad
+    for verdict in bad:
+        assert "'rope'" in verdict.sentence
+        assert "alone" not in verdict.sentence
+        assert "fewer dumps" not in verdict.sentence
+
+
 def test_runs_of_several_ranks_of_other_sizes_are_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,7 +29,7 @@ from ait_cmp.mapping.sharding import are_shards
 
 __all__ = ["Left", "Match", "Proposal", "propose"]
 
-_NOTHING = "nothing on the other side is like it"
+_NOTHING = "nothing that is left on the other side is like it"
 
 
 @dataclass(frozen=True, slots=True)
