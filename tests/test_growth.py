@@ -109,6 +109,19 @@ def test_lines_of_a_softmax_add_up_to_1_however_large_the_error() -> None:
     assert found.meaning == "the lines add up to 0.95 on average, golden's to 1"
 
 
+def test_scores_are_held_to_what_of_them_varies() -> None:
+    """They have a size in common, beside which those of other tokens are no large error."""
+    generator = torch.Generator().manual_seed(0)
+    before = _run(noise=7e-3)[: LAYERS - 1]
+    golden = 15 + 1.5 * torch.randn(4, 6000, generator=generator)
+    noise = torch.randn(golden.shape, generator=generator)
+    for my in (golden + 0.1 * noise, golden + 1.0):
+        assert _failing(_judge([*before, (golden, my.bfloat16())])) == []
+    verdicts = _judge([*before, (golden, golden.roll(1, -1).bfloat16())])
+    assert _failing(verdicts) == [LAYERS - 1]
+    assert "of what of golden varies" in (verdicts[-1].sentence or "")
+
+
 def test_an_empty_row_teaches_nothing() -> None:
     """An expert without tokens has no error, and says nothing of the same one later."""
     pairs = _run()

@@ -13,7 +13,7 @@ from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.masks import are_masks, masks_agree
 from ait_cmp.judging.metrics import METRICS, Metric, compute
 from ait_cmp.judging.places import name_index, name_span
-from ait_cmp.judging.sizes import is_distribution, sizes_of, telling
+from ait_cmp.judging.sizes import is_distribution, sizes_of, telling, varying
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite
 from ait_cmp.values.dtypes import DType
 
@@ -33,6 +33,7 @@ _HUGE = 3.0  # times its limit may have what is huge, and a slice beside it
 _FEW_LINES = ((4, 4.0), (32, 2.0))  # below so many lines, so many times the limit
 _ANYTHING = Metric(lambda _: None, least=-math.inf)  # what the user's own can be
 _STILL_MEANT = 9.0  # times the room that a limit left may be wanted in addition
+_VOCABULARY, _VARYING = 4096, 0.25  # channels from which they are scores; least part that varies
 _EXPLAINED = 0.5  # of what all parts share may remain where that explains the error
 
 
@@ -170,6 +171,7 @@ def growth_findings(
         _element(told, growth, expected, case.shape),
         _typical(told, case, expected),
         _sum(case, growth, expected),
+        _scores(told, case, expected),
     ]
     fewness = 1.0 if any(found) else _fewness(case.lines)  # what fails anyway is explained at least
     found += [_scale(told, growth, expected, fewness), _offset(told, growth, expected, fewness)]
@@ -237,6 +239,20 @@ def _sum(case: Case, growth: Growth, expected: Expectation) -> Finding | None:
         return None
     meaning = f"the lines add up to {mean:.3g} on average, golden's to 1"
     return Finding("scale", abs(mean - 1), limit, meaning)
+
+
+def _scores(evidence: Evidence, case: Case, expected: Expectation) -> Finding | None:
+    """Scores of a vocabulary by what of them varies: a softmax makes nothing of what all of a line
+    share, in golden or in the error, and rows before, which lack it, do not tell of it."""
+    if expected.has_peers or not case.shape or case.shape[-1] < _VOCABULARY:
+        return None
+    share = varying(case.stats, evidence)
+    size, part = _left(evidence, abs(evidence.offset)), expected.parts.level
+    limit = max(share, _VARYING) * expected.limits.level
+    if size <= limit:
+        return None
+    meaning = f"beside what all share the error is {size / share:.2%} of what of golden varies"
+    return Finding("level", size / part, limit / part, meaning, 1.0)
 
 
 def _offset(

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.stats import Stats
 
-__all__ = ["Sizes", "bounded_by_one", "is_distribution", "sizes_of", "telling"]
+__all__ = ["Sizes", "bounded_by_one", "is_distribution", "sizes_of", "telling", "varying"]
 
 _TAIL, _TAIL_FROM = 1 / 6, 4096  # of more elements the largest error is larger, by this power
 _BOUND = 1e-3  # what rounding does to a largest value of 1
@@ -70,3 +70,11 @@ def is_distribution(stats: Stats, lines: int) -> bool:
     if not golden.finite or golden.minimum < 0 or golden.maximum > 1 + _BOUND:
         return False
     return abs(math.ldexp(golden.total, golden.exponent) / max(lines, 1) - 1) < _SUM
+
+
+def varying(stats: Stats, evidence: Evidence) -> float:
+    """The part of golden's rms that is not its mean, 0 to 1."""
+    mean = stats.golden.mean
+    if mean is None or not 0 < evidence.rms < math.inf:
+        return 1.0
+    return math.sqrt(max(1 - (mean / evidence.rms) ** 2, 0.0))
