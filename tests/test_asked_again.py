@@ -119,6 +119,14 @@ def test_a_run_without_output_is_saved(tmp_path: Path) -> None:
     assert again.run.facts.settings["golden_path"] == "g"
 
 
+def test_what_an_earlier_run_did_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [*_faulty(tmp_path), "output=out"]
+    assert main(arguments) == main(arguments) == 3
+    assert capsys.readouterr().err.count("going on from an earlier run") == 1
+
+
 def test_new_verdicts_are_reported_where_the_old_ones_were(
     make_dump: Dump, capsys: pytest.CaptureFixture[str]
 ) -> None:

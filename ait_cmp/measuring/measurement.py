@@ -90,7 +90,8 @@ class _Collected:
             else:
                 self.whole[number] = known
                 self._bytes_done += _bytes(known)
-        if self.whole:
+        # Second looks are of pairs that were told already.
+        if self.whole and requests[0][1].look is None:
             _LOGGER.info("going on from an earlier run, which did %d pairs", len(self.whole))
         return left
 
