@@ -16,6 +16,7 @@ __all__ = ["EXPLAINED", "Claim", "Hypothesis", "Measured", "measure", "simplest"
 EXPLAINED = 0.9  # of the error must be gone under a hypothesis
 _REMAINS = 0.04  # of the spread of what it makes may remain: a fifth of its size
 _LEAST = 16  # elements, and so many for each number that was fitted, tell something
+_HELD = 6  # elements at least hold the error that a claim explains
 _COVERED = 0.5  # of the elements must be told of
 _GLANCED = 0.5  # of the error of a sample may remain for all to be measured
 _AS_GOOD = 2.0  # times what the best leaves
@@ -78,6 +79,8 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
     left = energy(difference)
     before = float(sides.squares[told].sum()) if sides.are_paired else spread(my)
     remains = left / max(1.0 - claim.fitted / count, 1.0 / count)  # what fitting has hidden
+    if left and sides.are_paired and _holders(sides.squares[told]) < _HELD:
+        return None
     size = min(spread(made[told]), spread(my[told]))
     if sides.are_paired and left:  # what the claim leaves as it is says nothing for it
         moved = told & (made != sides.golden)
@@ -90,6 +93,12 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
         return None
     rest = math.sqrt(left / max(energy(made[told]), 1e-300))
     return Measured(kind, claim, 1.0 - left / before, rest, left)
+
+
+def _holders(squares: Floats) -> float:
+    """How many elements hold the error: of a massive one, whose rounding is all of it, any factor
+    would explain it."""
+    return float(squares.sum()) ** 2 / max(float(np.square(squares).sum()), 1e-300)
 
 
 def _seems_so(claim: Claim, sides: Sides) -> bool:
