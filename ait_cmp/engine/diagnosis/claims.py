@@ -79,7 +79,8 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
     left = energy(difference)
     before = float(sides.squares[told].sum()) if sides.are_paired else spread(my)
     remains = left / max(1.0 - claim.fitted / count, 1.0 / count)  # what fitting has hidden
-    if left and sides.are_paired and _holders(sides.squares[told]) < _HELD:
+    is_held = kind != "rotary" and sides.are_paired and bool(left)  # few channels turn fast
+    if is_held and _holders(sides.squares[told]) < _HELD:
         return None
     size = min(spread(made[told]), spread(my[told]))
     if sides.are_paired and left:  # what the claim leaves as it is says nothing for it
