@@ -43,7 +43,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         page.on("dialog", lambda dialog: complaints.append(dialog.message))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(f"{path.as_uri()}{address}")
-        expect(page.locator("html[data-ready]")).to_have_count(1, timeout=30_000)
+        expect(page.locator("html[data-ready]")).to_have_count(1, timeout=60_000)
         return page
 
     yield opened

@@ -1,4 +1,7 @@
-"""How large a page is, how soon it is ready, how smoothly it moves; the figures are printed."""
+"""How large a page is, how soon it is ready, how smoothly it moves; the figures are printed.
+
+Times are held to their limits with AIT_CMP_TIMES=1 alone: elsewhere they tell of the machine.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,12 @@ from tests_browser.conftest import Open
 from tests_browser.reports import drawn, written
 
 MIB = 1 << 20
+TIMED = os.environ.get("AIT_CMP_TIMES") == "1"
 
 
 def _ready(page: Page) -> float:
     """Seconds from the start of loading."""
     return float(page.evaluate("document.documentElement.dataset.ready")) / 1000
-
-
-def _is_busy() -> bool:
-    """Whether others keep this machine so busy that times say nothing."""
-    return os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +38,7 @@ def test_large_pages_are_small_and_soon_ready(
         f"ready in {ready:.2f} s"
     )
     assert size <= most_mib
-    assert ready < most_seconds or _is_busy()
+    assert ready < most_seconds or not TIMED
 
 
 def test_sorting_and_filtering_many_rows_is_quick(tmp_path: Path, open_page: Open) -> None:
@@ -56,7 +55,7 @@ def test_sorting_and_filtering_many_rows_is_quick(tmp_path: Path, open_page: Ope
         }"""
     )
     print(f"\n100000 rows: sorted in {took[0]:.0f} ms, filtered in {took[1]:.0f} ms")
-    assert max(took) < 1000 or _is_busy()
+    assert max(took) < 1000 or not TIMED
 
 
 def test_more_rows_than_a_page_holds(tmp_path: Path, open_page: Open) -> None:
@@ -93,4 +92,4 @@ def test_more_rows_than_a_page_holds(tmp_path: Path, open_page: Open) -> None:
         f", a zoom of the map in {frame:.0f} ms"
     )
     assert size <= 25
-    assert frame < 100 or _is_busy()
+    assert frame < 100 or not TIMED
