@@ -154,8 +154,9 @@ def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evide
         sums[SLOTS.peak_golden] = top.golden[worst]
         sums[SLOTS.peak_difference] = top.differences[worst]
     if slices.exponent:
-        for slot in (SLOTS.rms, SLOTS.peak_golden, SLOTS.peak_difference):
-            sums[slot] = np.ldexp(sums[slot], slices.exponent)
+        with np.errstate(over="ignore"):  # a difference may be out of float64's range
+            for slot in (SLOTS.rms, SLOTS.peak_golden, SLOTS.peak_difference):
+                sums[slot] = np.ldexp(sums[slot], slices.exponent)
     counts[SLOTS.golden_bits] = _bits_in_use(slices.golden_bits)
     counts[SLOTS.my_bits] = _bits_in_use(slices.my_bits)
     counts[SLOTS.gridded] = slices.gridded
