@@ -21,13 +21,13 @@ from pathlib import Path
 
 import torch
 from verdict import trained
-from verdict.models import GOLDEN, VARIANTS, Subject, Variant, run
+from verdict.models import GOLDEN, Subject, Variant, run
+from verdict.sets import BY_NAME
 
 from ait_cmp.dump.hooks import dump_modules
 
-KINDS = tuple(kind for kind in trained.INPUTS if kind != "left")  # ten
+KINDS = tuple(kind for kind in trained.INPUTS if kind != "left")
 WAYS = ("tf32 rounded", "bf16", "bf16 split K", "bf16 fused attention", "fp16")
-BY_NAME = {variant.name: variant for variant in VARIANTS}
 
 
 def dump(subject: Subject, variant: Variant, folder: Path) -> None:

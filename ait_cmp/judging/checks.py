@@ -10,10 +10,10 @@ from ait_cmp.engine.evidence import Dead, Evidence, Span
 from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.growth import Expectation
-from ait_cmp.judging.masks import are_masks, masks_agree
+from ait_cmp.judging.masks import masks_agree
 from ait_cmp.judging.metrics import METRICS, Metric, compute
 from ait_cmp.judging.places import name_index, name_span
-from ait_cmp.judging.sizes import is_distribution, sizes_of, telling, varying
+from ait_cmp.judging.sizes import is_distribution, line_sum, sizes_of, telling, varying
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite
 from ait_cmp.values.dtypes import DType
 
@@ -141,9 +141,10 @@ def _broken(name: str, value: float, limit: Limit) -> Finding:
 
 def exact_finding(case: Case) -> Finding | None:
     """Elements that differ, of a pair that is not rounded; of masks, positions."""
-    if are_masks(case):
+    agree = masks_agree(case)
+    if agree is not None:
         meaning = "one side adds a mask, the other chooses by one, and they let others be seen"
-        return None if masks_agree(case) else Finding("exact", 1, 0, meaning)
+        return None if agree else Finding("exact", 1, 0, meaning)
     differing = case.stats.pairs - case.stats.equal
     if not differing:
         return None
@@ -234,7 +235,7 @@ def _sum(case: Case, growth: Growth, expected: Expectation) -> Finding | None:
     few = not case.shape or case.shape[-1] < _CHANNELS  # which are near 1 by chance
     if few or not is_distribution(case.stats, case.lines) or my.finite < case.stats.golden.finite:
         return None
-    mean = math.ldexp(my.total, my.exponent) / case.lines
+    mean = line_sum(my, case.lines)
     if abs(mean - 1) <= limit:
         return None
     meaning = f"the lines add up to {mean:.3g} on average, golden's to 1"

@@ -84,27 +84,27 @@ class Comparison:
         return index_at(measured.worst, measured.golden.shape)
 
     def __repr__(self) -> str:
-        verdict = self.verdict
-        first = " ".join(filter(None, (verdict.status.upper(), verdict.reason)))
         said = [f"  {name}: {value}" if name else f"  {value}" for name, value in self._said()]
-        return "\n".join([first, *said])
+        return "\n".join([self._answer, *said])
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""
-        verdict = self.verdict
-        first = " ".join(filter(None, (verdict.status.upper(), verdict.reason)))
         lines = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(printable(value))}</td></tr>"
             for name, value in self._said()
         )
-        return f"<p><b>{html.escape(first)}</b></p><table>{lines}</table>"
+        return f"<p><b>{html.escape(self._answer)}</b></p><table>{lines}</table>"
+
+    @property
+    def _answer(self) -> str:
+        return " ".join(filter(None, (self.verdict.status.upper(), self.verdict.reason)))
 
     def _said(self) -> Iterator[tuple[str, str]]:
         """What is shown of it, under what name; of a sentence, none."""
         for side, info in (("golden", self.measured.golden), ("my", self.measured.my)):
             if info is not None:
                 yield side, f"{info.dtype} {list(info.shape)}"
-        names = (*_SHOWN, *(self.measured.extra.values if self.measured.extra else ()))
+        names = (*_SHOWN, *_extra_of(self.measured))
         yield from ((name, str(self.metrics[name])) for name in names if name in self.metrics)
         if self.worst_index is not None:
             yield (
@@ -235,7 +235,7 @@ def _case(pair: Pair, measured: Measured, reference: Measured | None) -> Case:
         measured.choices,
         pair.chosen_from,
         _reference(pair, measured, reference) if pair.reference else None,
-        measured.extra.values if measured.extra else {},
+        _extra_of(measured),
     )
 
 
@@ -262,6 +262,10 @@ def _reference(pair: Pair, measured: Measured, found: Measured | None) -> Refere
 def _comparison(measured: Measured, verdict: Verdict, choice: MetricChoice) -> Comparison:
     assert measured.stats is not None
     metrics = compute(measured.stats, choice.names, definition=choice.definition)
-    extra = measured.extra.values if measured.extra else {}
+    extra = _extra_of(measured)
     metrics |= {name: extra.get(name) for name in choice.extra}
     return Comparison(measured, metrics, verdict)
+
+
+def _extra_of(measured: Measured) -> Mapping[str, float | None]:
+    return measured.extra.values if measured.extra else {}

@@ -12,35 +12,22 @@ import re
 from ait_cmp.engine.stats import Side
 from ait_cmp.judging.case import Case
 
-__all__ = ["are_masks", "masks_agree"]
+__all__ = ["masks_agree"]
 
 _LEAST = -1e3  # what is added is no more where a position is not seen
 _SAME = 1e-9  # of a sum may be lost in adding
 _OF_ATTENTION = re.compile(r"(?:attention|attn|causal)_?mask", re.IGNORECASE)
 
 
-def are_masks(case: Case) -> bool:
-    """Whether one side is bool, and the other 0 and below as what is added to scores is.
-
-    One that hides nothing, as of a single token that sees all before it, is told by its name alone.
-    """
-    added, stats = _added(case), case.stats
-    if added is None or stats.pairs < stats.elements:
-        return False
-    if added.minimum == added.maximum == 0:
-        return _OF_ATTENTION.search(case.subject.data_id) is not None
-    return added.maximum in (0, added.minimum) and added.minimum <= _LEAST
-
-
-def masks_agree(case: Case) -> bool:
-    """Whether two such masks let the same positions be seen.
+def masks_agree(case: Case) -> bool | None:
+    """Whether two such masks let the same positions be seen; None where these are no two such.
 
     The added one has two values only, m and 0, where Σa² = mΣa; none of its m stands where the
     other is True where Σab = 0, and all others are True where as many are as are 0.
     """
     stats, added = case.stats, _added(case)
     if added is None:
-        return False
+        return None
     seen = stats.my.total if added is stats.golden else stats.golden.total
     if added.minimum == 0:
         return seen == stats.elements
@@ -52,9 +39,20 @@ def masks_agree(case: Case) -> bool:
 
 
 def _added(case: Case) -> Side | None:
-    golden, my = case.subject.golden, case.subject.my
+    """The side that is added, where it is 0 and below as what is added to scores is, and the other
+    one is bool.
+
+    One that hides nothing, as of a single token that sees all before it, is told by its name alone.
+    """
+    golden, my, stats = case.subject.golden, case.subject.my, case.stats
     if golden.is_floating and my.name == "bool":
-        return case.stats.golden
-    if my.is_floating and golden.name == "bool":
-        return case.stats.my
-    return None
+        added = stats.golden
+    elif my.is_floating and golden.name == "bool":
+        added = stats.my
+    else:
+        return None
+    if added.minimum == added.maximum == 0:
+        is_mask = _OF_ATTENTION.search(case.subject.data_id) is not None
+    else:
+        is_mask = added.maximum in (0, added.minimum) and added.minimum <= _LEAST
+    return added if is_mask and stats.pairs == stats.elements else None

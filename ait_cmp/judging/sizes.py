@@ -7,9 +7,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
-from ait_cmp.engine.stats import Stats
+from ait_cmp.engine.stats import Side, Stats
 
-__all__ = ["Sizes", "bounded_by_one", "is_distribution", "sizes_of", "telling", "varying"]
+__all__ = [
+    "Sizes",
+    "bounded_by_one",
+    "is_distribution",
+    "line_sum",
+    "sizes_of",
+    "telling",
+    "varying",
+]
 
 _TAIL, _TAIL_FROM = 1 / 6, 4096  # of more elements the largest error is larger, by this power
 _BOUND = 1e-3  # what rounding does to a largest value of 1
@@ -69,7 +77,12 @@ def is_distribution(stats: Stats, lines: int) -> bool:
     golden = stats.golden
     if not golden.finite or golden.minimum < 0 or golden.maximum > 1 + _BOUND:
         return False
-    return abs(math.ldexp(golden.total, golden.exponent) / max(lines, 1) - 1) < _SUM
+    return abs(line_sum(golden, lines) - 1) < _SUM
+
+
+def line_sum(side: Side, lines: int) -> float:
+    """What one of so many lines adds up to, on average."""
+    return math.ldexp(side.total, side.exponent) / max(lines, 1)
 
 
 def varying(stats: Stats, evidence: Evidence) -> float:
