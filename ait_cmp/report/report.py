@@ -67,6 +67,11 @@ class Report:
     groups: tuple[UnpairedGroup, ...]
     details: Mapping[int, Detail] = field(default_factory=dict)
 
+    @property
+    def worst(self) -> tuple[int, ...]:
+        """Those of `ranked` that have both sides."""
+        return self.ranked[: len(self.ranked) - self.unpaired]
+
     def line(self, number: int) -> dict[str, Any]:
         """The cells of a line, by the names of their columns."""
         return self.table.row(number, named=True)
@@ -87,7 +92,7 @@ def merge_reports(jobs: Sequence[tuple[str, Path]], facts: Facts) -> Report:
         raise ReportError(
             f"the reports of the jobs have different columns ({exc}); run all of them again"
         ) from exc
-    return _decide(table, tuple(map(_kept_findings, table.iter_rows(named=True))), (), facts)
+    return _of_table(table, facts)
 
 
 def read_report(path: Path) -> Report:
@@ -101,7 +106,7 @@ def read_report(path: Path) -> Report:
                 raise UsageError(f"{file} has no column {name}: it is no report; compare again")
         # An older version had fewer columns.
         table = table.with_columns(pl.lit(None, COLUMNS[one].dtype).alias(one) for one in missing)
-        return _decide(table, tuple(map(_kept_findings, table.iter_rows(named=True))), (), Facts())
+        return _of_table(table, Facts())
     except FileNotFoundError as exc:
         raise UsageError(
             f"there is no report {file}; name the folder of a finished compare whose "
@@ -129,13 +134,11 @@ def _job_table(name: str, path: Path) -> pl.DataFrame:
     return table.select(pl.lit(name, pl.String).alias("job"), pl.all())
 
 
-def _kept_findings(line: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """What a table keeps of a row's findings."""
-    if line["check"] is None:
-        return ()
-    return (
-        Finding(line["check"], line["check_value"], line["check_limit"], line["cmp_fail_reason"]),
-    )
+def _of_table(table: pl.DataFrame, facts: Facts) -> Report:
+    """The report of what was written, with what a table keeps of the findings of its rows."""
+    kept = table.select("check", "check_value", "check_limit", "cmp_fail_reason").iter_rows()
+    findings = tuple(() if line[0] is None else (Finding(*line),) for line in kept)
+    return _decide(table, findings, (), facts)
 
 
 def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], facts: Facts) -> Report:
