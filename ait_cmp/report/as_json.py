@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,9 @@ def as_plain(report: Report) -> dict[str, Any]:
     }
 
 
-def _lines(report: Report, numbers: Iterable[int]) -> list[dict[str, Any]]:
+def _lines(report: Report, numbers: Sequence[int]) -> list[dict[str, Any]]:
     """Each with its number, and the cells that are not empty."""
-    return [{"row": number, **_finite(report.line(number))} for number in [*numbers][:_ROWS]]
+    return [{"row": number, **_finite(report.line(number))} for number in numbers[:_ROWS]]
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:

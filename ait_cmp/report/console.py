@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
@@ -21,7 +22,7 @@ from ait_cmp.values.order import NO_ORDER
 from ait_cmp.values.text import counted, printable
 from ait_cmp.values.tokens import row_name
 
-__all__ = ["show_row", "show_summary"]
+__all__ = ["plain", "show_row", "show_summary"]
 
 # What a row's line shows beside its name, what goes first where there is no room last: cell ->
 # heading.
@@ -80,14 +81,14 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     _show_few(console, report)
     _show_near_ties(console, report)
     if report.logits:
-        console.print(_plain(str(report.logits)))
-    if len(report.ranked) > report.unpaired and worst:
+        console.print(plain(str(report.logits)))
+    if report.worst and worst:
         _show_worst(console, report, worst)
     _show_errors(console, report)
     _show_skipped(console, report)
     _show_unpaired(console, report)
     for path in paths:
-        console.print(f"report: {_plain(str(path))}")
+        console.print(f"report: {plain(str(path))}")
 
 
 def show_row(report: Report, number: int) -> None:
@@ -96,13 +97,13 @@ def show_row(report: Report, number: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     status = line["status"]
     reason = f" {line['reason']}" if line["reason"] else ""
-    console.print(f"row {number}: {_name(line)}: [{_STYLES[status]}]{status}{_plain(reason)}[/]")
+    console.print(f"row {number}: {_name(line)}: [{_STYLES[status]}]{status}{plain(reason)}[/]")
     for name in _SAID:
         if line.get(name):
-            console.print(f"  {_plain(line[name])}")
+            console.print(f"  {plain(line[name])}")
     for name, value in line.items():
         if value is not None and name not in _SAID:
-            console.print(f"  {name:28} {_plain(str(value))}")
+            console.print(f"  {name:28} {plain(str(value))}")
 
 
 def _show_yardsticks(console: Console, report: Report) -> None:
@@ -123,12 +124,12 @@ def _show_divergences(console: Console, report: Report) -> None:
         return
     first, *others = report.divergences
     line = report.line(first)
-    job = f"in job {_plain(line['job'])} " if line.get("job") else ""
+    job = f"in job {plain(line['job'])} " if line.get("job") else ""
     console.print(f"[bold]it goes wrong {job}{_short(line['first_divergence'], _FIRST)}[/]")
     if line["worst_index"]:
         console.print(
-            f"  worst element {_plain(line['worst_index'])}: "
-            f"golden {_plain(line['worst_golden'])}, my {_plain(line['worst_my'])}"
+            f"  worst element {plain(line['worst_index'])}: "
+            f"golden {plain(line['worst_golden'])}, my {plain(line['worst_my'])}"
         )
     if others:
         names = [_name(report.line(other)) for other in others[:_NAMED]]
@@ -141,10 +142,8 @@ def _show_divergences(console: Console, report: Report) -> None:
 
 def _show_grown(console: Console, report: Report) -> None:
     """Where no row jumped, and the error is large all the same: what growth alone cannot tell."""
-    table = report.table
-    judged = table["expected_error"].is_not_null() & (table["status"] == Status.PASS.value)
-    grown = table.filter(judged & (table["yardstick"].fill_null("") != BY_REFERENCE)).tail(_LAST)
-    level = grown["error_level"].max()
+    judged = _judged_by_growth(report)
+    level = judged.filter(pl.col("status") == Status.PASS.value).tail(_LAST)["error_level"].max()
     if report.divergences or not isinstance(level, float) or level < _LARGE:
         return
     console.print(
@@ -155,9 +154,7 @@ def _show_grown(console: Console, report: Report) -> None:
 
 def _show_few(console: Console, report: Report) -> None:
     """Where so little was dumped that a pass says less than it usually does."""
-    by_growth = report.table["yardstick"].fill_null("") != BY_REFERENCE
-    judged = report.table.filter(report.table["expected_error"].is_not_null() & by_growth)
-    few, growth = judged["data_id"].n_unique(), Growth()
+    few, growth = _judged_by_growth(report)["data_id"].n_unique(), Growth()
     if report.divergences or not 0 < few < growth.few:
         return
     console.print(
@@ -165,6 +162,12 @@ def _show_few(console: Console, report: Report) -> None:
         f"rounding does here, and up to {growth.sparse:g} times as much passes; dump more of the "
         "model, or name a reference run of my's type (reference_path=…)"
     )
+
+
+def _judged_by_growth(report: Report) -> pl.DataFrame:
+    """The rows whose own run alone says what rounding does to them."""
+    by_reference = pl.col("yardstick").fill_null("") == BY_REFERENCE
+    return report.table.filter(pl.col("expected_error").is_not_null() & ~by_reference)
 
 
 def _show_near_ties(console: Console, report: Report) -> None:
@@ -192,7 +195,7 @@ def _show_errors(console: Console, report: Report) -> None:
         line = report.line(numbers[0])
         first = "first " if len(numbers) > 1 else ""
         console.print(
-            f"[{_STYLES[Status.ERROR]}]not compared: {len(numbers)} {_plain(reason)}[/]; "
+            f"[{_STYLES[Status.ERROR]}]not compared: {len(numbers)} {plain(reason)}[/]; "
             f"{first}{_name(line)}: {_short(line['cmp_fail_reason'], most)}"
         )
     if len(ranked) > _GROUPS:
@@ -213,7 +216,7 @@ def _show_skipped(console: Console, report: Report) -> None:
 def _show_unpaired(console: Console, report: Report) -> None:
     """What has one side only, by names."""
     for group in report.groups[:_GROUPS]:
-        console.print(f"[{_STYLES[Status.ERROR]}]{_plain(str(group))}[/]")
+        console.print(f"[{_STYLES[Status.ERROR]}]{plain(str(group))}[/]")
     if len(report.groups) > _GROUPS:
         rest = sum(group.count for group in report.groups[_GROUPS:])
         has = "row that has" if rest == 1 else "rows that have"
@@ -226,14 +229,13 @@ def _show_unpaired(console: Console, report: Report) -> None:
 
 
 def _show_worst(console: Console, report: Report, worst: int) -> None:
-    ranked = report.ranked[: len(report.ranked) - report.unpaired]
-    lines = [report.line(number) for number in ranked[:worst]]
-    passes = "row that does not pass" if len(ranked) == 1 else "rows that do not pass"
+    lines = [report.line(number) for number in report.worst[:worst]]
+    passes = "row that does not pass" if len(report.worst) == 1 else "rows that do not pass"
     cells = {name: [_cell(name, line) for line in lines] for name in ("data_id", *_SHOWN)}
     if "job" in report.table.columns:
         cells["job"] = [_cell("job", line) for line in lines]
     width, shown = _fitting(cells, console.width)
-    table = Table(title=f"worst {len(lines)} of {len(ranked)} {passes}")
+    table = Table(title=f"worst {len(lines)} of {len(report.worst)} {passes}")
     for name in shown:
         named = name in ("data_id", "job")
         table.add_column(
@@ -246,7 +248,7 @@ def _show_worst(console: Console, report: Report, worst: int) -> None:
         styled = [(name, cells[name][number]) for name in shown]
         table.add_row(
             *(
-                f"[{_STYLES[line['status']]}]{cell}[/]" if name == "status" else _plain(cell)
+                f"[{_STYLES[line['status']]}]{cell}[/]" if name == "status" else plain(cell)
                 for name, cell in styled
             )
         )
@@ -285,21 +287,21 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
 
 def _name(line: Mapping[str, Any]) -> str:
     """What a person calls a row, and the job that it is of: several have rows of one name."""
-    name = _plain(row_name(line["data_id"], line["token_id"]))
-    return f"{name} ({_plain(line['job'])})" if line.get("job") else name
+    name = plain(row_name(line["data_id"], line["token_id"]))
+    return f"{name} ({plain(line['job'])})" if line.get("job") else name
 
 
 def _few(names: Sequence[str]) -> str:
     """The first of them, and how many there are besides."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{_plain(', '.join(names[:_NAMED]))}{more}"
+    return f"{plain(', '.join(names[:_NAMED]))}{more}"
 
 
 def _short(sentence: str, most: int = _LONGEST) -> str:
     """A sentence about one row, cut where it would fill the screen."""
-    return _plain(sentence if len(sentence) <= most else f"{sentence[: most - 1]}…")
+    return plain(sentence if len(sentence) <= most else f"{sentence[: most - 1]}…")
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text of others: no command to the terminal, no markup."""
     return escape(printable(text))

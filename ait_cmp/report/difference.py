@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from ait_cmp.files.output import write_whole
 from ait_cmp.judging import Status
 from ait_cmp.report.markdown import as_code, as_text, table_lines
-from ait_cmp.report.table import safe_cells
+from ait_cmp.report.table import safe_table
 from ait_cmp.values.errors import ReportError, os_reason
 from ait_cmp.values.text import counted
 from ait_cmp.values.tokens import row_name
 
-__all__ = ["CHANGES", "DIFFERENCE", "Difference", "compare_reports", "difference_markdown"]
+__all__ = [
+    "CHANGES",
+    "DIFFERENCE",
+    "SIDES",
+    "Difference",
+    "changed_rows",
+    "compare_reports",
+    "difference_markdown",
+]
 
 DIFFERENCE = "cmp_diff"
+SIDES = ("base", "new")
 # What a row may be, the worst first: what it says, and whether it is a regression.
 CHANGES: dict[str, tuple[str, bool]] = {
     "broken": ("passed, or was skipped, and does not pass any more", True),
@@ -71,9 +81,8 @@ class Difference:
 
     def write(self, folder: Path) -> list[Path]:
         """`cmp_diff.csv` and `cmp_diff.md`; their paths. Raises ReportError."""
-        table = self.to_polars()
-        safe = [safe_cells(column) for column in table if column.dtype == pl.String]
-        texts = {"csv": table.with_columns(safe).write_csv(), "md": difference_markdown(self)}
+        table = safe_table(self.to_polars())
+        texts = {"csv": table.write_csv(), "md": difference_markdown(self)}
         paths = [folder / f"{DIFFERENCE}.{name}" for name in texts]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -189,31 +198,34 @@ def _moved() -> tuple[pl.Expr, pl.Expr]:
     return grown.fill_null(False), shrunk.fill_null(False)
 
 
+def changed_rows(
+    difference: Difference, most: int
+) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
+    """Each change that there is, of how many rows, and the first `most` of these."""
+    for change, count in difference.counts.items():
+        if count and change != "same":
+            rows = difference.table.filter(pl.col("change") == change).head(most)
+            yield change, count, rows.rows(named=True)
+
+
 def difference_markdown(difference: Difference) -> str:
     """The counts, and the first rows of each change."""
     mark = "❌" if difference.regressed else "✅"
     lines = [f"## {mark} ait_cmp diff: {as_text(str(difference))}"]
-    for change, (meaning, _) in CHANGES.items():
-        count = difference.counts[change]
-        if not count or change == "same":
-            continue
-        lines += ["", f"### {count} {change}: {meaning}", ""]
-        rows = difference.table.filter(pl.col("change") == change).head(_ROWS)
+    for change, count, rows in changed_rows(difference, _ROWS):
+        lines += ["", f"### {count} {change}: {CHANGES[change][0]}", ""]
         cells = [
             [
                 as_code(row_name(row["data_id"], row["token_id"])),
-                *(_cell(row[f"{side}_{name}"]) for name in _BOTH[:3] for side in ("base", "new")),
+                *(_cell(row[f"{side}_{name}"]) for name in _BOTH[:3] for side in SIDES),
             ]
-            for row in rows.iter_rows(named=True)
+            for row in rows
         ]
-        headings = [f"{side} {name}" for name in ("status", "reason", "error") for side in _SIDES]
+        headings = [f"{side} {name}" for name in ("status", "reason", "error") for side in SIDES]
         lines += table_lines(["row", *headings], cells)
         if count > _ROWS:
             lines += ["", f"and {count - _ROWS} more"]
     return "\n".join(lines) + "\n"
-
-
-_SIDES = ("base", "new")
 
 
 def _cell(value: str | float | None) -> str:

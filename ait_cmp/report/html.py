@@ -30,20 +30,20 @@ def page_of(report: Report, folder: Path) -> str:
 
     script, style = ((_ASSETS / f"page.{kind}").read_text("utf-8") for kind in ("js", "css"))
     data = page_data(report, folder)
+    language = language_of(report.facts.settings)
     environment = Environment(
         loader=FileSystemLoader(_ASSETS), undefined=StrictUndefined, autoescape=True
     )
     return environment.get_template("page.html.j2").render(
-        language={"zh": "zh-CN"}.get(language := language_of(report.facts.settings), language),
+        language="zh-CN" if language == "zh" else language,
         counts={status.value: count for status, count in report.counts.items() if count},
         script=script,
         script_hash=_hash(script),
         style=style,
         style_hash=_hash(style),
         data=base64.b64encode(data).decode("ascii"),
-        nonce=hashlib.sha256(
-            data
-        ).hexdigest(),  # for the rules that the table makes for its columns
+        # For the rules that the table makes for its columns.
+        nonce=hashlib.sha256(data).hexdigest(),
     )
 
 

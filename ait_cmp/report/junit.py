@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -85,5 +86,4 @@ def _quoted(value: str) -> str:
 
 
 def _text(value: str) -> str:
-    escaped = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _UNWRITABLE.sub("�", escaped)
+    return _UNWRITABLE.sub("�", html.escape(value, quote=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,11 +54,10 @@ def _lines(report: Report) -> Iterator[str]:
             if line.get("diagnosis"):
                 yield f"   {as_text(line['diagnosis'])}"
         yield from _rest(len(report.divergences))
-    ranked = report.ranked[: len(report.ranked) - report.unpaired]
-    if ranked:
+    if report.worst:
         yield from ("", "### The worst rows", "")
-        yield from _worst(report, ranked[:_ROWS])
-        yield from _rest(len(ranked))
+        yield from _worst(report, report.worst[:_ROWS])
+        yield from _rest(len(report.worst))
     yield from _unjudged(report)
     if report.facts.settings:
         yield from ("", "<details><summary>Settings and versions</summary>", "")
@@ -119,15 +119,16 @@ def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Itera
 def as_code(text: str) -> str:
     """Text of others, in the font of code; whatever it holds, it is no more than text, in a table
     as well."""
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return f"<code>{_SPECIAL.sub(_entity, text)}</code>"
+    return f"<code>{_escaped(text)}</code>"
 
 
 def as_text(text: str) -> str:
     """A sentence with text of others in it."""
-    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(_entity, text)
+    return _escaped(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(_entity, html.escape(printable(text), quote=False))
 
 
 def _entity(special: re.Match[str]) -> str:

@@ -27,6 +27,7 @@ from ait_cmp.engine.detail import Detail
 from ait_cmp.judging import Status
 from ait_cmp.report.packed import pack_column
 from ait_cmp.report.report import Report
+from ait_cmp.report.table import made_safe
 from ait_cmp.values.text import printable
 
 __all__ = ["MOST", "language_of", "page_data"]
@@ -100,8 +101,7 @@ def _shown(column: pl.Series, seen_from: str | None, roots: Sequence[str]) -> pl
     """A column as the page shows it: text that is safe to look at, and paths as they travel."""
     if column.dtype != pl.String:
         return column
-    suspects = column.str.contains(_SUSPECT).fill_null(False).arg_true()
-    column = column.clone().scatter(suspects, [printable(column[number]) for number in suspects])
+    column = made_safe(column, _SUSPECT, printable)
     if seen_from is None:
         return column
     if column.name in _PATHS:

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from rich.console import Console
-from rich.markup import escape
 
-from ait_cmp.report.difference import CHANGES, Difference
-from ait_cmp.values.text import counted, printable
+from ait_cmp.report.console import plain
+from ait_cmp.report.difference import CHANGES, SIDES, Difference, changed_rows
+from ait_cmp.values.text import counted
 from ait_cmp.values.tokens import row_name
 
 __all__ = ["show_difference"]
@@ -22,25 +21,22 @@ _LONGEST = 160  # characters of why a row does not pass
 def show_difference(difference: Difference, paths: Sequence[Path], worst: int) -> None:
     """The answer, and the first `worst` rows of each change."""
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"[bold]{_plain(str(difference))}[/]")
+    console.print(f"[bold]{plain(str(difference))}[/]")
     if difference.ambiguous:
         console.print(
             f"{counted(difference.ambiguous, 'row')} with the name, token and rank of another: "
             "joined in their order, which is a guess"
         )
-    for change, (meaning, regressed) in CHANGES.items():
-        count = difference.counts[change]
-        if not count or change == "same" or not worst:
-            continue
+    for change, count, rows in changed_rows(difference, worst) if worst else ():
+        meaning, regressed = CHANGES[change]
         colour = "red" if regressed else "green" if change in ("fixed", "better") else "yellow"
         console.print(f"[{colour}]{count} {change}[/]: {meaning}")
-        rows = difference.table.filter(pl.col("change") == change)
-        for line in rows.head(worst).iter_rows(named=True):
-            console.print(f"  {_plain(_told(line))}")
+        for line in rows:
+            console.print(f"  {plain(_told(line))}")
         if count > worst:
             console.print(f"  and {count - worst} more")
     for path in paths:
-        console.print(f"difference: {_plain(str(path))}")
+        console.print(f"difference: {plain(str(path))}")
 
 
 def _told(line: Mapping[str, Any]) -> str:
@@ -48,18 +44,13 @@ def _told(line: Mapping[str, Any]) -> str:
     if line["rank"]:
         said[0] += f" (rank {line['rank']})"
     statuses = [
-        " ".join(filter(None, (line[f"{side}_status"], line[f"{side}_reason"])))
-        for side in ("base", "new")
+        " ".join(filter(None, (line[f"{side}_status"], line[f"{side}_reason"]))) for side in SIDES
     ]
     if statuses[0] != statuses[1]:
         said.append(" -> ".join(one or "not there" for one in statuses))
-    errors = [line[f"{side}_error_level"] for side in ("base", "new")]
+    errors = [line[f"{side}_error_level"] for side in SIDES]
     if None not in errors and errors[0] != errors[1]:
         said.append(f"error {errors[0]:.3g} -> {errors[1]:.3g} of golden")
     if statuses[0] != statuses[1] and line["new_cmp_fail_reason"]:
         said.append(line["new_cmp_fail_reason"][:_LONGEST])
     return f"{said[0]}: {'; '.join(said[1:])}" if said[1:] else said[0]
-
-
-def _plain(text: str) -> str:
-    return escape(printable(text))

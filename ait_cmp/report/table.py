@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ import polars as pl
 from ait_cmp.report.report import Report
 from ait_cmp.values.text import for_spreadsheet
 
-__all__ = ["safe_cells", "write_csv", "write_parquet"]
+__all__ = ["made_safe", "safe_cells", "safe_table", "write_csv", "write_parquet"]
 
 # Any cell that `for_spreadsheet` might change matches: all but printable ASCII that starts plainly.
 _SUSPECT = r"[^\x20-\x7e]|^ *[=+\-@]"
@@ -22,9 +23,8 @@ def write_csv(report: Report, path: Path) -> None:
     tells Excel that it is UTF-8.
     """
     marked = report.facts.settings.get("report.csv.bom") == "true"
-    safe = [safe_cells(column) for column in report.table if column.dtype == pl.String]
     with path.open("wb") as file:  # polars itself opens no path that is not UTF-8
-        report.table.with_columns(safe).write_csv(file, include_bom=marked)
+        safe_table(report.table).write_csv(file, include_bom=marked)
 
 
 def write_parquet(report: Report, path: Path) -> None:
@@ -33,9 +33,18 @@ def write_parquet(report: Report, path: Path) -> None:
         report.table.write_parquet(file)
 
 
+def safe_table(table: pl.DataFrame) -> pl.DataFrame:
+    """`table`, its text safe to look at in a spreadsheet."""
+    return table.with_columns(safe_cells(one) for one in table if one.dtype == pl.String)
+
+
 def safe_cells(column: pl.Series) -> pl.Series:
-    """A column of text, safe to look at; Python looks only at the few cells that are not plain."""
-    suspects = column.str.contains(_SUSPECT).fill_null(False).arg_true()
-    return column.clone().scatter(
-        suspects, [for_spreadsheet(column[number]) for number in suspects]
-    )
+    """A column of text, safe to look at in a spreadsheet."""
+    return made_safe(column, _SUSPECT, for_spreadsheet)
+
+
+def made_safe(column: pl.Series, suspect: str, safe: Callable[[str], str]) -> pl.Series:
+    """A column of text, of which `safe` makes what it changes; Python looks only at the few cells
+    that are not plain, since `suspect` is in them."""
+    suspects = column.str.contains(suspect).fill_null(False).arg_true()
+    return column.clone().scatter(suspects, [safe(column[number]) for number in suspects])

@@ -36,14 +36,10 @@ _WIDTH = 60  # characters of a column at most
 _ERROR, _COUNT = "[=0]0;0.000E+00", "0"
 # A share that is almost all, or almost nothing, never reads as 1 or 0.
 _SHARE = "[>0.99995]0.000000000000000;[<0.0001]0.000E+00;0.0000"
-_FORMATS = {
-    "cosine_similarity": _SHARE,
-    "exact_match": _SHARE,
-    "one_thousandth_ratio": _SHARE,
-    "five_thousandths_ratio": _SHARE,
-    "same_top1": _SHARE,
-    "top5_overlap": _SHARE,
-}
+_SHARES = (
+    *("cosine_similarity", "exact_match", "one_thousandth_ratio", "five_thousandths_ratio"),
+    *("same_top1", "top5_overlap"),
+)
 _COLOURS = {
     Status.PASS: ("#C6EFCE", "#006100"),
     Status.FAIL: ("#FFC7CE", "#9C0006"),
@@ -108,7 +104,6 @@ def _write_rows(book: Workbook, sheet: Worksheet, table: pl.DataFrame) -> None:
     names = table.columns
     for place, name in enumerate(names):
         sheet.set_column(place, place, _width(name, table[name]))
-    for place, name in enumerate(names):
         sheet.write_string(0, place, name, heading)
     styles = [cells.style(name, table[name].dtype) for name in names]
     for number, line in enumerate(table.iter_rows(), start=1):
@@ -161,7 +156,7 @@ class _Cells:
         """That of a column."""
         if not dtype.is_numeric():
             return self.plain
-        shown = _FORMATS.get(name, _ERROR) if dtype.is_float() else _COUNT
+        shown = (_SHARE if name in _SHARES else _ERROR) if dtype.is_float() else _COUNT
         if shown not in self._made:
             self._made[shown] = self._add({"num_format": shown})
         return self._made[shown]
