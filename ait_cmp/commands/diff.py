@@ -11,7 +11,7 @@ from ait_cmp.commands.status import ExitStatus, status_of
 from ait_cmp.report import read_report
 from ait_cmp.report.difference import compare_reports, difference_markdown
 from ait_cmp.report.show_difference import show_difference
-from ait_cmp.settings.words import make_words_parser, words_of
+from ait_cmp.settings.words import folder_in, make_words_parser, rows_in, words_of
 from ait_cmp.values.errors import AitCmpError, UsageError
 
 __all__ = ["diff", "make_parser"]
@@ -44,19 +44,15 @@ def diff(arguments: argparse.Namespace) -> int:
 
 
 def _diff(given: dict[str, str]) -> ExitStatus:
-    for key in ("base", "new"):
-        if not given.get(key):
-            raise UsageError(f"{key} is missing; pass {key}=FOLDER of a finished compare")
-    worst, fail_on = given.get("worst", "10"), given.get("fail_on", "any")
-    if not worst.isdecimal():
-        raise UsageError(f"worst={worst} must be a number of rows, 0 or more")
+    folders = [folder_in(given, key) for key in ("base", "new")]
+    worst, fail_on = rows_in(given, "worst", 10), given.get("fail_on", "any")
     if fail_on not in ("any", "never"):
         raise UsageError(f"fail_on: there is no {fail_on!r}; choose from any, never")
-    base, new = (read_report(Path(given[key])) for key in ("base", "new"))
+    base, new = map(read_report, folders)
     found = compare_reports(base.table, new.table)
     paths = found.write(Path(given.get("output", ".")))
     with may_go_unread("the difference"):
-        show_difference(found, paths, int(worst))
+        show_difference(found, paths, worst)
     tell_ci(lambda: difference_markdown(found))
     if fail_on == "never":
         return ExitStatus.PASS

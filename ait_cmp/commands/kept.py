@@ -20,7 +20,7 @@ from ait_cmp.measuring.run_record import RECORD, Recorded, read_header, read_rec
 from ait_cmp.measuring.store import NAME, facts_of, write_finished
 from ait_cmp.measuring.stored_run import load
 from ait_cmp.report import Facts
-from ait_cmp.settings.tolerances import tolerance_from_plain, tolerance_values
+from ait_cmp.settings.tolerances import plain_tolerance, tolerance_from_plain
 from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.errors import UsageError
 from ait_cmp.values.pair import Pair
@@ -43,11 +43,13 @@ class Run:
 
 def keep(run: Run, folder: Path) -> None:
     """Leave what `kept` reads, beside the stats. Raises ReportError."""
-    values = asdict(tolerance_values(run.tolerance))
-    values["nonfinite"] = values["nonfinite"].name
     facts = asdict(run.facts)
     facts["started"] = run.facts.started and run.facts.started.isoformat()
-    header = {"tolerance": values, "metrics": asdict(run.metrics), "facts": facts}
+    header = {
+        "tolerance": plain_tolerance(run.tolerance),
+        "metrics": asdict(run.metrics),
+        "facts": facts,
+    }
     write_record(folder, header, _recorded(run))
 
 
@@ -72,7 +74,8 @@ def kept(folder: Path) -> Run:
 
 def settings_of(folder: Path) -> Mapping[str, str]:
     """The settings that were in force. Raises UsageError where no run is kept in `folder`."""
-    return _of_header(read_header(folder))[2].settings
+    settings: Mapping[str, str] = read_header(folder)["facts"]["settings"]
+    return settings
 
 
 def require_stats(folder: Path, wanted: Wanted) -> None:

@@ -22,14 +22,14 @@ def merge_sweep() -> list[int]:
 
 def _merge(ran: Sweep) -> list[int]:
     from ait_cmp.commands.details import with_kept_details
-    from ait_cmp.report import STEM, facts_since, formats_for, merge_reports, write_report
+    from ait_cmp.report import facts_since, file_name, formats_for, merge_reports, write_report
     from ait_cmp.report.console import show_summary
     from ait_cmp.report.markdown import as_markdown
 
     jobs = ran.jobs()
     # What lies in the folder of a job without a report is of an earlier sweep.
     reports = [
-        (job.name, job.folder / f"{STEM}.parquet")
+        (job.name, job.folder / file_name("parquet"))
         for job in jobs
         if job.status not in WITHOUT_REPORT
     ]

@@ -10,7 +10,7 @@ from ait_cmp.commands.say import complain, reader_may_leave
 from ait_cmp.commands.status import ExitStatus, status_of
 from ait_cmp.report import REPORTS, Report, file_name, read_report
 from ait_cmp.report.console import show_row, show_summary
-from ait_cmp.settings.words import make_words_parser, words_of
+from ait_cmp.settings.words import folder_in, make_words_parser, rows_in, words_of
 from ait_cmp.values.errors import AitCmpError, UsageError
 from ait_cmp.values.tokens import row_name
 
@@ -34,17 +34,12 @@ def show(arguments: argparse.Namespace) -> int:
     """Show it; 0 whatever the rows say."""
     try:
         given = words_of(arguments.words, _KEYS, bare="row")
-        if not given.get("report"):
-            raise UsageError("report is missing; pass report=FOLDER of a finished compare")
-        worst = given.get("worst", "10")
-        if not worst.isdecimal():
-            raise UsageError(f"worst={worst} must be a number of rows, 0 or more")
-        folder = Path(given["report"])
+        folder, worst = folder_in(given, "report"), rows_in(given, "worst", 10)
         report = read_report(folder)
         number = _number(report, given["row"]) if "row" in given else None
         with reader_may_leave():
             if number is None:
-                show_summary(report, list(_written(folder)), int(worst))
+                show_summary(report, list(_written(folder)), worst)
             else:
                 show_row(report, number)
         return ExitStatus.PASS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from ait_cmp.values.growth import Growth
 __all__ = [
     "GROUPS",
     "Config",
+    "CsvConfig",
     "DiagnosisConfig",
     "ExecutorConfig",
-    "FailOn",
     "LogLevel",
     "MappingConfig",
     "MappingRuleConfig",
@@ -360,6 +360,6 @@ def _settings(schema: type[Any], prefix: str = "") -> Iterator[tuple[str, Field[
     for one in fields(schema):
         name = prefix + one.name
         yield name, one
-        inner = GROUPS.get(name) or (CsvConfig if one.default_factory is CsvConfig else None)
-        if inner:
+        inner = GROUPS.get(name, one.default_factory)
+        if isinstance(inner, type) and is_dataclass(inner):
             yield from _settings(inner, f"{name}.")

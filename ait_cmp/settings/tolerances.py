@@ -21,6 +21,7 @@ __all__ = [
     "has_shipped_rules",
     "load_tolerance",
     "make_tolerance",
+    "plain_tolerance",
     "tolerance_from_plain",
     "tolerance_values",
     "write_tolerance",
@@ -46,8 +47,7 @@ def load_tolerance(name: str, extra: tuple[str, ...] = ()) -> Tolerance:
 
 def write_tolerance(tolerance: Tolerance, path: Path, *, made: dict[str, Any]) -> None:
     """Write `tolerance` as `load_tolerance` reads it, with how it was made. Raises ReportError."""
-    values = asdict(tolerance_values(tolerance)) | {"made": made}
-    values["nonfinite"] = values["nonfinite"].name
+    values = plain_tolerance(tolerance) | {"made": made}
     try:
         own_folder(path.parent)
         write_whole(path, yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
@@ -90,8 +90,15 @@ def _limit_values(limits: Mapping[str, Limit]) -> dict[str, dict[str, float]]:
     return {name: limit.bounds() for name, limit in limits.items()}
 
 
+def plain_tolerance(tolerance: Tolerance) -> dict[str, Any]:
+    """`tolerance` in plain values, as a file has it."""
+    values = asdict(tolerance_values(tolerance))
+    values["nonfinite"] = values["nonfinite"].name
+    return values
+
+
 def tolerance_from_plain(values: Mapping[str, Any], extra: tuple[str, ...] = ()) -> Tolerance:
-    """What `asdict` of `tolerance_values` gave, its enum by name. Raises UsageError."""
+    """What `plain_tolerance` gave. Raises UsageError."""
     told = dict(values)
     told["nonfinite"] = NonFiniteChoice[told["nonfinite"]]
     told["rules"] = [RuleConfig(**rule) for rule in told["rules"]]

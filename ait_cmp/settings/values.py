@@ -31,12 +31,11 @@ class Settings:
     """One compare, resolved: plain values only.
 
     `budget` is what guessing pairs may read, in bytes. Without `output` nothing is written.
-    `logits` are globs
-    of the rows that have the scores of tokens; without them, names tell. `reference_path` is a
-    trusted run of my's type, `extra` are the user's own metrics. Of failing rows so many as
-    `diagnosed` are told what explains them.
-    `report_path` is of a run that is judged again, `in_sweep` of one job of several.
-    `in_force` has every setting as text, for the report.
+    `logits` are globs of the rows that have the scores of tokens; without them, names tell.
+    `reference_path` is a trusted run of my's type, `extra` are the user's own metrics. Of failing
+    rows so many as `diagnosed` are told what explains them. `report_path` is of a run that is
+    judged again, `in_sweep` of one job of several. `in_force` has every setting as text, for the
+    report.
     """
 
     wish: Wish

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ait_cmp.values.errors import UsageError
 
-__all__ = ["make_words_parser", "words_of"]
+__all__ = ["folder_in", "make_words_parser", "rows_in", "words_of"]
 
 
 def make_words_parser(
@@ -43,3 +44,18 @@ def words_of(words: Sequence[str], keys: Mapping[str, str], *, bare: str = "") -
             raise UsageError(f"{key} is given twice; leave one out")
         found[key] = value
     return found
+
+
+def folder_in(given: Mapping[str, str], key: str) -> Path:
+    """Where a finished compare is. Raises UsageError where that is not said."""
+    if not given.get(key):
+        raise UsageError(f"{key} is missing; pass {key}=FOLDER of a finished compare")
+    return Path(given[key])
+
+
+def rows_in(given: Mapping[str, str], key: str, default: int) -> int:
+    """A number of rows. Raises UsageError for what is none."""
+    number = given.get(key, str(default))
+    if not number.isdecimal():
+        raise UsageError(f"{key}={number} must be a number of rows, 0 or more")
+    return int(number)
