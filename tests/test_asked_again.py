@@ -119,6 +119,15 @@ def test_a_run_without_output_is_saved(tmp_path: Path) -> None:
     assert again.run.facts.settings["golden_path"] == "g"
 
 
+def test_a_saved_run_says_by_which_epsilon_it_was_measured(tmp_path: Path) -> None:
+    _faulty(tmp_path)
+    run = ait_cmp.compare_dumps(golden_path="g", my_path="m", mapping="tree", epsilon=0.5)
+    run.save("kept")
+    assert main(["judge", "report=kept", "output=again", "metrics.epsilon=0.5"]) == 3
+    assert ait_cmp.load("again").to_polars().equals(run.to_polars())
+    assert main(["judge", "report=kept", "output=again"]) == 2
+
+
 def test_what_an_earlier_run_did_is_told_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,7 +96,8 @@ def require_stats(folder: Path, wanted: Wanted) -> None:
 
 def write_stats(run: Run, folder: Path) -> None:
     """What was measured of a run that kept no store. Raises ReportError."""
-    wanted = Wanted(2.0**-23, run.metrics.needs(run.tolerance))
+    epsilon = float(run.facts.settings["metrics.epsilon"])
+    wanted = Wanted(epsilon, run.metrics.needs(run.tolerance))
     rows = [
         pack_row(Request(pair.golden, pair.my, wanted), measured)
         for pair, measured in _measured_pairs(run.settled)
