@@ -12,15 +12,23 @@ import torch
 from ait_cmp import dump_data, write_bin
 from ait_cmp.dump.metadata_file import MetadataFile
 from ait_cmp.dump.reason_file import write_reason
-from ait_cmp.files.output import write_whole
+from ait_cmp.files.output import new_whole, write_whole
 from ait_cmp.new_file import in_place_of, is_made, new_beside
 
 ONE = torch.ones(2)
+
+
+def _write_new_whole(place: Path) -> None:
+    with new_whole(place) as file:
+        file.write(b"rows")
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "bin": lambda place: write_bin(place, ONE),
     "metadata": lambda place: MetadataFile(place).add("a", 0, "g", "m"),
     "reason": lambda place: write_reason(str(place).removesuffix(".failed"), "why"),
     "report": lambda place: write_whole(place, "text"),
+    "run": _write_new_whole,
 }
 
 

@@ -5,12 +5,16 @@ A folder that was unpacked from an archive of others may hold links to any file 
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ait_cmp.new_file import in_place_of, new_beside
-from ait_cmp.values.errors import ReportError
+from ait_cmp.values.errors import ReportError, os_reason
 
-__all__ = ["new_file", "no_links", "own_folder", "write_whole"]
+__all__ = ["new_file", "new_whole", "no_links", "no_room", "own_folder", "write_whole"]
 
 
 def own_folder(path: Path) -> Path:
@@ -34,9 +38,29 @@ def new_file(place: Path) -> Path:
     """An empty file beside `place`, to be written to and renamed to it; others of the kind go,
     since one process at a time writes there, and those are of one that was killed. Raises
     OSError."""
+    _remove_left(place)
+    return Path(new_beside(str(place)))
+
+
+@contextmanager
+def new_whole(place: Path) -> Iterator[BinaryIO]:
+    """A file to write to as `new_file` makes it, which comes in the place of whatever is at `place`
+    when all of it is on the disk. Raises OSError."""
+    _remove_left(place)
+    with in_place_of(str(place)) as temporary, open(temporary, "wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove_left(place: Path) -> None:
     for left in place.parent.glob(f".{place.name}.{'[0-9a-f]' * 32}.tmp"):
         left.unlink(missing_ok=True)
-    return Path(new_beside(str(place)))
+
+
+def no_room(path: Path, error: OSError) -> ReportError:
+    """Why what is kept of a run, to go on from it or to judge it again, cannot be written."""
+    return ReportError(f"{path} cannot be written: {os_reason(error)}; free some space, then go on")
 
 
 def write_whole(place: Path, text: str) -> None:

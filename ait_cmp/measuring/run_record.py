@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
-import os
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -22,11 +21,11 @@ from ait_cmp.engine.extra import Extra
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.request import Request, Wanted
-from ait_cmp.files.output import new_file
+from ait_cmp.files.output import new_whole, no_room
 from ait_cmp.measuring.row import key_bytes
-from ait_cmp.measuring.stored_run import answers
+from ait_cmp.measuring.stored_run import load
 from ait_cmp.values.dtypes import DTYPES
-from ait_cmp.values.errors import PairError, Reason, ReportError, UsageError, os_reason
+from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.values.location import Location, parse_steps
 from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
@@ -64,22 +63,12 @@ def write_record(folder: Path, header: Mapping[str, Any], rows: Iterable[Recorde
     """Put the run into `folder`, whole or not at all. Raises ReportError."""
     path = folder / RECORD
     try:
-        temporary = new_file(path)
-        try:
-            with temporary.open("wb") as file:
-                with gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
-                    packed.write(_encode({"format": _FORMAT, **header}).encode())
-                    for some in _batches(map(_packed, rows)):
-                        packed.write(f"\n{_encode(some)}".encode())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with new_whole(path) as file, gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
+            packed.write(_encode({"format": _FORMAT, **header}).encode())
+            for some in _batches(map(_packed, rows)):
+                packed.write(f"\n{_encode(some)}".encode())
     except OSError as exc:
-        raise ReportError(
-            f"{path} cannot be written: {os_reason(exc)}; free some space, then go on"
-        ) from exc
+        raise no_room(path, exc) from exc
 
 
 def _batches(rows: Iterator[Any]) -> Iterator[list[Any]]:
@@ -108,7 +97,7 @@ def read_record(folder: Path, stats: Path) -> RunRecord:
         if pair.reference and reference is not None
         for side in (pair, pair.reference)
     }
-    known = answers(stats, wanted)
+    known = load(stats).answers(wanted) if wanted else {}
     rows = []
     for pair, measured, reference, more in found:
         whole = _with_stats(measured, pair, known, folder)
@@ -206,7 +195,7 @@ def _measured(one: Measured) -> dict[str, Any]:
     """What the store does not have of it: all that it has no stats for, and what looks found."""
     if one.error:
         sides = [info and (info.dtype.name, info.shape) for info in (one.golden, one.my)]
-        return {"error": [one.error.reason, one.error.sentence], "sides": sides}
+        return {"error": _error(one.error), "sides": sides}
     found: dict[str, Any] = {}
     if one.choices:
         found["choices"] = one.choices.packed()

@@ -26,7 +26,7 @@ from ait_cmp.engine import digest
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.files import FileState, state_of
-from ait_cmp.files.output import new_file
+from ait_cmp.files.output import new_whole, no_room
 from ait_cmp.measuring.batches import BadHeaderError, header_bytes, pack_batch, read_header, scan
 from ait_cmp.measuring.row import files_in, is_measured, is_of_range, key_bytes, key_in, unpack_row
 from ait_cmp.values.errors import PairError, ReportError, UsageError, os_reason
@@ -82,7 +82,7 @@ class Store:
                 self._begin()
         except OSError as exc:
             self._close()
-            raise _no_room(self._part_path, exc) from exc
+            raise no_room(self._part_path, exc) from exc
         except UsageError:
             self._close()
             raise
@@ -127,7 +127,7 @@ class Store:
             start = os.fstat(self._part).st_size
             _write(self._part, batch)
         except OSError as exc:
-            raise _no_room(self._part_path, exc) from exc
+            raise no_room(self._part_path, exc) from exc
         self._part_rows += len(kept)
         for row, begin in zip(kept, begins, strict=True):
             self._note(row, _Place(self._part, start + begin, len(row)))
@@ -155,7 +155,7 @@ class Store:
                 os.replace(self._part_path, self.path)
             self._part_path.unlink(missing_ok=True)
         except OSError as exc:
-            raise _no_room(self._part_path, exc) from exc
+            raise no_room(self._part_path, exc) from exc
 
     def _begin(self) -> None:
         """An empty file of this run, whatever there was."""
@@ -235,7 +235,7 @@ def holding(folder: Path) -> Iterator[None]:
             if (sealed := _open_sealed(folder / NAME)) >= 0:
                 open_files.callback(os.close, sealed)
         except OSError as exc:
-            raise _no_room(part, exc) from exc
+            raise no_room(part, exc) from exc
         _lock(folder, file, sealed)
         if not _stands(file, part):
             raise _held(folder)
@@ -250,20 +250,12 @@ def write_finished(folder: Path, facts: dict[str, Any], rows: Sequence[bytes]) -
     """A finished run of `rows` that no `Store` was open for. Raises ReportError."""
     path = folder / NAME
     try:
-        with holding(folder):
-            temporary = new_file(path)
-            try:
-                with temporary.open("wb") as file:
-                    file.write(header_bytes(facts))
-                    for start in range(0, len(rows), _COPIED):
-                        file.write(pack_batch(rows[start : start + _COPIED])[0])
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with holding(folder), new_whole(path) as file:
+            file.write(header_bytes(facts))
+            for start in range(0, len(rows), _COPIED):
+                file.write(pack_batch(rows[start : start + _COPIED])[0])
     except OSError as exc:
-        raise _no_room(path, exc) from exc
+        raise no_room(path, exc) from exc
 
 
 def facts_of(wanted: Wanted, roots: Sequence[str] | None) -> dict[str, Any]:
@@ -349,10 +341,6 @@ def _write(file: int, content: bytes) -> None:
     view = memoryview(content)
     while view:  # a disk that is nearly full takes a part
         view = view[os.write(file, view) :]
-
-
-def _no_room(path: Path, error: OSError) -> ReportError:
-    return ReportError(f"{path} cannot be written: {os_reason(error)}; free some space, then go on")
 
 
 def _short(key: bytes) -> bytes:

@@ -13,7 +13,7 @@ from ait_cmp.measuring.batches import BadHeaderError, read_header, scan
 from ait_cmp.measuring.row import Key, key_in, look_in, parse_key, unpack_row
 from ait_cmp.values.errors import UsageError, os_reason
 
-__all__ = ["StoredRun", "answers", "load"]
+__all__ = ["StoredRun", "load"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,45 +28,30 @@ class StoredRun:
     facts: dict[str, Any]
 
     def __iter__(self) -> Iterator[tuple[Key, Measured]]:
-        yield from self._rows()
+        return map(_answer, self._rows())
 
     def looks(self, kind: str) -> Iterator[tuple[Key, Measured]]:
         """What second looks of this kind found; nothing else is unpacked."""
-        yield from self._rows(kind)
+        return (_answer(row) for row in self._rows() if look_in(row) == kind)
 
-    def _rows(self, kind: str = "") -> Iterator[tuple[Key, Measured]]:
+    def answers(self, wanted: Mapping[bytes, bool]) -> dict[bytes, Measured]:
+        """What is known of these keys, of those that are true with all that is kept."""
+        rows = ((key_in(row), row) for row in self._rows())
+        return {key: unpack_row(row, whole=wanted[key]) for key, row in rows if key in wanted}
+
+    def _rows(self) -> Iterator[bytes]:
         file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             _, start = read_header(file)
             for batch in scan(file, start):
                 for _, row in batch.rows:
-                    if kind and look_in(row) != kind:
-                        continue
-                    yield parse_key(key_in(row)), unpack_row(row, whole=True)
+                    yield row
         finally:
             os.close(file)
 
 
-def answers(path: Path, wanted: Mapping[bytes, bool]) -> dict[bytes, Measured]:
-    """What the run at `path` knows of these keys, those that are true with all that is kept.
-
-    Raises UsageError as `load` does.
-    """
-    if not wanted:
-        return {}
-    load(path)
-    found: dict[bytes, Measured] = {}
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _, start = read_header(file)
-        for batch in scan(file, start):
-            for _, row in batch.rows:
-                key = key_in(row)
-                if key in wanted:
-                    found[key] = unpack_row(row, whole=wanted[key])
-    finally:
-        os.close(file)
-    return found
+def _answer(row: bytes) -> tuple[Key, Measured]:
+    return parse_key(key_in(row)), unpack_row(row, whole=True)
 
 
 def load(path: Path) -> StoredRun:
