@@ -100,6 +100,12 @@ class GroupErrors:
             )
         return self._unpaired(Reason.GOLDEN_MISSING, why)
 
+    def of_entry(self, pair: NamedPair) -> PairError | None:
+        """Why an entry of a list is in no group: its golden tensors are nowhere."""
+        if not self._named[0].isdisjoint(pair.golden):
+            return None
+        return PairError(Reason.GOLDEN_MISSING, lacking(pair, "golden", (), "in golden at all"))
+
     def _shard_error(self, group: Group) -> PairError | None:
         """Why what the ranks have of one tensor are no shards of it."""
         sharding, rule = self._sides.sharding, group.rule

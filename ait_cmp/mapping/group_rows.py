@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from ait_cmp.mapping.group_errors import NAMED, GroupErrors, statistics_of
 from ait_cmp.mapping.grouping import Grouping
 from ait_cmp.mapping.layouts.ranks import RankDump, rank_cells
-from ait_cmp.mapping.named_pair import NamedPairs, lacking
-from ait_cmp.mapping.tensor_groups import Group, RankedTensor, Sides, Users, names_of, token_of
-from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.mapping.named_pair import NamedPairs
+from ait_cmp.mapping.tensor_groups import Group, RankedTensor, Sides, Users, token_of
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
@@ -31,7 +30,7 @@ def rows_of(sides: Sides) -> list[Pair]:
             users.setdefault(one, []).append(group)
     rows = _Rows(sides, GroupErrors(sides, golden, my), users)
     found = [(rows.place(group), rows.row(group)) for group in groups]
-    return _in_order([*found, *rows.rest(my), *rows.of_nothing(golden)])
+    return _in_order([*found, *rows.rest(my), *rows.of_nothing()])
 
 
 class _Rows:
@@ -114,23 +113,20 @@ class _Rows:
             )
             yield (self._sides.run(one), token_of(one), behind.get(where, -1), 1 + one.place), pair
 
-    def of_nothing(self, golden: Sequence[RankedTensor]) -> Iterator[tuple[_Place, Pair]]:
+    def of_nothing(self) -> Iterator[tuple[_Place, Pair]]:
         """The entries of a list whose golden tensors are nowhere."""
         rules = self._sides.rules
-        if not isinstance(rules, NamedPairs):
-            return
-        known = {name for one in golden for name in names_of(one.listed)}
-        for number, pair in enumerate(rules.pairs):
-            if not known.isdisjoint(pair.golden):
+        for number, pair in enumerate(rules.pairs if isinstance(rules, NamedPairs) else ()):
+            error = self._errors.of_entry(pair)
+            if error is None:
                 continue
-            lost = lacking(pair, "golden", (), "in golden at all")
             row = Pair(
                 " + ".join(pair.golden),
                 None,
                 Location(()),
                 Location(()),
                 self._sides.dump(0),
-                error=PairError(Reason.GOLDEN_MISSING, lost),
+                error=error,
                 rank=self._sides.sharding.cell if self._sides.sharding else self._cells[0],
                 run=0,
             )

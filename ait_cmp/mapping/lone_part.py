@@ -39,7 +39,7 @@ def lone_shard(
     other = "my" if side == "golden" else "golden"
     meant = ""
     if cut[dim] * len(ranks) == shape[dim]:  # else nobody knows where its shard begins
-        first = list(ranks).index(rank) * cut[dim]
+        first = ranks.index(rank) * cut[dim]
         places = ", ".join([*[":"] * dim, f"{first}:{first + cut[dim]}"])
         meant = (
             f", or, to compare this part alone, cut {other} in a rule or a list "

@@ -12,7 +12,7 @@ from ait_cmp.mapping.name_rule import NameRule, NameRules
 from ait_cmp.mapping.named_pair import NamedPair, NamedPairs
 from ait_cmp.mapping.sharding import Sharding
 
-__all__ = ["Group", "RankedTensor", "Sides", "Users", "named", "names_of", "token_of"]
+__all__ = ["Group", "RankedTensor", "Rule", "Sides", "Users", "named", "names_of", "token_of"]
 
 Rule = NameRule | NamedPair
 
