@@ -76,6 +76,13 @@ class _Near:
     place: str = ""  # what stands before the names, unless it is what was recorded
     names: frozenset[str] = frozenset()
 
+    def file(self, recorded: str, entry: MetadataEntry, folder: str) -> str | None:
+        """The file of the tensor that `entry` has at the path `recorded`, if it is near."""
+        above, _, called = recorded.rpartition("/")
+        if called in self.names and self.key == (above, entry.token_id, folder):
+            return self.place + called if self.place else recorded
+        return None
+
 
 _NOWHERE = _Near()
 
@@ -91,11 +98,9 @@ class Recorded:
 
     def golden(self, entry: MetadataEntry, folder: str) -> Found:
         """The golden tensor of an entry of the metadata.json in `folder`."""
-        near = self._golden
-        above, _, called = entry.golden.rpartition("/")
-        if called in near.names and near.key == (above, entry.token_id, folder):
-            own = near.place + called if near.place else entry.golden
-            return Found(entry.golden, own, None, own != entry.golden)
+        near = self._golden.file(entry.golden, entry, folder)
+        if near is not None:
+            return Found(entry.golden, near, None, near != entry.golden)
         mapped = self._path_map.apply(entry.golden)
         token, name = entry.token_id or 0, _own_name(entry.golden)
         own = _round_folder(folder, token) + name
@@ -111,10 +116,9 @@ class Recorded:
 
     def my(self, entry: MetadataEntry, folder: str) -> Found:
         """The my tensor of the same."""
-        near = self._my
-        above, _, called = entry.my.rpartition("/")
-        if called in near.names and near.key == (above, entry.token_id, folder):
-            return Found(entry.my, near.place + called if near.place else entry.my)
+        near = self._my.file(entry.my, entry, folder)
+        if near is not None:
+            return Found(entry.my, near)
         mapped = self._path_map.apply(entry.my)
         places = _as_recorded(entry.my, entry, folder) if mapped is None else (mapped,)
         if self._lookup.finds(places[0]):  # as nearly all
