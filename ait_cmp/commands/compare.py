@@ -52,35 +52,23 @@ __all__ = [
 
 Ask = Callable[..., dict[int, Measured]]
 _LOGGER = logging.getLogger(__name__)
-_ALLOCATIONS = 50_000  # between two collections, instead of 700
+_SELDOM = 50_000  # allocations between two collections, instead of 700
 
 
 @contextmanager
-def few_collections() -> Iterator[None]:
-    """The garbage collector seldom runs: what is kept of the rows is no garbage, and looking
-    through it again and again takes a tenth of a run of small pairs."""
+def collecting(*, after: int) -> Iterator[None]:
+    """The garbage collector runs after so many allocations, and never after 0: what is kept of
+    entries and rows is no garbage, and looking through it again and again takes a fifth of mapping
+    a million entries, and a tenth of a run of small pairs."""
     before = gc.get_threshold()
-    gc.set_threshold(_ALLOCATIONS, *before[1:])
+    gc.set_threshold(after, *before[1:])
     try:
         yield
     finally:
         gc.set_threshold(*before)
 
 
-@contextmanager
-def no_collections() -> Iterator[None]:
-    """The garbage collector does not run: a mapping is made of what stays, of a million entries
-    some million objects, which it would look through for a fifth of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
-@few_collections()
+@collecting(after=_SELDOM)
 def compare_and_report(settings: Settings) -> ExitStatus:
     """Compare, write the report, show the summary.
 
@@ -106,7 +94,7 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     return exit_status(statuses, settings.fail_on)
 
 
-@few_collections()
+@collecting(after=_SELDOM)
 def list_pairs(settings: Settings) -> ExitStatus:
     """Show which pairs would be compared; the status tells of those that could not be."""
     pairs = select_pairs(settings)
@@ -201,7 +189,7 @@ def select_pairs(settings: Settings) -> list[Pair]:
     """The entries of the mapping that are selected. Raises UsageError for a mapping that cannot
     be read."""
     choice = settings.mapping
-    with confined_to(settings.roots), no_collections():
+    with confined_to(settings.roots), collecting(after=0):
         mapped = map_pairs(choice.kind, settings.wish)
     pairs = select(mapped, settings.selection)
     _warn_of_few(mapped, pairs, settings)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ait_cmp.commands.compare import no_collections
+from ait_cmp.commands.compare import collecting
 from ait_cmp.mapping import Wish, map_pairs
 from ait_cmp.mapping.metadata_entries import read_entries
 
 
-@no_collections()
+@collecting(after=0)
 def main() -> None:
     """Read the entries, or bring them to pairs of files."""
     what, dump = sys.argv[1:]
