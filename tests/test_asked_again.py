@@ -164,6 +164,8 @@ def test_new_verdicts_are_reported_where_the_old_ones_were(
         (["report=sweep"], "is of a sweep; name one of its jobs: report=sweep/jobs/0"),
         (["report=broken"], "is damaged"),
         (["report=junk"], "is damaged"),
+        (["report=empty"], "is damaged"),
+        (["report=deep"], "is damaged"),
         (["report=other"], "is of another version"),
         (["report=lost"], "are not those of all its rows"),
     ],
@@ -176,11 +178,13 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(
     assert main([dump, "output=few", "metrics.names=[rmse]"]) == 0
     assert main([dump, "output=bare", "report.keep_stats=false"]) == 0
     assert main([dump, "output=sweep", "-m", "tokens=0,1"]) == 0
-    for name in ("broken", "junk", "other", "lost"):
+    for name in ("broken", "junk", "empty", "deep", "other", "lost"):
         shutil.copytree("out", name)
     whole = Path("out", RECORD).read_bytes()
     Path("broken", RECORD).write_bytes(whole[: len(whole) // 2])
     Path("junk", RECORD).write_bytes(whole + b"xx")
+    Path("empty", RECORD).write_bytes(gzip.compress(b'{"format": 1}\n'))
+    Path("deep", RECORD).write_bytes(gzip.compress(b"[" * 100_000))
     Path("other", RECORD).write_bytes(gzip.compress(b'{"format": 99}\n'))
     assert main([dump, "output=lost", "tokens=0"]) == 0
     Path("lost", RECORD).write_bytes(whole)

@@ -16,7 +16,14 @@ from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.judging import Tolerance
 from ait_cmp.judging.comparison import MetricChoice, Row
 from ait_cmp.measuring.row import pack_row
-from ait_cmp.measuring.run_record import RECORD, Recorded, read_header, read_record, write_record
+from ait_cmp.measuring.run_record import (
+    RECORD,
+    Recorded,
+    read_header,
+    read_record,
+    unpacking,
+    write_record,
+)
 from ait_cmp.measuring.store import NAME, facts_of, write_finished
 from ait_cmp.measuring.stored_run import load
 from ait_cmp.report import Facts
@@ -61,21 +68,22 @@ def forget(folder: Path) -> None:
 def kept(folder: Path) -> Run:
     """The run in `folder`, judged as it was. Raises UsageError where there is none."""
     record = read_record(folder, folder / NAME)
-    settled = _settled(record.rows)
-    tolerance, metrics, facts = _of_header(record.header)
-    known = {
-        number: Diagnosis.unpacked(row.more["diagnosis"])
-        for number, row in enumerate(record.rows)
-        if "diagnosis" in row.more
-    }
+    with unpacking(folder):
+        settled = _settled(record.rows)
+        tolerance, metrics, facts = _of_header(record.header)
+        known = {
+            number: Diagnosis.unpacked(row.more["diagnosis"])
+            for number, row in enumerate(record.rows)
+            if "diagnosis" in row.more
+        }
     rows = with_known(settled.rows(tolerance, metrics), known)
     return Run(settled, tolerance, metrics, rows, facts, known)
 
 
 def settings_of(folder: Path) -> Mapping[str, str]:
     """The settings that were in force. Raises UsageError where no run is kept in `folder`."""
-    settings: Mapping[str, str] = read_header(folder)["facts"]["settings"]
-    return settings
+    with unpacking(folder):
+        return dict(read_header(folder)["facts"]["settings"])
 
 
 def require_stats(folder: Path, wanted: Wanted) -> None:

@@ -11,7 +11,7 @@ import itertools
 import json
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +32,15 @@ from ait_cmp.values.pair import Pair
 from ait_cmp.values.shards import Shards, Way
 from ait_cmp.values.statistics import Statistics
 
-__all__ = ["RECORD", "Recorded", "RunRecord", "read_header", "read_record", "write_record"]
+__all__ = [
+    "RECORD",
+    "Recorded",
+    "RunRecord",
+    "read_header",
+    "read_record",
+    "unpacking",
+    "write_record",
+]
 
 RECORD = "cmp_report.run"
 _FORMAT = 1
@@ -84,12 +92,9 @@ def read_header(folder: Path) -> Mapping[str, Any]:
 
 def read_record(folder: Path, stats: Path) -> RunRecord:
     """The run in `folder`, with its `stats`. Raises UsageError where it is not there or whole."""
-    with closing(_lines(folder)) as lines:
+    with closing(_lines(folder)) as lines, unpacking(folder):
         header = _header(folder, next(lines, None))
-        try:
-            found = [_unpacked(one) for some in lines for one in some]
-        except (AttributeError, LookupError, TypeError, ValueError) as exc:
-            raise _damaged(folder, exc) from exc
+        found = [_unpacked(one) for some in lines for one in some]
     wanted = {_key(pair): False for pair, one, _, _ in found if one is not None}
     wanted |= {
         _key(side): True
@@ -104,6 +109,15 @@ def read_record(folder: Path, stats: Path) -> RunRecord:
         of = _with_stats(reference, pair.reference, known, folder)
         rows.append(Recorded(pair, whole, of, more))
     return RunRecord(header, rows)
+
+
+@contextmanager
+def unpacking(folder: Path) -> Iterator[None]:
+    """Raises UsageError where the plain values in the record are not those of a run."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as exc:
+        raise _damaged(folder, exc) from exc
 
 
 def _with_stats(
@@ -138,7 +152,7 @@ def _lines(folder: Path) -> Generator[Any, None, None]:
                 yield json.loads(line)
     except FileNotFoundError as exc:
         raise UsageError(_absent(folder)) from exc
-    except (EOFError, ValueError, zlib.error, gzip.BadGzipFile) as exc:
+    except (EOFError, RecursionError, ValueError, zlib.error, gzip.BadGzipFile) as exc:
         raise _damaged(folder, exc) from exc
     except OSError as exc:
         raise UsageError(f"{path} cannot be read: {os_reason(exc)}") from exc

@@ -19,7 +19,7 @@ from ait_cmp.mapping import MAPPINGS, PathMap, Selection, Wish
 from ait_cmp.mapping.name_rule import NameRule, make_rule, steps_of
 from ait_cmp.mapping.named_pair import NamedPair, make_named_pairs
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
-from ait_cmp.measuring.run_record import read_header
+from ait_cmp.measuring.run_record import read_header, unpacking
 from ait_cmp.report import REPORTS
 from ait_cmp.settings.extra_metrics import extra_metrics
 from ait_cmp.settings.in_force import in_force
@@ -122,8 +122,9 @@ def _own_metrics(values: Config) -> tuple[tuple[ExtraMetric, ...], tuple[str, ..
     """The user's own metrics, and how those are called of which there are values: of a run that is
     judged again nothing is run, whoever named it."""
     if values.report_path:
-        kept = read_header(Path(values.report_path))["metrics"]
-        return (), tuple(kept.get("extra", ()))
+        folder = Path(values.report_path)
+        with unpacking(folder):
+            return (), tuple(read_header(folder)["metrics"].get("extra", ()))
     own = extra_metrics(values.metrics.extra, values.metrics.extra_memory)
     return own, tuple(one.name for one in own)
 
