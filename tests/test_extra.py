@@ -19,6 +19,7 @@ from ait_cmp import ait, engine
 from ait_cmp.__main__ import main
 from ait_cmp.engine import extra
 from ait_cmp.measuring.executor import EXECUTORS
+from ait_cmp.measuring.run_record import read_header
 from ait_cmp.settings.extra_metrics import extra_metrics
 from ait_cmp.source import from_array
 from ait_cmp.values.errors import UsageError
@@ -347,6 +348,7 @@ def test_a_report_of_another_names_nothing_that_is_run(make_dump: Dump) -> None:
     for end in ("csv", "parquet"):
         name = f"cmp_report.{end}"
         assert Path("out", name).read_bytes() == Path("again", name).read_bytes()
+    assert read_header(Path("again"))["facts"]["settings"]["metrics.extra"] == '["own.py:snr"]'
     assert main(["show", "report=out", "layer0.q"]) in (0, 2)
     assert _runs() == []
 

@@ -22,7 +22,11 @@ from ait_cmp.values.errors import ReportError, UsageError, os_reason
 
 __all__ = ["judge"]
 
-_OF_JUDGE = ("tolerance.", "metrics.", "report.", "report_path", "output", "fail_on", "log_level")
+# Settings whose names begin so are those of the judgement; all others stay those of the run.
+_OF_JUDGE = (
+    *("tolerance.", "metrics.definition", "metrics.names", "metrics.epsilon"),
+    *("report.", "report_path", "output", "fail_on", "log_level"),
+)
 
 
 def judge(settings: Settings) -> ExitStatus:
