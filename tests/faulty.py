@@ -271,6 +271,18 @@ def check_dump(root: Path) -> tuple[int, int, int]:
     return listed, torn, not_saved
 
 
+def kill_after_work(seconds: float) -> Callable[[int], None]:
+    """Harm that comes when the process has worked so long, however little of it a busy machine
+    lets it do."""
+
+    def harm(pid: int) -> None:
+        while int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) < seconds * 1e9:
+            time.sleep(0.0005)
+        os.kill(pid, signal.SIGKILL)
+
+    return harm
+
+
 def dump_kills(count: int, folder: Path) -> Figures:
     """A dumping process killed at a random moment: nothing that returned is lost, nothing torn."""
     folder.mkdir(exist_ok=True)
@@ -287,7 +299,7 @@ def dump_kills(count: int, folder: Path) -> Figures:
                 os.write(descriptor, f"{data_id} {call}\n".encode())
             return 0
 
-        assert forked(work, kill_after(chance.uniform(0.005, 0.15))) == -9
+        assert forked(work, kill_after_work(chance.uniform(0.005, 0.15))) == -9
         returned = log.read_text().splitlines() if log.exists() else []
         recorded: dict[str, dict[str, list[str]]] = {}
         for metadata in root.rglob("metadata.json"):

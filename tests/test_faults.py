@@ -65,7 +65,7 @@ def figures(scenario: str, few: int, many: int, folder: Path, **environment: str
 
 def test_kill_9_of_a_dump_loses_nothing_that_returned(tmp_path: Path) -> None:
     found = figures("dump_kills", 10, 300, tmp_path)
-    assert found["returned"] > found["kills"]
+    assert found["returned"] > 10 * found["kills"]
     assert found["lost"] == found["torn"] == 0
     assert found["listed"] >= found["returned"]
 
