@@ -11,9 +11,9 @@ import numpy as np
 from ait_cmp.engine.diagnosis.sides import Floats, Sides, energy, spread
 from ait_cmp.values.diagnosis import Diagnosis
 
-__all__ = ["EXPLAINED", "Claim", "Hypothesis", "Measured", "measure", "simplest"]
+__all__ = ["Claim", "Hypothesis", "Measured", "measure", "simplest"]
 
-EXPLAINED = 0.9  # of the error must be gone under a hypothesis
+_EXPLAINED = 0.9  # of the error must be gone under a hypothesis
 _REMAINS = 0.04  # of the spread of what it makes may remain: a fifth of its size
 _LEAST = 16  # elements, and so many for each number that was fitted, tell something
 _HELD = 6  # elements at least hold the error that a claim explains
@@ -25,12 +25,14 @@ _AS_GOOD = 2.0  # times what the best leaves
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a hypothesis makes of golden, in my's shape, NaN where it says nothing; `fitted` numbers
-    were taken from the data to make it. `other` and `adapters` are as in `Diagnosis`.
+    were taken from the data to make it. `holders` elements at least must hold the error that it
+    explains. `other` and `adapters` are as in `Diagnosis`.
     """
 
     words: str
     made: Floats
     fitted: float = 0
+    holders: int = _HELD
     other: int = -1
     adapters: str = ""
 
@@ -79,8 +81,7 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
     left = energy(difference)
     before = float(sides.squares[told].sum()) if sides.are_paired else spread(my)
     remains = left / max(1.0 - claim.fitted / count, 1.0 / count)  # what fitting has hidden
-    is_held = kind != "rotary" and sides.are_paired and bool(left)  # few channels turn fast
-    if is_held and _holders(sides.squares[told]) < _HELD:
+    if sides.are_paired and left and _holders(sides.squares[told]) < claim.holders:
         return None
     size = min(spread(made[told]), spread(my[told]))
     if sides.are_paired and left:  # what the claim leaves as it is says nothing for it
@@ -88,7 +89,7 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
         own = energy(difference[moved])
         if own > _REMAINS * min(spread(made[moved]), spread(my[moved])):
             return None
-    if not before or remains > (1.0 - EXPLAINED) * before:
+    if not before or remains > (1.0 - _EXPLAINED) * before:
         return None
     if left and remains > _REMAINS * size:  # what is nearly constant explains nothing
         return None

@@ -41,7 +41,7 @@ def find_relative(
             beside = open_sides(other, my)
             if beside is None or beside.shape != beside.golden.shape:
                 continue
-            claim = Claim(_WORDS[sign], _made(sides, beside.golden, sign), 1, number)
+            claim = Claim(_WORDS[sign], _made(sides, beside.golden, sign), 1, other=number)
             if found := measure("other", claim, sides):
                 return found.diagnosis()
     return None
