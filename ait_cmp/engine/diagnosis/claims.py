@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ait_cmp.engine.diagnosis.sides import Floats, Sides, energy, spread
+from ait_cmp.engine.diagnosis.sides import Floats, Mask, Sides, energy, spread
 from ait_cmp.values.diagnosis import Diagnosis
 
 __all__ = ["Claim", "Hypothesis", "Measured", "measure", "simplest"]
@@ -41,8 +41,8 @@ class Claim:
 class Hypothesis:
     """One kind of fault: when it is worth a try, and what of it the data confirm.
 
-    `confirm` proposes claims, which are then measured; it has looked at a sample of the elements
-    before it makes one.
+    Both are asked of sides that differ somewhere, and have an axis. `confirm` proposes claims,
+    which are then measured; it has looked at a sample of the elements before it makes one.
     """
 
     kind: str
@@ -79,18 +79,17 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
     if count < max(_LEAST * (1 + claim.fitted / 2), _COVERED * there):
         return None
     left = energy(difference)
-    before = float(sides.squares[told].sum()) if sides.are_paired else spread(my)
-    remains = left / max(1.0 - claim.fitted / count, 1.0 / count)  # what fitting has hidden
-    if sides.are_paired and left and _holders(sides.squares[told]) < claim.holders:
-        return None
-    size = min(spread(made[told]), spread(my[told]))
-    if sides.are_paired and left:  # what the claim leaves as it is says nothing for it
-        moved = told & (made != sides.golden)
-        own = energy(difference[moved])
-        if own > _REMAINS * min(spread(made[moved]), spread(my[moved])):
+    if sides.are_paired:
+        squares = sides.squares[told]
+        before = float(squares.sum())
+        if left and (_holders(squares) < claim.holders or not _changes_help(made, told, sides)):
             return None
+    else:
+        before = spread(my)
+    remains = left / max(1.0 - claim.fitted / count, 1.0 / count)  # what fitting has hidden
     if not before or remains > (1.0 - _EXPLAINED) * before:
         return None
+    size = min(spread(made[told]), spread(my[told]))
     if left and remains > _REMAINS * size:  # what is nearly constant explains nothing
         return None
     rest = math.sqrt(left / max(energy(made[told]), 1e-300))
@@ -101,6 +100,13 @@ def _holders(squares: Floats) -> float:
     """How many elements hold the error: of a massive one, whose rounding is all of it, any factor
     would explain it."""
     return float(squares.sum()) ** 2 / max(float(np.square(squares).sum()), 1e-300)
+
+
+def _changes_help(made: Floats, told: Mask, sides: Sides) -> bool:
+    """Whether what is made is right where it is not golden: what is left as it is says nothing."""
+    changed = told & (made != sides.golden)
+    made, my = made[changed], sides.my[changed]
+    return energy(my - made) <= _REMAINS * min(spread(made), spread(my))
 
 
 def _seems_so(claim: Claim, sides: Sides) -> bool:

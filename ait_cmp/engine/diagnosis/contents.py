@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from ait_cmp.engine.diagnosis.claims import Claim
 from ait_cmp.engine.diagnosis.naming import flat_part, number, part, times
 from ait_cmp.engine.diagnosis.place import box_of
-from ait_cmp.engine.diagnosis.sides import Sides
+from ait_cmp.engine.diagnosis.sides import Mask, Sides, slope
 
 __all__ = ["called", "dropped_out", "filled", "is_paired", "where"]
 
@@ -19,12 +18,10 @@ _FEW = 8  # elements of one pattern may be alike by chance
 _POISON = {0xDEADBEEF, 0xBAADF00D, 0xFEEEFEEE, 0xDEAD, 0xBEEF, 0xFEED}
 _BYTES = {0xAA, 0xAB, 0xBB, 0xCC, 0xCD, 0xDD, 0xFD, 0xFE, 0xFF, 0xA5, 0x5A, 0x7F, 0xBE, 0xEF}
 
-Mask = npt.NDArray[np.bool_]
-
 
 def is_paired(sides: Sides) -> bool:
-    """Whether each element has its counterpart, and one differs."""
-    return sides.are_paired and sides.error > 0
+    """Whether each element has its counterpart."""
+    return sides.are_paired
 
 
 def filled(sides: Sides) -> Iterator[Claim]:
@@ -99,9 +96,8 @@ def dropped_out(sides: Sides) -> Iterator[Claim]:
     if not 0.02 < share < 0.98:
         return
     factor = 1.0 / (1.0 - share)
-    kept = ~gone & ~np.isnan(sides.difference)
-    squares = float(np.square(sides.golden[kept]).sum())
-    found = float((sides.golden[kept] * sides.my[kept]).sum()) / squares if squares else 0.0
+    kept = ~gone & sides.told
+    found = slope(sides.golden[kept], sides.my[kept])
     if abs(found / factor - 1.0) > 0.05:
         return
     words = (

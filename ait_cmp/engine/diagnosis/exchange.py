@@ -13,9 +13,9 @@ import numpy as np
 
 from ait_cmp.engine.diagnosis.claims import Claim
 from ait_cmp.engine.diagnosis.naming import indices
-from ait_cmp.engine.diagnosis.sides import Floats, Index, Sides
+from ait_cmp.engine.diagnosis.sides import Floats, Index, Sides, other_axes
 
-__all__ = ["cut", "exchanged", "has_other_size", "has_slices", "nearest"]
+__all__ = ["cut", "exchanged", "has_other_size", "has_slices"]
 
 _FEATURES = 256  # elements of a slice that it is known by
 _WRONG = 0.01  # of its squares, a slice whose error is above this is not its own counterpart
@@ -25,7 +25,7 @@ _HEADS = (8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 256, 512)  # channels o
 
 def has_slices(sides: Sides) -> bool:
     """Whether there are several, with counterparts."""
-    return sides.are_paired and sides.error > 0 and max(sides.shape, default=0) > 1
+    return sides.are_paired and max(sides.shape, default=0) > 1
 
 
 def exchanged(sides: Sides) -> Iterator[Claim]:
@@ -45,14 +45,14 @@ def _along(sides: Sides, shape: tuple[int, ...], axis: int, name: str) -> Iterat
     size, each = shape[axis], sides.my.size // shape[axis]
     if not 1 < size <= _MOST or each < 16 + 2 * math.log2(size):
         return
-    others = tuple(one for one in range(len(shape)) if one != axis)
+    others = other_axes(len(shape), axis)
     error, squares = (one.reshape(shape).sum(others) for one in (sides.squares, sides.sizes))
     wrong = np.flatnonzero(error > _WRONG * np.maximum(squares, 1e-3 * squares.mean()))
     if not len(wrong):
         return
     source = np.arange(size)
     my = np.take(sides.my.reshape(shape), wrong, axis)
-    source[wrong] = nearest(my, sides.golden.reshape(shape), axis)
+    source[wrong] = _nearest(my, sides.golden.reshape(shape), axis)
     if (source == np.arange(size)).all():
         return
     made = np.take(sides.golden.reshape(shape), source, axis).reshape(sides.shape)
@@ -61,7 +61,7 @@ def _along(sides: Sides, shape: tuple[int, ...], axis: int, name: str) -> Iterat
     yield Claim(words, made, len(moved) / 8)
 
 
-def nearest(my: Floats, golden: Floats, axis: int) -> Index:
+def _nearest(my: Floats, golden: Floats, axis: int) -> Index:
     """Of each slice of my along an axis the slice of golden that is nearest to it."""
     one, other = (np.moveaxis(side, axis, 0).reshape(side.shape[axis], -1) for side in (my, golden))
     places = np.random.default_rng(0).permutation(one.shape[1])[:_FEATURES]
@@ -113,7 +113,7 @@ def cut(sides: Sides) -> Iterator[Claim]:
         each = golden.size // sizes[0]
         if max(sizes) > _MOST or each < 16 + 2 * math.log2(max(sizes)):
             continue
-        source = nearest(my, golden, axis)
+        source = _nearest(my, golden, axis)
         made = np.take(golden, source, axis)
         words = _cut_words(source, golden.shape, axis)
         if words:
@@ -121,7 +121,7 @@ def cut(sides: Sides) -> Iterator[Claim]:
             steps = _cut_steps(source, axis, len(sides.shape)) if is_plain else ""
             yield Claim(words, made.reshape(sides.shape), 1, adapters=steps)
             continue
-        back = nearest(golden, my, axis)  # my has golden somewhere, and more
+        back = _nearest(golden, my, axis)  # my has golden somewhere, and more
         if len(back) > 1 and (np.diff(back) == 1).all() and sizes[1] > sizes[0]:
             made = np.full(my.shape, np.nan)
             index: list[slice] = [slice(None)] * my.ndim

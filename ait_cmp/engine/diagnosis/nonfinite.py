@@ -8,8 +8,7 @@ import numpy as np
 
 from ait_cmp.engine.diagnosis.contents import called, where
 from ait_cmp.engine.diagnosis.naming import number
-from ait_cmp.engine.diagnosis.sides import Sides, energy
-from ait_cmp.engine.kernel import widen
+from ait_cmp.engine.diagnosis.sides import Sides, energy, widened
 from ait_cmp.values.diagnosis import Diagnosis
 
 __all__ = ["not_numbers"]
@@ -22,13 +21,13 @@ def not_numbers(sides: Sides) -> Diagnosis | None:
     """What they are, where they are or where they come from, and what the others are."""
     if not sides.are_paired or not sides.types[1].is_floating:
         return None
-    my = widen(sides.bits.reshape(-1), sides.types[1]).reshape(sides.shape)
+    my = widened(sides.bits, sides.types[1])
     here = ~np.isfinite(my) & ~np.isnan(sides.golden)
     count = int(np.count_nonzero(here))
     if not count:
         return None
-    told = ~np.isnan(sides.difference)
-    rest = math.sqrt(sides.error / max(energy(sides.golden[told]), 1e-300)) if sides.error else 0.0
+    golden, _ = sides.there
+    rest = math.sqrt(sides.error / max(energy(golden), 1e-300))
     if rest > _RIGHT:
         return None
     largest = sides.types[1].largest

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from ait_cmp.engine.diagnosis.naming import part
-from ait_cmp.engine.diagnosis.sides import Floats, Index, Sides
+from ait_cmp.engine.diagnosis.sides import Floats, Index, Mask, Sides, other_axes
 
 __all__ = ["Place", "box_of", "wrong_places"]
 
@@ -21,8 +20,6 @@ _WRONG = 0.03  # of golden, the least error of a place
 _MOST = 0.9  # of a tensor may be wrong for the rest to be called right
 _NOTABLE, _GAP = 0.02, 4.0  # of the largest error of a slice; and between two, in squares
 _DENSE = 0.7  # of a run that is wrong is found to be so
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +45,14 @@ class Place:
 
 def box_of(mask: Mask) -> list[Index]:
     """Of each axis the indices at which the mask is true anywhere."""
-    dims = range(mask.ndim)
-    return [np.flatnonzero(mask.any(tuple(one for one in dims if one != axis))) for axis in dims]
+    axes = range(mask.ndim)
+    return [np.flatnonzero(mask.any(other_axes(mask.ndim, axis))) for axis in axes]
 
 
 def wrong_places(sides: Sides) -> Iterator[Place]:
     """The wrong parts, where the rest is nearly right, the smallest first: what all axes cross
     out, all channels of that, and of each axis alone all that is wrong along it."""
-    squares, golden, told = sides.squares, sides.sizes, ~np.isnan(sides.difference)
+    squares, golden, told = sides.squares, sides.sizes, sides.told
     axes = [_wrong_indices(squares, golden, told, axis) for axis in range(squares.ndim)]
     axes = _tightened(axes, squares, golden, told)
     whole = [np.arange(size) for size in squares.shape]
@@ -68,13 +65,13 @@ def wrong_places(sides: Sides) -> Iterator[Place]:
     seen = set[str]()
     for box in boxes:
         key = part(box, squares.shape)
-        if key not in seen and (found := _place(sides, box, told)):
+        if key not in seen and (found := _place(sides, box)):
             yield found
         seen.add(key)
 
 
-def _place(sides: Sides, axes: Sequence[Index], told: Mask) -> Place | None:
-    squares, golden = sides.squares, sides.sizes
+def _place(sides: Sides, axes: Sequence[Index]) -> Place | None:
+    squares, golden, told = sides.squares, sides.sizes, sides.told
     inside = np.ix_(*axes)
     count, total = int(np.count_nonzero(told[inside])), int(np.count_nonzero(told))
     if not 0 < count <= _MOST * total:
@@ -91,7 +88,7 @@ def _place(sides: Sides, axes: Sequence[Index], told: Mask) -> Place | None:
 
 def _wrong_indices(squares: Floats, golden: Floats, told: Mask, axis: int) -> Index:
     """The indices of an axis whose error stands out from that of most."""
-    others = tuple(one for one in range(squares.ndim) if one != axis)
+    others = other_axes(squares.ndim, axis)
     error, size = squares.sum(others), golden.sum(others)
     count = told.sum(others)
     around = size.sum() / max(int(count.sum()), 1) * count

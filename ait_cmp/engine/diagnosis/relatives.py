@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ait_cmp.engine.diagnosis.claims import Claim, measure
-from ait_cmp.engine.diagnosis.sides import Floats, Sides, open_sides
+from ait_cmp.engine.diagnosis.sides import Floats, open_sides, values_of
 from ait_cmp.engine.projections import project
 from ait_cmp.source import Source
 from ait_cmp.values.diagnosis import OTHER, Diagnosis
@@ -35,26 +35,23 @@ def find_relative(
     if sides is None or not sides.are_paired or not sides.is_whole or not sides.error:
         return None
     with np.errstate(all="ignore"):
-        for number, sign in _promising(golden, my, others):
-            other = others[number]
-            assert other is not None
-            beside = open_sides(other, my)
-            if beside is None or beside.shape != beside.golden.shape:
-                continue
-            claim = Claim(_WORDS[sign], _made(sides, beside.golden, sign), 1, other=number)
+        for other, number, sign in _promising(golden, my, others):
+            made = _made(sides.golden, values_of(other), sign)
+            claim = Claim(_WORDS[sign], made, 1, other=number)
             if found := measure("other", claim, sides):
                 return found.diagnosis()
     return None
 
 
-def _made(sides: Sides, other: Floats, sign: int) -> Floats:
-    return sides.golden + sign * other if sign else other
+def _made(golden: Floats, other: Floats, sign: int) -> Floats:
+    """Of golden and another one, or of their sums, what the words of `sign` say."""
+    return golden + sign * other if sign else other
 
 
 def _promising(
     golden: Source, my: Source, others: Sequence[Source | None]
-) -> Iterator[tuple[int, int]]:
-    """Which tensor, and how, may be meant by projections; the nearest first."""
+) -> Iterator[tuple[Source, int, int]]:
+    """Which tensor, its number, and how it may be meant by projections; the nearest first."""
     one, two = (project(side, limit=_READ).sums for side in (golden, my))
     error = float(np.square(two - one).sum())
     found = []
@@ -63,9 +60,8 @@ def _promising(
             continue
         sums = project(other, limit=_READ).sums
         for sign in _WORDS:
-            made = one + sign * sums if sign else sums
-            left = float(np.square(two - made).sum())
+            left = float(np.square(two - _made(one, sums, sign)).sum())
             if left <= _NEAR * error:
-                found.append((left, number, sign))
-    for _, number, sign in sorted(found)[:3]:
-        yield number, sign
+                found.append((left, number, sign, other))
+    for _, number, sign, other in sorted(found, key=lambda one: one[:3])[:3]:
+        yield other, number, sign

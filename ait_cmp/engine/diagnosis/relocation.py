@@ -23,7 +23,6 @@ __all__ = [
     "moved",
     "permuted",
     "reshaped",
-    "seems_so",
     "shifted",
 ]
 
@@ -48,7 +47,7 @@ def is_rearranged(sides: Sides) -> bool:
     return has_order(sides) and not sides.are_paired
 
 
-def seems_so(my: Floats, made: Floats, golden: Floats | None, most: float = _PROMISING) -> bool:
+def _seems_so(my: Floats, made: Floats, golden: Floats | None, most: float = _PROMISING) -> bool:
     """Whether a sample makes it worth while to try a way on all elements, since `most` of the error
     at most remains; `golden` is what stands where my does, if anything does."""
     difference = my - made
@@ -85,7 +84,7 @@ class _Way:
         seen = self.seen(theirs)
         made = seen[np.unravel_index(places, seen.shape)]
         there = theirs.reshape(-1)[places] if sides.are_paired else None
-        return seems_so(mine.reshape(-1)[places], made, there, most)
+        return _seems_so(mine.reshape(-1)[places], made, there, most)
 
     def made(self, sides: Sides) -> Floats:
         """What it makes of golden."""
@@ -126,14 +125,19 @@ def permuted(sides: Sides) -> Iterator[Claim]:
             yield Claim(f"my equals golden{_turned(order)}", way.made(sides), adapters=steps)
 
 
+def _places(order: Sequence[int]) -> list[int]:
+    """Those that have another axis in this order."""
+    return [place for place, axis in enumerate(order) if place != axis]
+
+
 def _steps(order: Sequence[int]) -> str:
-    moved = [place for place, axis in enumerate(order) if place != axis]
+    moved = _places(order)
     name, axes = ("transpose", moved) if len(moved) == 2 else ("permute", order)
     return f"{name}({', '.join(map(str, axes))})"
 
 
 def _turned(order: Sequence[int]) -> str:
-    moved = [place for place, axis in enumerate(order) if place != axis]
+    moved = _places(order)
     if len(moved) == 2:
         return f" with dims {moved[0]} and {moved[1]} transposed"
     return f".permute({', '.join(map(str, order))})"
@@ -221,7 +225,7 @@ def _block_swaps(dims: int) -> Iterator[tuple[int, ...]]:
 
 def _essence(split: Shape, order: tuple[int, ...]) -> tuple[Shape, Shape]:
     """What a block swap does: sizes before, of both blocks, behind."""
-    moved = [place for place, axis in enumerate(order) if place != axis]
+    moved = _places(order)
     first, last = moved[0], moved[-1]
     second = order.index(first)
     one, two = (
@@ -303,7 +307,7 @@ def _seems_moved(sides: Sides, axis: int, count: int) -> bool:
         here = places // inner % sides.shape[axis] - count
         inside = (here >= 0) & (here < sides.shape[axis])
         made = np.where(inside, golden[np.where(inside, places - count * inner, 0)], np.nan)
-        if not seems_so(my[places], made, golden[places], most):
+        if not _seems_so(my[places], made, golden[places], most):
             return False
     return True
 
@@ -322,7 +326,7 @@ def shifted(sides: Sides) -> Iterator[Claim]:
         if np.count_nonzero(inside) < len(here) / 2:
             continue
         made = np.where(inside, golden[here % golden.size], np.nan)
-        if seems_so(my[sides.sample], made, golden[sides.sample]):
+        if _seems_so(my[sides.sample], made, golden[sides.sample]):
             whole = np.roll(golden, count)
             whole[_wrapped(golden.size, count)] = np.nan
             words = f"my equals golden shifted by {count} elements in memory"

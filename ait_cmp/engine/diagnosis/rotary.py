@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ait_cmp.engine.diagnosis.claims import Claim
 from ait_cmp.engine.diagnosis.naming import number
-from ait_cmp.engine.diagnosis.sides import Floats, Index, Sides
+from ait_cmp.engine.diagnosis.sides import Floats, Index, Sides, other_axes
 
 __all__ = ["may_be_rotated", "paired_otherwise", "rotated"]
 
@@ -37,9 +37,9 @@ Complex = npt.NDArray[np.complex128]
 
 def may_be_rotated(sides: Sides) -> bool:
     """Whether there are channels enough, and as much energy on both sides."""
-    if not sides.are_paired or not sides.error or not sides.shape or sides.shape[-1] % 2:
+    if not sides.are_paired or sides.shape[-1] % 2 or sides.shape[-1] < _SIZES[0]:
         return False
-    if np.isnan(sides.difference).any() or sides.shape[-1] < _SIZES[0]:
+    if not sides.told.all():
         return False
     one, other = sides.golden_squares, float(np.square(sides.my).sum())
     return bool(0.5 < one / max(other, 1e-300) < 2.0)
@@ -161,13 +161,19 @@ def _axes_of_tokens(sides: Sides, ndim: int) -> Iterator[int]:
             yield axis
 
 
+def _few_tokens(count: int) -> Index:
+    """Some of so many, from the first to the last."""
+    found: Index = np.unique(np.linspace(0, count - 1, _TOKENS).astype(int))
+    return found
+
+
 def _by_position(sides: Sides, pairing: _Pairing, golden: Complex, my: Complex) -> Iterator[Claim]:
     """Each position turned by what depends on it."""
     for axis in _axes_of_tokens(sides, golden.ndim):
-        others = tuple(one for one in range(golden.ndim - 1) if one != axis)
+        others = other_axes(golden.ndim - 1, axis)
         together = (np.conj(golden) * my).sum(others)  # (tokens, pairs)
         powers = (np.square(np.abs(golden)) + np.square(np.abs(my))).sum(others)
-        tokens = np.unique(np.linspace(0, len(together) - 1, _TOKENS).astype(int))
+        tokens = _few_tokens(len(together))
         error = float((powers - 2.0 * together.real)[tokens].sum())
         best = math.inf, "", np.zeros(0)
         for words, turns in _turns(pairing):
@@ -177,12 +183,18 @@ def _by_position(sides: Sides, pairing: _Pairing, golden: Complex, my: Complex) 
                 best = left, words, turns
         if best[0] > _PROMISING * error:
             continue
-        angles = np.exp(1j * np.arange(len(together))[:, None] * best[2])
-        shape = [1] * golden.ndim
-        shape[axis], shape[-1] = angles.shape
-        made = pairing.put(sides.golden, golden * angles.reshape(shape))
+        turn = _turned_by(best[2], np.arange(len(together)), axis, golden.ndim)
+        made = pairing.put(sides.golden, golden * turn)
         words = f"my is golden {best[1]} ({pairing}; positions along dim {axis})"
         yield Claim(words, made, 3, _HOLDERS)
+
+
+def _turned_by(turns: Floats, positions: Index, axis: int, ndim: int) -> Complex:
+    """What turns pairs, (…, heads, pairs), whose positions along an axis are these."""
+    angles: Complex = np.exp(1j * positions[:, None] * turns)
+    shape = [1] * ndim
+    shape[axis], shape[-1] = angles.shape
+    return angles.reshape(shape)
 
 
 def _turns(pairing: _Pairing) -> Iterator[tuple[str, Floats]]:
@@ -214,7 +226,7 @@ def paired_otherwise(sides: Sides) -> Iterator[Claim]:
             continue
         other = _Pairing(pairing.size, pairing.rotary, not pairing.halves)
         for axis in _axes_of_tokens(sides, len(sides.shape) + 1):
-            tokens = np.unique(np.linspace(0, sides.shape[axis] - 1, _TOKENS).astype(int))
+            tokens = _few_tokens(sides.shape[axis])
             some: list[Index | slice] = [slice(_OTHERS)] * (len(sides.shape) - 1)
             some[axis] = tokens
             golden, my = (one[tuple(some)] for one in (sides.golden, sides.my))
@@ -237,13 +249,10 @@ def _repaired(
     pairing: _Pairing,
     other: _Pairing,
     at: tuple[float, int],
-    positions: npt.NDArray[np.int64],
+    positions: Index,
 ) -> Floats:
     """Golden turned back in its pairs, and on in the others."""
     base, axis = at
-    angles = np.exp(1j * positions[:, None] * pairing.turns(base))
-    shape = [1] * (golden.ndim + 1)
-    shape[axis], shape[-1] = angles.shape
-    turn = angles.reshape(shape)
+    turn = _turned_by(pairing.turns(base), positions, axis, golden.ndim + 1)
     plain = pairing.put(golden, pairing.pairs(golden) * np.conj(turn))
     return other.put(plain, other.pairs(plain) * turn)

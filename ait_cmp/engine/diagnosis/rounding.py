@@ -21,7 +21,7 @@ _WITHIN = 3.0  # roundings of a type that an error may be as large as
 
 def is_finer(sides: Sides) -> bool:
     """Whether both sides are floats of more than 8 bits."""
-    return sides.are_paired and sides.error > 0 and all(one.digits > 4 for one in sides.types)
+    return sides.are_paired and all(one.digits > 4 for one in sides.types)
 
 
 def rounded(sides: Sides) -> Iterator[Claim]:

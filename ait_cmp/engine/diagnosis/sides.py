@@ -14,10 +14,24 @@ from ait_cmp.engine.kernel import widen
 from ait_cmp.source import Array, Source
 from ait_cmp.values.dtypes import DType, coarser
 
-__all__ = ["MOST", "Floats", "Index", "Sides", "energy", "open_sides", "spread"]
+__all__ = [
+    "MOST",
+    "Floats",
+    "Index",
+    "Mask",
+    "Sides",
+    "energy",
+    "open_sides",
+    "other_axes",
+    "slope",
+    "spread",
+    "values_of",
+    "widened",
+]
 
 Floats = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 MOST = 1 << 21  # elements of a side that are read at most
 _PROBES, _PROBED = 64, 4096  # places of a larger one that are tried, and elements at each
@@ -68,10 +82,19 @@ class Sides:
         return found
 
     @functools.cached_property
+    def told(self) -> Mask:
+        """Where both are there."""
+        return ~np.isnan(self.difference)
+
+    @functools.cached_property
+    def there(self) -> tuple[Floats, Floats]:
+        """The elements of golden and my that are there on both sides, flat."""
+        return self.golden[self.told], self.my[self.told]
+
+    @functools.cached_property
     def squares(self) -> Floats:
         """Of the differences; 0 where there is none."""
-        found: Floats = np.square(np.nan_to_num(self.difference, nan=0.0))
-        return found
+        return _squares(self.difference)
 
     @functools.cached_property
     def error(self) -> float:
@@ -86,8 +109,7 @@ class Sides:
     @functools.cached_property
     def sizes(self) -> Floats:
         """Golden's squares, 0 where it is left out."""
-        found: Floats = np.square(np.nan_to_num(self.golden, nan=0.0))
-        return found
+        return _squares(self.golden)
 
     @functools.cached_property
     def sample(self) -> Index:
@@ -109,9 +131,15 @@ class Sides:
         )
 
 
+def _squares(values: Floats) -> Floats:
+    """0 where nothing is there."""
+    found: Floats = np.square(np.nan_to_num(values, nan=0.0))
+    return found
+
+
 def energy(values: Floats) -> float:
     """The sum of squares of what is there."""
-    return float(np.square(np.nan_to_num(values, nan=0.0)).sum())
+    return float(_squares(values).sum())
 
 
 def spread(values: Floats) -> float:
@@ -120,27 +148,46 @@ def spread(values: Floats) -> float:
     return float(np.square(there - there.mean()).sum()) if there.size else 0.0
 
 
+def slope(golden: Floats, my: Floats) -> float:
+    """The factor that brings golden, all of it there, nearest to my; 0 where golden is nothing."""
+    squares = float(np.square(golden).sum())
+    return float((golden * my).sum()) / squares if squares else 0.0
+
+
+def other_axes(ndim: int, axis: int) -> tuple[int, ...]:
+    """All of so many but this one."""
+    return tuple(one for one in range(ndim) if one != axis)
+
+
 def open_sides(golden: Source, my: Source) -> Sides | None:
     """Both read, or a part where there is more; None where nothing can be told of a part."""
     types = golden.dtype, my.dtype
     if max(golden.elements, my.elements) <= MOST:
-        bits = _read(my, 0, my.elements).reshape(my.shape)
-        sides = _read(golden, 0, golden.elements).reshape(golden.shape), bits
-        return _sides(*sides, types, "")
+        return _sides(_all(golden), _all(my), types, "")
     if golden.shape != my.shape:
         return None
     return _part(golden, my, types)
 
 
+def values_of(source: Source) -> Floats:
+    """All of one side, as `Sides` has it."""
+    return _there(_all(source), source.dtype)
+
+
+def widened(bits: Array, dtype: DType) -> Floats:
+    """The values of stored bits of any shape."""
+    return widen(bits.reshape(-1), dtype).reshape(bits.shape)
+
+
 def _sides(golden: Array, my: Array, types: tuple[DType, DType], read: str) -> Sides:
+    return Sides(_there(golden, types[0]), _there(my, types[1]), my, types, read)
+
+
+def _there(bits: Array, dtype: DType) -> Floats:
+    """Their values, NaN where one is left out."""
     with np.errstate(invalid="ignore", over="ignore"):
-        values = [
-            widen(one.reshape(-1), of).reshape(one.shape)
-            for one, of in zip((golden, my), types, strict=True)
-        ]
-        gone = [~(np.abs(one) < _HUGE) for one in values]
-    left = [np.where(one, np.nan, value) for one, value in zip(gone, values, strict=True)]
-    return Sides(left[0], left[1], my, types, read)
+        values = widened(bits, dtype)
+        return np.where(np.abs(values) < _HUGE, values, np.nan)
 
 
 def _part(golden: Source, my: Source, types: tuple[DType, DType]) -> Sides:
@@ -174,6 +221,10 @@ def _wrong_place(golden: Source, my: Source) -> int:
         errors.append(found.error + float(np.isnan(found.difference).sum()))
     worst = max(errors)
     return next(start for start, error in zip(starts, errors, strict=True) if error >= 0.1 * worst)
+
+
+def _all(source: Source) -> Array:
+    return _read(source, 0, source.elements).reshape(source.shape)
 
 
 def _read(source: Source, start: int, stop: int) -> Array:

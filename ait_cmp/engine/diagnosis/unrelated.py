@@ -21,11 +21,10 @@ _LARGE = 0.5  # of golden, the least error of what is another tensor
 
 def unrelated(sides: Sides) -> Diagnosis | None:
     """That my has the values of golden in another order, or nothing in common with it."""
-    told = ~np.isnan(sides.difference)
-    count = int(np.count_nonzero(told))
-    if count < _MANY or sides.error < _LARGE**2 * energy(sides.golden[told]):
+    golden, my = sides.there
+    count = golden.size
+    if count < _MANY or sides.error < _LARGE**2 * energy(golden):
         return None
-    golden, my = sides.golden[told], sides.my[told]
     sizes = spread(golden), spread(my)
     if not all(sizes) or len(np.unique(my[:_MANY])) < _MANY // 4:
         return None

@@ -9,7 +9,7 @@ import numpy as np
 
 from ait_cmp.engine.diagnosis.claims import Claim
 from ait_cmp.engine.diagnosis.naming import number, times
-from ait_cmp.engine.diagnosis.sides import Floats, Sides
+from ait_cmp.engine.diagnosis.sides import Sides, other_axes, slope
 
 __all__ = [
     "affine",
@@ -45,36 +45,25 @@ def has_signs(sides: Sides) -> bool:
     return are_floats(sides) and bool((sides.golden < 0).any() and (sides.golden > 0).any())
 
 
-def _there(sides: Sides) -> tuple[Floats, Floats]:
-    """The elements of golden and my that are there on both sides."""
-    told = ~np.isnan(sides.difference)
-    return sides.golden[told], sides.my[told]
-
-
 def scaled(sides: Sides) -> Iterator[Claim]:
     """Golden times one factor."""
-    golden, my = _there(sides)
-    squares = float(np.square(golden).sum())
-    factor = float((golden * my).sum()) / squares if squares else 0.0
-    if factor:
+    if factor := slope(*sides.there):
         yield Claim(f"my is golden times {times(factor)}", sides.golden * factor, 1)
 
 
 def with_offset(sides: Sides) -> Iterator[Claim]:
     """Golden and one number."""
-    golden, my = _there(sides)
+    golden, my = sides.there
     offset = float((my - golden).mean())
     yield Claim(f"my is golden {offset:+.4g}", sides.golden + offset, 1)
 
 
 def affine(sides: Sides) -> Iterator[Claim]:
     """Golden times one factor, and one number."""
-    golden, my = _there(sides)
+    golden, my = sides.there
     mean, centre = float(golden.mean()), float(my.mean())
-    squares = float(np.square(golden - mean).sum())
-    if squares:
-        factor = float(((golden - mean) * (my - centre)).sum()) / squares
-    if squares and abs(factor) > _NOTHING:
+    factor = slope(golden - mean, my - centre)
+    if abs(factor) > _NOTHING:
         offset = centre - factor * mean
         words = f"my is golden times {times(factor)}, {offset:+.4g}"
         yield Claim(words, sides.golden * factor + offset, 2)
@@ -88,13 +77,13 @@ def by_axis(sides: Sides) -> Iterator[Claim]:
         size = sides.shape[axis]
         if not 1 < size <= _MOST_FACTORS or sides.my.size < _PER * size:
             continue
-        others = tuple(one for one in range(len(sides.shape)) if one != axis)
+        others = other_axes(len(sides.shape), axis)
         if others and sides.squares.sum(others).max() < _MOSTLY * sides.error:
             yield from _by_index(sides, others, axis)
 
 
 def _by_index(sides: Sides, others: tuple[int, ...], axis: int) -> Iterator[Claim]:
-    told = ~np.isnan(sides.difference)
+    told = sides.told
     golden, my = (np.where(told, one, 0.0) for one in (sides.golden, sides.my))
     count = np.maximum(told.sum(others, keepdims=True), 1)
     size = sides.shape[axis]
@@ -123,7 +112,7 @@ def signs_changed(sides: Sides) -> Iterator[Claim]:
 
 def clipped(sides: Sides) -> Iterator[Claim]:
     """Golden within a range: saturated."""
-    golden, my = _there(sides)
+    golden, my = sides.there
     if not my.size:
         return
     low, high = float(my.min()), float(my.max())
@@ -146,7 +135,7 @@ def clipped(sides: Sides) -> Iterator[Claim]:
 
 def flushed(sides: Sides) -> Iterator[Claim]:
     """Small elements of golden are zero in my."""
-    golden, my = (np.abs(one) for one in _there(sides))
+    golden, my = (np.abs(one) for one in sides.there)
     gone = (my == 0) & (golden > 0)
     if np.count_nonzero(gone) < _ENDS or not my.any():
         return
