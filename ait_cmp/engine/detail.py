@@ -7,6 +7,7 @@ stays bounded; of a pair of more than `MOST` elements every so many-th block is.
 from __future__ import annotations
 
 import base64
+import itertools
 import math
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ait_cmp.engine.elements import element_text
 from ait_cmp.engine.kernel import widen
 from ait_cmp.source import Source
 
@@ -120,39 +122,31 @@ def look_in_detail(*, golden: Source, my: Source) -> Detail:
         with np.errstate(invalid="ignore", over="ignore"):
             found.add(start, _read(golden, start, stop), _read(my, start, stop))
     worst = tuple(
-        Worst(index, _element(golden, index), _element(my, index)) for index in found.top()
+        Worst(index, element_text(golden, index), element_text(my, index)) for index in found.top()
     )
     return found.detail(worst)
 
 
 def _read(source: Source, start: int, stop: int) -> Floats:
-    return np.asarray(widen(source.read(start, stop), source.dtype), np.float64).reshape(-1)
-
-
-def _element(source: Source, index: int) -> str:
-    bits = source.read(index, index + 1)
-    if source.dtype.is_floating:
-        return repr(float(widen(bits, source.dtype)[0]))
-    return str(int(bits[0]))
+    return widen(source.read(start, stop), source.dtype)
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Whole lines, as many as a block holds, or parts of one line."""
+    """Those that are read."""
     elements, line = math.prod(shape), shape[-1] if shape else 1
-    size = max(line, _BLOCK // max(line, 1) * line) if line <= _BLOCK else _BLOCK
-    every = -(-elements // MOST)
-    for number, start in enumerate(_starts(elements, line, size)):
-        if number % every == 0:
-            end = elements if line <= _BLOCK else (start // line + 1) * line
-            yield start, min(start + size, end)
+    every = max(1, -(-elements // MOST))
+    return itertools.islice(_all_blocks(elements, line), None, None, every)
 
 
-def _starts(elements: int, line: int, size: int) -> Iterator[int]:
-    if line <= _BLOCK:
-        yield from range(0, elements, max(size, 1))
-        return
-    for begin in range(0, elements, line):
-        yield from range(begin, begin + line, size)
+def _all_blocks(elements: int, line: int) -> Iterator[tuple[int, int]]:
+    """Whole lines, as many as a block holds, or parts of one line."""
+    if line > _BLOCK:
+        for begin in range(0, elements, line):
+            end = begin + line
+            yield from ((start, min(start + _BLOCK, end)) for start in range(begin, end, _BLOCK))
+    elif elements:
+        size = _BLOCK // line * line
+        yield from ((start, min(start + size, elements)) for start in range(0, elements, size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +275,7 @@ class _Found:
         self._largest[-1][here] = np.maximum(self._largest[-1][here], largest.max(axis=0))
         lines = np.arange(line, line + len(largest))
         self._add_lines(lines, [part.sum(axis=1) for part in sums], largest.max(axis=1))
-        rows = lines % self._rows.size // self._rows.width if len(self._shape) > 1 else lines * 0
+        rows = lines % self._rows.size // self._rows.width
         np.maximum.at(self._image[:, here], rows, largest)
 
     def _add_lines(self, lines: Counts, sums: list[Floats], largest: Floats) -> None:

@@ -10,8 +10,8 @@ from itertools import product
 
 from ait_cmp.engine import align, pair_options, range_stats, ranges
 from ait_cmp.engine.adapters import adapt, open_files, open_location
+from ait_cmp.engine.elements import element_text
 from ait_cmp.engine.evidence import make_evidence
-from ait_cmp.engine.kernel import widen
 from ait_cmp.engine.looks import look_at
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.parts import Parts
@@ -352,10 +352,4 @@ def _worst(stats: Stats) -> int:
 
 
 def _element(source: Source, index: int) -> str | None:
-    """One element as text: exact for integers, the shortest that reads back for floats."""
-    if index < 0:
-        return None
-    bits = source.read(index, index + 1)
-    if source.dtype.is_floating:
-        return repr(float(widen(bits, source.dtype)[0]))
-    return str(int(bits[0]))
+    return element_text(source, index) if index >= 0 else None
