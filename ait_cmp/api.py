@@ -14,7 +14,7 @@ import torch
 
 from ait_cmp.commands.compare import judged, open_store, select_pairs, written
 from ait_cmp.commands.extra import warn_of_extra
-from ait_cmp.engine.looks import look_at
+from ait_cmp.engine.looks import Beside, look_at
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Status
@@ -89,12 +89,12 @@ def compare(
     wanted = Wanted(epsilon_of(epsilon), choice.needs(chosen))
     measured = measure_sources(golden=one, my=other, wanted=wanted)
     if own and measured.stats:
-        measured = replace(measured, extra=look_at("extra", one, other, (), own).extra)
+        measured = replace(measured, extra=look_at("extra", one, other, Beside(metrics=own)).extra)
         warn_of_extra([("these tensors", measured.extra)])
     found = conclude(measured, chosen, choice)
     if not diagnosis or found.verdict.status not in (Status.FAIL, Status.ERROR):
         return found
-    return replace(found, diagnosis=look_at("diagnosis", one, other, ()).diagnosis)
+    return replace(found, diagnosis=look_at("diagnosis", one, other).diagnosis)
 
 
 @_by_name

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from ait_cmp import write_bin
 from ait_cmp.atb import DTYPE_CODES
 from ait_cmp.engine import align
+from ait_cmp.engine.looks import look_at
 from ait_cmp.source import Source, from_memory, open_source
 from ait_cmp.source.view import FractalNz
 from ait_cmp.values.dtypes import DTYPES
@@ -523,6 +524,14 @@ def test_fractal_nz_is_not_cropped_to_a_shape_that_does_not_fit(
     with pytest.raises(PairError, match="FRACTAL_NZ") as caught:
         align(golden=golden, my=open_source(str(tmp_path / "t.bin")))
     assert caught.value.reason is Reason.SHAPE_MISMATCH
+
+
+def test_a_look_in_detail_sees_no_padding(tmp_path: Path) -> None:
+    stored = nz_file(tmp_path / "t.bin", (2, 2, 16, 16))
+    golden = from_memory(DTYPES["int32"], logical_matrix(stored, (20, 24)))
+    found = look_at("detail", golden, open_source(str(tmp_path / "t.bin"))).detail
+    assert found is not None
+    assert found.equal == found.elements == 480
 
 
 def test_fractal_nz_without_elements(tmp_path: Path) -> None:

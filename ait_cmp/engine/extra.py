@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ait_cmp.engine import BLOCK, align, ranges
+from ait_cmp.engine import BLOCK, ranges
 from ait_cmp.engine.kernel import widen
 from ait_cmp.engine.request import ExtraMetric
 from ait_cmp.source import Source
@@ -82,7 +82,6 @@ def look_at_extra(*, golden: Source, my: Source, metrics: Sequence[ExtraMetric])
 
     Ranges are taken apart and merged in order, so that values do not depend on who takes them.
     """
-    golden, my = align(golden=golden, my=my)
     found = _Found({}, {})
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -169,7 +168,7 @@ def _streamed(
 
 def _read(source: Source, start: int, stop: int) -> Floats:
     """Values that several metrics see, and none may change."""
-    values = np.asarray(widen(source.read(start, stop), source.dtype), np.float64).reshape(-1)
+    values = widen(source.read(start, stop), source.dtype)
     values.flags.writeable = False
     return values
 

@@ -12,7 +12,7 @@ from ait_cmp.engine import align, pair_options, range_stats, ranges
 from ait_cmp.engine.adapters import adapt, open_files, open_location
 from ait_cmp.engine.elements import element_text
 from ait_cmp.engine.evidence import make_evidence
-from ait_cmp.engine.looks import look_at
+from ait_cmp.engine.looks import Beside, look_at
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.parts import Parts
 from ait_cmp.engine.reach import is_out_of_reach, slices_in_reach
@@ -116,7 +116,7 @@ def _looked(pair: _OpenPair, mapped: bool) -> Measured:
                 adapt(open_files(one, mapped), one.steps) if one.files else None
                 for one in look.others
             ]
-        found = look_at(look.kind, pair.golden, pair.my, others, look.metrics)
+        found = look_at(look.kind, pair.golden, pair.my, Beside(others, look.metrics))
         states = tuple(state for one in others if one for state in one.states)
         if any(state_of(one.path) != one for one in states):
             raise changed(*look.others[:2])
