@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from ait_cmp.commands.asking import Ask
 from ait_cmp.commands.shards import Settled
 from ait_cmp.engine.choices import Choices, Flip
 from ait_cmp.engine.measured import Measured
@@ -19,14 +20,12 @@ from ait_cmp.values.pair import Pair
 
 __all__ = ["settle_choices"]
 
-# Measures pairs, or takes a look at each.
-Measure = Callable[[Sequence[Pair], Sequence[Look] | None], dict[int, Measured]]
 # Of a row its kind, what a look at it says, and the row that has its scores.
 _Looked = dict[int, tuple[Kind, Choices, int | None]]
 _NOTHING = Location(())
 
 
-def settle_choices(settled: Settled, measure: Measure, globs: tuple[str, ...]) -> Settled:
+def settle_choices(settled: Settled, ask: Ask, globs: tuple[str, ...]) -> Settled:
     """`settled`, with what is known of choices that differ, and without what cannot be compared
     after them."""
     runs: dict[int, list[Numbered]] = defaultdict(list)
@@ -37,7 +36,7 @@ def settle_choices(settled: Settled, measure: Measure, globs: tuple[str, ...]) -
     settled = replace(settled, references=_reading_alike(runs, settled.references))
     if not any(found.values()):
         return settled
-    looked = _looked([one for choices in found.values() for one in choices], settled, measure)
+    looked = _looked([one for choices in found.values() for one in choices], settled, ask)
     pairs, known = list(settled.pairs), dict(settled.measured)
     cut = [
         number for rows in runs.values() for number in _follow(rows, looked, globs, pairs, known)
@@ -46,7 +45,7 @@ def settle_choices(settled: Settled, measure: Measure, globs: tuple[str, ...]) -
     with_reference = [one for one in cut if one in references and not references[one].error]
     asked = [pairs[number] for number in cut]
     asked += [one for number in with_reference if (one := pairs[number].reference)]
-    again = measure(asked, None) if asked else {}
+    again = ask(asked) if asked else {}
     for place, number in enumerate(cut):
         known[number] = replace(again[place], choices=known[number].choices)
     for place, number in enumerate(with_reference, start=len(cut)):
@@ -87,12 +86,12 @@ def _needed(choices: Iterable[Choice], rows: Sequence[Numbered]) -> Iterator[Cho
             return
 
 
-def _looked(choices: Sequence[Choice], settled: Settled, measure: Measure) -> _Looked:
+def _looked(choices: Sequence[Choice], settled: Settled, ask: Ask) -> _Looked:
     """What a look at each row says, and the row that has its scores, if one has."""
     pairs = settled.pairs
     asked = [(one, scores) for one in choices for scores in one.scores or (None,)]
     looks = [_look(one.kind, None if scores is None else pairs[scores]) for one, scores in asked]
-    answers = measure([pairs[one.number] for one, _ in asked], looks) if asked else {}
+    answers = ask([pairs[one.number] for one, _ in asked], looks) if asked else {}
     best: _Looked = {}
     for place, (one, scores) in enumerate(asked):
         choice = answers[place].choices

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ait_cmp.commands.asking import Ask
 from ait_cmp.commands.choices import settle_choices
 from ait_cmp.commands.ci import tell_ci
 from ait_cmp.commands.details import with_details
@@ -50,7 +51,6 @@ __all__ = [
     "written",
 ]
 
-Ask = Callable[..., dict[int, Measured]]
 _LOGGER = logging.getLogger(__name__)
 _SELDOM = 50_000  # allocations between two collections, instead of 700
 

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from ait_cmp.commands.asking import Ask
 from ait_cmp.engine.detail import Detail
-from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Look
 from ait_cmp.measuring.store import NAME
 from ait_cmp.measuring.stored_run import load
 from ait_cmp.report import Report
 from ait_cmp.values.errors import UsageError
-from ait_cmp.values.pair import Pair
 
 __all__ = ["with_details", "with_kept_details"]
 
-Measure = Callable[[Sequence[Pair], Sequence[Look]], dict[int, Measured]]
 _LOOK = Look("detail", ())
 
 
-def with_details(report: Report, most: int, measure: Measure) -> Report:
+def with_details(report: Report, most: int, ask: Ask) -> Report:
     """`report` with the details of the worst `most` of its rows that were compared and do not
     pass, which are read once more."""
     compared = [line for line in report.ranked if report.rows[line].comparison.measured.stats]
     lines = compared[:most]
     if not lines:
         return report
-    found = measure([report.rows[line].pair for line in lines], [_LOOK] * len(lines))
+    found = ask([report.rows[line].pair for line in lines], [_LOOK] * len(lines))
     details = {line: found[place].detail for place, line in enumerate(lines)}
     return replace(report, details={line: one for line, one in details.items() if one})
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from ait_cmp.commands.asking import Ask
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.mismatch import explained
 from ait_cmp.engine.request import Look
@@ -15,33 +16,29 @@ from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row
 from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.errors import Reason
-from ait_cmp.values.pair import Pair
 
 __all__ = ["diagnoses_of", "with_diagnoses", "with_known"]
 
-Measure = Callable[[Sequence[Pair], Sequence[Look] | None], dict[int, Measured]]
 _RELATIVES = 24  # tensors of the run that a row is held beside
 _NEAR, _ROUNDS = 64, 16  # of which so many stand before it, and behind it, at most
 _NUMBERS = re.compile(r"\d+")
 
 
-def with_diagnoses(rows: Sequence[Row], measure: Measure, most: int) -> list[Row]:
+def with_diagnoses(rows: Sequence[Row], ask: Ask, most: int) -> list[Row]:
     """`rows`, of which so many that fail say what explains the difference, where something does.
 
     First come the rows where something went wrong, then other failing ones, then what follows.
     """
-    chosen = sorted(filter(lambda number: _fails(rows[number]), range(len(rows))), key=_first(rows))
-    chosen = chosen[:most]
-    if not chosen:
-        return list(rows)
-    found = _looked(rows, chosen, measure, [Look("diagnosis", ())] * len(chosen))
+    failing = [number for number, row in enumerate(rows) if _fails(row)]
+    chosen = sorted(failing, key=_first(rows))[:most]
+    found = _looked(rows, chosen, ask, [Look("diagnosis", ())] * len(chosen))
     told = {number: one.diagnosis for number, one in found.items() if one.diagnosis}
     unknown = [
         number
         for number in chosen
         if number not in told or told[number].kind in ("place", "unrelated")
     ]
-    told |= _related(rows, unknown, measure)
+    told |= _related(rows, unknown, ask)
     return with_known(rows, told)
 
 
@@ -73,7 +70,7 @@ def _told(row: Row, diagnosis: Diagnosis) -> Row:
     return replace(row, comparison=comparison)
 
 
-def _related(rows: Sequence[Row], numbers: Sequence[int], measure: Measure) -> dict[int, Diagnosis]:
+def _related(rows: Sequence[Row], numbers: Sequence[int], ask: Ask) -> dict[int, Diagnosis]:
     """Those that are explained by another tensor of golden."""
     if not numbers:
         return {}
@@ -84,7 +81,7 @@ def _related(rows: Sequence[Row], numbers: Sequence[int], measure: Measure) -> d
         for found in others.values()
     ]
     told = {}
-    for number, one in _looked(rows, [*others], measure, looks).items():
+    for number, one in _looked(rows, [*others], ask, looks).items():
         if one.diagnosis:
             other = rows[others[number][one.diagnosis.other]].pair
             told[number] = one.diagnosis.naming(other.name)
@@ -108,11 +105,11 @@ def _first(rows: Sequence[Row]) -> Callable[[int], tuple[bool, bool, int]]:
 
 
 def _looked(
-    rows: Sequence[Row], numbers: Sequence[int], measure: Measure, looks: Sequence[Look]
+    rows: Sequence[Row], numbers: Sequence[int], ask: Ask, looks: Sequence[Look]
 ) -> dict[int, Measured]:
     if not numbers:
         return {}
-    found = measure([rows[number].pair for number in numbers], looks)
+    found = ask([rows[number].pair for number in numbers], looks)
     return {number: found[place] for place, number in enumerate(numbers) if place in found}
 
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from ait_cmp.commands.asking import Ask
 from ait_cmp.commands.shards import Settled
 from ait_cmp.engine.extra import Extra
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import ExtraMetric, Look
-from ait_cmp.values.pair import Pair
 
 __all__ = ["warn_of_extra", "with_extra"]
 
-Measure = Callable[[Sequence[Pair], Sequence[Look] | None], dict[int, Measured]]
 _LOGGER = logging.getLogger(__name__)
 
 
-def with_extra(settled: Settled, measure: Measure, metrics: tuple[ExtraMetric, ...]) -> Settled:
+def with_extra(settled: Settled, ask: Ask, metrics: tuple[ExtraMetric, ...]) -> Settled:
     """`settled`, with the values of these metrics in all rows that were compared."""
     numbers = [number for number, one in sorted(settled.measured.items()) if one.stats]
     if not metrics or not numbers:
         return settled
     pairs = [settled.pairs[number] for number in numbers]
-    found = measure(pairs, [Look("extra", (), metrics)] * len(pairs))
+    found = ask(pairs, [Look("extra", (), metrics)] * len(pairs))
     known = dict(settled.measured)
     told = list[tuple[str, Extra]]()
     for place, (number, pair) in enumerate(zip(numbers, pairs, strict=True)):

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from ait_cmp.commands.asking import Ask
 from ait_cmp.commands.shards import Settled
-from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Look
 from ait_cmp.judging.choices import is_logits, reads_tokens
 from ait_cmp.values.location import Location
-from ait_cmp.values.pair import Pair
 
 __all__ = ["with_positions"]
 
-Measure = Callable[[Sequence[Pair], Sequence[Look] | None], dict[int, Measured]]
 _NOTHING = Location(())
 
 
@@ -27,7 +24,7 @@ class _Round:
     logits: int | None = None
 
 
-def with_positions(settled: Settled, measure: Measure, globs: tuple[str, ...]) -> Settled:
+def with_positions(settled: Settled, ask: Ask, globs: tuple[str, ...]) -> Settled:
     """`settled`, with the positions of the last row of logits of each round."""
     rounds = _rounds(settled, globs)
     numbers, looks = list[int](), list[Look]()
@@ -39,7 +36,7 @@ def with_positions(settled: Settled, measure: Measure, globs: tuple[str, ...]) -
                 looks.append(Look("positions", (one.ids, after.ids)))
     if not numbers:
         return settled
-    found = measure([settled.pairs[number] for number in numbers], looks)
+    found = ask([settled.pairs[number] for number in numbers], looks)
     known = dict(settled.measured)
     for place, number in enumerate(numbers):
         known[number] = replace(known[number], positions=found[place].positions)

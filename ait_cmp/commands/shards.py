@@ -18,9 +18,10 @@ Verdicts are those of the tolerance; the factors here decide only which reading 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from ait_cmp.commands.asking import Ask
 from ait_cmp.engine.measured import Measured
 from ait_cmp.judging import Finding, Status, Tolerance, Verdict
 from ait_cmp.judging.comparison import MetricChoice, Row, conclude_rows
@@ -35,7 +36,6 @@ _CLEARLY = 0.1  # a way stands out whose error is at most this share of that of 
 _UNLIKE = 0.1  # partial results differ by more than this, from each other and from the whole
 _NEAR = 0.25  # a copy of a larger error is not said to be the right one
 
-Measure = Callable[[Sequence[Pair]], dict[int, Measured]]
 _Copy = tuple[int, int]  # the number of a way, and of a copy of it
 
 
@@ -71,13 +71,13 @@ class Settled:
 
 
 def settle_shards(
-    pairs: Sequence[Pair], measure: Measure, tolerance: Tolerance, choice: MetricChoice
+    pairs: Sequence[Pair], ask: Ask, tolerance: Tolerance, choice: MetricChoice
 ) -> Settled:
     """Measure `pairs` and their references, and what else is asked of those that shapes leave
     open."""
     referring = [number for number, pair in enumerate(pairs) if pair.reference]
     others = [one for pair in pairs if (one := pair.reference)]
-    found = _settled([*pairs, *others], measure, tolerance, choice)
+    found = _settled([*pairs, *others], ask, tolerance, choice)
     pairs_, rest = found.pairs[: len(pairs)], found.pairs[len(pairs) :]
     references = {
         number: found.measured.get(place) or Measured(error=one.error)
@@ -89,7 +89,7 @@ def settle_shards(
 
 
 def _settled(
-    pairs: Sequence[Pair], measure: Measure, tolerance: Tolerance, choice: MetricChoice
+    pairs: Sequence[Pair], ask: Ask, tolerance: Tolerance, choice: MetricChoice
 ) -> Settled:
     opened = {
         number: pair
@@ -97,9 +97,9 @@ def _settled(
         if pair.shards and not pair.error and not pair.shards.is_settled
     }
     if not opened:
-        return Settled(list(pairs), measure(pairs))
+        return Settled(list(pairs), ask(pairs))
     mutual = [(number, pair) for number, one in opened.items() for pair in _mutual(one)]
-    found = measure([*pairs, *(pair for _, pair in mutual)])
+    found = ask([*pairs, *(pair for _, pair in mutual)])
     measured = {number: one for number, one in found.items() if number < len(pairs)}
     between: dict[int, list[Measured]] = {number: [] for number in opened}
     for place, (number, _) in enumerate(mutual, start=len(pairs)):
@@ -114,7 +114,7 @@ def _settled(
         for number, pair in opened.items()
         if not alike[number] and not measured[number].error
     }
-    return _uniform(pairs, _decided(pairs, measured, unlike, between, measure), between)
+    return _uniform(pairs, _decided(pairs, measured, unlike, between, ask), between)
 
 
 # -- what is asked
@@ -178,7 +178,7 @@ def _decided(
     measured: dict[int, Measured],
     unlike: Mapping[int, Pair],
     between: Mapping[int, Sequence[Measured]],
-    measure: Measure,
+    ask: Ask,
 ) -> Settled:
     asked = [
         (number, (way, copy), _with(pair, location))
@@ -188,7 +188,7 @@ def _decided(
         for copy, location in enumerate(one.copies)
         if (way, copy) != (0, 0)  # which stands in the row itself
     ]
-    found = measure([pair for _, _, pair in asked]) if asked else {}
+    found = ask([pair for _, _, pair in asked]) if asked else {}
     copies: dict[int, dict[_Copy, Measured]] = {one: {(0, 0): measured[one]} for one in unlike}
     for place, (number, copy, _) in enumerate(asked):
         copies[number][copy] = found[place]
