@@ -246,6 +246,79 @@ def test_every_hypothesis_is_tested() -> None:
     assert {one.kind for one in HYPOTHESES} <= {kind for *_, kind, _ in PLANTED.values()}
 
 
+def _zero(x: Tensor, *index: slice) -> Tensor:
+    y = x.clone()
+    y[index] = 0
+    return y
+
+
+def _spoilt(x: Tensor) -> Tensor:
+    """With the zeros that sums in a coarse type have by chance, each of next to nothing."""
+    y = x.clone()
+    y.view(-1)[::97] = torch.where(y.view(-1)[::97].abs() < 0.5, 0.0, y.view(-1)[::97])
+    return y
+
+
+TOKENS = torch.arange(14.0)
+ANGLES = torch.outer(TOKENS, 1e4 ** (-torch.arange(16.0) / 16))
+# name -> golden, my, and how what is said begins; nothing, where another rule is only near.
+NEAR: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], str]] = {
+    "a tail of zeros is no dropout": (
+        *(torch.clone, lambda x: _zero(x.bfloat16(), slice(7, 8), slice(7, 14))),
+        "my[7, 7:] is zero;",
+    ),
+    "channels of zeros are no dropout, and no factor of channels": (
+        *(torch.clone, lambda x: _spoilt(_zero(x.bfloat16(), ..., slice(16, 32)))),  # type: ignore[arg-type]
+        "my[..., 16:32] is zero;",
+    ),
+    "few elements of zero": (
+        *(torch.clone, lambda x: _zero(x, slice(2), slice(3, 4), slice(5, 8))),
+        "my[:2, 3, 5:8] is zero;",
+    ),
+    "the sign of what has one": (torch.exp, lambda x: -x.exp(), "my is -golden;"),
+    "another activation": (torch.sigmoid, torch.tanh, ""),
+    "gelu for silu": (torch.nn.functional.silu, torch.nn.functional.gelu, ""),
+    "half the angles are no other positions": (
+        lambda _: ANGLES.cos().repeat(2, 1, 2),
+        lambda _: (ANGLES / 2).cos().repeat(2, 1, 2),
+        "",
+    ),
+    "one and the same line is no affine golden": (torch.clone, lambda x: 0 * x + x[0, 0], ""),
+    "a shift of integers": (
+        lambda _: torch.arange(123456, 123556),
+        lambda _: torch.arange(246912, 247012),
+        "my is golden +123456;",
+    ),
+    "a shift of positions": (
+        *(lambda _: torch.arange(99.0), lambda _: torch.arange(99.0) + 1, "my is golden +1;"),
+    ),
+    "integers that float64 does not hold": (
+        lambda _: torch.arange(2**60, 2**60 + 64).view(8, 8),
+        lambda _: torch.arange(2**60, 2**60 + 64).view(8, 8).T + 1,
+        "",
+    ),
+    "where golden is zero": (
+        *(lambda x: _zero(x, 3), lambda x: torch.cat([x[:3], _garbage(x[3:4]), x[4:]])),  # type: ignore[arg-type]
+        "only my[3] is wrong, by 2.619 times what golden has on average;",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NEAR)
+def test_what_is_only_near_is_not_said(model: Model, name: str) -> None:
+    golden, my, words = NEAR[name]
+    state = model.tensor(STATE)
+    found = told(golden(state).contiguous(), my(state).contiguous())
+    assert bool(found) == bool(words)
+    assert found is None or found.sentence.startswith(words)
+
+
+def test_a_softmax_that_loses_some_of_its_sums_has_no_factor_of_channels(model: Model) -> None:
+    golden = model.tensor(WEIGHTS)
+    found = told(golden, (golden.bfloat16() * 0.99).bfloat16())
+    assert found is None or found.kind == "scale"
+
+
 def test_what_is_beyond_a_type_overflows(model: Model) -> None:
     golden = model.tensor(STATE) * 3e4
     found = told(golden, golden.half())

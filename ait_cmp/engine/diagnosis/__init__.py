@@ -7,6 +7,7 @@ little, the first of them is told.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -34,12 +35,30 @@ from ait_cmp.values.diagnosis import Diagnosis
 __all__ = ["HYPOTHESES", "Diagnosis", "diagnose", "find_relative"]
 
 _FEW = 2  # elements, of which fewer have no order and no part
+_NEXT_TO_NOTHING = 1e-4  # of the error's squares is no size to name it by
 
-# With few numbers that are fitted, of the whole tensor or of a part that alone is wrong.
-_OF_ANY_PART = (
-    Hypothesis("sign", values.has_signs, values.signs_changed),
+# What is nothing of golden's; one rule for every element; the elements at other places.
+_FILLED = (
+    Hypothesis("filled", contents.is_paired, contents.filled),
+    Hypothesis("dropout", contents.is_paired, contents.dropped_out),
+)
+_RULES = (
+    Hypothesis("sign", values.are_floats, values.signs_changed),
     Hypothesis("scale", values.are_floats, values.scaled),
-    Hypothesis("offset", values.are_floats, values.with_offset),
+    Hypothesis("offset", values.are_numbers, values.with_offset),
+)
+_PLACES = (
+    Hypothesis("reshaped", relocation.is_rearranged, relocation.reshaped),
+    Hypothesis("transposed", relocation.has_order, relocation.permuted),
+    Hypothesis("softmax", softmax.is_softmax, softmax.over_another_axis),
+    Hypothesis("rotary", rotary.may_be_rotated, rotary.paired_otherwise),
+    Hypothesis("layout", relocation.has_order, relocation.laid_out_otherwise),
+    Hypothesis("shifted", contents.is_paired, relocation.shifted),
+    Hypothesis("cut", exchange.has_other_size, exchange.cut),
+)
+# With few numbers that are fitted, of the whole tensor or, as the rules, of a part that alone is
+# wrong.
+_OF_ANY_PART = (
     Hypothesis("saturated", values.are_floats, values.clipped),
     Hypothesis("flushed", values.are_floats, values.flushed),
     Hypothesis("rounded", rounding.is_finer, rounding.rounded),
@@ -50,20 +69,10 @@ _OF_ANY_PART = (
     Hypothesis("affine", values.are_floats, values.affine),
     Hypothesis("exchanged", exchange.has_slices, exchange.exchanged),
 )
-_OF_ALL = (
-    Hypothesis("filled", contents.is_paired, contents.filled),
-    Hypothesis("dropout", contents.is_paired, contents.dropped_out),
-    Hypothesis("reshaped", relocation.is_rearranged, relocation.reshaped),
-    Hypothesis("transposed", relocation.has_order, relocation.permuted),
-    Hypothesis("softmax", softmax.is_softmax, softmax.over_another_axis),
-    Hypothesis("rotary", rotary.may_be_rotated, rotary.paired_otherwise),
-    Hypothesis("layout", relocation.has_order, relocation.laid_out_otherwise),
-    Hypothesis("shifted", contents.is_paired, relocation.shifted),
-    Hypothesis("cut", exchange.has_other_size, exchange.cut),
-)
+_OF_ALL = (*_FILLED, *_RULES, *_PLACES, *_OF_ANY_PART)
 _BY_AXIS = (Hypothesis("affine", values.are_floats, values.by_axis),)
 # What is tried, in this order.
-HYPOTHESES: tuple[Hypothesis, ...] = (*_OF_ALL, *_OF_ANY_PART, *_BY_AXIS)
+HYPOTHESES: tuple[Hypothesis, ...] = (*_OF_ALL, *_BY_AXIS)
 
 
 def diagnose(*, golden: Source, my: Source) -> Diagnosis | None:
@@ -87,7 +96,7 @@ def diagnose(*, golden: Source, my: Source) -> Diagnosis | None:
 def _of(sides: Sides) -> Diagnosis | None:
     if sides.are_paired and not sides.error:
         return None
-    found = simplest(_confirmed((*_OF_ALL, *_OF_ANY_PART), sides), sides)
+    found = simplest(_confirmed(_OF_ALL, sides), sides)
     if found:
         return found.diagnosis()
     if not sides.are_paired:
@@ -115,7 +124,7 @@ def _confirmed(hypotheses: Sequence[Hypothesis], sides: Sides) -> Iterator[Measu
 def _in_place(place: Place, sides: Sides) -> Diagnosis | None:
     """That a part alone is wrong, and how, if that is known."""
     inside = sides.part(place.index)
-    found = simplest(_confirmed(_OF_ANY_PART, inside), inside)
+    found = simplest(_confirmed((*_RULES, *_OF_ANY_PART), inside), inside)
     if found is None:
         return None
     whole = sides.golden.copy()
@@ -128,5 +137,13 @@ def _in_place(place: Place, sides: Sides) -> Diagnosis | None:
 
 def _only(place: Place, sides: Sides) -> Diagnosis:
     where = part(place.axes, sides.shape)
-    words = f"only my{where} is wrong, by {number(place.inside)} times what golden has there"
+    words = f"only my{where} is wrong, by {_size(place, sides)}"
     return Diagnosis("place", words, place.share, place.outside)
+
+
+def _size(place: Place, sides: Sides) -> str:
+    """How wrong the place is, beside golden there; or, where it has next to nothing, anywhere."""
+    own, error = sides.sizes[place.index].sum(), sides.squares[place.index].sum()
+    if own < _NEXT_TO_NOTHING * error:
+        return f"{number(place.inside)} times what golden has on average"
+    return f"{number(math.sqrt(error / own))} times what golden has there"

@@ -26,13 +26,16 @@ _AS_GOOD = 2.0  # times what the best leaves
 class Claim:
     """What a hypothesis makes of golden, in my's shape, NaN where it says nothing; `fitted` numbers
     were taken from the data to make it. `holders` elements at least must hold the error that it
-    explains. `other` and `adapters` are as in `Diagnosis`.
+    explains, `remains` of the spread of what it makes may remain, and of `varies`, where most of
+    that spread was fitted. `other` and `adapters` are as in `Diagnosis`.
     """
 
     words: str
     made: Floats
     fitted: float = 0
     holders: int = _HELD
+    remains: float = _REMAINS
+    varies: float = math.inf
     other: int = -1
     adapters: str = ""
 
@@ -89,8 +92,8 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
     remains = left / max(1.0 - claim.fitted / count, 1.0 / count)  # what fitting has hidden
     if not before or remains > (1.0 - _EXPLAINED) * before:
         return None
-    size = min(spread(made[told]), spread(my[told]))
-    if left and remains > _REMAINS * size:  # what is nearly constant explains nothing
+    size = min(spread(made[told]), spread(my[told]), claim.varies)
+    if left and remains > claim.remains * size:  # what is nearly constant explains nothing
         return None
     rest = math.sqrt(left / max(energy(made[told]), 1e-300))
     return Measured(kind, claim, 1.0 - left / before, rest, left)

@@ -19,6 +19,9 @@ __all__ = ["cut", "exchanged", "has_other_size", "has_slices"]
 
 _FEATURES = 256  # elements of a slice that it is known by
 _WRONG = 0.01  # of its squares, a slice whose error is above this is not its own counterpart
+# Of their squares, slices from elsewhere may leave so much, or what the others leave: a copy is as
+# good as these are, and what is only near to another slice is none.
+_LEFT = 0.0025
 _MOST = 4096  # slices along an axis
 _HEADS = (8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 256, 512)  # channels of one
 
@@ -47,7 +50,8 @@ def _along(sides: Sides, shape: tuple[int, ...], axis: int, name: str) -> Iterat
         return
     others = other_axes(len(shape), axis)
     error, squares = (one.reshape(shape).sum(others) for one in (sides.squares, sides.sizes))
-    wrong = np.flatnonzero(error > _WRONG * np.maximum(squares, 1e-3 * squares.mean()))
+    limits = _WRONG * np.maximum(squares, 1e-3 * squares.mean())
+    wrong = np.flatnonzero(error > limits)
     if not len(wrong):
         return
     source = np.arange(size)
@@ -56,7 +60,13 @@ def _along(sides: Sides, shape: tuple[int, ...], axis: int, name: str) -> Iterat
     if (source == np.arange(size)).all():
         return
     made = np.take(sides.golden.reshape(shape), source, axis).reshape(sides.shape)
-    moved = np.flatnonzero(source != np.arange(size))
+    is_moved, is_right = source != np.arange(size), error <= limits
+    left = np.nan_to_num(np.square(sides.my - made), nan=0.0).reshape(shape).sum(others)
+    own = np.nan_to_num(np.square(sides.my), nan=0.0).reshape(shape).sum(others)
+    rest = left[is_right].sum() / max(own[is_right].sum(), 1e-300)
+    if left[is_moved].sum() > max(_LEFT, rest) * own[is_moved].sum():
+        return
+    moved = np.flatnonzero(is_moved)
     words = f"my has other slices of golden along {name}: {_told(source, moved)}"
     yield Claim(words, made, len(moved) / 8)
 

@@ -42,7 +42,7 @@ def not_numbers(sides: Sides) -> Diagnosis | None:
     what = called(kinds[0], float(my[here][0])) if len(kinds) == 1 else "not finite"
     if here.all():
         return Diagnosis("nonfinite", f"my is {what} throughout", 1.0, rest)
-    place = where(here, here)
-    if not place:
+    found = where(here, here.astype(np.float64), least=1.0)
+    if not found:
         return None
-    return Diagnosis("nonfinite", f"my{place} is {what} ({count} elements)", 1.0, rest)
+    return Diagnosis("nonfinite", f"my{found[0]} is {what} ({count} elements)", 1.0, rest)

@@ -36,6 +36,7 @@ Mask = npt.NDArray[np.bool_]
 MOST = 1 << 21  # elements of a side that are read at most
 _PROBES, _PROBED = 64, 4096  # places of a larger one that are tried, and elements at each
 _BLOCK = 1 << 18
+_EXACT = 2.0**53  # up to here float64 has every whole number
 _HUGE = 1e30  # a mask is this large, and no value is
 _SAMPLED = 1024  # elements of any place, and as many of those with errors
 
@@ -163,10 +164,20 @@ def open_sides(golden: Source, my: Source) -> Sides | None:
     """Both read, or a part where there is more; None where nothing can be told of a part."""
     types = golden.dtype, my.dtype
     if max(golden.elements, my.elements) <= MOST:
-        return _sides(_all(golden), _all(my), types, "")
-    if golden.shape != my.shape:
+        sides = _sides(_all(golden), _all(my), types, "")
+    elif golden.shape == my.shape:
+        sides = _part(golden, my, types)
+    else:
         return None
-    return _part(golden, my, types)
+    return sides if _are_exact(sides) else None
+
+
+def _are_exact(sides: Sides) -> bool:
+    """Whether float64 holds every whole number: of others nothing can be measured."""
+    values = zip((sides.golden, sides.my), sides.types, strict=True)
+    return all(
+        dtype.is_floating or float(np.abs(one).max(initial=0.0)) < _EXACT for one, dtype in values
+    )
 
 
 def values_of(source: Source) -> Floats:

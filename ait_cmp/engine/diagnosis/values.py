@@ -9,15 +9,15 @@ import numpy as np
 
 from ait_cmp.engine.diagnosis.claims import Claim
 from ait_cmp.engine.diagnosis.naming import number, times
-from ait_cmp.engine.diagnosis.sides import Sides, other_axes, slope
+from ait_cmp.engine.diagnosis.sides import Floats, Sides, energy, other_axes, slope
 
 __all__ = [
     "affine",
     "are_floats",
+    "are_numbers",
     "by_axis",
     "clipped",
     "flushed",
-    "has_signs",
     "scaled",
     "signs_changed",
     "with_offset",
@@ -30,6 +30,11 @@ _MOST_FACTORS = 1 << 14
 _OFF, _FAR_OFF = 8e-3, 1.5e-2
 _NOTHING = 1e-3  # a factor of less leaves nothing of golden
 _MOSTLY = 0.5  # of the error in one slice is that slice's alone
+_BETTER = 2.0  # times as little must be left by a number for each index as by one for all
+_BINS, _IN_BIN = 32, 8  # of golden's values, and elements that one has at least
+# Of what a rule leaves more than this, of golden, is no noise where its mean in the bins is so much
+# of it: then my is a curve of golden, and no straight line.
+_CURVED, _BENT = 0.02, 0.5
 _ENDS = 8  # elements that stand at the end of a range
 
 
@@ -40,14 +45,16 @@ def are_floats(sides: Sides) -> bool:
     return floating and sides.are_paired and sides.error > _OFF**2 * sides.golden_squares
 
 
-def has_signs(sides: Sides) -> bool:
-    """Whether golden has elements of both signs."""
-    return are_floats(sides) and bool((sides.golden < 0).any() and (sides.golden > 0).any())
+def are_numbers(sides: Sides) -> bool:
+    """The same, or whole numbers."""
+    whole = not any(one.is_floating or one.name == "bool" for one in sides.types)
+    return are_floats(sides) or (whole and sides.are_paired)
 
 
 def scaled(sides: Sides) -> Iterator[Claim]:
     """Golden times one factor."""
-    if factor := slope(*sides.there):
+    factor = slope(*sides.there)
+    if factor and not _is_bent(sides, factor, 0.0):
         yield Claim(f"my is golden times {times(factor)}", sides.golden * factor, 1)
 
 
@@ -55,7 +62,11 @@ def with_offset(sides: Sides) -> Iterator[Claim]:
     """Golden and one number."""
     golden, my = sides.there
     offset = float((my - golden).mean())
-    yield Claim(f"my is golden {offset:+.4g}", sides.golden + offset, 1)
+    if not are_floats(sides):  # nothing is rounded
+        if bool((my - golden == offset).all()):
+            yield Claim(f"my is golden {offset:+.0f}", sides.golden + offset, 1)
+    elif not _is_bent(sides, 1.0, offset):
+        yield Claim(f"my is golden {offset:+.4g}", sides.golden + offset, 1)
 
 
 def affine(sides: Sides) -> Iterator[Claim]:
@@ -63,10 +74,25 @@ def affine(sides: Sides) -> Iterator[Claim]:
     golden, my = sides.there
     mean, centre = float(golden.mean()), float(my.mean())
     factor = slope(golden - mean, my - centre)
-    if abs(factor) > _NOTHING:
-        offset = centre - factor * mean
+    offset = centre - factor * mean
+    if abs(factor) > _NOTHING and not _is_bent(sides, factor, offset):
         words = f"my is golden times {times(factor)}, {offset:+.4g}"
         yield Claim(words, sides.golden * factor + offset, 2)
+
+
+def _is_bent(sides: Sides, factor: float, offset: float) -> bool:
+    """Whether what a straight line leaves depends on golden: another function is near to one."""
+    golden, my = sides.there
+    made = golden * factor + offset
+    left = my - made
+    squares = float(np.square(left).sum())
+    bins = min(_BINS, golden.size // _IN_BIN)
+    if bins < 2 or not _CURVED**2 * float(np.square(made).sum()) < squares < sides.error:
+        return False
+    edges = np.linspace(0, golden.size, bins + 1).astype(int)
+    sums = np.add.reduceat(left[np.argsort(golden, kind="stable")], edges[:-1])
+    by_bins = float((np.square(sums) / np.diff(edges)).sum())
+    return by_bins > _BENT * squares
 
 
 def by_axis(sides: Sides) -> Iterator[Claim]:
@@ -87,25 +113,47 @@ def _by_index(sides: Sides, others: tuple[int, ...], axis: int) -> Iterator[Clai
     golden, my = (np.where(told, one, 0.0) for one in (sides.golden, sides.my))
     count = np.maximum(told.sum(others, keepdims=True), 1)
     size = sides.shape[axis]
-    squares, products = ((golden * one).sum(others, keepdims=True) for one in (golden, my))
+    squares, products, powers = (
+        (one * other).sum(others, keepdims=True)
+        for one, other in ((golden, golden), (golden, my), (my, my))
+    )
     means, centres = (one.sum(others, keepdims=True) / count for one in (golden, my))
-    which = "of each channel" if axis == len(sides.shape) - 1 else f"of each index along dim {axis}"
+    # What differs from one index to the next is fitted, and tells nothing.
+    spreads, varies = squares - count * means**2, float((powers - count * centres**2).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         factors = np.where(squares > 0, products / squares, 1.0)
-        spread = squares - count * means**2
-        slopes = np.where(spread > 0, (products - count * means * centres) / spread, 1.0)
-    told_range = f"({number(float(factors.min()))} to {number(float(factors.max()))})"
-    yield Claim(f"my is golden times a factor {which} {told_range}", sides.golden * factors, size)
-    offsets = centres - means
-    told_range = f"({number(float(offsets.min()))} to {number(float(offsets.max()))})"
-    yield Claim(f"my is golden and an offset {which} {told_range}", sides.golden + offsets, size)
-    both = sides.golden * slopes + (centres - slopes * means)
-    yield Claim(f"my is golden times a factor and an offset {which}", both, 2 * size)
+        slopes = np.where(spreads > 0, (products - count * means * centres) / spreads, 1.0)
+    ones, offsets = np.ones_like(means), centres - means
+    which = "of each channel" if axis == len(sides.shape) - 1 else f"of each index along dim {axis}"
+    for words, fitted, slope_, offset in (
+        (f"times a factor {which} {_range(factors)}", size, factors, 0.0 * ones),
+        (f"and an offset {which} {_range(offsets)}", size, ones, offsets),
+        (f"times a factor and an offset {which}", 2 * size, slopes, centres - slopes * means),
+    ):
+        own = min(varies, float((np.square(slope_) * spreads).sum()))
+        made = sides.golden * slope_ + offset
+        if (np.abs(slope_) > _NOTHING).all() and own > 0 and _is_better(sides, made):
+            yield Claim(f"my is golden {words}", made, fitted, varies=own)
+
+
+def _range(values: Floats) -> str:
+    return f"({number(float(values.min()))} to {number(float(values.max()))})"
+
+
+def _is_better(sides: Sides, made: Floats) -> bool:
+    """Whether this leaves much less than one factor and one offset for all do."""
+    golden, my = sides.there
+    mean, centre = golden.mean(), my.mean()
+    factor = slope(golden - mean, my - centre)
+    plain = energy(my - centre - factor * (golden - mean))
+    return _BETTER * energy(sides.my - made) <= plain
 
 
 def signs_changed(sides: Sides) -> Iterator[Claim]:
     """The other sign, none, or only one of them."""
     yield Claim("my is -golden", -sides.golden)
+    if not ((sides.golden < 0).any() and (sides.golden > 0).any()):
+        return
     yield Claim("my is the absolute value of golden", np.abs(sides.golden))
     yield Claim("my is golden where that is positive, and 0 elsewhere", sides.golden.clip(0.0))
 
