@@ -284,6 +284,9 @@ NEAR: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], st
         "",
     ),
     "one and the same line is no affine golden": (torch.clone, lambda x: 0 * x + x[0, 0], ""),
+    "scores of a lone token, of which a softmax makes nothing": (
+        *(lambda x: x.reshape(1, -1), lambda x: x.reshape(1, -1) + 0.5, ""),
+    ),
     "a shift of integers": (
         lambda _: torch.arange(123456, 123556),
         lambda _: torch.arange(246912, 247012),

@@ -326,10 +326,23 @@ def test_zero_is_said_of_what_is_zero_alone() -> None:
     golden = torch.eye(16)
     said = {
         name: _judge([(golden, my)])[0].sentence
-        for name, my in {"zero": golden * 0, "across": golden.flip(0)}.items()
+        for name, my in {
+            "zero": golden * 0,
+            "nearly": golden * 1e-30,
+            "across": golden.flip(0),
+        }.items()
     }
     assert "my is zero in every part" in said["zero"]
+    assert "my is next to nothing, at most 1e-30, in every part" in said["nearly"]
     assert "zero" not in said["across"]
+
+
+@pytest.mark.parametrize("my", [1.0, -1e308])
+def test_an_element_is_what_it_is_however_large_golden_is(my: float) -> None:
+    # 1 - 1e308 is -1e308, and -1e308 - 1e308 is no number of float64.
+    golden, other = (torch.tensor(one, dtype=torch.float64) for one in (1e308, my))
+    (verdict,) = _judge([(golden, other.float() if my == 1.0 else other)])
+    assert f"element [0] is {my:.6g}, golden 1e+308" in verdict.sentence
 
 
 def test_limits_hold_beside_growth_and_a_rule_may_stand_alone() -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ait_cmp.engine.evidence import Dead, Evidence, Span
-from ait_cmp.engine.stats import Stats
+from ait_cmp.engine.stats import Side, Stats
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.masks import masks_agree
 from ait_cmp.judging.metrics import METRICS, Metric, compute
-from ait_cmp.judging.places import name_index, name_span
+from ait_cmp.judging.places import name_element, name_index, name_span, name_spot
 from ait_cmp.judging.sizes import is_distribution, line_sum, sizes_of, telling, varying
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite
 from ait_cmp.values.dtypes import DType
@@ -93,7 +93,7 @@ def saturation_finding(case: Case, allowed: NonFinite) -> Finding | None:
     meaning = (
         f"saturation: {evidence.clipped} of {case.stats.elements} elements of my are at the end of "
         f"the range of {my.name}, {my.largest:.6g}, and golden is beyond it, the first at "
-        f"{_spot(evidence.clipped_first, case.shape)}"
+        f"{name_spot(evidence.clipped_first, case.shape)}"
     )
     return Finding("saturation", evidence.clipped, 0, meaning)
 
@@ -169,17 +169,18 @@ def growth_findings(
         _level(told, growth, expected),
         _slice("channel", told.channel, sizes.channel, expected, (), beside),
         _slice("line", told.line, sizes.line, expected, case.shape[:-1], beside),
-        _element(told, growth, expected, case.shape),
+        _element(told, growth, expected, case),
         _typical(told, case, expected),
         _sum(case, growth, expected),
         _scores(told, case, expected),
     ]
     fewness = 1.0 if any(found) else _fewness(case.lines)  # what fails anyway is explained at least
-    found += [_scale(told, growth, expected, fewness), _offset(told, growth, expected, fewness)]
+    found += [_scale(told, growth, expected, fewness, case.stats.my)]
+    found += [_offset(told, growth, expected, fewness)]
     if told is not evidence:
         huge = evidence.count - told.count
         found = [one and replace(one, meaning=_beside(huge, one.meaning)) for one in found]
-        found += [_huge(evidence, expected), _element(evidence, growth, expected, case.shape)]
+        found += [_huge(evidence, expected), _element(evidence, growth, expected, case)]
     return sorted(filter(None, found), key=_telling_most)
 
 
@@ -215,7 +216,7 @@ def _dead(check: str, dead: Dead, shape: tuple[int, ...]) -> Finding | None:
 
 
 def _scale(
-    evidence: Evidence, growth: Growth, expected: Expectation, fewness: float
+    evidence: Evidence, growth: Growth, expected: Expectation, fewness: float, my: Side
 ) -> Finding | None:
     limit = max(growth.scale * fewness * expected.error, growth.scale_floor * expected.floor)
     size = abs(evidence.scale)
@@ -223,7 +224,9 @@ def _scale(
         return None
     rest = _left(evidence, size)
     if size == 1 == -evidence.scale and rest <= _EXPLAINED:  # else my lies across golden
-        return Finding("scale", size, limit, "my is zero in every part of the tensor")
+        most = max(my.maximum, -my.minimum)
+        what = f"next to nothing, at most {most:.3g}," if my.has_nonzero else "zero"
+        return Finding("scale", size, limit, f"my is {what} in every part of the tensor")
     meaning = f"all parts share a factor of {1 + evidence.scale:.4g}{_without(rest)}"
     return Finding("scale", size, limit, meaning, 0.0 if rest <= _EXPLAINED * size else 1.0)
 
@@ -301,7 +304,7 @@ def _slice(
 
 
 def _element(
-    evidence: Evidence, growth: Growth, expected: Expectation, shape: tuple[int, ...]
+    evidence: Evidence, growth: Growth, expected: Expectation, case: Case
 ) -> Finding | None:
     peak, size = evidence.peak, sizes_of(evidence).element
     alone = peak.error > growth.alone * peak.runner_up
@@ -311,16 +314,10 @@ def _element(
     if size <= limit:
         return None
     value = size / expected.parts.element
-    meaning = (
-        f"element {_spot(peak.index, shape)} is {peak.golden + peak.difference:.6g}, golden "
-        f"{peak.golden:.6g}: {value:.3g} times the expected error"
-    )
+    told = name_element(peak, case.shape, case.stats.my)
+    meaning = f"{told}: {value:.3g} times the expected error"
     extent = 0.0 if alone else 1.0
     return Finding("element", value, limit / expected.parts.element, meaning, extent)
-
-
-def _spot(flat: int, shape: tuple[int, ...]) -> str:
-    return name_index(flat, shape) if len(shape) > 1 else f"[{flat}]"
 
 
 def _level(evidence: Evidence, growth: Growth, expected: Expectation) -> Finding | None:

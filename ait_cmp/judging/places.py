@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ait_cmp.engine.evidence import Span
+from ait_cmp.engine.evidence import Peak, Span
+from ait_cmp.engine.stats import Side
 
-__all__ = ["index_at", "name_index", "name_span"]
+__all__ = ["index_at", "name_element", "name_index", "name_span", "name_spot"]
 
 
 def index_at(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -19,6 +20,18 @@ def index_at(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 def name_index(flat: int, shape: tuple[int, ...]) -> str:
     """The same as text; the bare number where there are no two axes to tell apart."""
     return str(flat) if len(shape) < 2 else str(list(index_at(flat, shape)))
+
+
+def name_spot(flat: int, shape: tuple[int, ...]) -> str:
+    """The same, in brackets whatever the shape."""
+    return name_index(flat, shape) if len(shape) > 1 else f"[{flat}]"
+
+
+def name_element(peak: Peak, shape: tuple[int, ...], my: Side) -> str:
+    """An element and what it is on both sides; `my` is the whole of that side."""
+    # A difference that float64 rounds, or cannot hold, tells of a value that my does not have.
+    value = min(max(peak.golden + peak.difference, my.minimum), my.maximum)
+    return f"element {name_spot(peak.index, shape)} is {value:.6g}, golden {peak.golden:.6g}"
 
 
 def name_span(kind: str, span: Span, shape: tuple[int, ...] = ()) -> str:

@@ -8,7 +8,7 @@ from ait_cmp.engine.evidence import Evidence, Span
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.checks import Finding, grid_finding
 from ait_cmp.judging.measure import Measure
-from ait_cmp.judging.places import name_index, name_span
+from ait_cmp.judging.places import name_element, name_span
 
 __all__ = ["reference_findings"]
 
@@ -39,10 +39,7 @@ def _broken(case: Case, evidence: Evidence, found: Measure) -> Iterator[Finding]
 
 
 def _element(case: Case, found: Measure) -> str:
-    peak, shape = found.peak, case.shape
-    spot = name_index(peak.index, shape) if len(shape) > 1 else f"[{peak.index}]"
-    differs = f"{peak.golden + peak.difference:.6g}, golden {peak.golden:.6g}"
-    return f"element {spot} is {differs}: its error"
+    return f"{name_element(found.peak, case.shape, case.stats.my)}: its error"
 
 
 def _extent(check: str, found: Measure) -> float:

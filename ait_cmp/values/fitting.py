@@ -41,7 +41,7 @@ def fits(golden: Shape, my: Shape) -> tuple[Fit, ...]:
     makes them so."""
     elements = math.prod(golden)
     most = max(len(golden), len(my))
-    if golden == my or not elements or elements != math.prod(my) or most > _MOST_DIMS:
+    if golden == my or elements != math.prod(my) or most > _MOST_DIMS:
         return ()
     for steps in range(1, _MOST_STEPS + 1):
         found: dict[object, Fit] = {}
@@ -92,7 +92,7 @@ def _together(golden: Shape, my: Shape, steps: int, turned: str) -> Iterator[_Fo
 @functools.lru_cache(maxsize=256)
 def _reached(stored: Shape, steps: int, turns: bool, other: Shape) -> dict[Shape, list[_Seen]]:
     """What so many adapters make of a tensor, by shape; of each order of elements the first."""
-    seen = {_Seen(tuple((axis,) if size > 1 else () for axis, size in enumerate(stored))): None}
+    seen = {_Seen(tuple((axis,) if size != 1 else () for axis, size in enumerate(stored))): None}
     for _ in range(steps):
         kept: dict[_Dims, _Seen] = {}
         for one in seen:

@@ -35,6 +35,7 @@ _BINS, _IN_BIN = 32, 8  # of golden's values, and elements that one has at least
 # Of what a rule leaves more than this, of golden, is no noise where its mean in the bins is so much
 # of it: then my is a curve of golden, and no straight line.
 _CURVED, _BENT = 0.02, 0.5
+_SCORES = 4096  # elements of a lone line may be scores of a vocabulary
 _ENDS = 8  # elements that stand at the end of a range
 
 
@@ -65,7 +66,7 @@ def with_offset(sides: Sides) -> Iterator[Claim]:
     if not are_floats(sides):  # nothing is rounded
         if bool((my - golden == offset).all()):
             yield Claim(f"my is golden {offset:+.0f}", sides.golden + offset, 1)
-    elif not _is_bent(sides, 1.0, offset):
+    elif not _are_scores(sides) and not _is_bent(sides, 1.0, offset):
         yield Claim(f"my is golden {offset:+.4g}", sides.golden + offset, 1)
 
 
@@ -75,9 +76,15 @@ def affine(sides: Sides) -> Iterator[Claim]:
     mean, centre = float(golden.mean()), float(my.mean())
     factor = slope(golden - mean, my - centre)
     offset = centre - factor * mean
-    if abs(factor) > _NOTHING and not _is_bent(sides, factor, offset):
+    if abs(factor) > _NOTHING and not _are_scores(sides) and not _is_bent(sides, factor, offset):
         words = f"my is golden times {times(factor)}, {offset:+.4g}"
         yield Claim(words, sides.golden * factor + offset, 2)
+
+
+def _are_scores(sides: Sides) -> bool:
+    """Whether an offset may be noise of what scores were made of: it has one in a lone line, of
+    which a softmax makes nothing."""
+    return sides.my.size == sides.shape[-1] >= _SCORES
 
 
 def _is_bent(sides: Sides, factor: float, offset: float) -> bool:
