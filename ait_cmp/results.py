@@ -97,6 +97,9 @@ class RunComparison:
         went, or whose error moved beyond noise."""
         from ait_cmp.report.difference import compare_reports
 
+        if not isinstance(other, RunComparison):
+            kind = type(other).__name__
+            raise TypeError(f"diff takes another run, as ait_cmp.load(FOLDER) gives it, not {kind}")
         return compare_reports(self.to_polars(), other.to_polars())
 
     def __repr__(self) -> str:

@@ -155,6 +155,7 @@ def test_new_verdicts_are_reported_where_the_old_ones_were(
     ("arguments", "said"),
     [
         (["report=nowhere"], "report=nowhere is no folder"),
+        (["report=out/cmp_report.csv"], "report=out/cmp_report.csv is no folder"),
         (["tolerance=strict"], "judge needs one report=FOLDER"),
         (["report=out", "golden_path=x"], "golden_path says nothing to judge"),
         (["report=out", "tokens=1"], "tokens says nothing to judge"),
@@ -191,6 +192,33 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(
     capfd.readouterr()
     assert main(["judge", *arguments]) == 2
     assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["out/cmp_report.csv", "out/cmp_report.csv/below"])
+def test_a_place_that_is_no_folder_is_not_called_full(
+    place: str, make_dump: Dump, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([f"golden_path={make_dump()}", "output=out"]) == 0
+    assert main(["judge", "report=out", f"output={place}"]) == 4
+    said = capsys.readouterr().err
+    assert f"{place} cannot be written: " in said
+    assert "free it or choose another output=…" in said
+
+
+def test_an_older_run_that_cannot_be_removed_is_told_in_a_sentence(
+    make_dump: Dump, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("out", RECORD).mkdir(parents=True)
+    assert main([f"golden_path={make_dump()}", "output=out", "report.keep_stats=false"]) == 4
+    assert f"out/{RECORD} is of an older run, and cannot be removed" in capsys.readouterr().err
+
+
+def test_a_diff_with_what_is_no_run_says_what_it_takes(make_dump: Dump) -> None:
+    run = ait_cmp.compare_dumps(golden_path=make_dump())
+    with pytest.raises(
+        TypeError, match=r"takes another run, as ait_cmp\.load\(FOLDER\) gives it, not int"
+    ):
+        run.diff(3)  # type: ignore[arg-type]
 
 
 # -- what is kept of a row

@@ -66,6 +66,11 @@ _JUDGED = (
     *("metrics", "metrics.definition", "metrics.names", "metrics.epsilon"),
     *("report.formats", "report.worst", "report.csv.bom", "report.paths", "report.language"),
 )
+# What a command that writes no report has no use for.
+_OF_REPORTS = (
+    *("report", "report.formats", "report.worst", "report.csv.bom", "report.details"),
+    *("report.paths", "report.language", "diagnosis", "diagnosis.rows"),
+)
 
 COMMANDS: dict[str, Command] = {
     "compare": Command(
@@ -79,7 +84,7 @@ COMMANDS: dict[str, Command] = {
         "ait_cmp.commands.calibrate:calibrate",
         "learn the noise of a run that is known to be good: a tolerance for later compares",
         "golden_path=DUMP output=FOLDER",
-        not_heed=("report_path",),
+        not_heed=("report_path", *_OF_REPORTS),
     ),
     "dump": Command(
         "ait_cmp.commands.dump:dump",

@@ -29,7 +29,7 @@ from ait_cmp.measuring.stored_run import load
 from ait_cmp.report import Facts
 from ait_cmp.settings.tolerances import plain_tolerance, tolerance_from_plain
 from ait_cmp.values.diagnosis import Diagnosis
-from ait_cmp.values.errors import UsageError
+from ait_cmp.values.errors import ReportError, UsageError, os_reason
 from ait_cmp.values.pair import Pair
 
 __all__ = ["Run", "forget", "keep", "kept", "require_stats", "settings_of", "write_stats"]
@@ -61,8 +61,17 @@ def keep(run: Run, folder: Path) -> None:
 
 
 def forget(folder: Path) -> None:
-    """No run is kept in `folder`: an older one would be taken for that of a new report."""
-    (folder / RECORD).unlink(missing_ok=True)
+    """No run is kept in `folder`: an older one would be taken for that of a new report.
+
+    Raises ReportError.
+    """
+    path = folder / RECORD
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as exc:
+        raise ReportError(
+            f"{path} is of an older run, and cannot be removed: {os_reason(exc)}; remove it"
+        ) from exc
 
 
 def kept(folder: Path) -> Run:

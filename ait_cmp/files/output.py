@@ -5,6 +5,7 @@ A folder that was unpacked from an archive of others may hold links to any file 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,7 +61,9 @@ def _remove_left(place: Path) -> None:
 
 def no_room(path: Path, error: OSError) -> ReportError:
     """Why what is kept of a run, to go on from it or to judge it again, cannot be written."""
-    return ReportError(f"{path} cannot be written: {os_reason(error)}; free some space, then go on")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    way_out = "free some space, then go on" if full else "free it or choose another output=…"
+    return ReportError(f"{path} cannot be written: {os_reason(error)}; {way_out}")
 
 
 def write_whole(place: Path, text: str) -> None:

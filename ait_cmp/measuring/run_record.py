@@ -150,7 +150,7 @@ def _lines(folder: Path) -> Generator[Any, None, None]:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             while line := file.readline(_LONGEST):
                 yield json.loads(line)
-    except FileNotFoundError as exc:
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise UsageError(_absent(folder)) from exc
     except (EOFError, RecursionError, ValueError, zlib.error, gzip.BadGzipFile) as exc:
         raise _damaged(folder, exc) from exc

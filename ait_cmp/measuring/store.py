@@ -235,7 +235,7 @@ def holding(folder: Path) -> Iterator[None]:
             if (sealed := _open_sealed(folder / NAME)) >= 0:
                 open_files.callback(os.close, sealed)
         except OSError as exc:
-            raise no_room(part, exc) from exc
+            raise no_room(folder, exc) from exc
         _lock(folder, file, sealed)
         if not _stands(file, part):
             raise _held(folder)
