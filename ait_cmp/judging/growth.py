@@ -49,7 +49,7 @@ class Expectation(NamedTuple):
     may have.
 
     `shown` is what they are in multiples of those of a trusted run, where one judges the row: E is
-    then its error.
+    then its error, and `grown` what growth expects, where that tells.
     """
 
     error: float
@@ -59,6 +59,12 @@ class Expectation(NamedTuple):
     limits: Sizes
     has_peers: bool = False
     shown: Measure | None = None
+    grown: Expectation | None = None
+
+    def times(self, factor: float) -> Expectation:
+        """The same with so many times every limit."""
+        limits = self.limits.each(lambda one: one * factor)
+        return self._replace(error=self.error * factor, floor=self.floor * factor, limits=limits)
 
     @classmethod
     def alone(cls, error: float, floor: float, growth: Growth) -> Expectation:

@@ -1,4 +1,8 @@
-"""The checks of one row by a trusted run: the same findings, in multiples of what it shows."""
+"""The checks of one row by a trusted run: the same findings, in multiples of what it shows.
+
+One run shows one draw of what rounding does, and what few parts make of it (a massive activation,
+the state of one token) is in another draw easily twice as large: then growth has to agree, nearly.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +10,32 @@ from collections.abc import Iterator
 
 from ait_cmp.engine.evidence import Evidence, Span
 from ait_cmp.judging.case import Case
-from ait_cmp.judging.checks import Finding, grid_finding
+from ait_cmp.judging.checks import Finding, grid_finding, growth_findings
+from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.measure import Measure
 from ait_cmp.judging.places import name_element, name_span
+from ait_cmp.judging.tolerance import Growth
 
 __all__ = ["reference_findings"]
 
+_CLEAR = 2.0  # times its limit is more than rounding, whatever growth says
+_NEARLY = 0.6  # times growth's limits it takes to agree
+
 
 def reference_findings(
-    case: Case, evidence: Evidence, found: Measure, digits: int
+    case: Case, evidence: Evidence, growth: Growth, expected: Expectation, digits: int
 ) -> list[Finding]:
     """What of a row is above its limit, that which tells most first. `digits` as for growth."""
-    rounded = None
+    found, rounded = expected.shown, None
+    assert found is not None
     if found.bits >= min(digits, evidence.golden_bits):  # else it takes few values, in any run
         rounded = grid_finding(evidence, case.subject.my, digits)
     told = [*([rounded] if rounded else ()), *_broken(case, evidence, found)]
+    clear = any(one is rounded or one.value > _CLEAR * one.limit for one in told)
+    if told and expected.grown and not clear:
+        nearly = growth_findings(case, evidence, growth, expected.grown.times(_NEARLY), digits)
+        if not {one.check for one in told} & {one.check for one in nearly}:
+            return []
     return sorted(told, key=lambda one: one.extent)
 
 

@@ -126,7 +126,7 @@ class _Run:
         self._growth = growth
         self._background = Background(growth, sparse=sparse)
         self._divergences = _Divergences(growth.jump)
-        self._yardsticks = Yardsticks(cases, growth)
+        self._yardsticks = Yardsticks(cases, growth, sparse=sparse)
         self._digits = _coarsest_digits(teaching, sparse)
         self._choices = ChoiceJudge(cases)
 
@@ -243,7 +243,7 @@ def _findings(
     grown: Sequence[Finding] = ()
     if growth and case.evidence and expected:
         if expected.shown:
-            grown = reference_findings(case, case.evidence, expected.shown, digits)
+            grown = reference_findings(case, case.evidence, growth, expected, digits)
         else:
             grown = growth_findings(case, case.evidence, growth, expected, digits)
     elif growth and not flip.near_tie and (exact := flip.finding or exact_finding(case)):

@@ -78,10 +78,12 @@ class Row(Protocol):
 
 
 class Yardsticks:
-    """What the reference lets one expect of the rows of one run, in dump order."""
+    """What the reference lets one expect of the rows of one run, in dump order; `sparse` where few
+    data_ids were dumped, of which growth cannot tell much."""
 
-    def __init__(self, rows: Sequence[Row], growth: Growth) -> None:
+    def __init__(self, rows: Sequence[Row], growth: Growth, *, sparse: bool) -> None:
         self._growth = growth
+        self._sparse = sparse
         self._wider = _type_ratio(rows)
         tf32 = _takes_tf32(rows)
         self._grains = _GRAINS | ({"float32": _TF32} if tf32 else {})
@@ -112,8 +114,8 @@ class Yardsticks:
             said += f", {self._wider:g} times as wide: of a finer type"
         if found.off:
             said += f", which is off itself in some {found.off}"
-        by_it = expected._replace(error=found.error, granted=found.error, shown=found)
-        return by_it, said
+        error, grown = found.error, None if self._sparse else expected
+        return expected._replace(error=error, granted=error, shown=found, grown=grown), said
 
     def learn(self, expected: Expectation | None) -> None:
         """Take a row that passes into account: how much louder my is than the reference."""
