@@ -25,6 +25,7 @@ ROOMS = {
     "numba": "engine/kernel",
     "llvmlite": "engine/kernel",
     "pebble": "measuring/executor",
+    "fsspec": "files/stores",
 }
 
 # What opens, lists or asks for files; `files` alone does, where the names come from users.
@@ -91,6 +92,18 @@ def test_tensors_mappings_and_dumps_are_read_through_files_alone() -> None:
         (path, name)
         for path, name in calls
         if name in DISK or ("." in name and name.rpartition(".")[2] in PATH_METHODS)
+    } == set()
+
+
+def test_paths_may_be_of_a_bucket() -> None:
+    """`os.path` would make one of the two slashes of s3://; `values.paths` knows both."""
+    of_disks = {f"os.path.{name}" for name in ("abspath", "commonpath", "isabs", "normpath")}
+    assert {
+        (str(path.relative_to(PACKAGE)), ast.unparse(node))
+        for path in sources("ait_cmp")
+        if path.relative_to(PACKAGE).parts[0] in ("mapping", "source", "report")
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in of_disks
     } == set()
 
 

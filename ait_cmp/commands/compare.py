@@ -23,7 +23,7 @@ from ait_cmp.commands.shards import Settled, settle_shards
 from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Look
-from ait_cmp.files import confined_to
+from ait_cmp.files import confined_to, look_again
 from ait_cmp.judging import Status, Tolerance
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
 from ait_cmp.mapping import map_pairs, select, with_adapters, with_masks, with_references
@@ -189,6 +189,7 @@ def select_pairs(settings: Settings) -> list[Pair]:
     """The entries of the mapping that are selected. Raises UsageError for a mapping that cannot
     be read."""
     choice = settings.mapping
+    look_again()
     with confined_to(settings.roots), collecting(after=0):
         mapped = map_pairs(choice.kind, settings.wish)
     pairs = select(mapped, settings.selection)

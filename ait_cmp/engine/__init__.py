@@ -77,6 +77,8 @@ def range_stats(
 ) -> Stats:
     """Stats of the elements [start, stop) of two sources of equal shape."""
     accumulator = engine(golden.dtype, my.dtype, options, Bins.of(golden.shape))
+    for source in (golden, my):
+        source.expect([(start, stop)])
     for begin in range(start, stop, BLOCK):
         end = min(begin + BLOCK, stop)
         accumulator.add(golden.read(begin, end), my.read(begin, end), begin)

@@ -20,10 +20,11 @@ from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.engine.row_errors import as_pair_error, changed, dated
 from ait_cmp.engine.stats import Stats
 from ait_cmp.engine.usual import huge_from
-from ait_cmp.files import FileState, confined_to, state_of
+from ait_cmp.files import FileState, confined_to, holds, open_soon, state_of
 from ait_cmp.source import Source, split_name
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
+from ait_cmp.values.paths import is_url
 
 __all__ = [
     "measure_request",
@@ -46,6 +47,9 @@ def measure_request(request: Request, *, mapped: bool = True) -> Measured:
 def measure_requests(requests: Sequence[Request], *, mapped: bool = True) -> list[Measured]:
     """Compare each pair, or range, of `requests`, their files mapped or read."""
     measured: list[Measured] = []
+    if requests and any(map(is_url, _paths(requests[0]))):
+        with confined_to(requests[0].roots):
+            open_soon([path for request in requests for path in _paths(request)])
     for together in _gathered(requests):
         # Step by step, since code that runs again is in the processor's cache: small pairs take
         # a third less than one by one.
@@ -118,7 +122,7 @@ def _looked(pair: _OpenPair, mapped: bool) -> Measured:
             ]
         found = look_at(look.kind, pair.golden, pair.my, Beside(others, look.metrics))
         states = tuple(state for one in others if one for state in one.states)
-        if any(state_of(one.path) != one for one in states):
+        if not all(map(holds, states)):
             raise changed(*look.others[:2])
         return replace(found, files=(*pair.files, *states))
     except Exception as exc:
@@ -149,7 +153,7 @@ def _unchanged(pair: _OpenPair | Measured, parts: list[Measured]) -> Measured:
         return pair
     try:
         measured = parts[0] if pair.request.span else merged(parts)
-        if measured.error is None and any(state_of(one.path) != one for one in pair.files):
+        if measured.error is None and not all(map(holds, pair.files)):
             raise changed(pair.request.golden, pair.request.my)
     except Exception as exc:
         return Measured(*pair.stored, error=as_pair_error(exc, "this pair"))

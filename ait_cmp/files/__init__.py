@@ -6,13 +6,17 @@ Nothing here raises but what it names and PairError, whose sentence says path an
 
 from __future__ import annotations
 
-import re
+import importlib
+import sys
 from collections.abc import Sequence
+from typing import cast
 
 from ait_cmp.files import local
+from ait_cmp.files.packages import PACKAGES
 from ait_cmp.files.roots import confined_to
-from ait_cmp.files.scheme import Entry, FileState, OpenFile, Scheme
+from ait_cmp.files.scheme import Entry, FarScheme, FileState, OpenFile, Scheme
 from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.paths import is_url, public, scheme_of
 
 __all__ = [
     "SCHEMES",
@@ -24,33 +28,40 @@ __all__ = [
     "ends_of",
     "exists",
     "file_numbers",
+    "holds",
     "is_file",
     "is_folder",
+    "is_same",
     "list_folder",
+    "look_again",
     "look_at",
     "names_in",
     "open_file",
+    "open_soon",
     "real_path",
     "same_file",
     "state_of",
 ]
 
 # What stands before :// in a path -> what reads such paths; a plain path has nothing there.
-SCHEMES: dict[str, Scheme] = {"": local}
-
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+# A name is that of a module here, which is imported when such a path comes.
+SCHEMES: dict[str, Scheme | str] = {"": local, **dict.fromkeys(PACKAGES, "remote")}
 
 
 def _scheme(path: str) -> Scheme:
-    url = _URL.match(path) if "://" in path else None
-    name = url[1].lower() if url else ""
+    name = scheme_of(path)
     if name not in SCHEMES:
         raise PairError(
             Reason.SCHEME_UNKNOWN,
-            f"{path} is not supported: {name}:// paths are not read; mount or copy it, and pass "
-            "that path",
+            f"{public(path)} is not supported: {name}:// paths are not read; mount or copy it, and "
+            "pass that path",
         )
-    return SCHEMES[name]
+    found = SCHEMES[name]
+    return _imported(found) if isinstance(found, str) else found
+
+
+def _imported(name: str) -> FarScheme:
+    return cast(FarScheme, importlib.import_module(f"{__name__}.{name}"))
 
 
 def open_file(path: str) -> OpenFile:
@@ -72,6 +83,34 @@ def ends_of(path: str, first: int, last: int) -> tuple[bytes, bytes]:
 def state_of(path: str) -> FileState:
     """The state in which `path` is now. Raises OSError, PairError SCHEME_UNKNOWN."""
     return _scheme(path).state_of(path)
+
+
+def holds(state: FileState) -> bool:
+    """Whether a file of which all was read that is wanted is still in `state`. Raises OSError,
+    PairError."""
+    return _scheme(state.path).holds(state)
+
+
+def is_same(state: FileState) -> bool:
+    """Whether the file of an earlier run is surely in `state` now."""
+    try:
+        return bool(state.version) and state_of(state.path) == state
+    except (OSError, PairError):
+        return False
+
+
+def open_soon(paths: Sequence[str]) -> None:
+    """These files will be opened, about in this order."""
+    far = [path for path in paths if is_url(path)]
+    if far:
+        _imported("remote").open_soon(far)
+
+
+def look_again() -> None:
+    """A run begins: what was found before may be untrue by now."""
+    for name in {one for one in SCHEMES.values() if isinstance(one, str)}:
+        if f"{__name__}.{name}" in sys.modules:
+            _imported(name).look_again()
 
 
 def look_at(path: str) -> Entry | None:

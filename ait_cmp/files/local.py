@@ -8,7 +8,7 @@ import mmap
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ait_cmp.files.roots import allowed_roots
@@ -19,6 +19,7 @@ __all__ = [
     "LocalFile",
     "ends_of",
     "file_numbers",
+    "holds",
     "list_folder",
     "look_at",
     "names_in",
@@ -51,6 +52,7 @@ class LocalFile:
     `confined_to` forbids; FILE_UNREADABLE for any other failure.
     """
 
+    is_mapped = True
     __slots__ = ("_changed_ns", "_descriptor", "_map", "content", "path", "size", "state")
 
     def __init__(self, path: str) -> None:
@@ -103,6 +105,13 @@ class LocalFile:
             )
         return data
 
+    def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Nothing: the system reads ahead by itself."""
+
+    def copy(self, start: int, length: int) -> bytes:
+        """As `read` does."""
+        return self.read(start, length)
+
     def map(self) -> bytes | mmap.mmap:
         """All bytes, not read before they are used. Raises PairError FILE_UNREADABLE."""
         if self.content is not None:
@@ -146,6 +155,11 @@ def state_of(path: str) -> FileState:
         return _state(path, os.stat(path))
     except ValueError as exc:
         raise OSError(errno.EINVAL, f"it cannot be a path: {exc}", path) from exc
+
+
+def holds(state: FileState) -> bool:
+    """Whether a file is still in `state`. Raises OSError."""
+    return state_of(state.path) == state
 
 
 def look_at(path: str) -> Entry | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["Entry", "FileState", "OpenFile", "Scheme"]
+__all__ = ["Entry", "FarScheme", "FileState", "OpenFile", "Scheme"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,18 @@ class OpenFile(Protocol):
         """The bytes [start, start + length). Raises PairError: IN_TRUNCATED where they end early,
         FILE_UNREADABLE for any other failure."""
 
+    @property
+    def is_mapped(self) -> bool:
+        """Whether `map` reads nothing that is not used; else what is wanted is read or copied."""
+
+    def expect(self, ranges: Sequence[tuple[int, int]], /) -> None:
+        """The bytes in these ranges will be read soon, in this order."""
+
     def map(self) -> bytes | mmap.mmap:
         """All bytes, not read before they are used. Raises PairError FILE_UNREADABLE."""
+
+    def copy(self, start: int, length: int, /) -> bytes | mmap.mmap:
+        """The bytes [start, start + length), to be read in any order. Raises as `read` does."""
 
 
 class Scheme(Protocol):
@@ -90,6 +100,9 @@ class Scheme(Protocol):
     def state_of(self, path: str, /) -> FileState:
         """The state in which `path` is now. Raises OSError for every failure."""
 
+    def holds(self, state: FileState, /) -> bool:
+        """Whether a file that was read is still in `state`. Raises OSError, PairError."""
+
     def look_at(self, path: str, /) -> Entry | None:
         """What is at `path`, links followed; None where nothing is."""
 
@@ -105,3 +118,13 @@ class Scheme(Protocol):
 
     def real_path(self, path: str, /) -> str:
         """The absolute path that `path` leads to, links followed; of what is not there, too."""
+
+
+class FarScheme(Scheme, Protocol):
+    """One whose files are far away, so that it asks before it is asked, and keeps what it found."""
+
+    def open_soon(self, paths: Sequence[str], /) -> None:
+        """These files will be opened, about in this order."""
+
+    def look_again(self) -> None:
+        """What was found before may be untrue by now."""

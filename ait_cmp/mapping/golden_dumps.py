@@ -17,6 +17,7 @@ from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural
 from ait_cmp.mapping.metadata_entries import looks_recorded
 from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.paths import absolute, parent
 
 __all__ = ["GoldenDump", "golden_dumps"]
 
@@ -35,8 +36,8 @@ class GoldenDump:
     @property
     def rank(self) -> str:
         """The folder of the process."""
-        path = os.path.abspath(self.path)
-        folder = path if self.problem else os.path.dirname(path)
+        path = absolute(self.path)
+        folder = path if self.problem else parent(path)
         above, name = os.path.split(folder)
         return above if name == GOLDEN_TENSOR else folder
 

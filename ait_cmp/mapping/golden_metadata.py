@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
-from pathlib import Path
 
 from ait_cmp.dump_tree import (
     GOLDEN_TENSOR,
@@ -31,6 +30,7 @@ from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.paths import absolute, parent, tidy
 from ait_cmp.values.process import ProcessRecord
 
 __all__ = ["RecordedDump", "has_metadata", "metadata_pairs", "recorded_pairs"]
@@ -45,7 +45,7 @@ def metadata_pairs(wish: Wish) -> list[Pair]:
     """
     golden_path = wish.golden_path
     if is_file(golden_path):
-        pairs = _in_order(_pairs(wish, [GoldenDump(str(Path(golden_path)))]))
+        pairs = _in_order(_pairs(wish, [GoldenDump(tidy(golden_path))]))
     elif is_folder(golden_path):
         pairs = _in_order(recorded_pairs(Folder(golden_path), wish))
     else:
@@ -90,7 +90,7 @@ class RecordedDump:
     @property
     def folder(self) -> str:
         """Where its metadata.json is."""
-        return os.path.dirname(self.golden.path)
+        return parent(self.golden.path)
 
 
 def _pairs(wish: Wish, dumps: Sequence[GoldenDump]) -> list[tuple[RecordedDump, list[Pair]]]:
@@ -147,7 +147,7 @@ def _read(dumps: Sequence[GoldenDump]) -> list[RecordedDump]:
             except UsageError as exc:
                 problem = PairError(Reason.NO_METADATA, str(exc))
         name = dump.name if times[dump.name] == 1 else dump.rank
-        record = record_of(dump.folder or Folder(os.path.dirname(dump.path) or "."))
+        record = record_of(dump.folder or Folder(parent(dump.path) or "."))
         read.append(RecordedDump(dump, name, entries, problem, record))
     problems = [dump.problem for dump in read if dump.problem]
     if len(problems) == len(read):
@@ -158,7 +158,7 @@ def _read(dumps: Sequence[GoldenDump]) -> list[RecordedDump]:
 def _with_runs(dumps: Sequence[RecordedDump]) -> list[RecordedDump]:
     """`dumps` with the run that each is of: a process is one, however many devices it has."""
     keys = [
-        process_key(one.record, golden_rank(one.golden.name), os.path.dirname(one.golden.rank))
+        process_key(one.record, golden_rank(one.golden.name), parent(one.golden.rank))
         for one in dumps
     ]
     names = [((entry.token_id, entry.data_id) for entry in one.entries) for one in dumps]
@@ -251,13 +251,13 @@ def _absolute(path: str) -> str:
     if path.startswith("/") and not ("/." in path or "//" in path or path.endswith("/")):
         return path
     folder, slash, name = path.rpartition("/")
-    return _within(folder) + name if slash and name.strip(".") else os.path.abspath(path)
+    return _within(folder) + name if slash and name.strip(".") else absolute(path)
 
 
 @functools.lru_cache(maxsize=64)  # asked for every tensor in it
 def _within(folder: str) -> str:
     """What stands before the names of what is in a folder, in absolute paths."""
-    return os.path.join(os.path.abspath(folder), "")
+    return os.path.join(absolute(folder), "")
 
 
 def _lost(dump: RecordedDump) -> Pair:

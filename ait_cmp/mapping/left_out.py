@@ -15,6 +15,7 @@ from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import named_files, why_not_saved
 from ait_cmp.source import SOURCES
 from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.paths import absolute
 
 __all__ = ["files_like_tensors", "is_tensor_file", "left_out", "tell_again", "tell_hidden"]
 
@@ -51,7 +52,7 @@ def files_like_tensors(
     """The files below `folder` that may hold a tensor, by their relative paths, and the folders
     that they are in, `most` of these: by their names, all but what is known to hold none, and
     `but` those of these absolute paths."""
-    top = os.path.join(os.path.abspath(folder.path), "") if but else ""
+    top = os.path.join(absolute(folder.path), "") if but else ""
     for below, one in islice(folder.walk(), most):
         place = f"{below}/" if below else ""
         for name in one.files:

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 
 from ait_cmp.dump_tree import is_hidden
 from ait_cmp.files import list_folder, look_at, real_path
 from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.paths import tidy
 
 __all__ = ["Folder", "inside"]
 
@@ -27,7 +27,7 @@ class Folder:
 
     def __init__(self, path: str, around: tuple[str, ...] = (), *, is_link: bool = False) -> None:
         """`around`: the identities of this folder and of those it is in, where they are known."""
-        self.path = path if around else str(Path(path))
+        self.path = path if around else tidy(path)
         self.is_link = is_link
         self._around = around
 

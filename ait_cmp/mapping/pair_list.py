@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ait_cmp.files import is_folder
 from ait_cmp.mapping.duplicates import duplicate, superseded
@@ -17,6 +15,7 @@ from ait_cmp.mapping.selection import PathMap, Wish, tell_unused_prefixes
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.values.location import Location, any_join, parse_steps
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.paths import join, parent, suffix_of, tidy
 from ait_cmp.values.plain_yaml import read_yaml, unsaid
 
 __all__ = ["LISTS", "listed_pairs"]
@@ -64,7 +63,7 @@ class _Finder:
         for file in location.files:
             # A path that path_map replaces is that of an older run.
             mapped = self.path_map.apply(file)
-            found = self.lookup.first(reason, [mapped or os.path.join(root, file)])
+            found = self.lookup.first(reason, [mapped or join(root, file)])
             if isinstance(found, PairError):
                 error = error or found
             files.append(file if isinstance(found, PairError) else found)
@@ -77,13 +76,14 @@ def listed_pairs(wish: Wish) -> list[Pair]:
     Relative paths are relative to the list, those of my tensors to my_path where that is given.
     Raises UsageError when the list cannot be read.
     """
-    path = Path(wish.golden_path)
-    if path.suffix.lower() not in LISTS:
+    path = tidy(wish.golden_path)
+    if suffix_of(path) not in LISTS:
         raise UsageError(f"golden_path={path} is no list of pairs ({', '.join(LISTS)})")
     if wish.my_path is not None and not is_folder(wish.my_path):
         raise UsageError(f"my_path={wish.my_path} is no folder; with a list it is where my is")
-    my_folder = path.parent if wish.my_path is None else Path(wish.my_path)
-    find = _Finder(str(path.parent), str(my_folder), wish.path_map, Lookup())
+    folder = parent(path) or "."
+    my_folder = folder if wish.my_path is None else tidy(wish.my_path)
+    find = _Finder(folder, my_folder, wish.path_map, Lookup())
     entries = _entries(path)
     tell_unused_prefixes(wish.path_map, _recorded(entries))
     pairs = [_pair(entry, order, path, find) for order, entry in enumerate(entries)]
@@ -107,20 +107,21 @@ def _key(pair: Pair) -> tuple[str, int | None] | None:
     return None if malformed else (pair.data_id, pair.token_id)
 
 
-def _entries(path: Path) -> list[_Entry]:
+def _entries(path: str) -> list[_Entry]:
     try:
-        text = read_mapping(str(path)).decode("utf-8-sig")
+        text = read_mapping(path).decode("utf-8-sig")
     except OSError as exc:
         raise UsageError(f"golden_path={path} cannot be read: {os_reason(exc)}") from exc
     except UnicodeDecodeError as exc:
         raise UsageError(f"{path} is no UTF-8 text: {exc.reason}") from exc
-    if path.suffix.lower() == ".csv":
+    if suffix_of(path) == ".csv":
         return list(_csv_entries(path, text))
     try:
-        loaded = _read_json(text) if path.suffix.lower() == ".json" else _read_yaml(text)
+        loaded = _read_json(text) if suffix_of(path) == ".json" else _read_yaml(text)
     except (ValueError, RecursionError) as exc:
         words = " ".join(str(exc).split())
-        raise UsageError(f"{path} cannot be read as {path.suffix[1:].upper()}: {words}") from exc
+        kind = suffix_of(path)[1:].upper()
+        raise UsageError(f"{path} cannot be read as {kind}: {words}") from exc
     if not isinstance(loaded, list) or isinstance(loaded, _Object):
         raise UsageError(f"{path} holds no list; write - {{data_id: …, golden: …, my: …}}")
     return [_Entry(f"entry {number}", value) for number, value in enumerate(loaded, start=1)]
@@ -144,7 +145,7 @@ def _said(value: object) -> object:
     return None if unsaid(value) else value
 
 
-def _csv_entries(path: Path, text: str) -> Iterator[_Entry]:
+def _csv_entries(path: str, text: str) -> Iterator[_Entry]:
     rows = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
         header = [name.strip() for name in next(rows, [])]
@@ -162,7 +163,7 @@ def _csv_entries(path: Path, text: str) -> Iterator[_Entry]:
         raise UsageError(f"{path} cannot be read as CSV at line {rows.line_num}: {exc}") from exc
 
 
-def _pair(entry: _Entry, order: int, path: Path, find: _Finder) -> Pair:
+def _pair(entry: _Entry, order: int, path: str, find: _Finder) -> Pair:
     members = dict(entry.value) if isinstance(entry.value, _Object) else {}
     token_id, data_id = _token(members.get("token_id")), members.get("data_id")
     try:

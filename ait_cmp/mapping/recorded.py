@@ -25,6 +25,7 @@ from ait_cmp.mapping.metadata_entries import MetadataEntry
 from ait_cmp.mapping.selection import PathMap
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.paths import absolute, is_absolute, normal
 
 __all__ = ["BelowFolder", "Claims", "Found", "OneFile", "Recorded", "beside"]
 
@@ -138,13 +139,13 @@ class Recorded:
         return _Near((recorded.rpartition("/")[0], entry.token_id, folder), place, names)
 
 
-_absolute = functools.lru_cache(maxsize=64)(os.path.abspath)
+_absolute = functools.lru_cache(maxsize=64)(absolute)
 
 
 def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> Sequence[str]:
     """`path` itself; a relative one below the folder that the dump's run was in, beside the
     metadata.json, and last in the working folder."""
-    if path.startswith("/"):
+    if path.startswith("/") or is_absolute(path):
         return (path,)
     return [top + path for top in _tops(folder, entry.golden[: entry.golden.rfind("/") + 1])]
 
@@ -153,7 +154,7 @@ def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> Sequence[str]:
 def _tops(folder: str, golden: str) -> tuple[str, ...]:
     """What stands before relative paths of the dump in `folder`, where `golden` stands before the
     name of a golden tensor."""
-    run = _run_folder(os.path.abspath(folder), os.path.dirname(os.path.dirname(f"{golden}name")))
+    run = _run_folder(absolute(folder), os.path.dirname(os.path.dirname(f"{golden}name")))
     tops = (folder,) if run is None else (run, folder)
     return (*(os.path.join(top, "") for top in tops), "")
 
@@ -161,9 +162,9 @@ def _tops(folder: str, golden: str) -> tuple[str, ...]:
 def _run_folder(folder: str, recorded: str) -> str | None:
     """The folder from which the dump in `folder`, an absolute path, recorded as `recorded`,
     hangs."""
-    parts, there = os.path.normpath(recorded).split("/"), folder.split("/")
+    parts, there = normal(recorded).split("/"), folder.split("/")
     hangs_there = parts[-2:] == there[-len(parts[-2:]) :] and ".." not in parts
-    if hangs_there and not os.path.isabs(recorded):
+    if hangs_there and not is_absolute(recorded):
         above = there[: -len(parts)]
     elif DUMP in there:
         above = there[: len(there) - 1 - there[::-1].index(DUMP)]
@@ -216,7 +217,7 @@ class BelowFolder:
     def _tails(self, path: str) -> list[str]:
         """`path` below the folder, the longest first: what begins with a name that is in there,
         or else the whole and the last."""
-        parts = [part for part in os.path.normpath(path).split("/") if part][-_COMPONENTS:]
+        parts = [part for part in normal(path).split("/") if part][-_COMPONENTS:]
         skips = [skip for skip, first in enumerate(parts) if split_name(first)[0] in self._names]
         if self._root.problem:
             skips = list(range(len(parts)))
@@ -242,7 +243,7 @@ class BelowFolder:
 
 def _may_be(recorded: LibraryPlace, place: str) -> bool:
     """Whether a file may be the recorded one: its path tells of no other device or round."""
-    found = library_place(os.path.abspath(place))
+    found = library_place(absolute(place))
     return found is None or recorded.may_be(found)
 
 
@@ -288,8 +289,8 @@ class OneFile:
         recorded = library_place(file)
         if exists(places[0]) or (recorded and not _may_be(recorded, wanted)):
             return 0
-        parts = [part for part in os.path.normpath(file).split("/") if part]
-        ends = zip(reversed(parts), reversed(os.path.abspath(wanted).split("/")), strict=False)
+        parts = [part for part in normal(file).split("/") if part]
+        ends = zip(reversed(parts), reversed(absolute(wanted).split("/")), strict=False)
         alike = sum(1 for _ in takewhile(lambda both: both[0] == both[1], ends))
         return min(alike, _COMPONENTS) if alike >= min(_TAIL, len(parts)) else 0
 
@@ -338,23 +339,23 @@ class Claims:
 
 def _normal(path: str) -> str:
     is_normal = not ("/." in path or "//" in path or path.startswith(".") or path.endswith("/"))
-    return path if is_normal else os.path.normpath(path)
+    return path if is_normal else normal(path)
 
 
 def _claims(file: str, paths: Iterable[str]) -> list[str]:
     """The recorded paths, of those that lead to a file, that may mean it."""
-    normal = {os.path.normpath(path): path for path in paths}
-    place = library_place(os.path.abspath(file))
+    known = {normal(path): path for path in paths}
+    place = library_place(absolute(file))
     own = [
         path
-        for path in normal.values()
+        for path in known.values()
         if place and (found := library_place(path)) and found.rank == place.rank
     ]
-    return own if len(own) == 1 else list(normal.values())
+    return own if len(own) == 1 else list(known.values())
 
 
 def _ambiguous(side: str, found: Found, claims: Sequence[str]) -> PairError | None:
-    if len(claims) == 1 and os.path.normpath(found.recorded) == os.path.normpath(claims[0]):
+    if len(claims) == 1 and normal(found.recorded) == normal(claims[0]):
         return None
     return PairError(
         Reason.MAPPING_AMBIGUOUS,

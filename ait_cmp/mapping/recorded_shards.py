@@ -21,6 +21,7 @@ from ait_cmp.mapping.selection import Wish
 from ait_cmp.mapping.shards import join_shards, shape_of
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.paths import parent
 
 __all__ = ["with_other_ranks"]
 
@@ -81,7 +82,7 @@ class _Beside:
         if place is None:
             return {}
         folder = f"{above}/".removesuffix(place.below).rstrip("/")
-        around = os.path.dirname(folder)
+        around = parent(folder)
         if around not in self._known:
             self._known[around] = _ranks(around)
         ranks = self._known[around]

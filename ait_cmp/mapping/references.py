@@ -8,7 +8,6 @@ golden is done to them). Which of the two, is told by where more golden tensors 
 from __future__ import annotations
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.paths import absolute
 
 __all__ = ["with_references"]
 
@@ -156,7 +156,7 @@ def _files(pairs: Sequence[Pair]) -> dict[str, str]:
 
 def _absolute(location: str) -> str:
     path, name = split_name(location)
-    return os.path.abspath(path) + (f"::{name}" if name else "")
+    return absolute(path) + (f"::{name}" if name else "")
 
 
 def _answered(pair: Pair, answers: Mapping[str, str]) -> Pair | None:

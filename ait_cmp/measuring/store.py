@@ -25,11 +25,11 @@ import ait_cmp
 from ait_cmp.engine import digest
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Request, Wanted
-from ait_cmp.files import FileState, state_of
+from ait_cmp.files import is_same
 from ait_cmp.files.output import new_whole, no_room
 from ait_cmp.measuring.batches import BadHeaderError, header_bytes, pack_batch, read_header, scan
 from ait_cmp.measuring.row import files_in, is_measured, is_of_range, key_bytes, key_in, unpack_row
-from ait_cmp.values.errors import PairError, ReportError, UsageError, os_reason
+from ait_cmp.values.errors import ReportError, UsageError, os_reason
 
 __all__ = ["NAME", "Store", "facts_of", "holding", "write_finished"]
 
@@ -111,7 +111,7 @@ class Store:
         if key_in(row) != key:
             return None
         files = files_in(row)
-        if not files or not all(map(_is_unchanged, files)):
+        if not files or not all(map(is_same, files)):
             return None
         if request.span is None:
             self._mine[_short(key)] = None
@@ -346,10 +346,3 @@ def _write(file: int, content: bytes) -> None:
 def _short(key: bytes) -> bytes:
     """A hash that stands for `key` among millions."""
     return hashlib.blake2b(key, digest_size=16).digest()
-
-
-def _is_unchanged(state: FileState) -> bool:
-    try:
-        return state_of(state.path) == state
-    except (OSError, PairError):
-        return False

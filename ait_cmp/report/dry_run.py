@@ -11,6 +11,7 @@ from ait_cmp.judging import Status
 from ait_cmp.values.location import Location
 from ait_cmp.values.order import NO_ORDER, OrderBy
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.paths import absolute, common
 from ait_cmp.values.text import printable
 
 __all__ = ["show_pairs"]
@@ -62,7 +63,7 @@ def _root(locations: Sequence[Location]) -> str:
     """The folder above all files, where that shortens them."""
     files = (file for one in locations for file in one.files if file)
     folders = {_absolute(file).rpartition("/")[0] or os.sep for file in files}
-    root = os.path.commonpath(folders) if folders else ""
+    root = common(list(folders)) if folders else ""
     return "" if root == os.sep else root
 
 
@@ -73,10 +74,10 @@ def _below(location: Location, root: str) -> str:
 
 def _absolute(path: str) -> str:
     folder, slash, name = path.rpartition("/")
-    return _within(folder + slash) + name if name.strip(".") else os.path.abspath(path)
+    return _within(folder + slash) + name if name.strip(".") else absolute(path)
 
 
 @functools.lru_cache(maxsize=64)  # asked for every tensor in it
 def _within(folder: str) -> str:
     """What stands before the names of what is in a folder, in absolute paths."""
-    return os.path.join(os.path.abspath(folder), "")
+    return os.path.join(absolute(folder), "")

@@ -28,6 +28,7 @@ from ait_cmp.judging import Status
 from ait_cmp.report.packed import pack_column
 from ait_cmp.report.report import Report
 from ait_cmp.report.table import made_safe
+from ait_cmp.values.paths import is_absolute, relative
 from ait_cmp.values.text import printable
 
 __all__ = ["MOST", "language_of", "page_data"]
@@ -115,11 +116,11 @@ def _shown(column: pl.Series, seen_from: str | None, roots: Sequence[str]) -> pl
 def _roots(settings: Mapping[str, str]) -> list[str]:
     """The folders that the settings name, the deepest first."""
     named = {settings.get(name, "") for name in _SETTINGS}
-    return sorted((one for one in named if os.path.isabs(one) and one != os.sep), reverse=True)
+    return sorted((one for one in named if is_absolute(one) and one != os.sep), reverse=True)
 
 
 def _relative(path: str, folder: str) -> str:
-    return os.path.relpath(path, folder)
+    return relative(path, folder)
 
 
 def _said(report: Report, lines: Numbers, seen_from: str | None) -> dict[str, Any]:

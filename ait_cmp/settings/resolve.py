@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 from dataclasses import replace
 from numbers import Real
 from pathlib import Path
@@ -36,6 +35,7 @@ from ait_cmp.settings.schema import (
 from ait_cmp.settings.tolerances import make_tolerance, tolerance_values
 from ait_cmp.settings.values import MappingChoice, Settings
 from ait_cmp.values.errors import UsageError
+from ait_cmp.values.paths import absolute, has_secret, is_url, public
 from ait_cmp.values.rounds import parse_rounds
 from ait_cmp.values.tokens import parse_tokens
 
@@ -46,6 +46,7 @@ def resolve(values: Config) -> Settings:
     """The settings that `values` write. Raises UsageError for values that make no sense."""
     if not values.golden_path:
         raise UsageError("golden_path is empty; pass golden_path=FOLDER")
+    _refuse_secrets(values)
     own, names = _own_metrics(values)
     tolerance = make_tolerance(values.tolerance, names)
     _refuse_idle_reference(values, tolerance)
@@ -89,6 +90,18 @@ def resolve(values: Config) -> Settings:
         report_path=Path(values.report_path) if values.report_path else None,
         in_force=in_force(_in_full(values, tolerance)),
     )
+
+
+def _refuse_secrets(values: Config) -> None:
+    """A report shows what was in force."""
+    for name in ("golden_path", "my_path", "reference_path", "report_path", "output"):
+        path = getattr(values, name)
+        if path and has_secret(path):
+            raise UsageError(
+                f"{name}={public(path)} was given with a user or a signature in it, which a report "
+                "would show; leave that out, and give credentials as the library of its store "
+                "documents it"
+            )
 
 
 def _refuse_idle_reference(values: Config, tolerance: Tolerance) -> None:
@@ -238,9 +251,9 @@ def _roots(value: Any) -> tuple[str, ...] | None:
             f"allowed_roots={value!r} must be a list of folders: allowed_roots=[/dumps]"
         )
     for root in roots:
-        if not Path(root).is_dir():
+        if not (is_url(root) or Path(root).is_dir()):
             raise UsageError(f"allowed_roots: {root} is no folder")
-    return tuple(map(os.path.abspath, roots))
+    return tuple(map(absolute, roots))
 
 
 def _path_map(value: Any) -> PathMap:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from ait_cmp.files import FileState, OpenFile, open_file, state_of
+from ait_cmp.files import FileState, OpenFile, open_file, open_soon, state_of
 from ait_cmp.source.header import Elsewhere, Header
 from ait_cmp.source.memory import from_array, from_memory
 from ait_cmp.source.view import Array, FileSource, FractalNz, Source
 from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.paths import is_url
 
 __all__ = [
     "SOURCES",
@@ -27,6 +28,7 @@ __all__ = [
     "from_memory",
     "is_tensor_path",
     "keeps_order",
+    "names_soon",
     "open_source",
     "split_name",
     "tensor_bytes",
@@ -98,6 +100,16 @@ def tensor_names(path: str) -> list[str] | None:
     return cast(Lister, _imported(row.module, row.names))(path)
 
 
+def names_soon(paths: Iterable[str]) -> None:
+    """`tensor_names` will be asked of these, about in this order."""
+    open_soon([path for path in paths if is_url(path) and _may_have_names(path)])
+
+
+def _may_have_names(path: str) -> bool:
+    row = SOURCES.get(_suffix(path))
+    return row is not None and row.has_names
+
+
 def keeps_order(path: str) -> bool:
     """Whether the tensors in `path` are listed in the order in which they were saved."""
     row = SOURCES.get(_suffix(path))
@@ -154,7 +166,13 @@ def tensor_bytes(location: str) -> int:
 
 def _view(header: Header, file: OpenFile, states: tuple[FileState, ...]) -> Source:
     source = FileSource(
-        header.dtype, header.shape, header, file, states=states, layout=header.layout
+        header.dtype,
+        header.shape,
+        header,
+        file,
+        file.is_mapped,
+        states=states,
+        layout=header.layout,
     )
     is_fractal = header.layout == "FRACTAL_NZ" and len(header.shape) >= 4
     return FractalNz.of(source) if is_fractal else source

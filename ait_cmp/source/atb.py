@@ -12,6 +12,7 @@ from ait_cmp.files import Entry, OpenFile, exists, is_file, list_folder, real_pa
 from ait_cmp.source.header import Elsewhere, Header, is_possible
 from ait_cmp.values.dtypes import COMPLEX, DTYPES
 from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.paths import absolute, is_below, parent
 
 __all__ = ["read_atb"]
 
@@ -113,7 +114,7 @@ def _find_alias(path: str, name: str) -> str:
     dump = real_path(folders[0])
     for candidate in _candidates(path, name, folders):
         # A link that leads out of the dump is not in it.
-        if os.path.commonpath((dump, real_path(candidate))) == dump:
+        if is_below(real_path(candidate), dump):
             return candidate
     raise PairError(
         Reason.BIN_ALIAS,
@@ -139,10 +140,10 @@ def _dump_folders(path: str) -> list[str]:
     An opId counts from the round's folder down, so operations nested near `path` that happen
     to have the same numbers come last.
     """
-    folders = [os.path.dirname(os.path.abspath(path))]
+    folders = [parent(absolute(path))]
     # {DEVICE}_{PID}/{ROUND}/{N}_{Operation}/…/{before,after}: no other name is in a dump.
     while is_below_rank(os.path.basename(folders[-1])):
-        folders.append(os.path.dirname(folders[-1]))
+        folders.append(parent(folders[-1]))
     return folders[::-1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,6 +48,11 @@ class Source(ABC):
         Types that NumPy lacks stand as integers of their size. A view of the file where they lie
         in a row, else a copy of just these.
         """
+
+    def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """The elements in these ranges will be read soon, in this order: what is far away may be
+        asked for already."""
+        del ranges
 
     def shaped_like(self, shape: tuple[int, ...]) -> Source:
         """This tensor, its padding cropped where `shape` tells how; else as it is."""
@@ -107,9 +112,25 @@ class FileSource(Source):
         return _stored(self.dtype, self.header.big_endian)
 
     def array(self) -> Array:
-        """All elements, mapped."""
-        header = self.header
-        return np.ndarray(header.shape, self.stored, self.file.map(), header.offset, header.strides)
+        """All elements, mapped or copied."""
+        header, stored = self.header, self.stored
+        if self.file.is_mapped:
+            return np.ndarray(header.shape, stored, self.file.map(), header.offset, header.strides)
+        strides = self.strides
+        data = self.file.copy(header.offset, reach(header.shape, strides, stored.itemsize))
+        return np.ndarray(header.shape, stored, data, 0, strides)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """From each element to the next, in bytes."""
+        dense = dense_strides(self.header.shape)
+        return self.header.strides or _bytes(dense, self.stored.itemsize)
+
+    def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
+        if self.file.is_mapped or self.header.strides is not None:
+            return
+        size, begin = self.stored.itemsize, self.header.offset
+        self.file.expect([(begin + start * size, begin + stop * size) for start, stop in ranges])
 
     def read(self, start: int, stop: int) -> Array:
         header = self.header
@@ -122,12 +143,13 @@ class FileSource(Source):
         return self._signed(part, start % 2).astype(self.dtype.storage, copy=False)
 
     def unmapped(self) -> Source:
+        if not self.file.is_mapped:
+            return self
         return replace(self, mapped=False) if self.header.strides is None else self.copied()
 
     def copied(self) -> ArraySource | FileSource:
         """This tensor in memory; as it is where it takes more than 1 GiB."""
-        header, stored = self.header, self.stored
-        strides = header.strides or _bytes(dense_strides(header.shape), stored.itemsize)
+        header, stored, strides = self.header, self.stored, self.strides
         extent = reach(header.shape, strides, stored.itemsize)
         if extent > _COPY_LIMIT:
             return self
@@ -137,13 +159,15 @@ class FileSource(Source):
         return ArraySource(self.dtype, self.shape, array, states=self.states, layout=self.layout)
 
     def seen_as(self, view: Callable[[Array], Array]) -> Source | None:
-        if not self.mapped or self.header.conjugated:
+        is_far = not self.file.is_mapped
+        if self.header.conjugated or not (self.mapped or is_far):
             return None
-        header, itemsize = self.header, self.stored.itemsize
-        strides = header.strides or _bytes(dense_strides(header.shape), itemsize)
+        header, strides = self.header, self.strides
         # The same view of memory that is never touched tells where its elements lie in the file.
         hollow = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), header.shape, strides)
         seen = view(hollow)
+        if is_far and list(seen.strides) == sorted(seen.strides, reverse=True):
+            return None  # the elements come in the order in which they lie there
         start = seen.__array_interface__["data"][0] - hollow.__array_interface__["data"][0]
         place = replace(
             header, shape=seen.shape, offset=header.offset + start, strides=seen.strides
@@ -203,7 +227,9 @@ class FractalNz(Source):
 
     def unmapped(self) -> Source:
         inner = self.inner
-        return replace(self, inner=inner.copied() if isinstance(inner, FileSource) else inner)
+        if not isinstance(inner, FileSource) or not inner.file.is_mapped:
+            return self
+        return replace(self, inner=inner.copied())
 
     def read(self, start: int, stop: int) -> Array:
         if stop <= start:
@@ -233,6 +259,9 @@ class _Reshaped(Source):
 
     def read(self, start: int, stop: int) -> Array:
         return self.inner.read(start, stop)
+
+    def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self.inner.expect(ranges)
 
 
 def flat_range(array: Array, start: int, stop: int) -> Array:

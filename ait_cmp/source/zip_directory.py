@@ -61,7 +61,9 @@ def read_directory(file: OpenFile) -> dict[str, ZipEntry]:
     count, start, end = _extent(file)
     entries: dict[str, ZipEntry] = {}
     bounds = []
-    for raw, header, line, size, crc, compressed in _central(file.read(start, end - start), count):
+    lines = list(_central(file.read(start, end - start), count))
+    file.expect([(header, header + LOCAL.size + len(raw)) for raw, header, *_ in lines])
+    for raw, header, line, size, crc, compressed in lines:
         name = _name(raw)
         if name in entries:
             raise ValueError(f"two entries named {name[:80]!r}")

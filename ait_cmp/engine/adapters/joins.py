@@ -81,6 +81,13 @@ class _Joined(Source):
     parts: tuple[Source, ...]
     widths: tuple[int, ...]
 
+    def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
+        whole = sum(self.widths) or 1
+        for part, width in zip(self.parts, self.widths, strict=True):
+            part.expect(
+                [(start // whole * width, -(-stop // whole) * width) for start, stop in ranges]
+            )
+
     def read(self, start: int, stop: int) -> Array:
         width = sum(self.widths)
         if stop <= start:
@@ -118,6 +125,10 @@ class _Summed(Source):
     """
 
     parts: tuple[Source, ...]
+
+    def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
+        for part in self.parts:
+            part.expect(ranges)
 
     def read(self, start: int, stop: int) -> Array:
         if not self.dtype.is_floating:

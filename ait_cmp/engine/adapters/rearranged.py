@@ -60,7 +60,10 @@ class Rearranged(Source):
         order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
         sizes, steps = _merged([shape[axis] for axis in order], [strides[axis] for axis in order])
         box = np.empty((math.prod(sizes[:-1]), sizes[-1]), self.dtype.storage)
-        for row, place in enumerate(_offsets(sizes[:-1], steps[:-1])):
+        places = _offsets(sizes[:-1], steps[:-1])
+        length = (sizes[-1] - 1) * steps[-1] + 1
+        self.inner.expect([(origin + place, origin + place + length) for place in places])
+        for row, place in enumerate(places):
             box[row] = self._run(origin + place, sizes[-1], steps[-1])
         stored = box.reshape([shape[axis] for axis in order])
         return stored.transpose(np.argsort(order))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,13 +44,20 @@ class _Runs(Source):
     upto: npt.NDArray[np.int64]
 
     def read(self, start: int, stop: int) -> Array:
-        width = math.prod(self.shape[1:])
         parts = [np.empty(0, self.dtype.storage)]
+        parts += [self.inner.read(*one) for one in self._within(start, stop)]
+        return np.concatenate(parts) if len(parts) > 2 else parts[-1]
+
+    def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
+        self.inner.expect([within for one in ranges for within in self._within(*one)])
+
+    def _within(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Where the elements [start, stop) lie in `inner`."""
+        width = math.prod(self.shape[1:])
         run = int(np.searchsorted(self.upto, start // width, side="right")) if width else 0
         while start < stop:
             before = int(self.upto[run - 1]) if run else 0
             end = min(stop, int(self.upto[run]) * width)
             shift = (int(self.starts[run]) - before) * width
-            parts.append(self.inner.read(start + shift, end + shift))
+            yield start + shift, end + shift
             start, run = end, run + 1
-        return np.concatenate(parts) if len(parts) > 2 else parts[-1]

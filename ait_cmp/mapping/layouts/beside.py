@@ -12,19 +12,20 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.mapping.left_out import files_like_tensors, is_tensor_file, left_out
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.source import split_name
+from ait_cmp.values.paths import absolute
 
 __all__ = ["files_beside", "files_of", "with_counterparts"]
 
 
 def files_of(tensors: Iterable[DumpedTensor]) -> set[str]:
     """The absolute paths of the files that tensors are in."""
-    return {os.path.abspath(split_name(file)[0]) for one in tensors for file in one.files}
+    return {absolute(split_name(file)[0]) for one in tensors for file in one.files}
 
 
 def files_beside(folder: Folder, ranks: Sequence[RankDump]) -> list[DumpedTensor]:
     """The tensors of those files, and the folders that cannot be listed, in order."""
     taken = files_of(one for rank in ranks for one in rank.tensors)
-    top = os.path.abspath(folder.path)
+    top = absolute(folder.path)
     rest = [
         (path, one)
         for path, one in files_like_tensors(folder)

@@ -28,6 +28,7 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, numbered
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, read_mapping
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
+from ait_cmp.values.paths import normal, parent
 from ait_cmp.values.process import ProcessRecord
 
 __all__ = ["msprobe_ranks"]
@@ -71,7 +72,7 @@ def _places(folder: Folder) -> Iterator[tuple[int | None, Folder]]:
         if around.problem:
             yield step, around
         if any(name in around.files for name in MSPROBE_FILES):
-            above = os.path.basename(os.path.dirname(real_path(folder.path)))
+            above = os.path.basename(parent(real_path(folder.path)))
             yield msprobe_step(above) if step is None else step, around
         for one in sorted(around.folders, key=lambda each: natural(each.name)):
             if msprobe_rank(one.name):
@@ -81,7 +82,7 @@ def _places(folder: Folder) -> Iterator[tuple[int | None, Folder]]:
 def _outside(file: str, folder: str) -> PairError | None:
     """The error of a file that a dump.json, which may be of others, names outside of its dump;
     none where the user says what may be read."""
-    within = os.path.normpath(file).startswith(os.path.join(os.path.normpath(folder), ""))
+    within = normal(file).startswith(os.path.join(normal(folder), ""))
     if within or allowed_roots() is not None:
         return None
     sentence = (

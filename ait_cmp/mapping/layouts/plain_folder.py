@@ -16,7 +16,7 @@ from ait_cmp.mapping.left_out import is_tensor_file
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import natural, why_not_saved
 from ait_cmp.mapping.processes import record_of
-from ait_cmp.source import keeps_order, split_name, tensor_names
+from ait_cmp.source import keeps_order, names_soon, split_name, tensor_names
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.order import OrderBy
 
@@ -91,6 +91,11 @@ def tensors_below(folder: Folder) -> list[DumpedTensor]:
         if problem or is_tensor_file(path)
     ]
     found.sort(key=lambda one: one[0])
+    names_soon(
+        inside(folder.path, path)
+        for _, path, problem in found
+        if not (problem or operand_direction(os.path.basename(path)))
+    )
     listed = [tensor for _, path, problem in found for tensor in tensors_of(folder, path, problem)]
     known = identified(folder.path, listed)
     return listed if known is None else sorted(known, key=order_of)

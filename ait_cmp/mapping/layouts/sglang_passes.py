@@ -14,7 +14,7 @@ from ait_cmp.dump_tree import sglang_pass, sglang_pass_rank
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, distinct, numbered, unreadable
 from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import named_files, natural
-from ait_cmp.source import tensor_names
+from ait_cmp.source import names_soon, tensor_names
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.process import ProcessRecord
 
@@ -54,6 +54,7 @@ def _tensors(folder: Folder, passes: Sequence[tuple[int, str]]) -> Iterator[Dump
     """All tensors, pass by pass; `sorted` brings the late outputs of a pass behind its others."""
     first: list[str] = []
     told: dict[str, None] = {}
+    names_soon(inside(folder.path, name) for _, name in passes)
     for number, name in passes:
         file = inside(folder.path, name)
         stem = name.rpartition(".")[0]
