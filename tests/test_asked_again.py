@@ -19,7 +19,8 @@ import ait_cmp
 from ait_cmp.__main__ import main
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.measuring.run_record import RECORD, Recorded, _packed, _unpacked, read_header
-from ait_cmp.report.difference import CHANGES, compare_reports
+from ait_cmp.report.difference import CHANGES, compare_reports, difference_markdown
+from ait_cmp.report.show_difference import show_difference
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, parse_steps
@@ -346,6 +347,17 @@ def test_jobs_tell_rows_apart_where_both_are_sweeps_alone() -> None:
     assert compare_reports(swept, other).counts["same"] == 0
 
 
+def test_a_row_is_named_with_its_job_and_its_rank(capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = (
+        _table(status=[status], data_id=["x"], rank=["3"]).with_columns(job=pl.lit("tokens=0"))
+        for status in ("pass", "fail")
+    )
+    found = compare_reports(one, other)
+    assert "x (job tokens=0, rank 3)" in difference_markdown(found)
+    show_difference(found, [], 3)
+    assert "x (job tokens=0, rank 3)" in capsys.readouterr().out
+
+
 def test_what_came_and_what_went() -> None:
     base = _table(status=["pass", "error", "skipped"])
     new = _table(status=["pass", "fail"], data_id=["n0", "n1"])
@@ -377,6 +389,7 @@ def test_the_command_tells_two_runs_apart(
     (row,) = pl.read_csv("d/cmp_diff.csv").iter_rows(named=True)
     assert (row["change"], row["data_id"], row["new_status"]) == ("broken", "layer2.q", "fail")
     assert Path("d/cmp_diff.md").read_text().startswith("## ❌ ait_cmp diff: 6 rows: 1 broken")
+    assert "<title>ait_cmp: 1 broken" in Path("d/cmp_diff.html").read_text()
     assert main(["diff", "base=two", "new=one/cmp_report.parquet", "output=d"]) == 0
     assert main(["diff", "base=one", "new=two", "output=d", "fail_on=never"]) == 0
     run = ait_cmp.load("one").diff(ait_cmp.load("two"))
@@ -430,6 +443,10 @@ def test_a_finished_run_is_shown_again(make_dump: Dump, capsys: pytest.CaptureFi
     before = capsys.readouterr().out
     assert main(["show", "report=out"]) == 0
     assert capsys.readouterr().out == before
+    assert main(["show", "report=out", "page=there/again.html"]) == 0
+    assert Path("there/again.html").read_bytes() == Path("out/cmp_report.html").read_bytes()
+    assert main(["show", "report=out", "page=out/cmp_report.csv/x"]) == 4
+    capsys.readouterr()
     for row in ("5", "token 1 layer2.q"):
         assert main(["show", "report=out", row]) == 0
         shown = capsys.readouterr().out

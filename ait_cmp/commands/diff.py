@@ -19,7 +19,7 @@ __all__ = ["diff", "make_parser"]
 _KEYS = {
     "base": "the folder of the report that is known, or its cmp_report.parquet",
     "new": "that of the run that is asked about",
-    "output": "where cmp_diff.csv and cmp_diff.md go (default: this folder)",
+    "output": "where cmp_diff.csv, .md and .html go (default: this folder)",
     "worst": "so many rows of each change are shown (default: 10)",
     "fail_on": "any, or never: exit with 0 whatever changed",
 }
@@ -50,7 +50,7 @@ def _diff(given: dict[str, str]) -> ExitStatus:
         raise UsageError(f"fail_on: there is no {fail_on!r}; choose from any, never")
     base, new = map(read_report, folders)
     found = compare_reports(base.table, new.table)
-    paths = found.write(Path(given.get("output", ".")))
+    paths = found.write(Path(given.get("output", ".")), given)
     with may_go_unread("the difference"):
         show_difference(found, paths, worst)
     tell_ci(lambda: difference_markdown(found))

@@ -22,6 +22,7 @@ __all__ = [
     "DIFFERENCE",
     "SIDES",
     "Difference",
+    "called",
     "changed_rows",
     "compare_reports",
     "difference_markdown",
@@ -72,17 +73,28 @@ class Difference:
         """The rows that are not as they were."""
         return self.table.filter(pl.col("change") != "same")
 
+    @property
+    def told(self) -> str:
+        """How many there are of each change, in words."""
+        return ", ".join(f"{count} {change}" for change, count in self.counts.items() if count)
+
     def __str__(self) -> str:
-        told = [f"{count} {change}" for change, count in self.counts.items() if count]
         found = "regressed" if self.regressed else "no regression"
-        return f"{counted(len(self.table), 'row')}: {', '.join(told)}; {found}"
+        return f"{counted(len(self.table), 'row')}: {self.told}; {found}"
 
     __repr__ = __str__
 
-    def write(self, folder: Path) -> list[Path]:
-        """`cmp_diff.csv` and `cmp_diff.md`; their paths. Raises ReportError."""
+    def write(self, folder: Path, told: Mapping[str, str] | None = None) -> list[Path]:
+        """`cmp_diff.csv`, `.md` and `.html`; their paths. `told` names the sides to the page.
+        Raises ReportError."""
+        from ait_cmp.report.difference_page import difference_page  # which is made of this
+
         table = safe_table(self.to_polars())
-        texts = {"csv": table.write_csv(), "md": difference_markdown(self)}
+        texts = {
+            "csv": table.write_csv(),
+            "md": difference_markdown(self),
+            "html": difference_page(self, told or {}),
+        }
         paths = [folder / f"{DIFFERENCE}.{name}" for name in texts]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -216,7 +228,7 @@ def difference_markdown(difference: Difference) -> str:
         lines += ["", f"### {count} {change}: {CHANGES[change][0]}", ""]
         cells = [
             [
-                as_code(row_name(row["data_id"], row["token_id"])),
+                as_code(called(row)),
                 *(_cell(row[f"{side}_{name}"]) for name in _BOTH[:3] for side in SIDES),
             ]
             for row in rows
@@ -226,6 +238,13 @@ def difference_markdown(difference: Difference) -> str:
         if count > _ROWS:
             lines += ["", f"and {count - _ROWS} more"]
     return "\n".join(lines) + "\n"
+
+
+def called(row: Mapping[str, Any]) -> str:
+    """The name of a row of the table, with its job and its rank where it has these."""
+    apart = [f"{name} {row[name]}" for name in ("job", "rank") if row.get(name)]
+    beside = f" ({', '.join(apart)})" if apart else ""
+    return f"{row_name(row['data_id'], row['token_id'])}{beside}"
 
 
 def _cell(value: str | float | None) -> str:

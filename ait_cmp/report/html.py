@@ -14,7 +14,7 @@ from pathlib import Path
 from ait_cmp.report.page_data import language_of, page_data
 from ait_cmp.report.report import Report
 
-__all__ = ["page_of", "write_html"]
+__all__ = ["page_of", "page_with", "write_html"]
 
 _ASSETS = Path(__file__).parent / "page"
 
@@ -26,17 +26,23 @@ def write_html(report: Report, path: Path) -> None:
 
 def page_of(report: Report, folder: Path) -> str:
     """The page of `report`, as seen from `folder`, where its paths are to be relative."""
+    counts = {status.value: count for status, count in report.counts.items() if count}
+    told = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return page_with(page_data(report, folder), language_of(report.facts.settings), told)
+
+
+def page_with(data: bytes, language: str, told: str) -> str:
+    """A page of what `packed_page` gave, that begins in this language and is called what is
+    `told`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # a run seldom needs it
 
     script, style = ((_ASSETS / f"page.{kind}").read_text("utf-8") for kind in ("js", "css"))
-    data = page_data(report, folder)
-    language = language_of(report.facts.settings)
     environment = Environment(
         loader=FileSystemLoader(_ASSETS), undefined=StrictUndefined, autoescape=True
     )
     return environment.get_template("page.html.j2").render(
         language="zh-CN" if language == "zh" else language,
-        counts={status.value: count for status, count in report.counts.items() if count},
+        told=told,
         script=script,
         script_hash=_hash(script),
         style=style,

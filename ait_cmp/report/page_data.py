@@ -31,7 +31,7 @@ from ait_cmp.report.table import made_safe
 from ait_cmp.values.paths import is_absolute, relative
 from ait_cmp.values.text import printable
 
-__all__ = ["MOST", "language_of", "page_data"]
+__all__ = ["MOST", "language_of", "packed_page", "page_data", "readable"]
 
 MOST = 100_000  # rows that a page holds
 _EXACT = 25_000  # rows up to which it has all digits of their numbers
@@ -51,11 +51,16 @@ def page_data(report: Report, folder: Path) -> bytes:
     seen_from = str(folder.absolute()) if relative else None
     exact = len(table) <= _EXACT
     roots = _roots(report.facts.settings)
-    packed = [pack_column(one.name, _shown(one, seen_from, roots), exact=exact) for one in table]
+    shown = [_shown(one, seen_from, roots) for one in table]
     if not is_whole:
-        packed.append(pack_column("stands_for", pl.Series(stands_for)))
-        packed.append(pack_column("step", _steps(report.table)[lines]))
-    header = _said(report, lines, seen_from)
+        shown.append(pl.Series("stands_for", stands_for))
+        shown.append(_steps(report.table)[lines].alias("step"))
+    return packed_page(_said(report, lines, seen_from), shown, exact=exact)
+
+
+def packed_page(header: dict[str, Any], columns: Sequence[pl.Series], *, exact: bool) -> bytes:
+    """What a page reads: `header`, and the columns that it goes with, as `page_data` has them."""
+    packed = [pack_column(one.name, one, exact=exact) for one in columns]
     header["columns"] = [said | {"bytes": len(content)} for said, content in packed]
     text = json.dumps(header, ensure_ascii=False).encode()
     contents = (content for _, content in packed)
@@ -100,10 +105,8 @@ def _steps(table: pl.DataFrame) -> pl.Series:
 
 def _shown(column: pl.Series, seen_from: str | None, roots: Sequence[str]) -> pl.Series:
     """A column as the page shows it: text that is safe to look at, and paths as they travel."""
-    if column.dtype != pl.String:
-        return column
-    column = made_safe(column, _SUSPECT, printable)
-    if seen_from is None:
+    column = readable(column)
+    if seen_from is None or column.dtype != pl.String:
         return column
     if column.name in _PATHS:
         return pl.Series(column.name, [one and _relative(one, seen_from) for one in column])
@@ -111,6 +114,11 @@ def _shown(column: pl.Series, seen_from: str | None, roots: Sequence[str]) -> pl
     for root in roots:
         column = column.str.replace_all(root, _relative(root, seen_from), literal=True)
     return column
+
+
+def readable(column: pl.Series) -> pl.Series:
+    """A column whose text, if it has any, is safe to look at."""
+    return made_safe(column, _SUSPECT, printable) if column.dtype == pl.String else column
 
 
 def _roots(settings: Mapping[str, str]) -> list[str]:

@@ -9,9 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from ait_cmp.report.console import plain
-from ait_cmp.report.difference import CHANGES, SIDES, Difference, changed_rows
+from ait_cmp.report.difference import CHANGES, SIDES, Difference, called, changed_rows
 from ait_cmp.values.text import counted
-from ait_cmp.values.tokens import row_name
 
 __all__ = ["show_difference"]
 
@@ -40,9 +39,7 @@ def show_difference(difference: Difference, paths: Sequence[Path], worst: int) -
 
 
 def _told(line: Mapping[str, Any]) -> str:
-    said = [row_name(line["data_id"], line["token_id"])]
-    if line["rank"]:
-        said[0] += f" (rank {line['rank']})"
+    said = [called(line)]
     statuses = [
         " ".join(filter(None, (line[f"{side}_status"], line[f"{side}_reason"]))) for side in SIDES
     ]

@@ -8,6 +8,7 @@ import { gradient } from "./colours.js";
 import { Curve } from "./curve.js";
 import { readReport } from "./data.js";
 import { Detail } from "./detail.js";
+import { differenceOf } from "./difference.js";
 import { fill, h } from "./dom.js";
 import { brief, number } from "./format.js";
 import { Heatmap } from "./heatmap.js";
@@ -70,7 +71,7 @@ function header(report) {
   };
   label();
   on("theme", label);
-  return h("header", { className: "top" }, h("b", {}, "ait_cmp"), h("span", { className: "soft" }, t("title")), h("span", { className: "space" }), h("span", { className: "soft keys", title: t("keys.help") }, t("keys")), language, themes, print);
+  return h("header", { className: "top" }, h("b", {}, "ait_cmp"), h("span", { className: "soft" }, t(isDifference(report) ? "diff.title" : "title")), h("span", { className: "space" }), isDifference(report) ? null : h("span", { className: "soft keys", title: t("keys.help") }, t("keys")), language, themes, print);
 }
 
 function mapSection(report, model, view) {
@@ -112,11 +113,23 @@ function keyOf(kind, text) {
   return h("span", {}, h("i", { className: kind }), text);
 }
 
+/** Whether the page is of two runs side by side. */
+function isDifference(report) {
+  return report.said.kind === "difference";
+}
+
+function buildDifference(root, report, nonce) {
+  const { sections, table } = differenceOf(report, nonce);
+  fill(root, header(report), h("main", {}, sections));
+  table.start();
+  return { table, detail: { step: () => {} } };
+}
+
 function build(root, report, model, nonce) {
   const view = new View(report, model);
   const tree = new Tree(report, model, view);
   const { element: map, curve } = mapSection(report, model, view);
-  const table = new Table(report, model, nonce);
+  const table = new Table(report, nonce);
   const detail = new Detail(report);
   fill(
     root,
@@ -174,12 +187,12 @@ async function start() {
   const { nonce } = document.getElementById("data");
   const report = await readReport(document.getElementById("data").textContent);
   document.getElementById("data").textContent = "";
-  const model = arrange(report);
+  const model = isDifference(report) ? null : arrange(report);
   const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
   const [first] = report.said.divergences;
-  state.line = first === undefined ? 0 : model.lineOf[first];
+  state.line = !model || first === undefined ? 0 : model.lineOf[first];
   followAddress(report, {
-    metric: metricsOf(report)[0] ?? "",
+    metric: (model && metricsOf(report)[0]) ?? "",
     query: "",
     theme: dark ? "dark" : "light",
     language: report.said.language,
@@ -187,7 +200,7 @@ async function start() {
   dress();
   on("theme", dress);
   on("language", () => location.reload()); // its address says which
-  listenToKeys(build(root, report, model, nonce));
+  listenToKeys(model ? build(root, report, model, nonce) : buildDifference(root, report, nonce));
   printInLight();
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
 }

@@ -1,6 +1,11 @@
 // What is written into the search field: words, `metric > number`, `status:fail`, `in:module`.
 
 const PART = /(-?)(?:(\w+)\s*(>=|<=|!=|>|<|=|:)\s*)?("(?:[^"\\]|\\.)*"|[^\s"]+)/gu;
+// Where words are looked for; the last are of two runs side by side.
+const SEARCHED = [
+  "data_id", "reason", "cmp_fail_reason", "base_reason", "new_reason", "base_cmp_fail_reason",
+  "new_cmp_fail_reason",
+];
 const COMPARED = {
   ">": (a, b) => a > b,
   ">=": (a, b) => a >= b,
@@ -57,14 +62,14 @@ function named(name, sign, value, report) {
 }
 
 /** Whether a name is that of a module, or of something in it. */
-export function isBelow(name, module) {
+function isBelow(name, module) {
   return name === module || (name.startsWith(module) && "./".includes(name[module.length]));
 }
 
 function words(value, report) {
   const low = value.toLowerCase();
   const has = (text) => text.toLowerCase().includes(low);
-  const tests = ["data_id", "reason", "cmp_fail_reason"].map((name) => among(report, name, has));
+  const tests = SEARCHED.map((name) => among(report, name, has));
   return (row) => tests.some((test) => test(row));
 }
 

@@ -2,7 +2,7 @@
 
 import { SlickGrid } from "slickgrid";
 
-import { copy, fill, h } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { count, number } from "./format.js";
 import { parse } from "./query.js";
 import { choose, on, state } from "./state.js";
@@ -14,16 +14,23 @@ const SHOWN = [
 ];
 const HIDDEN = new Set(["stands_for", "step"]);
 const WIDTHS = { data_id: 260, status: 76, token_id: 66, rank: 66, reason: 130, worst_index: 120, diagnosis: 320, relative_euclidean_distance: 130, max_absolute_error: 124 };
-const STATUSES = ["fail", "error", "skipped", "pass"];
+// What a table is of: the columns that are shown, and which of them sorts its rows into kinds, each
+// with what it looks like.
+const ROWS = {
+  by: "status",
+  looks: { fail: "fail", error: "error", skipped: "skipped", pass: "pass" },
+  shown: SHOWN,
+  widths: {},
+};
 
 export class Table {
-  constructor(report, model, nonce) {
-    Object.assign(this, { report, model, nonce });
+  constructor(report, nonce, kind = ROWS) {
+    Object.assign(this, { report, nonce, kind });
     this.sorted = null; // { name, up }
     this.order = worstFirst(report); // of all rows, as sorted
     this.rows = this.order; // those of them that are found
     this.names = [...report.columns.keys()].filter((name) => !HIDDEN.has(name) && !report.column(name).isEmpty);
-    this.shown = new Set(SHOWN.filter((name) => this.names.includes(name) && this.#tells(name)));
+    this.shown = new Set(kind.shown.filter((name) => this.names.includes(name) && this.#tells(name)));
     this.box = h("div", { className: "grid" });
     this.found = h("span", { className: "soft", role: "status" });
     this.element = h("div", { className: "table" }, this.#bar(), this.box);
@@ -57,7 +64,7 @@ export class Table {
 
   #label() {
     const { counts } = this.report.said;
-    fill(this.chips, STATUSES.filter((status) => counts[status]).map((status) => this.#chip(status)));
+    fill(this.chips, Object.keys(this.kind.looks).filter((one) => counts[one]).map((one) => this.#chip(one)));
     const boxes = this.names.map((name) =>
       h(
         "label",
@@ -77,16 +84,19 @@ export class Table {
     fill(this.columns, h("summary", {}, t("table.columns")), h("div", { className: "menu" }, boxes));
   }
 
-  #chip(status) {
-    const query = `status:${status}`;
-    return h(
+  #chip(value) {
+    const { by, looks } = this.kind;
+    const query = by === "status" ? `status:${value}` : `${by}="${value}"`;
+    const chip = h(
       "button",
       {
-        className: `chip ${status}`,
+        className: `chip ${looks[value]}`,
         onclick: () => choose("query", state.query === query ? "" : query),
       },
-      `${t(`status.${status}`)} ${count(this.report.said.counts[status])}`,
+      `${t(`${by}.${value}`)} ${count(this.report.said.counts[value])}`,
     );
+    chip.dataset.query = query;
+    return chip;
   }
 
   // -- the grid
@@ -130,12 +140,18 @@ export class Table {
   }
 
   #columns() {
-    const names = [...this.names].sort((one, two) => rank(one) - rank(two));
+    const names = [...this.names].sort((one, two) => this.#rank(one) - this.#rank(two));
     const columns = names.filter((name) => this.shown.has(name)).map((name) => this.#column(name));
     const free = this.box.clientWidth - 18 - columns.reduce((sum, one) => sum + one.width, 0);
     const widest = columns.find((one) => one.id === "data_id");
     if (widest) widest.width = Math.min(widest.width + Math.max(0, free), 900);
     return columns;
+  }
+
+  /** Where a column stands. */
+  #rank(name) {
+    const place = this.kind.shown.indexOf(name);
+    return place < 0 ? this.kind.shown.length : place;
   }
 
   #column(name) {
@@ -146,7 +162,7 @@ export class Table {
       field: name,
       toolTip: name,
       sortable: true,
-      width: WIDTHS[name] ?? (column.isText ? 140 : 104),
+      width: this.kind.widths[name] ?? WIDTHS[name] ?? (column.isText ? 140 : 104),
       minWidth: 40,
       cssClass: column.isText ? (name === "data_id" || name.includes("path") ? "mono" : "") : "number",
       headerCssClass: column.isText ? "" : "number",
@@ -155,9 +171,10 @@ export class Table {
   }
 
   #cell(column, row) {
-    if (column.name === "status") {
-      const status = column.text(row);
-      return h("span", { className: `status ${status}` }, t(`status.${status}`));
+    const { by, looks } = this.kind;
+    if (column.name === by) {
+      const value = column.text(row);
+      return h("span", { className: `status ${looks[value]}` }, t(`${by}.${value}`));
     }
     const text = column.isText ? column.text(row) : number(column.values[row]);
     return h("span", { title: text.length > 12 ? text : "" }, text);
@@ -189,7 +206,7 @@ export class Table {
       ? t("table.all", { rows: count(this.rows.length) })
       : t("table.found", { rows: count(this.rows.length), all: count(this.report.rows) });
     for (const chip of this.chips.children) {
-      chip.ariaPressed = String(state.query === `status:${chip.classList[1]}`);
+      chip.ariaPressed = String(state.query === chip.dataset.query);
     }
     if (this.grid) this.#redraw();
   }
@@ -206,18 +223,6 @@ export class Table {
     if (place >= 0) this.grid.scrollRowIntoView(place, false);
     this.#redraw();
   }
-
-  /** All shown cells of the rows that are found, as text. */
-  copyAll(button) {
-    const names = this.#columns().map((column) => column.id);
-    const lines = [...this.rows].map((row) =>
-      names.map((name) => {
-        const column = this.report.column(name);
-        return column.isText ? column.text(row).replaceAll(/[\t\n]/g, " ") : number(column.values[row]);
-      }).join("\t"),
-    );
-    copy([names.join("\t"), ...lines].join("\n"), button, t("copied"));
-  }
 }
 
 /** Rows that do not pass, what matters most first, and then the others in their order. */
@@ -232,11 +237,6 @@ function worstFirst(report) {
   }
   for (let row = 0; row < report.rows; row++) if (!taken[row]) order[place++] = row;
   return order;
-}
-
-function rank(name) {
-  const place = SHOWN.indexOf(name);
-  return place < 0 ? SHOWN.length : place;
 }
 
 /** Numbers that sort as the column does; nan where it is empty. */
