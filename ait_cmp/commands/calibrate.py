@@ -23,6 +23,7 @@ from ait_cmp.commands.compare import (
 )
 from ait_cmp.commands.say import complain, may_go_unread
 from ait_cmp.commands.status import ExitStatus, exit_status
+from ait_cmp.files.staging import named
 from ait_cmp.judging import Growth, Status, Tolerance
 from ait_cmp.judging.comparison import Row
 from ait_cmp.report.progress import painted_progress
@@ -155,8 +156,9 @@ def _show(rows: Sequence[Row], path: Path, told: set[Pair]) -> None:
             f"{len(loud)} rows differ by more than {_LOUD:.0%} of golden, "
             f"{printable(worst.pair.name)} most: is this run really good?"
         )
-    print(f"tolerance: {path}")
-    print(f"use it: python -m ait_cmp golden_path=… output=… tolerance={path}")
+    place = named(str(path))
+    print(f"tolerance: {place}")
+    print(f"use it: python -m ait_cmp golden_path=… output=… tolerance={place}")
 
 
 def _list(rows: Sequence[Row]) -> None:

@@ -24,6 +24,7 @@ from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Look
 from ait_cmp.files import confined_to, look_again
+from ait_cmp.files.staging import named, report_names, staged
 from ait_cmp.judging import Status, Tolerance
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
 from ait_cmp.mapping import map_pairs, select, with_adapters, with_masks, with_references
@@ -111,7 +112,10 @@ def open_store(settings: Settings) -> Iterator[Store | None]:
     if settings.output is None:
         yield None
         return
-    with Store(settings.output, settings.wanted, settings.roots) as store:
+    with (
+        staged(settings.output),
+        Store(settings.output, settings.wanted, settings.roots) as store,
+    ):
         yield store
         store.finish(keep=settings.keep_stats)
 
@@ -223,6 +227,6 @@ def _tell_nothing(settings: Settings) -> None:
     """Warn that there is no entry. Raises UsageError where a report would be replaced by an empty
     one."""
     sentence = f"nothing to compare: {settings.wish.golden_path} has no entries"
-    if settings.output is not None and any(settings.output.glob("cmp_report.*")):
-        raise UsageError(f"{sentence}; the report in {settings.output} stays as it is")
+    if settings.output is not None and report_names(settings.output):
+        raise UsageError(named(f"{sentence}; the report in {settings.output} stays as it is"))
     _LOGGER.warning("%s", sentence)

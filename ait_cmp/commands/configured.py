@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ait_cmp.commands.merge import merge_sweep
@@ -74,6 +73,7 @@ def _of_report(name: str, command: Command, arguments: list[str]) -> list[str]:
     Raises UsageError where it is missing, and for what has nothing to say to `command`.
     """
     from ait_cmp.commands.kept import settings_of
+    from ait_cmp.files.staging import near_report
 
     folders = [one.partition("=")[2] for one in arguments if one.startswith("report=")]
     if len(folders) != 1 or not folders[0]:
@@ -82,7 +82,7 @@ def _of_report(name: str, command: Command, arguments: list[str]) -> list[str]:
     for key in setting_keys(kept):
         if key not in command.heeds and not key.startswith("tolerance."):
             raise UsageError(f"{key} says nothing to {name}, which reads no tensor; compare again")
-    golden = settings_of(Path(folders[0])).get("golden_path") or "?"
+    golden = settings_of(near_report(folders[0])).get("golden_path") or "?"
     output = [] if "output" in setting_keys(kept) else [f"output={folders[0]}"]
     return [*kept, f"report_path={folders[0]}", f"golden_path={golden}", *output]
 

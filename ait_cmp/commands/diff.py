@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ait_cmp.commands.ci import tell_ci
 from ait_cmp.commands.say import complain, may_go_unread
 from ait_cmp.commands.status import ExitStatus, status_of
+from ait_cmp.files.staging import near_output, staged
 from ait_cmp.report import read_report
 from ait_cmp.report.difference import compare_reports, difference_markdown
 from ait_cmp.report.show_difference import show_difference
@@ -50,7 +50,9 @@ def _diff(given: dict[str, str]) -> ExitStatus:
         raise UsageError(f"fail_on: there is no {fail_on!r}; choose from any, never")
     base, new = map(read_report, folders)
     found = compare_reports(base.table, new.table)
-    paths = found.write(Path(given.get("output", ".")), given)
+    output = near_output(given.get("output", "."))
+    with staged(output, stats=False):
+        paths = found.write(output, given)
     with may_go_unread("the difference"):
         show_difference(found, paths, worst)
     tell_ci(lambda: difference_markdown(found))

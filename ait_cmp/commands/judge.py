@@ -13,6 +13,7 @@ from ait_cmp.commands.diagnosis import with_known
 from ait_cmp.commands.kept import Run, keep, kept, require_stats
 from ait_cmp.commands.say import may_go_unread
 from ait_cmp.commands.status import ExitStatus, exit_status
+from ait_cmp.files.staging import staged
 from ait_cmp.measuring.store import NAME, holding
 from ait_cmp.report import facts_since, formats_for, make_report, write_report
 from ait_cmp.report.console import show_summary
@@ -44,7 +45,7 @@ def judge(settings: Settings) -> ExitStatus:
     report = make_report(run.rows, run.facts, run.metrics.extra)
     if "html" in formats_for(report.counts, settings.formats):
         report = with_kept_details(report, settings.details, {"": settings.report_path})
-    with holding(settings.folder):
+    with staged(settings.folder), holding(settings.folder):
         paths = write_report(report, settings.folder, settings.formats)
         _copy_stats(settings)
         keep(run, settings.folder)

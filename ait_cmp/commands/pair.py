@@ -14,6 +14,7 @@ from ait_cmp.commands.say import may_go_unread
 from ait_cmp.commands.status import ExitStatus
 from ait_cmp.files import confined_to
 from ait_cmp.files.output import no_links, own_folder, write_whole
+from ait_cmp.files.staging import url_of
 from ait_cmp.mapping.pairing import Left, Match, Proposal
 from ait_cmp.mapping.proposing import proposal
 from ait_cmp.settings.values import Settings
@@ -34,6 +35,8 @@ def pair(settings: Settings) -> ExitStatus:
     Raises UsageError for dumps that cannot be listed, ReportError when it cannot be written.
     """
     path = settings.folder
+    if url := url_of(path):
+        raise UsageError(f"output={url} must be a file of this machine: output=pairs.yaml")
     if path.suffix not in _SUFFIXES:
         raise UsageError(f"output={path} must be a file for the mapping: output=pairs.yaml")
     with confined_to(settings.roots):

@@ -40,7 +40,9 @@ def print_anything() -> None:
 
 def complain(sentence: str) -> None:
     """Say on stderr why the command does not do what it was asked for."""
-    remark(f"ait_cmp: error: {sentence}")
+    from ait_cmp.files.staging import named  # only here: most commands have nothing to complain of
+
+    remark(f"ait_cmp: error: {named(sentence)}")
 
 
 def remark(sentence: str) -> None:

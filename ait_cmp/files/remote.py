@@ -28,6 +28,7 @@ __all__ = [
     "RemoteFile",
     "ends_of",
     "file_numbers",
+    "forget",
     "holds",
     "list_folder",
     "look_again",
@@ -61,13 +62,6 @@ class _Memory:
         self.order: list[str] = []  # files that will be opened one after the other
         self.places: dict[str, int] = {}
         self.generation = 0
-
-    def forget(self, url: str) -> None:
-        """`url` is not what it was."""
-        with self.lock:
-            _drop(url)
-            self.seen.pop(url, None)
-            self.folders.pop(parent(url), None)
 
 
 _MEMORY = _Memory()
@@ -144,7 +138,7 @@ class RemoteFile:
             if len(data) != stop - start:
                 raise ChangedError
         except (ChangedError, FileNotFoundError) as exc:
-            _MEMORY.forget(self.path)
+            forget(self.path)
             raise _changed(self.path) from exc
         return data
 
@@ -173,6 +167,14 @@ def look_again() -> None:
         _MEMORY.kept = 0
         _MEMORY.places.clear()
         _MEMORY.order = []
+
+
+def forget(path: str) -> None:
+    """What stores said of `path`, and of all in its folder, is untrue by now."""
+    with _MEMORY.lock:
+        _drop(path)
+        _MEMORY.seen.pop(path, None)
+        _MEMORY.folders.pop(parent(path), None)
 
 
 def holds(state: FileState) -> bool:

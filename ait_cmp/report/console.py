@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ait_cmp.files.staging import named
 from ait_cmp.judging import Status, named_counts
 from ait_cmp.judging.choices import NEAR_TIE
 from ait_cmp.judging.yardstick import BY_REFERENCE
@@ -88,7 +89,7 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
     _show_skipped(console, report)
     _show_unpaired(console, report)
     for path in paths:
-        console.print(f"report: {plain(str(path))}")
+        console.print(f"report: {plain(named(str(path)))}")
 
 
 def show_row(report: Report, number: int) -> None:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ait_cmp.engine.detail import Detail
+from ait_cmp.files.staging import named
 from ait_cmp.judging import Status
 from ait_cmp.report.packed import pack_column
 from ait_cmp.report.report import Report
@@ -48,7 +49,7 @@ def page_data(report: Report, folder: Path) -> bytes:
     is_whole = len(lines) == len(report.table)
     table = report.table if is_whole else report.table[lines]
     relative = report.facts.settings.get("report.paths") == "relative"
-    seen_from = str(folder.absolute()) if relative else None
+    seen_from = named(str(folder.absolute())) if relative else None
     exact = len(table) <= _EXACT
     roots = _roots(report.facts.settings)
     shown = [_shown(one, seen_from, roots) for one in table]

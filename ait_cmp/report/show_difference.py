@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ait_cmp.files.staging import named
 from ait_cmp.report.console import plain
 from ait_cmp.report.difference import CHANGES, SIDES, Difference, called, changed_rows
 from ait_cmp.values.text import counted
@@ -35,7 +36,7 @@ def show_difference(difference: Difference, paths: Sequence[Path], worst: int) -
         if count > worst:
             console.print(f"  and {count - worst} more")
     for path in paths:
-        console.print(f"difference: {plain(str(path))}")
+        console.print(f"difference: {plain(named(str(path)))}")
 
 
 def _told(line: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ait_cmp.engine.request import ExtraMetric
+from ait_cmp.files.staging import near_output, near_report
 from ait_cmp.judging import Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.judging.metrics import DEFINITIONS
@@ -80,14 +81,14 @@ def resolve(values: Config) -> Settings:
         details=_rows("report.details", values.report.details),
         diagnosed=_rows("diagnosis.rows", values.diagnosis.rows),
         keep_stats=values.report.keep_stats,
-        output=Path(values.output),
+        output=near_output(values.output),
         dry_run=values.dry_run,
         learn_failing=values.learn_failing,
         roots=_roots(values.allowed_roots),
         fail_on=values.fail_on,
         logits=_logits(values.logits),
         reference_path=values.reference_path or None,
-        report_path=Path(values.report_path) if values.report_path else None,
+        report_path=near_report(values.report_path) if values.report_path else None,
         in_force=in_force(_in_full(values, tolerance)),
     )
 
@@ -135,7 +136,7 @@ def _own_metrics(values: Config) -> tuple[tuple[ExtraMetric, ...], tuple[str, ..
     """The user's own metrics, and how those are called of which there are values: of a run that is
     judged again nothing is run, whoever named it."""
     if values.report_path:
-        folder = Path(values.report_path)
+        folder = near_report(values.report_path)
         with unpacking(folder):
             return (), tuple(read_header(folder)["metrics"].get("extra", ()))
     own = extra_metrics(values.metrics.extra, values.metrics.extra_memory)

@@ -23,7 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 from ait_cmp.files.output import no_links, own_folder, write_whole
 from ait_cmp.settings.in_force import in_force
 from ait_cmp.settings.schema import Config
-from ait_cmp.values.errors import AitCmpError, ReportError, os_reason
+from ait_cmp.values.errors import AitCmpError, ReportError, UsageError, os_reason
+from ait_cmp.values.paths import is_url, public
 
 __all__ = [
     "Job",
@@ -132,6 +133,9 @@ class RememberSweep(Callback):
         """Called by Hydra in the process that starts the sweep."""
         global _current
         _current = None
+        if is_url(config.output):
+            sentence = f"output={public(config.output)}: the jobs of a sweep write to a folder of "
+            raise SweepRefused(UsageError(f"{sentence}this machine; name one, and copy it"))
         folder, output = Path(config.hydra.sweep.dir), Path(config.output)
         held = _hold(output, folder)
         sweep_id = uuid.uuid4().hex

@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ait_cmp.files.staging import near_report
 from ait_cmp.values.errors import UsageError
 
 __all__ = ["folder_in", "make_words_parser", "rows_in", "words_of"]
@@ -50,7 +51,7 @@ def folder_in(given: Mapping[str, str], key: str) -> Path:
     """Where a finished compare is. Raises UsageError where that is not said."""
     if not given.get(key):
         raise UsageError(f"{key} is missing; pass {key}=FOLDER of a finished compare")
-    return Path(given[key])
+    return near_report(given[key])
 
 
 def rows_in(given: Mapping[str, str], key: str, default: int) -> int:

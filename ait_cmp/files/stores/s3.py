@@ -41,7 +41,7 @@ class S3Store(Store):
         if key:
             try:
                 found = self._call("head_object", url, Bucket=bucket, Key=key)
-                return _thing(key, found, int(found["ContentLength"]))
+                return self._object(key, found, int(found["ContentLength"]))
             except FileNotFoundError:
                 pass  # a folder is no object
         prefix = f"{key}/" if key else ""
@@ -63,7 +63,10 @@ class S3Store(Store):
         size = int(answer["ContentLength"])
         if "ContentRange" in answer:
             size = int(answer["ContentRange"].rpartition("/")[2])
-        return _thing(key, answer, size), data
+        return self._object(key, answer, size), data
+
+    def version(self, info: Mapping[str, Any]) -> str:
+        return str(info.get("ETag", "")).strip('"')  # a listing and an object both tell it
 
     def part(self, url: str, start: int, stop: int, thing: Thing) -> bytes:
         bucket, key = self._place(url)
@@ -72,7 +75,7 @@ class S3Store(Store):
         except FileExistsError as exc:  # of no such version
             raise ChangedError from exc
         # A store that knows no condition gives what there is.
-        if _version(answer) != thing.version:
+        if self.version(answer) != thing.version:
             raise ChangedError
         return data
 
@@ -99,6 +102,10 @@ class S3Store(Store):
         # An empty object has no first byte.
         return self._call("head_object", url, Bucket=bucket, Key=key), b""
 
+    def _object(self, key: str, answer: Mapping[str, Any], size: int) -> Thing:
+        modified = answer["LastModified"].timestamp() if answer.get("LastModified") else 0.0
+        return Thing(key.rpartition("/")[2], size, self.version(answer), modified)
+
     def _call(self, method: str, url: str, **asked: Any) -> Mapping[str, Any]:
         async def call() -> Mapping[str, Any]:
             answer: Mapping[str, Any] = await self.fs._call_s3(method, **asked)
@@ -118,14 +125,5 @@ class S3Store(Store):
         return bucket, key.rstrip("/")
 
 
-def _thing(key: str, answer: Mapping[str, Any], size: int) -> Thing:
-    modified = answer["LastModified"].timestamp() if answer.get("LastModified") else 0.0
-    return Thing(key.rpartition("/")[2], size, _version(answer), modified)
-
-
 def _folder(key: str) -> Thing:
     return Thing(key.rpartition("/")[2], is_folder=True)
-
-
-def _version(answer: Mapping[str, Any]) -> str:
-    return str(answer.get("ETag", "")).strip('"')

@@ -65,7 +65,7 @@ class Store:
         """What is at `url` now; None where nothing is."""
         try:
             with told(url, "read"):
-                return _thing(self.fs.info(self.path(url)))
+                return self._thing(self.fs.info(self.path(url)))
         except FileNotFoundError:
             return None
 
@@ -77,7 +77,7 @@ class Store:
         own = path.strip("/")
         if [name.strip("/") for name, one in found if one["type"] != "directory"] == [own]:
             raise PairError(Reason.FILE_UNREADABLE, f"{url} cannot be listed: it is no folder")
-        return [_thing(one) for name, one in found if name.strip("/") != own]
+        return [self._thing(one) for name, one in found if name.strip("/") != own]
 
     def first(self, url: str, length: int) -> tuple[Thing, bytes]:
         """A file and so many of its first bytes, or all. Raises FileNotFoundError."""
@@ -122,16 +122,22 @@ class Store:
         """`url` as fsspec calls it."""
         return str(self.fs._strip_protocol(url))
 
+    def version(self, info: Mapping[str, Any]) -> str:
+        """What tells a content from the next; nothing where nothing does."""
+        found = next((str(info[key]).strip('"') for key in _CHECKSUMS if info.get(key)), "")
+        found += "".join(f"-{info[key]}" for key in _MORE if info.get(key))
+        modified = _modified(info)
+        return found or (f"{modified:.6f}" if modified else "")
 
-def _thing(info: Mapping[str, Any]) -> Thing:
-    name = str(info["name"]).rstrip("/").rpartition("/")[2]
-    if info["type"] == "directory":
-        return Thing(name, is_folder=True)
-    size = info.get("size")
-    modified = next((one for key in _TIMES if (one := _seconds(info.get(key)))), 0.0)
-    told_by = next((str(info[key]) for key in _CHECKSUMS if info.get(key)), "")
-    told_by += "".join(f"-{info[key]}" for key in _MORE if info.get(key))
-    return Thing(name, int(size or 0), told_by or (f"{modified:.6f}" if modified else ""), modified)
+    def _thing(self, info: Mapping[str, Any]) -> Thing:
+        name = str(info["name"]).rstrip("/").rpartition("/")[2]
+        if info["type"] == "directory":
+            return Thing(name, is_folder=True)
+        return Thing(name, int(info.get("size") or 0), self.version(info), _modified(info))
+
+
+def _modified(info: Mapping[str, Any]) -> float:
+    return next((one for key in _TIMES if (one := _seconds(info.get(key)))), 0.0)
 
 
 def _seconds(value: object) -> float:
