@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import ait_cmp
 from ait_cmp.files import (
     SCHEMES,
     Entry,
@@ -28,6 +29,7 @@ from ait_cmp.files import (
     look_at,
     names_in,
     open_file,
+    read_small,
     real_path,
     same_file,
     state_of,
@@ -355,3 +357,18 @@ def test_a_new_scheme_reads_every_format(
     assert tensor_bytes(path) == source.states[0].size
     with pytest.raises(FileNotFoundError):
         open_source(f"memory://gone{way.suffix}")
+
+
+def test_what_should_be_small_is_not_read_where_it_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_bytes(b"0123456789")
+    assert read_small(str(path), 10) == b"0123456789"
+    with pytest.raises(ValueError, match="it has 10 bytes; at most 9 are read"):
+        read_small(str(path), 9)
+    with path.open("wb") as file:
+        file.truncate(1 << 25)
+    mine = tmp_path / "mine.csv"
+    mine.touch()
+    for wanted in ({"tolerance": str(path)}, {"extra_metrics": [f"{path}:snr"]}):
+        with pytest.raises(ait_cmp.UsageError, match="at most 16777216 are read"):
+            ait_cmp.compare_dumps(golden_path=mine, mapping="pairs", **wanted)

@@ -38,6 +38,7 @@ __all__ = [
     "names_in",
     "open_file",
     "open_soon",
+    "read_small",
     "real_path",
     "same_file",
     "state_of",
@@ -71,6 +72,17 @@ def open_file(path: str) -> OpenFile:
     OUTSIDE_ROOTS, or FILE_UNREADABLE for any other failure.
     """
     return _scheme(path).open_file(path)
+
+
+def read_small(path: str, most: int) -> bytes:
+    """All of a file of at most so many bytes.
+
+    Raises as `open_file` does, and ValueError, which does not name the file, for a larger one.
+    """
+    file = open_file(path)
+    if file.size > most:
+        raise ValueError(f"it has {file.size} bytes; at most {most} are read")
+    return file.read(0, file.size)
 
 
 def ends_of(path: str, first: int, last: int) -> tuple[bytes, bytes]:

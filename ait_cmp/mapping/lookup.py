@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from ait_cmp.dump_tree import not_saved
-from ait_cmp.files import exists, names_in, open_file
+from ait_cmp.files import exists, names_in, open_file, read_small
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import AitCmpError, PairError, Reason, UsageError
 
@@ -27,12 +27,11 @@ def read_mapping(path: str) -> bytes:
     Raises UsageError for one that is too large or no regular file, OSError where there is none.
     """
     try:
-        file = open_file(path)
-        if file.size > _FILE_LIMIT:
-            raise UsageError(f"{path} has {file.size} bytes; at most {_FILE_LIMIT} are read")
-        return file.read(0, file.size)
+        return read_small(path, _FILE_LIMIT)
     except PairError as exc:
         raise UsageError(exc.sentence) from exc
+    except ValueError as exc:
+        raise UsageError(f"{path}: {exc}") from exc
 
 
 class Lookup:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ait_cmp.engine.extra import load_metric
 from ait_cmp.engine.request import ExtraMetric
-from ait_cmp.files import open_file, real_path
+from ait_cmp.files import read_small, real_path
 from ait_cmp.report.columns import COLUMNS
 from ait_cmp.values.errors import PairError, UsageError
 from ait_cmp.values.overrides import AS_ORIGINAL
@@ -68,10 +68,7 @@ def _spec(text: Any) -> _Spec:
 
 def _read(spec: _Spec, memory: int) -> ExtraMetric:
     try:
-        file = open_file(spec.path)
-        content = file.read(0, min(file.size, _MOST + 1))
-        if len(content) > _MOST:
-            raise UsageError(f"metrics.extra: {spec.path} has more than {_MOST >> 20} MiB")
+        content = read_small(spec.path, _MOST)
         source = content.decode()
     except FileNotFoundError as exc:
         raise UsageError(f"metrics.extra: there is no file {spec.path}") from exc
@@ -79,6 +76,8 @@ def _read(spec: _Spec, memory: int) -> ExtraMetric:
         raise UsageError(f"metrics.extra: {exc.sentence}") from exc
     except UnicodeDecodeError as exc:
         raise UsageError(f"metrics.extra: {spec.path} is no UTF-8 text: {exc}") from exc
+    except ValueError as exc:
+        raise UsageError(f"metrics.extra: {spec.path}: {exc}") from exc
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     path = real_path(spec.path)
     return ExtraMetric(spec.name, path, source, digest, memory, spec.as_original)

@@ -17,7 +17,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ait_cmp.files import open_file
+from ait_cmp.files import read_small
 from ait_cmp.settings.schema import GROUPS, config_folder
 from ait_cmp.settings.typed import typed
 from ait_cmp.values.errors import PairError, UsageError, os_reason
@@ -63,7 +63,9 @@ def read_option(group: str, path: str) -> DictConfig:
     Raises UsageError where it is not there, is no YAML, or does not fit the schema.
     """
     try:
-        values = typed(GROUPS[group], read_yaml(_text(path), members=Placed))
+        values = typed(
+            GROUPS[group], read_yaml(read_small(path, _MOST).decode("utf-8-sig"), members=Placed)
+        )
         if values.get("extra"):  # of metrics; such a file is data, whoever wrote it
             raise UsageError(
                 "what is run is named on the command line: metrics.extra=[FILE.py:NAME]"
@@ -98,13 +100,6 @@ def _instead(group: str, path: str) -> str:
     if slips:
         return f"; did you mean {slips[0]}?"
     return f"; write the path of a file, or one of {', '.join(shipped)}"
-
-
-def _text(path: str) -> str:
-    file = open_file(path)
-    if file.size > _MOST:
-        raise ValueError(f"it has {file.size} bytes; at most {_MOST} are read")
-    return file.read(0, file.size).decode("utf-8-sig")
 
 
 def _literal(value: Any) -> Any:
