@@ -129,6 +129,7 @@ def compare_dumps(
     workers: int | None = None,
     row_timeout: float | None = None,
     memory_limit: float | None = None,
+    address: str | None = None,
     output: PathLike | None = None,
     formats: Sequence[str] | None = None,
     keep_stats: bool | None = None,
@@ -139,13 +140,12 @@ def compare_dumps(
 ) -> RunComparison:
     """Compare dumps as the command does; without `output`, nothing is written.
 
-    The arguments are the command's settings, by their own names or plain ones: `workers` is
-    `executor.workers`, `mapping_rules` are dicts of golden, my, golden_adapters and my_adapters,
-    `mapping_names` of the same and by, `extra_metrics` FILE.py:NAME, which is run, `page` the
-    details, paths and language of the report. None is what the command takes by itself, `math.inf`
-    no limit. Options are named, or YAML files; `tolerance` may also be what `compare` takes.
-    `progress` is called as rows are done. Raises UsageError for what makes no sense, ReportError
-    where output cannot be written; a pair that cannot be compared is an `error`.
+    The arguments are the command's settings: `workers` and `address` are the executor's,
+    `mapping_rules` dicts of golden, my, golden_adapters and my_adapters, `mapping_names` of the
+    same and by, `extra_metrics` FILE.py:NAME, which is run, `page` the report's details, paths and
+    language. None is what the command takes by itself, `math.inf` no limit. Options are named, or
+    YAML files; `tolerance` may also be what `compare` takes. `progress` is called as rows are done.
+    Raises UsageError for what makes no sense, ReportError where output cannot be written.
     """
     return _compared(settings_from(locals()), progress)
 

@@ -26,6 +26,8 @@ ROOMS = {
     "llvmlite": "engine/kernel",
     "pebble": "measuring/executor",
     "fsspec": "files/stores",
+    "ray": "measuring/executor",
+    "submitit": "settings",
 }
 
 # What opens, lists or asks for files; `files` alone does, where the names come from users.

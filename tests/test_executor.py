@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +25,16 @@ from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.measuring.executor import EXECUTORS, Execute, WorkerLimits
 from ait_cmp.measuring.executor.automatic import worth_starting
 from ait_cmp.measuring.executor.base import measured_rows
-from ait_cmp.measuring.executor.supervision import Failure, supervise
-from ait_cmp.measuring.plan import TASK_BYTES, TASK_PAIRS, Task, make_plan
+from ait_cmp.measuring.executor.supervision import Failure, Workers, supervise
+from ait_cmp.measuring.plan import TASK_BYTES, TASK_PAIRS, Task, make_plan, seen_now
 from ait_cmp.measuring.row import key_in, unpack_row
 from ait_cmp.values.errors import Reason
 from ait_cmp.values.location import Location
+from tests.executors import HERE
+from tests.harm import Harm, kill, stop, truncate, watched
 
 VICTIMS = (37, 101, 160)
 ROWS = 200
-Harm = Callable[[int, Path], None]
 
 
 @pytest.fixture
@@ -48,68 +49,6 @@ def dump(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _descendants(pid: int) -> Iterator[int]:
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return
-    for child in map(int, children):
-        yield child
-        yield from _descendants(child)
-
-
-def _holders(path: Path) -> Iterator[int]:
-    """The worker processes that have `path` mapped or open."""
-    for pid in _descendants(os.getpid()):
-        try:
-            maps = Path(f"/proc/{pid}/maps").read_text()
-            opened = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
-        except OSError:
-            continue
-        if str(path) in maps or str(path) in opened:
-            yield pid
-
-
-@contextmanager
-def _watched(paths: list[Path], harm: Harm) -> Iterator[None]:
-    """Does `harm` to whichever worker touches one of `paths`, as often as one does."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.002):
-            for path in paths:
-                for pid in _holders(path):
-                    harm(pid, path)
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-def _kill(pid: int, path: Path) -> None:
-    del path
-    _signal(pid, signal.SIGKILL)
-
-
-def _stop(pid: int, path: Path) -> None:
-    del path
-    _signal(pid, signal.SIGSTOP)
-
-
-def _truncate(pid: int, path: Path) -> None:
-    del pid
-    os.truncate(path, 4096)
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
-
-
 def _reasons(folder: Path) -> dict[str, str]:
     rows = pl.read_parquet(folder / "cmp_report.parquet")
     assert len(rows) == ROWS
@@ -119,12 +58,12 @@ def _reasons(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("harm", "reason"),
-    [(_kill, "ROW_KILLED"), (_stop, "ROW_TIMEOUT"), (_truncate, "IN_TRUNCATED")],
+    [(kill, "ROW_KILLED"), (stop, "ROW_TIMEOUT"), (truncate, "IN_TRUNCATED")],
 )
 def test_exactly_the_harmed_rows_are_marked(dump: Path, harm: Harm, reason: str) -> None:
     paths = [dump / "my" / f"{number}.bin" for number in VICTIMS]
     arguments = [f"golden_path={dump}", "executor=processes", "executor.row_timeout=2"]
-    with _watched(paths, harm):
+    with watched(paths, harm):
         assert main([*arguments, "output=out"]) == 3
     assert _reasons(dump / "out") == {str(number): reason for number in VICTIMS}
 
@@ -171,8 +110,8 @@ def test_every_executor_gives_the_same_bytes(dump: Path) -> None:
     np.save(large, golden + np.float32(1e-3))
     dump_data(1, "large", torch.from_numpy(golden), large, dump)
     reports = []
-    for name, executor in EXECUTORS.items():
-        for workers in (1, 3) if "workers" in executor.heeds else (None,):
+    for name in HERE:
+        for workers in (1, 3) if "workers" in EXECUTORS[name].heeds else (None,):
             out = f"{name}{workers}"
             more = [f"executor.workers={workers}"] if workers else []
             main([f"golden_path={dump}", f"output={out}", f"executor={name}", *more])
@@ -183,7 +122,7 @@ def test_every_executor_gives_the_same_bytes(dump: Path) -> None:
 # -- one conformance suite: what every executor promises, whatever it is
 
 
-@pytest.fixture(params=list(EXECUTORS))
+@pytest.fixture(params=HERE)
 def execute(request: pytest.FixtureRequest) -> Iterator[Execute]:
     """Every executor, entered."""
     executor = EXECUTORS[request.param]
@@ -224,7 +163,7 @@ def test_nothing_to_do_gives_nothing(execute: Execute) -> None:
     assert list(execute([])) == []
 
 
-class _Failing:
+class _Failing(Workers):
     """Workers that fail on some tasks, by what they are."""
 
     width = 3
@@ -260,6 +199,34 @@ def test_what_fails_is_asked_again_alone_and_then_given_up(
     }
     assert errors == {7: reason or "ROW_MEMORY"}
     assert sum(len(one.rows) for one in answers) == 130
+
+
+def test_what_is_asked_again_through_no_fault_of_its_own_is_not_asked_alone(tmp_path: Path) -> None:
+    tasks = make_plan(_requests(tmp_path, 130)).tasks
+    workers = _Failing(lambda task: OSError() if task.lost < 2 else None)
+    workers.again = lambda task, error: [replace(task, lost=task.lost + 1)]  # type: ignore[method-assign]
+    answers = list(supervise(workers, tasks, WorkerLimits()))
+    assert sorted(len(one.rows) for one in answers) == sorted(len(one.pairs) for one in tasks)
+
+
+def test_without_ray_one_sentence_says_what_to_install(
+    dump: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main([f"golden_path={dump}", "output=out", "executor=ray"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "executor=ray needs Ray" in said
+    assert said.endswith("pip install 'ait-cmp[ray]'")
+
+
+def test_a_plan_tells_in_which_state_files_are(tmp_path: Path) -> None:
+    requests = _requests(tmp_path, 2)
+    planned = [one for task in make_plan(requests).tasks for one in task.requests]
+    assert [seen_now(one) for one in planned] == [one.seen for one in planned]
+    assert planned[0].seen != planned[1].seen
+    (tmp_path / "0.npy").write_bytes(b"")  # which was not there
+    os.utime(tmp_path / "1.npy", ns=(1, 1))
+    assert all(seen_now(one) != one.seen for one in planned)
 
 
 def test_a_script_without_a_main_guard_runs_once(dump: Path, tmp_path: Path) -> None:

@@ -18,12 +18,12 @@ import ait_cmp
 from ait_cmp import ait, engine
 from ait_cmp.__main__ import main
 from ait_cmp.engine import extra
-from ait_cmp.measuring.executor import EXECUTORS
 from ait_cmp.measuring.run_record import read_header
 from ait_cmp.settings.extra_metrics import extra_metrics
 from ait_cmp.source import from_array
 from ait_cmp.values.errors import UsageError
 from tests.conftest import Dump
+from tests.executors import HERE
 
 METRICS = '''
 import math
@@ -203,7 +203,7 @@ def test_every_executor_writes_the_same_bytes(
 ) -> None:
     dump = make_dump(wrong={(1, 1): torch.full((4, 6), math.nan)})
     files = {}
-    for executor in EXECUTORS:
+    for executor in HERE:
         given = [f"golden_path={dump}", f"output={executor}", f"executor={executor}", OWN]
         assert main([*given, "report.formats=[csv,parquet,xlsx,html,json,junit,md]"]) == 1
         said = [one for one in capsys.readouterr().err.splitlines() if "WARNING" in one]

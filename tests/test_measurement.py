@@ -10,13 +10,14 @@ import pytest
 import ait_cmp.engine
 from ait_cmp.engine.request import Wanted
 from ait_cmp.measuring import plan
-from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
+from ait_cmp.measuring.executor import WorkerLimits
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import Progress
 from ait_cmp.measuring.store import Store
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
+from tests.executors import HERE
 
 WANTED = Wanted(2.0**-23)
 SIZES = [10] * 150 + [5500] + [10] * 5  # of which one is large enough for six ranges
@@ -54,7 +55,7 @@ def _measure(pairs: list[Pair], executor: str, store: Store | None = None) -> li
     return seen
 
 
-@pytest.mark.parametrize("executor", EXECUTORS)
+@pytest.mark.parametrize("executor", HERE)
 def test_progress_counts_rows_and_grows_with_ranges(pairs: list[Pair], executor: str) -> None:
     seen = _measure(pairs, executor)
     assert (seen[0].rows_done, seen[0].bytes_done) == (1, 0)

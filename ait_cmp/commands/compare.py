@@ -28,6 +28,7 @@ from ait_cmp.files.staging import named, report_names, staged
 from ait_cmp.judging import Status, Tolerance
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
 from ait_cmp.mapping import map_pairs, select, with_adapters, with_masks, with_references
+from ait_cmp.measuring.executor import EXECUTORS
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import ShowProgress, show_nothing
 from ait_cmp.measuring.store import Store
@@ -109,15 +110,16 @@ def list_pairs(settings: Settings) -> ExitStatus:
 def open_store(settings: Settings) -> Iterator[Store | None]:
     """What an earlier run measured, and what this one does, to go on from where it does not end
     well; None where nothing may be written."""
-    if settings.output is None:
-        yield None
-        return
-    with (
-        staged(settings.output),
-        Store(settings.output, settings.wanted, settings.roots) as store,
-    ):
-        yield store
-        store.finish(keep=settings.keep_stats)
+    with EXECUTORS[settings.executor].kept():
+        if settings.output is None:
+            yield None
+            return
+        with (
+            staged(settings.output),
+            Store(settings.output, settings.wanted, settings.roots) as store,
+        ):
+            yield store
+            store.finish(keep=settings.keep_stats)
 
 
 def judged(

@@ -53,8 +53,6 @@ def run_configured(name: str, command: Command, arguments: list[str]) -> int:
         if command.asks_report:
             arguments = _of_report(name, command, arguments)
         each_job(arguments, lambda job: statuses.append(_run_job(job, name, command)))
-        if not statuses and has_option(arguments, "-m", "--multirun"):
-            raise UsageError("the sweep has no jobs: what it runs over matches nothing")
     except KeyboardInterrupt:
         complain("interrupted")
         statuses.append(ExitStatus.INTERRUPTED)
@@ -64,7 +62,11 @@ def run_configured(name: str, command: Command, arguments: list[str]) -> int:
     except AitCmpError as exc:
         complain(str(exc))
         statuses.append(status_of(exc))
-    return max([ExitStatus.PASS, *statuses, *merge_sweep()])
+    statuses += merge_sweep()  # also those of jobs that other processes ran
+    if not statuses and has_option(arguments, "-m", "--multirun"):
+        complain("the sweep has no jobs: what it runs over matches nothing")
+        return ExitStatus.USAGE
+    return max([ExitStatus.PASS, *statuses])
 
 
 def _of_report(name: str, command: Command, arguments: list[str]) -> list[str]:

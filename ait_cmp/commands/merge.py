@@ -27,13 +27,15 @@ def _merge(ran: Sweep) -> list[int]:
     from ait_cmp.report.markdown import as_markdown
 
     jobs = ran.jobs()
+    for sentence in ran.dead:
+        complain(sentence)
     # What lies in the folder of a job without a report is of an earlier sweep.
     reports = [
         (job.name, job.folder / file_name("parquet"))
         for job in jobs
         if job.status not in WITHOUT_REPORT
     ]
-    statuses = [job.status for job in jobs]
+    statuses = [job.status for job in jobs] + [ExitStatus.NO_REPORT for _ in ran.dead]
     if not reports:
         return statuses  # nothing to merge: an old report stays
     try:
@@ -42,7 +44,7 @@ def _merge(ran: Sweep) -> list[int]:
             merged = with_kept_details(merged, ran.details, {one.name: one.folder for one in jobs})
         paths = write_report(merged, ran.output, ran.formats)
         with may_go_unread("the merged summary"):
-            print(f"\nmerged report of {len(reports)} of {len(jobs)} jobs")
+            print(f"\nmerged report of {len(reports)} of {len(statuses)} jobs")
             show_summary(merged, paths, ran.worst)
         tell_ci(lambda: as_markdown(merged))
     except ReportError as exc:

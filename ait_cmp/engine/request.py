@@ -50,7 +50,8 @@ class Look:
 class Request:
     """Two locations to compare, or the elements [start, stop) of them; plain data, so that it
     can go to another process. `size` is how many bytes the files had when the work was planned,
-    `roots` where files may be opened (None: anywhere). With a `look` that is what is asked."""
+    and `seen` tells in which state they were (0: nothing of it); `roots` where files may be opened
+    (None: anywhere). With a `look` that is what is asked."""
 
     golden: Location
     my: Location
@@ -59,7 +60,8 @@ class Request:
     span: tuple[int, int] | None = None
     roots: tuple[str, ...] | None = None
     look: Look | None = None
+    seen: int = 0
 
     def __reduce__(self) -> tuple[object, ...]:  # as dataclasses do it, in a fifth of the time
         told = (self.golden, self.my, self.wanted, self.size, self.span, self.roots, self.look)
-        return Request, told
+        return Request, (*told, self.seen)

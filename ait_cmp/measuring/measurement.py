@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import merged_ranges
 from ait_cmp.engine.request import Look, Request, Wanted
-from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
+from ait_cmp.measuring.executor import EXECUTORS, Answer, WorkerLimits
 from ait_cmp.measuring.plan import Plan, Task, make_plan
 from ait_cmp.measuring.progress import Progress, ShowProgress, show_nothing
 from ait_cmp.measuring.row import pack_row, unpack_row
@@ -57,7 +57,7 @@ def measure_pairs(
             tasks = collected.begin(make_plan(left), len(pairs) - len(requests))
             progress(collected.progress())
             for answer in execute(tasks):
-                collected.add(answer.task, answer.rows)
+                collected.add(answer)
                 progress(collected.progress())
     except KeyboardInterrupt:
         _LOGGER.warning(
@@ -77,6 +77,7 @@ class _Collected:
         self.whole: dict[int, Measured] = {}
         self._store, self._rows, self._slices = store, rows, slices
         self._ranges: dict[int, dict[int, Measured]] = defaultdict(dict)
+        self._nodes: dict[str, int] = {}
         self._plan = Plan((), {}, {})
         self._unmeasured = self._bytes_done = self._bytes = 0
 
@@ -101,8 +102,11 @@ class _Collected:
         self._bytes = self._bytes_done + sum(plan.sizes.values())
         return [task for task in plan.tasks if not self._recall(task)]
 
-    def add(self, task: Task, rows: Sequence[bytes]) -> None:
-        """Take what `task` gave."""
+    def add(self, answer: Answer) -> None:
+        """Take what a task gave."""
+        task, rows = answer.task, answer.rows
+        if answer.node:
+            self._nodes[answer.node] = self._nodes.get(answer.node, 0) + len(rows)
         if self._store:
             self._store.add(rows)
         for number, request, row in zip(task.pairs, task.requests, rows, strict=True):
@@ -116,6 +120,7 @@ class _Collected:
             rows=self._rows,
             bytes_done=self._bytes_done,
             bytes=self._bytes,
+            nodes=dict(self._nodes),
         )
 
     def _recall(self, task: Task) -> bool:

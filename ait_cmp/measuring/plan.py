@@ -6,6 +6,7 @@ of a pair alone, so that every executor adds up the same numbers in the same ord
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from ait_cmp.files import confined_to, state_of
 from ait_cmp.source import split_name, tensor_bytes
 from ait_cmp.values.errors import PairError
 
-__all__ = ["Plan", "Task", "make_plan"]
+__all__ = ["Plan", "Task", "make_plan", "seen_now"]
 
 TASK_BYTES = 64 << 20  # some tens of milliseconds: enough to hide a task's own cost
 TASK_PAIRS = 64  # and so many openings take about as long
@@ -24,12 +25,15 @@ TASK_PAIRS = 64  # and so many openings take about as long
 @dataclass(frozen=True, slots=True)
 class Task:
     """Requests that one worker answers in a row, the pair that each belongs to, and the bytes of
-    all; `alone`: asked again, one by one, since a worker failed."""
+    all; `alone`: asked again, one by one, since a worker failed; `lost`: so often did what answers
+    it go, through no fault of the task; `here`: no other machine is asked."""
 
     pairs: tuple[int, ...]
     requests: tuple[Request, ...]
     size: int = 0
     alone: bool = False
+    lost: int = 0
+    here: bool = False
 
     def one_by_one(self) -> list[Task]:
         """The requests of this task as tasks of their own."""
@@ -58,7 +62,7 @@ def make_plan(requests: Sequence[tuple[int, Request]]) -> Plan:
     measure = _Sizes()
     for pair, bare in requests:
         size = sizes[pair] = measure.tensors(bare)
-        request = replace(bare, size=measure.files(bare))
+        request = replace(bare, size=measure.files(bare), seen=measure.seen(bare))
         parts[pair] = 1
         if size > 2 * TASK_BYTES and not bare.look:
             split = list(_split(request))
@@ -75,17 +79,32 @@ def make_plan(requests: Sequence[tuple[int, Request]]) -> Plan:
     return Plan(tuple(tasks), parts, sizes)
 
 
+def seen_now(request: Request) -> int:
+    """In which state its files are, as this machine sees them: what `Request.seen` was then."""
+    return _Sizes().seen(request)
+
+
 class _Sizes:
     """Bytes of files and of the tensors in them; 0 of what is not there. Each file is asked once,
     however many tensors are in it."""
 
     def __init__(self) -> None:
-        self._of_files: dict[str, int] = {}
+        self._of_files: dict[str, tuple[int, int]] = {}  # bytes, and a number for the state
 
     def files(self, request: Request) -> int:
         """Of the files of `request`."""
         named = (*request.golden.files, *request.my.files)
-        return sum(self._file(split_name(one)[0]) for one in named)
+        return sum(self._file(split_name(one)[0])[0] for one in named)
+
+    def seen(self, request: Request) -> int:
+        """The states of its files as one number; a URL is the same everywhere."""
+        mark = 1
+        others = request.look.others if request.look else ()
+        sides = (request.golden, request.my, *others)
+        for one in (file for side in sides for file in side.files):
+            if "://" not in one:
+                mark = (31 * mark + self._file(split_name(one)[0])[1]) & 0xFFFFFFFF
+        return mark
 
     def tensors(self, request: Request) -> int:
         """Of its tensors: what measuring it reads."""
@@ -93,18 +112,19 @@ class _Sizes:
             named = (*request.golden.files, *request.my.files)
             return sum(self._tensor(one) for one in named)
 
-    def _file(self, path: str) -> int:
+    def _file(self, path: str) -> tuple[int, int]:
         if path not in self._of_files:
             try:
-                self._of_files[path] = state_of(path).size
+                state = state_of(path)
+                self._of_files[path] = state.size, zlib.crc32(state.version.encode())
             except (OSError, PairError):
-                self._of_files[path] = 0
+                self._of_files[path] = 0, 0
         return self._of_files[path]
 
     def _tensor(self, location: str) -> int:
         path, name = split_name(location)
         if name is None:
-            return self._file(path)
+            return self._file(path)[0]
         try:
             return tensor_bytes(location)
         except (OSError, PairError):

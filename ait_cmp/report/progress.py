@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +16,7 @@ from rich.table import Column
 from rich.text import Text
 
 from ait_cmp.measuring.progress import Progress, ShowProgress
+from ait_cmp.values.text import printable
 
 __all__ = ["Pace", "painted_progress"]
 
@@ -27,6 +28,7 @@ _LEAST = 1e-9  # seconds, to divide by
 _LOG_INTERVAL = 10.0  # seconds between lines that stay
 _NOTEBOOK_INTERVAL = 1.0  # seconds between lines that replace each other
 _MEGA = 1e6
+_FEW_NODES = 4  # are told one by one
 _WHOLE = 10  # numbers from here on need no decimals
 
 
@@ -109,7 +111,18 @@ class Pace:
                 *([f"{_number(size / _MEGA)} MB/s"] if size else []),
                 *([f"{_duration(remaining)} left"] if remaining is not None else []),
             )
-        )
+        ) + _by_node(done.nodes)
+
+
+def _by_node(nodes: Mapping[str, int]) -> str:
+    """How many rows each node of several did; of many, the fewest and the most."""
+    if len(nodes) <= 1:
+        return ""
+    if len(nodes) <= _FEW_NODES:
+        told = ", ".join(f"{name} {rows}" for name, rows in sorted(nodes.items()))
+    else:
+        told = f"{len(nodes)} nodes, {min(nodes.values())} to {max(nodes.values())} each"
+    return f" ({printable(told)})"
 
 
 def _work(rows: int, size: int) -> int:
@@ -209,6 +222,7 @@ class _Lines:
         if self._width and self._pace and self._done:
             done, elapsed = self._done, self._pace.elapsed(self._clock())
             last = f"compared {done.rows_done} of {done.rows} rows in {_duration(elapsed)}"
+            last += _by_node(done.nodes)
             self._paint(last, "\n")
 
     def _paint(self, text: str, end: str) -> None:

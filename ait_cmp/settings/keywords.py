@@ -147,7 +147,7 @@ def _member(name: str, given: str | None, of: type[E]) -> E | None:
 
 
 def _limits(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: given[name] for name in ("workers", "row_timeout", "memory_limit")}
+    return {name: given[name] for name in ("workers", "row_timeout", "memory_limit", "address")}
 
 
 def _limited(option: ExecutorConfig) -> ExecutorConfig:

@@ -199,9 +199,15 @@ def _mapping_rule(number: int, rule: MappingRuleConfig) -> NameRule:
 
 
 def _worker_limits(values: ExecutorConfig) -> WorkerLimits:
+    heeds = EXECUTORS[values.kind].heeds
+    if values.address is not None and "address" not in heeds:
+        raise UsageError(
+            f"executor.address={values.address} does nothing with executor={values.kind}; leave it "
+            "out, or choose executor=ray"
+        )
     for name in ("workers", "row_timeout", "memory_limit"):
         number = getattr(values, name)
-        if number is not None and name not in EXECUTORS[values.kind].heeds:
+        if number is not None and name not in heeds:
             raise UsageError(
                 f"executor.{name}={number} does nothing with executor={values.kind}; leave it out, "
                 "or choose executor=processes"
@@ -213,6 +219,7 @@ def _worker_limits(values: ExecutorConfig) -> WorkerLimits:
         workers=values.workers,
         row_timeout=values.row_timeout,
         memory=None if memory is None else int(memory * 2**30),
+        address=values.address or None,
     )
 
 

@@ -201,6 +201,9 @@ class ExecutorConfig:
     workers: int | None = _said("how many (default: as many as there are cores)", None)
     row_timeout: float | None = _said("seconds that a row may take; null: no limit", None)
     memory_limit: float | None = _said("GiB of private memory of a worker; null: no limit", None)
+    address: str | None = _said(
+        "HOST:PORT of a Ray cluster, or auto (default: a Ray on this machine, for this run)", None
+    )
 
 
 @dataclass

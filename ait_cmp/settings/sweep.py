@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ait_cmp.files.output import no_links, own_folder, write_whole
 from ait_cmp.settings.in_force import in_force
+from ait_cmp.settings.launched import jobs_may_die
 from ait_cmp.settings.schema import Config
 from ait_cmp.values.errors import AitCmpError, ReportError, UsageError, os_reason
 from ait_cmp.values.paths import is_url, public
@@ -75,7 +76,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The sweep that this process started; `held` keeps others out of its output."""
+    """The sweep that this process started; `held` keeps others out of its output, `dead` tells of
+    jobs that ended without a record."""
 
     sweep: str
     folder: Path
@@ -86,6 +88,7 @@ class Sweep:
     started: datetime
     settings: Mapping[str, str]
     held: ExitStack
+    dead: list[str]
 
     def jobs(self) -> list[Job]:
         """The jobs of this sweep that ended, in order."""
@@ -137,9 +140,12 @@ class RememberSweep(Callback):
             sentence = f"output={public(config.output)}: the jobs of a sweep write to a folder of "
             raise SweepRefused(UsageError(f"{sentence}this machine; name one, and copy it"))
         folder, output = Path(config.hydra.sweep.dir), Path(config.output)
-        held = _hold(output, folder)
-        sweep_id = uuid.uuid4().hex
-        os.environ[_SWEEP_ID] = sweep_id  # reaches the jobs, in whatever process they run
+        held, dead = _hold(output, folder), list[str]()
+        held.enter_context(jobs_may_die(str(config.hydra.launcher.get("_target_")), dead))
+        sweep_id = f"s{uuid.uuid4().hex}"
+        with read_write(config), open_dict(config):
+            # Reaches the jobs, in whatever process, on whatever machine they run.
+            config.hydra.overrides.hydra.append(f"++hydra.job.env_set.{_SWEEP_ID}={sweep_id}")
         _current = Sweep(
             sweep_id,
             folder,
@@ -150,6 +156,7 @@ class RememberSweep(Callback):
             datetime.now(UTC),
             _common_settings(config),
             held,
+            dead,
         )
 
 

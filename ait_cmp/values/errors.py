@@ -71,6 +71,7 @@ class Reason(StrEnum):
     ROW_KILLED = "ROW_KILLED"
     ROW_MEMORY = "ROW_MEMORY"
     ROW_TIMEOUT = "ROW_TIMEOUT"
+    NODE_NO_FILE = "NODE_NO_FILE"
     INTERNAL = "INTERNAL"
     # Not judged, on purpose (status `skipped`).
     EMPTY = "EMPTY"

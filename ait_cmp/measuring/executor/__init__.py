@@ -7,30 +7,35 @@ To add an executor: one module that says how a task is submitted and how a failu
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from ait_cmp.measuring.executor.automatic import run_where_it_pays
 from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits
 from ait_cmp.measuring.executor.processes import run_in_processes
+from ait_cmp.measuring.executor.ray_cluster import kept_cluster, run_on_ray
 from ait_cmp.measuring.executor.serial import run_serially
 
 __all__ = ["EXECUTORS", "Answer", "Execute", "Executor", "WorkerLimits"]
 
 _OF_WORKERS = ("workers", "row_timeout", "memory_limit")
+_OF_CLUSTER = (*_OF_WORKERS, "address")
 
 
 @dataclass(frozen=True, slots=True)
 class Executor:
     """How it is entered (with how many rows there are to be at least, so that it can begin to
-    prepare), and which settings of `executor` it heeds; the others are refused."""
+    prepare), and which settings of `executor` it heeds; the others are refused. Within `kept` what
+    is dear to start serves every execution, and ends with it."""
 
     start: Callable[[WorkerLimits, int], AbstractContextManager[Execute]]
     heeds: tuple[str, ...] = ()
+    kept: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 EXECUTORS: dict[str, Executor] = {
     "auto": Executor(run_where_it_pays, heeds=_OF_WORKERS),
     "serial": Executor(run_serially),
     "processes": Executor(run_in_processes, heeds=_OF_WORKERS),
+    "ray": Executor(run_on_ray, heeds=_OF_CLUSTER, kept=kept_cluster),
 }

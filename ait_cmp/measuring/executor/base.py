@@ -16,19 +16,22 @@ __all__ = ["Answer", "Execute", "WorkerLimits", "measured_rows"]
 
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
-    """What a task may take: seconds and bytes; None is no limit. `workers` None: all cores."""
+    """What a task may take: seconds and bytes; None is no limit. `workers` None: all cores.
+    `address` is where a cluster is joined; None: everything runs on this machine."""
 
     workers: int | None = None
     row_timeout: float | None = None
     memory: int | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a task gave: one packed row for each of its requests."""
+    """What a task gave: one packed row for each of its requests; of a cluster, on which node."""
 
     task: Task
     rows: Sequence[bytes]
+    node: str = ""
 
 
 class Execute(Protocol):

@@ -6,41 +6,50 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker, spawn
 from multiprocessing.context import ForkServerContext, ForkServerProcess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, measured_rows
-from ait_cmp.measuring.executor.supervision import Failure, supervise
+from ait_cmp.measuring.executor.supervision import Failure, Workers, supervise
 from ait_cmp.measuring.plan import Task
 from ait_cmp.values.errors import Reason
 
 if TYPE_CHECKING:
     from pebble import ProcessPool
 
-__all__ = ["prepare", "run_in_processes", "worker_count"]
+__all__ = ["WorkerPool", "prepare", "run_in_processes", "worker_count", "worker_pool"]
+
+T = TypeVar("T")
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @contextmanager
 def run_in_processes(limits: WorkerLimits, rows: int = 0) -> Iterator[Execute]:
+    """Worker processes of this machine."""
+    del rows
+    with worker_pool(limits) as pool:
+
+        def execute(tasks: Sequence[Task]) -> Iterator[Answer]:
+            yield from supervise(pool, tasks, limits)
+
+        yield execute
+
+
+@contextmanager
+def worker_pool(limits: WorkerLimits) -> Iterator[WorkerPool]:
     """A pool of workers, each with one thread, forked from a server that has imported all."""
     from pebble import ProcessPool  # not where this process does the work: it takes long
 
-    del rows
     prepare()
     with _one_thread_each():
         pool = ProcessPool(worker_count(limits), 0, _begin, (limits.memory,), _Context())
-
-        def execute(tasks: Sequence[Task]) -> Iterator[Answer]:
-            yield from supervise(_Pool(pool, limits), tasks, limits)
-
         try:
-            yield execute
+            yield WorkerPool(pool, limits)
             pool.close()  # type: ignore[no-untyped-call]
         except BaseException:
             pool.stop()  # type: ignore[no-untyped-call]
@@ -62,16 +71,22 @@ def worker_count(limits: WorkerLimits) -> int:
     return limits.workers or len(os.sched_getaffinity(0))
 
 
-class _Pool:
+class WorkerPool(Workers):
+    """Workers that answer in the order in which they are asked, each one task at a time."""
+
     def __init__(self, pool: ProcessPool, limits: WorkerLimits) -> None:
-        self._pool, self._timeout = pool, limits.row_timeout
-        self.width = 2 * worker_count(limits)
+        self._pool, self._limits = pool, limits
+
+    @property
+    def width(self) -> int:
+        return 2 * worker_count(self._limits)
 
     def submit(self, task: Task) -> Future[list[bytes]]:
-        arguments = (task.requests, not task.alone)
-        future: Future[list[bytes]] = self._pool.schedule(
-            measured_rows, arguments, timeout=self._timeout
-        )
+        return self.run(measured_rows, task.requests, not task.alone)
+
+    def run(self, work: Callable[..., T], *arguments: Any) -> Future[T]:
+        """What `work` gives of `arguments`, in a worker."""
+        future: Future[T] = self._pool.schedule(work, arguments, timeout=self._limits.row_timeout)
         return future
 
     def failure(self, error: BaseException) -> Failure | None:

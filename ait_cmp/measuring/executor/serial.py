@@ -7,13 +7,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 
 from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, measured_rows
-from ait_cmp.measuring.executor.supervision import Failure, supervise
+from ait_cmp.measuring.executor.supervision import Failure, Workers, supervise
 from ait_cmp.measuring.plan import Task
 
 __all__ = ["run_serially"]
 
 
-class _ThisProcess:
+class _ThisProcess(Workers):
     """A worker that answers before it is asked again, so that debugging needs no pool."""
 
     width = 1

@@ -22,7 +22,8 @@ __all__ = ["Failure", "Workers", "supervise"]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What happened to a worker: ROW_TIMEOUT, ROW_KILLED or IN_TRUNCATED, and what killed it."""
+    """What happened to a worker: ROW_TIMEOUT, ROW_KILLED or IN_TRUNCATED, and what killed it; or
+    NODE_NO_FILE, and which node sees no such file."""
 
     reason: Reason
     cause: str = ""
@@ -41,6 +42,16 @@ class Workers(Protocol):
     def failure(self, error: BaseException, /) -> Failure | None:
         """What `error` of a future says of the worker; None: it is of the task itself."""
 
+    def again(self, task: Task, error: BaseException, /) -> Sequence[Task]:
+        """What of `task` is sent once more, since `error` is no fault of it; nothing: it may be."""
+        del task, error
+        return ()
+
+    def node(self, future: Future[list[bytes]], /) -> str:
+        """Where `future` was answered; of one machine nobody asks."""
+        del future
+        return ""
+
 
 def supervise(workers: Workers, tasks: Sequence[Task], limits: WorkerLimits) -> Iterator[Answer]:
     """Answers as they come, one for each request of `tasks`, whatever happens."""
@@ -55,7 +66,9 @@ def supervise(workers: Workers, tasks: Sequence[Task], limits: WorkerLimits) -> 
             task = running.pop(future)
             error = future.exception()
             if error is None:
-                yield Answer(task, future.result())
+                yield Answer(task, future.result(), workers.node(future))
+            elif again := workers.again(task, error):
+                waiting += again
             elif task.alone:
                 yield _given_up(task, _reason(error, workers.failure(error), task, limits))
             else:
@@ -80,5 +93,7 @@ def _reason(
         Reason.IN_TRUNCATED: f"a file was truncated while it was read, {where}; dump it again",
         Reason.ROW_KILLED: f"the worker died {where}, twice ({failure.cause}); if memory ran out, "
         "use fewer workers (executor.workers)",
+        Reason.NODE_NO_FILE: f"{failure.cause}, {where}; every node must have the same storage at "
+        "the same place: mount it there",
     }
     return PairError(failure.reason, sentences[failure.reason])

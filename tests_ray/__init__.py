@@ -1,0 +1,1 @@
+"""executor=ray on real clusters: two nodes on loopback."""
