@@ -121,9 +121,9 @@ class S3Server:
         if self.latency:
             time.sleep(self.latency)
         wrong = self.fault(asked)
-        if wrong == "503":
+        if wrong in ("403", "503"):
             self.asked.append(asked)
-            start("503 Slow Down", [("Content-Length", "0")])
+            start(f"{wrong} No", [("Content-Length", "0")])
             return [b""]
         if wrong == "reset":
             self.asked.append(asked)

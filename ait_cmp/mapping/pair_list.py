@@ -15,7 +15,7 @@ from ait_cmp.mapping.selection import PathMap, Wish, tell_unused_prefixes
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.values.location import Location, any_join, parse_steps
 from ait_cmp.values.pair import Pair
-from ait_cmp.values.paths import join, parent, suffix_of, tidy
+from ait_cmp.values.paths import has_secret, join, parent, suffix_of, tidy
 from ait_cmp.values.plain_yaml import read_yaml, unsaid
 
 __all__ = ["LISTS", "listed_pairs"]
@@ -218,6 +218,8 @@ def _location(members: dict[object, object], side: str) -> Location:
         files = files.split(_JOINED) if joins else [files]
     if not isinstance(files, list) or not all(isinstance(one, str) and one for one in files):
         raise ValueError(f"its {side} is no path, nor a list of paths")
+    if any(map(has_secret, files)):
+        raise ValueError(f"its {side} has a user or a signature in it, which a report would show")
     if len(files) != 1 and not joins:
         raise ValueError(
             f"its {side} has {len(files)} files; join them: {side}_adapters: concat(0)"

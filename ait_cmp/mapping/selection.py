@@ -17,6 +17,7 @@ from ait_cmp.source import is_tensor_path, split_name, tensor_names
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Step
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.paths import public
 from ait_cmp.values.rounds import Rounds
 from ait_cmp.values.tokens import Tokens
 
@@ -64,7 +65,8 @@ def tell_unused_prefixes(path_map: PathMap, paths: Sequence[str]) -> None:
     unused = path_map.prefixes.keys() - {path_map.prefix_of(path) for path in paths}
     if not unused:
         return
-    there = f"the recorded paths are like {', '.join(dict.fromkeys((paths[0], paths[-1])))}"
+    shown = dict.fromkeys(map(public, (paths[0], paths[-1])))
+    there = f"the recorded paths are like {', '.join(shown)}"
     what = f"path_map: no recorded path is below {', '.join(sorted(unused))}; {there}"
     if len(unused) == len(path_map.prefixes):
         raise UsageError(what)

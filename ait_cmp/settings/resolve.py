@@ -95,9 +95,13 @@ def resolve(values: Config) -> Settings:
 
 def _refuse_secrets(values: Config) -> None:
     """A report shows what was in force."""
-    for name in ("golden_path", "my_path", "reference_path", "report_path", "output"):
-        path = getattr(values, name)
-        if path and has_secret(path):
+    names = ("golden_path", "my_path", "reference_path", "report_path", "output")
+    given = [(name, getattr(values, name) or "") for name in names]
+    for prefixes in _path_map(values.path_map).prefixes.items():
+        given += [("path_map", one) for one in prefixes]
+    given += [("allowed_roots", root) for root in _roots(values.allowed_roots) or ()]
+    for name, path in given:
+        if has_secret(path):
             raise UsageError(
                 f"{name}={public(path)} was given with a user or a signature in it, which a report "
                 "would show; leave that out, and give credentials as the library of its store "

@@ -15,7 +15,7 @@ from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["HttpStore"]
 
-_LINK = re.compile(rb"<a\s[^>]*?href\s*=\s*[\"']([^\"']+)", re.IGNORECASE)
+_LINK = re.compile(rb"<a\s[^>]*?href\s*=\s*[\"']([^\"']+)[\"'][^>]*>([^<]*)", re.IGNORECASE)
 _INDEX_LIMIT = 64 << 20  # bytes
 _WHOLE_LIMIT = 64 << 20  # bytes of a file that a server without ranges may send
 _PARTIAL, _NO_SUCH_RANGE = 206, 416
@@ -43,13 +43,13 @@ class HttpStore(Store):
                 "of pairs",
             )
         own, names = urlsplit(folder), dict[str, bool]()
-        for link in _LINK.findall(page):
+        for link, text in _LINK.findall(page):
             to = urlsplit(urljoin(folder, html.unescape(link.decode("utf-8", "replace"))))
             inner = to.path[len(own.path) :]
             name, slash, rest = inner.partition("/")
             is_below = to.netloc == own.netloc and to.path.startswith(own.path)
             if is_below and name and not rest and name not in (".", ".."):
-                names[unquote(name)] = bool(slash)
+                names[unquote(name)] = bool(slash) or text.strip().endswith(b"/")
         return [Thing(name, is_folder=is_folder) for name, is_folder in names.items()]
 
     def first(self, url: str, length: int) -> tuple[Thing, bytes]:
@@ -86,10 +86,11 @@ class HttpStore(Store):
         url: str,
         method: str,
         headers: Mapping[str, str] | None = None,
-        upto: int = _WHOLE_LIMIT,
+        upto: int | None = None,
     ) -> tuple[int, Mapping[str, str], bytes, str]:
         """Status, headers, bytes and where redirections led. Raises PairError NOT_SUPPORTED where
         more than `upto` bytes come than were asked for."""
+        upto = _WHOLE_LIMIT if upto is None else upto
         # Packed on the way, a file would have other offsets.
         asked = {**self.fs.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
         asked |= headers or {}
@@ -120,9 +121,10 @@ class HttpStore(Store):
 
 
 def _thing(url: str, headers: Mapping[str, str], at: str, size: int) -> Thing:
-    """A folder is what the server shows below a slash at the end."""
+    """A folder is what the server shows below a slash at the end, or as a page without a name."""
     name = posixpath.basename(url.rstrip("/"))
-    if urlsplit(at).path.endswith("/"):
+    is_page = headers.get("Content-Type", "").startswith("text/html")
+    if urlsplit(at).path.endswith("/") or (is_page and ".htm" not in name):
         return Thing(name, is_folder=True)
     modified = 0.0
     if when := headers.get("Last-Modified"):

@@ -46,6 +46,7 @@ _TRANSIENT_NUMBERS = {errno.EREMOTEIO, errno.EBUSY, errno.ETIMEDOUT, errno.EHOST
 _TRANSIENT_CODES = {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable"}
 _DENIED_CODES = {"SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "InvalidToken"}
 _KEY = re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{8,}")
+_NUMBER = re.compile(r"\[Errno \d+\] ")
 _LONGEST = 200  # characters of what a library says
 
 
@@ -116,5 +117,5 @@ def _answer(error: BaseException) -> tuple[int, str]:
 def _words(error: BaseException) -> str:
     """What a library says, in a few words of one line."""
     text = " ".join(without_secrets(str(error)).split()) or type(error).__name__
-    text = _KEY.sub("…", text)
+    text = _NUMBER.sub("", _KEY.sub("…", text))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
