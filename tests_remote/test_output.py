@@ -186,9 +186,9 @@ def test_judge_show_and_diff_read_a_report_in_a_bucket(
     assert main(["show", f"report={two}"]) == 0
     assert main(["diff", f"base={two}", f"new={two}", f"output={two}"]) == 0
     assert f"difference: {two}/cmp_diff.csv" in capsys.readouterr().out
-    assert {f"runs/two/{one}" for one in (*REPORT, "cmp_diff.csv", "cmp_diff.md")} == {
-        one for one in s3.keys(BUCKET) if one.startswith("runs/two/")
-    }
+    assert {
+        f"runs/two/{one}" for one in (*REPORT, "cmp_diff.csv", "cmp_diff.md", "cmp_diff.html")
+    } == {one for one in s3.keys(BUCKET) if one.startswith("runs/two/")}
 
 
 def test_a_folder_of_this_machine_is_itself(tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ def test_a_thousand_small_pairs_take_one_read_a_file(s3: S3Server, tmp_path: Pat
     assert len(s3.asked) - 2000 < 20  # listings
 
 
-def npy(shape: tuple[int, ...]) -> tuple[Huge, int]:
+def npy(shape: tuple[int, ...], *, fortran: bool = False) -> tuple[Huge, int]:
     """A huge .npy file of float32 zeros, and where its data begin."""
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+    text = f"{{'descr': '<f4', 'fortran_order': {fortran}, 'shape': {shape}, }}"
     text += " " * (-(len(text) + 11) % 64) + "\n"
     head = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
     return Huge(len(head) + 4 * math.prod(shape), {0: head}), len(head)
@@ -78,3 +78,23 @@ def test_headers_alone_plan_a_huge_pair(s3: S3Server) -> None:
     plan = make_plan([(0, request)])
     assert len(plan.tasks) == 16
     assert sum(one.sent for one in s3.reads()) <= 2 * (256 << 10)
+
+
+def test_a_pair_in_another_order_is_read_once_by_one_worker(s3: S3Server) -> None:
+    for side in ("golden", "my"):
+        s3.huge[f"/{BUCKET}/{side}.npy"], _ = npy((6000, 6000), fortran=side == "my")
+    found = compare_dumps(
+        golden_path=f"{ROOT}/golden.npy", my_path=f"{ROOT}/my.npy", executor="processes", workers=2
+    )
+    assert found.report().counts[Status.PASS] == 1
+    assert sum(one.sent for one in s3.reads()) < 2 * 4 * 6000**2 + (8 << 20)
+
+
+def test_a_large_pair_is_spread_over_workers_and_read_once(s3: S3Server) -> None:
+    for side in ("golden", "my"):
+        s3.huge[f"/{BUCKET}/{side}.npy"], _ = npy((8192, 8192))
+    found = compare_dumps(
+        golden_path=f"{ROOT}/golden.npy", my_path=f"{ROOT}/my.npy", executor="processes", workers=2
+    )
+    assert found.report().counts[Status.PASS] == 1
+    assert sum(one.sent for one in s3.reads()) < 2 * 4 * 8192**2 + (8 << 20)

@@ -230,10 +230,11 @@ def _has_shrunk(request: Request) -> bool:
 
 
 def spans(request: Request) -> list[tuple[int, int]]:
-    """The ranges of the pair of `request`, from its headers alone. Raises as opening does."""
+    """The ranges of the pair of `request`, from its headers alone; none where it is to stay whole.
+    Raises as opening does."""
     with confined_to(request.roots):
-        golden, _ = align(golden=open_location(request.golden), my=open_location(request.my))
-    return list(ranges(golden.elements))
+        golden, my = align(golden=open_location(request.golden), my=open_location(request.my))
+    return [] if golden.in_one or my.in_one else list(ranges(golden.elements))
 
 
 def merged(parts: Sequence[Measured]) -> Measured:

@@ -77,8 +77,9 @@ class RemoteFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._url = normal(path)
         self._store = _store(path)
-        thing, head = _head(path)
+        thing, head = _head(self._url)
         self.size = thing.size
         self.state = FileState(path, thing.size, thing.version)
         self.content = head if len(head) >= thing.size else None
@@ -131,14 +132,14 @@ class RemoteFile:
 
     def _fetched(self, start: int, stop: int) -> bytes:
         def request() -> bytes:
-            return self._store.part(self.path, start, stop, self._thing)
+            return self._store.part(self._url, start, stop, self._thing)
 
         try:
             data = persistent(self._store.root, request)
             if len(data) != stop - start:
                 raise ChangedError
         except (ChangedError, FileNotFoundError) as exc:
-            forget(self.path)
+            forget(self._url)
             raise _changed(self.path) from exc
         return data
 
@@ -149,7 +150,7 @@ open_file = RemoteFile
 def open_soon(paths: Sequence[str]) -> None:
     """These files will be opened, about in this order; some of them always are before they are
     asked for."""
-    wanted = [path for path in dict.fromkeys(paths) if is_url(path)]
+    wanted = [normal(path) for path in dict.fromkeys(paths) if is_url(path)]
     with _MEMORY.lock:
         _MEMORY.order = wanted
         _MEMORY.places = {path: number for number, path in enumerate(wanted)}
@@ -171,10 +172,11 @@ def look_again() -> None:
 
 def forget(path: str) -> None:
     """What stores said of `path`, and of all in its folder, is untrue by now."""
+    url = normal(path)
     with _MEMORY.lock:
-        _drop(path)
-        _MEMORY.seen.pop(path, None)
-        _MEMORY.folders.pop(parent(path), None)
+        _drop(url)
+        _MEMORY.seen.pop(url, None)
+        _MEMORY.folders.pop(parent(url), None)
 
 
 def holds(state: FileState) -> bool:
@@ -183,7 +185,7 @@ def holds(state: FileState) -> bool:
     store = _store(state.path)
     if store.notices_changes and state.version:
         return True
-    thing = _look(store, state.path)
+    thing = _look(store, normal(state.path))
     return thing is not None and (thing.size, thing.version) == (state.size, state.version)
 
 
@@ -260,7 +262,8 @@ def _store(path: str) -> Store:
 
 def _seen(path: str) -> Thing | None:
     """What was or is at `path`."""
-    store, place, folder = _store(path), path.rstrip("/"), parent(path)
+    store, place = _store(path), normal(path)
+    folder = parent(place)
     known = _MEMORY.folders.get(folder)
     if known is None and place in _MEMORY.seen:
         return _MEMORY.seen[place]
@@ -277,7 +280,7 @@ def _seen(path: str) -> Thing | None:
         return None
     if known is not None and (known[name].is_folder or known[name].version):
         return known[name]
-    thing = _look(store, path)
+    thing = _look(store, place)
     with _MEMORY.lock:
         _MEMORY.seen[place] = thing
     return thing
@@ -288,7 +291,7 @@ def _look(store: Store, path: str) -> Thing | None:
 
 
 def _listed(path: str) -> dict[str, Thing]:
-    store, folder = _store(path), path.rstrip("/")
+    store, folder = _store(path), normal(path)
     with _MEMORY.lock:
         known = _MEMORY.folders.get(folder)
         generation = _MEMORY.generation

@@ -11,6 +11,7 @@ store that does not know that condition is refused.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import hashlib
 import json
@@ -23,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ait_cmp.files.scheme import FileState
 from ait_cmp.values.errors import PairError, ReportError, UsageError, os_reason
 from ait_cmp.values.paths import is_url, normal, scheme_of
 
@@ -39,6 +41,8 @@ _Age = tuple[int, int, int]
 
 # The folders of this machine that stand for ones in a bucket, by their paths.
 _STAGED: dict[str, str] = {}
+# What was fetched of a report that is read, and in which state.
+_FETCHED: dict[Path, FileState] = {}
 
 
 def near_output(path: str) -> Path:
@@ -57,12 +61,13 @@ def near_report(path: str) -> Path:
     if not is_url(path):
         return Path(path)
     folder = _near(path, f"reports-{os.getpid()}")
+    atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
     store = _Far(normal(path))
     try:
-        names = [name for name in store.names() if name.startswith(_REPORT) and name != _LOCK]
-        for name in names:
-            if not (folder / name).exists():
+        for name, state in store.states().items():
+            if name.startswith(_REPORT) and name != _LOCK and _FETCHED.get(folder / name) != state:
                 store.fetch(name, folder / name)
+                _FETCHED[folder / name] = state
     except PairError as exc:
         raise UsageError(exc.sentence) from exc
     return folder
@@ -122,7 +127,9 @@ def staged(folder: Path, *, stats: bool = True) -> Iterator[None]:
             raise type(exc)(named(str(exc))) from exc
         finally:
             with suppress(PairError, OSError):
-                store.remove(_LOCK)
+                holder = _holder(store)
+                if holder and holder.owner == owner:
+                    store.remove(_LOCK)
 
 
 class _Far:
@@ -137,11 +144,15 @@ class _Far:
 
     def names(self) -> list[str]:
         """What is in it. Raises PairError."""
-        self._remote.forget(self._at(""))
+        self._remote.forget(self._at(_LOCK))
         try:
             return [one.name for one in self._remote.list_folder(self.url) if one.is_file]
         except FileNotFoundError:
             return []
+
+    def states(self) -> dict[str, FileState]:
+        """What is in it, in which state. Raises PairError."""
+        return {name: self._remote.state_of(self._at(name)) for name in self.names()}
 
     def read(self, name: str) -> bytes | None:
         """A small file; None where it is not there. Raises PairError."""
@@ -182,8 +193,10 @@ class _Far:
         self._persistent(store.root, lambda: store.remove(self._at(name)))
 
     def _store(self) -> Any:
+        """What is about to be another one there."""
         from ait_cmp.files.stores import store_of
 
+        self._remote.forget(self._at(_LOCK))
         return store_of(self.url)
 
     def _at(self, name: str) -> str:

@@ -14,6 +14,7 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump, RankPair
 from ait_cmp.source import keeps_order, split_name
 from ait_cmp.values.errors import PairError
 from ait_cmp.values.order import NO_ORDER, OrderBy
+from ait_cmp.values.paths import is_url
 
 __all__ = ["in_order"]
 
@@ -37,8 +38,10 @@ def in_order(ranks: Sequence[RankPair]) -> list[RankPair]:
 def _ordered(golden: RankDump | None, my: RankDump | None) -> tuple[RankPair, str]:
     if not golden or not my or golden.is_ordered or my.is_ordered:
         return (golden, my), ""
-    times = {file: _time(file) for file in dict.fromkeys(map(_file, golden.tensors))}
-    if not _tell(times, golden):
+    files = dict.fromkeys(map(_file, golden.tensors))
+    # What is uploaded has the times of that, side by side and in any order.
+    times = {} if any(map(is_url, files)) else {file: _time(file) for file in files}
+    if not times or not _tell(times, golden):
         return (golden, my), NO_ORDER
     tensors = sorted(golden.tensors, key=lambda one: (_token(one), times[_file(one)]))
     return (replace(golden, tensors=tensors, order_by=OrderBy.TIMES), my), _BY_TIMES

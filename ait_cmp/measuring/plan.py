@@ -138,8 +138,10 @@ def _task(batch: Sequence[tuple[int, Request]], size: int) -> Task:
 
 def _split(request: Request) -> Iterator[Request]:
     try:
-        for span in spans(request):
-            yield replace(request, span=span)
+        found = spans(request)
     except Exception:
-        # What is wrong with it is found again, and told, where it is measured.
+        found = []  # what is wrong with it is found again, and told, where it is measured
+    if not found:
         yield request
+    for span in found:
+        yield replace(request, span=span)

@@ -49,6 +49,12 @@ class Source(ABC):
         in a row, else a copy of just these.
         """
 
+    @property
+    def in_one(self) -> bool:
+        """Whether to read some of it all of it is copied from far away, so that several workers
+        would each do so."""
+        return False
+
     def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
         """The elements in these ranges will be read soon, in this order: what is far away may be
         asked for already."""
@@ -125,6 +131,10 @@ class FileSource(Source):
         """From each element to the next, in bytes."""
         dense = dense_strides(self.header.shape)
         return self.header.strides or _bytes(dense, self.stored.itemsize)
+
+    @property
+    def in_one(self) -> bool:
+        return not self.file.is_mapped and self.header.strides is not None
 
     def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
         if self.file.is_mapped or self.header.strides is not None:
@@ -231,6 +241,10 @@ class FractalNz(Source):
             return self
         return replace(self, inner=inner.copied())
 
+    @property
+    def in_one(self) -> bool:
+        return isinstance(self.inner, FileSource) and not self.inner.file.is_mapped
+
     def read(self, start: int, stop: int) -> Array:
         if stop <= start:
             return np.empty(0, self.dtype.storage)
@@ -256,6 +270,10 @@ class _Reshaped(Source):
     """The elements of `inner` in the same order, in another shape."""
 
     inner: Source
+
+    @property
+    def in_one(self) -> bool:
+        return self.inner.in_one
 
     def read(self, start: int, stop: int) -> Array:
         return self.inner.read(start, stop)

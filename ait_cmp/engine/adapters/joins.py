@@ -81,6 +81,10 @@ class _Joined(Source):
     parts: tuple[Source, ...]
     widths: tuple[int, ...]
 
+    @property
+    def in_one(self) -> bool:
+        return any(part.in_one for part in self.parts)
+
     def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
         whole = sum(self.widths) or 1
         for part, width in zip(self.parts, self.widths, strict=True):
@@ -125,6 +129,10 @@ class _Summed(Source):
     """
 
     parts: tuple[Source, ...]
+
+    @property
+    def in_one(self) -> bool:
+        return any(part.in_one for part in self.parts)
 
     def expect(self, ranges: Sequence[tuple[int, int]]) -> None:
         for part in self.parts:

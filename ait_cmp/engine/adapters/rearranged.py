@@ -24,6 +24,10 @@ class Rearranged(Source):
     strides: tuple[int, ...]
     start: int
 
+    @property
+    def in_one(self) -> bool:
+        return self.inner.in_one
+
     def read(self, start: int, stop: int) -> Array:
         if stop <= start:
             return np.empty(0, self.dtype.storage)

@@ -43,6 +43,10 @@ class _Runs(Source):
     starts: npt.NDArray[np.int64]
     upto: npt.NDArray[np.int64]
 
+    @property
+    def in_one(self) -> bool:
+        return self.inner.in_one
+
     def read(self, start: int, stop: int) -> Array:
         parts = [np.empty(0, self.dtype.storage)]
         parts += [self.inner.read(*one) for one in self._within(start, stop)]

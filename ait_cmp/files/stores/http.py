@@ -45,11 +45,11 @@ class HttpStore(Store):
         own, names = urlsplit(folder), dict[str, bool]()
         for link, text in _LINK.findall(page):
             to = urlsplit(urljoin(folder, html.unescape(link.decode("utf-8", "replace"))))
-            inner = to.path[len(own.path) :]
-            name, slash, rest = inner.partition("/")
-            is_below = to.netloc == own.netloc and to.path.startswith(own.path)
+            above, below = unquote(own.path), unquote(to.path)
+            name, slash, rest = below.removeprefix(above).partition("/")
+            is_below = to.netloc == own.netloc and below.startswith(above)
             if is_below and name and not rest and name not in (".", ".."):
-                names[unquote(name)] = bool(slash) or text.strip().endswith(b"/")
+                names[name] = bool(slash) or text.strip().endswith(b"/")
         return [Thing(name, is_folder=is_folder) for name, is_folder in names.items()]
 
     def first(self, url: str, length: int) -> tuple[Thing, bytes]:
