@@ -29,7 +29,7 @@ __all__ = [
 
 _GRIDDED = 64  # elements that share no bit by chance
 _LINES, _CHANNELS = 4, 8  # of fewer, most lines and their sums say no more than the whole
-_HUGE = 3.0  # times its limit may have what is huge, and a slice beside it
+_HUGE = 3.0  # times its limit may have what is huge, and a slice or an element beside it
 _FEW_LINES = ((4, 4.0), (32, 2.0))  # below so many lines, so many times the limit
 _ANYTHING = Metric(lambda _: None, least=-math.inf)  # what the user's own can be
 _STILL_MEANT = 9.0  # times the room that a limit left may be wanted in addition
@@ -160,7 +160,7 @@ def growth_findings(
     `digits` is the precision of the coarsest grid that any row of the run may honestly be on.
     """
     told = telling(evidence, case.stats, case.lines)
-    beside = _HUGE if told is not evidence else 1.0  # in slices with huge elements, near the cut
+    beside = _HUGE if told is not evidence else 1.0  # in lines with huge elements, or near the cut
     sizes = sizes_of(told)
     found = [
         grid_finding(told, case.subject.my, digits),
@@ -169,7 +169,7 @@ def growth_findings(
         _level(told, growth, expected),
         _slice("channel", told.channel, sizes.channel, expected, (), beside),
         _slice("line", told.line, sizes.line, expected, case.shape[:-1], beside),
-        _element(told, growth, expected, case),
+        _element(told, growth, expected, case, beside),
         _typical(told, case, expected),
         _sum(case, growth, expected),
         _scores(told, case, expected),
@@ -304,11 +304,11 @@ def _slice(
 
 
 def _element(
-    evidence: Evidence, growth: Growth, expected: Expectation, case: Case
+    evidence: Evidence, growth: Growth, expected: Expectation, case: Case, times: float = 1.0
 ) -> Finding | None:
     peak, size = evidence.peak, sizes_of(evidence).element
     alone = peak.error > growth.alone * peak.runner_up
-    limit = expected.limits.element
+    limit = times * expected.limits.element
     if not alone and not expected.has_peers:
         limit *= growth.element / growth.lone_element
     if size <= limit:
