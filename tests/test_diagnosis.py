@@ -284,6 +284,16 @@ NEAR: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], st
         "",
     ),
     "one and the same line is no affine golden": (torch.clone, lambda x: 0 * x + x[0, 0], ""),
+    "few huge elements have no factor for the others": (
+        lambda x: torch.cat([200 + x[..., :1], x[..., 1:]], -1),
+        lambda x: torch.cat([300 + x[..., :1], x[..., 1:] + 0.3 * _garbage(x[..., 1:])], -1),
+        "",
+    ),
+    "noise where a whole line is NaN in both": (
+        lambda x: torch.cat([math.nan * x[:1], x[1:]]),
+        lambda x: torch.cat([math.nan * x[:1], x[1:] + 0.3 * _garbage(x[1:])]),
+        "",
+    ),
     "scores of a lone token, of which a softmax makes nothing": (
         *(lambda x: x.reshape(1, -1), lambda x: x.reshape(1, -1) + 0.5, ""),
     ),

@@ -68,7 +68,8 @@ def quantised(sides: Sides) -> Iterator[Claim]:
         ]
     for words, axes in ways:
         for bits in _BITS:
-            steps = np.nanmax(np.abs(sides.golden), axes, keepdims=True) / (2 ** (bits - 1) - 1)
+            largest = np.fmax.reduce(np.abs(sides.golden), axes, keepdims=True)  # NaN of none
+            steps = largest / (2 ** (bits - 1) - 1)
             steps = np.where(steps > 0, steps, 1.0)
             made = np.round(sides.golden / steps) * steps
             size = f" of {number(float(steps.reshape(-1)[0]))}" if steps.size == 1 else ""

@@ -35,6 +35,7 @@ _BINS, _IN_BIN = 32, 8  # of golden's values, and elements that one has at least
 # Of what a rule leaves more than this, of golden, is no noise where its mean in the bins is so much
 # of it: then my is a curve of golden, and no straight line.
 _CURVED, _BENT = 0.02, 0.5
+_HUGE = 10.0  # times the median: elements that are most of golden, and whose factor is theirs alone
 _SCORES = 4096  # elements of a lone line may be scores of a vocabulary
 _ENDS = 8  # elements that stand at the end of a range
 
@@ -55,7 +56,7 @@ def are_numbers(sides: Sides) -> bool:
 def scaled(sides: Sides) -> Iterator[Claim]:
     """Golden times one factor."""
     factor = slope(*sides.there)
-    if factor and not _is_bent(sides, factor, 0.0):
+    if factor and not _is_bent(sides, factor, 0.0) and not _is_of_few(sides, factor, 0.0):
         yield Claim(f"my is golden times {times(factor)}", sides.golden * factor, 1)
 
 
@@ -76,9 +77,22 @@ def affine(sides: Sides) -> Iterator[Claim]:
     mean, centre = float(golden.mean()), float(my.mean())
     factor = slope(golden - mean, my - centre)
     offset = centre - factor * mean
-    if abs(factor) > _NOTHING and not _are_scores(sides) and not _is_bent(sides, factor, offset):
+    if abs(factor) <= _NOTHING or _are_scores(sides) or _is_of_few(sides, factor, offset):
+        return
+    if not _is_bent(sides, factor, offset):
         words = f"my is golden times {times(factor)}, {offset:+.4g}"
         yield Claim(words, sides.golden * factor + offset, 2)
+
+
+def _is_of_few(sides: Sides, factor: float, offset: float) -> bool:
+    """Whether huge elements are most of golden, and the others do not follow their line."""
+    golden, my = sides.there
+    size = np.abs(golden)
+    others = size <= _HUGE * float(np.median(size))
+    if 2.0 * float(np.square(golden[others]).sum()) > sides.golden_squares:
+        return False
+    golden, my = golden[others], my[others]
+    return 2.0 * energy(my - factor * golden - offset) > energy(my - golden)
 
 
 def _are_scores(sides: Sides) -> bool:
