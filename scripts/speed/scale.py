@@ -1,0 +1,111 @@
+"""Executors side by side: rows and bytes a second by workers, nodes and entries, once started.
+
+The nodes are Ray's on this machine, several where there are more workers than cores: what is shown
+is what an executor costs, and not how fast more machines are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+
+from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.measuring.executor import EXECUTORS, Execute, WorkerLimits
+from ait_cmp.measuring.plan import Task, make_plan
+from ait_cmp.values.location import Location
+from speed.command import MIB, make_pairs
+from speed.rows import Row
+
+__all__ = ["scale_rows"]
+
+WORKERS = (1, 2, 4, 8)
+ENTRIES = (1_000, 10_000, 100_000)
+EMPTY = 1_000  # tasks that ask for nothing: what is left is the way there and back
+_FILES = 1_000  # different pairs; more entries come back to them
+
+
+def scale_rows(folder: Path) -> Iterator[Row]:
+    """What each executor does with small pairs, with large ones, and with nothing."""
+    small = _requests(make_pairs(folder / "small", _FILES, 2048))
+    large = _requests(make_pairs(folder / "large", 24, 8 * MIB))
+    for name, workers, execute in _executors():
+        # All sizes of a run where there is a worker a core, else the middle one.
+        counts = ENTRIES if workers == 2 or name == "serial" else ENTRIES[1:2]
+        yield from _of_one(f"{name}, {workers} workers", execute, small, large, counts)
+
+
+def _of_one(
+    name: str,
+    execute: Execute,
+    small: list[tuple[int, Request]],
+    large: list[tuple[int, Request]],
+    counts: tuple[int, ...],
+) -> Iterator[Row]:
+    _seconds(execute, make_plan(small[:200]).tasks)  # started, and warm
+    for count in counts:
+        asked = [(number, small[number % len(small)][1]) for number in range(count)]
+        took = _seconds(execute, make_plan(asked).tasks)
+        yield _row(f"{name}: rows/s of {count:,} entries", count / took, took)
+    took = _seconds(execute, make_plan(large).tasks)
+    size = len(large) * 2 * 16 * MIB
+    yield _row(f"{name}: MB/s of pairs of 16 MiB", size / took / 1e6, took)
+    took = _seconds(execute, [Task((), ())] * EMPTY)
+    yield _row(f"{name}: ms a task", took / EMPTY * 1e3, took)
+
+
+def _seconds(execute: Execute, tasks: tuple[Task, ...] | list[Task]) -> float:
+    begun = time.perf_counter()
+    for _ in execute(tasks):
+        pass
+    return time.perf_counter() - begun
+
+
+def _row(name: str, figure: float, took: float) -> Row:
+    return Row(f"scale {name}", figure, "", True, f"{took:.2f} s")
+
+
+def _requests(dump: Path) -> list[tuple[int, Request]]:
+    golden = sorted(dump.rglob("*_tensor.pth"), key=lambda path: int(path.name.split("_")[0]))
+    return [
+        (
+            number,
+            Request(
+                Location.of(str(path)),
+                Location.of(str(dump / "my" / f"{number}.bin")),
+                Wanted(2.0**-23),
+            ),
+        )
+        for number, path in enumerate(golden)
+    ]
+
+
+def _executors() -> Iterator[tuple[str, int, Execute]]:
+    """Each, entered, with its name and its workers."""
+    with EXECUTORS["serial"].start(WorkerLimits(), 0) as execute:
+        yield "serial", 1, execute
+    for workers in WORKERS:
+        with EXECUTORS["processes"].start(WorkerLimits(workers=workers), 0) as execute:
+            yield "processes", workers, execute
+    for nodes in (1, 2):
+        with _cluster(nodes, max(WORKERS) // nodes) as address:
+            for workers in islice(WORKERS, nodes - 1, None):
+                limits = WorkerLimits(workers=workers, address=address)
+                with EXECUTORS["ray"].start(limits, 0) as execute:
+                    yield f"ray, {nodes} nodes", workers, execute
+
+
+@contextmanager
+def _cluster(nodes: int, cores: int) -> Iterator[str]:
+    """The address of one of so many nodes, with so many cores each by name."""
+    from ray.cluster_utils import Cluster
+
+    with ExitStack() as stack:
+        told = {"num_cpus": cores, "object_store_memory": 200 * MIB, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=told)
+        stack.callback(cluster.shutdown)
+        for _ in range(nodes - 1):
+            cluster.add_node(num_cpus=cores, object_store_memory=200 * MIB)
+        yield cluster.address
