@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from ait_cmp.measuring.executor.automatic import run_where_it_pays
 from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits
+from ait_cmp.measuring.executor.cluster import keep_cluster, run_on_cluster
 from ait_cmp.measuring.executor.processes import run_in_processes
-from ait_cmp.measuring.executor.ray_cluster import kept_cluster, run_on_ray
 from ait_cmp.measuring.executor.serial import run_serially
 
 __all__ = ["EXECUTORS", "Answer", "Execute", "Executor", "WorkerLimits"]
@@ -37,5 +37,5 @@ EXECUTORS: dict[str, Executor] = {
     "auto": Executor(run_where_it_pays, heeds=_OF_WORKERS),
     "serial": Executor(run_serially),
     "processes": Executor(run_in_processes, heeds=_OF_WORKERS),
-    "ray": Executor(run_on_ray, heeds=_OF_CLUSTER, kept=kept_cluster),
+    "ray": Executor(run_on_cluster, heeds=_OF_CLUSTER, kept=keep_cluster),
 }
