@@ -4,10 +4,10 @@
     python scripts/bench.py --against CHECKOUT [ROW ...]
 
 ROW is one of kernel, large, small, workers, dump, memory, metadata (default: all of these), and
-scale, which needs Ray: executors side by side, of which no bound is asked. The two sides of a ratio
-are measured in turn, several times, and their medians are divided, so that what else the
-machine does falls on both alike. FOLDER (default: a temporary one) needs 2 GiB, and for metadata
-two million names.
+scale, which needs Ray and moto: executors side by side, of which no bound is asked. The two sides
+of a ratio are measured in turn, several times, and their medians are divided, so that what else
+the machine does falls on both alike. FOLDER (default: a temporary one) needs 2 GiB, and for
+metadata two million names.
 
 With --against, the package of another checkout does the same work in turn, on the same files, and
 a figure says how many times better this one is; ROW is one of kernel, small, start, memory,

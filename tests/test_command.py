@@ -188,6 +188,7 @@ def test_left_out_metrics_are_empty_columns(make_dump: Dump, tmp_path: Path) -> 
             ["golden_path=x", "executor=serial", "executor.workers=4"],
             "does nothing with executor=s",
         ),
+        (["golden_path=x", "executor.address=head:6379"], "out, or choose executor=ray"),
         (["golden_path=x", "tolerance.growth.channel=0"], "growth.channel must be a finite number"),
         (["golden_path=x", "+tolerance.growth.window=inf"], "growth.window must be a finite num"),
         (["golden_path=x", "tolerance.growth.windw=4"], "there is no 'windw'"),

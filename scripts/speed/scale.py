@@ -6,9 +6,12 @@ is what an executor costs, and not how fast more machines are.
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -28,13 +31,15 @@ _FILES = 1_000  # different pairs; more entries come back to them
 
 
 def scale_rows(folder: Path) -> Iterator[Row]:
-    """What each executor does with small pairs, with large ones, and with nothing."""
+    """What each executor does with small pairs, with large ones, and with nothing; and the same
+    pairs from a bucket."""
     small = _requests(make_pairs(folder / "small", _FILES, 2048))
     large = _requests(make_pairs(folder / "large", 24, 8 * MIB))
     for name, workers, execute in _executors():
         # All sizes of a run where there is a worker a core, else the middle one.
         counts = ENTRIES if workers == 2 or name == "serial" else ENTRIES[1:2]
         yield from _of_one(f"{name}, {workers} workers", execute, small, large, counts)
+    yield from _from_a_bucket(folder)
 
 
 def _of_one(
@@ -44,7 +49,7 @@ def _of_one(
     large: list[tuple[int, Request]],
     counts: tuple[int, ...],
 ) -> Iterator[Row]:
-    _seconds(execute, make_plan(small[:200]).tasks)  # started, and warm
+    _warm(execute, make_plan(small[:200]).tasks, nodes=2 if "2 nodes" in name else 1)
     for count in counts:
         asked = [(number, small[number % len(small)][1]) for number in range(count)]
         took = _seconds(execute, make_plan(asked).tasks)
@@ -56,7 +61,55 @@ def _of_one(
     yield _row(f"{name}: ms a task", took / EMPTY * 1e3, took)
 
 
-def _seconds(execute: Execute, tasks: tuple[Task, ...] | list[Task]) -> float:
+def _warm(execute: Execute, tasks: Sequence[Task], nodes: int) -> None:
+    """Until so many nodes have answered."""
+    seen: set[str] = set()
+    while len(seen) < nodes:
+        seen |= {answer.node for answer in execute(tasks)}
+
+
+def _from_a_bucket(folder: Path) -> Iterator[Row]:
+    """The same pairs from disk and from a bucket on loopback, whose server is one thread of Python:
+    what is shown is what asking costs, and not what a store gives."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    secrets = {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none"}
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ.update(secrets, AWS_ENDPOINT_URL=f"http://{host}:{port}")
+    try:
+        dump = make_pairs(folder / "bucket", 200, 2048)
+        sides = [_requests(dump), _uploaded(dump)]
+        with EXECUTORS["serial"].start(WorkerLimits(), 0) as execute:
+            for side, requests in zip(("disk", "a bucket"), sides, strict=True):
+                _warm(execute, make_plan(requests[:20]).tasks, nodes=1)
+                took = _seconds(execute, make_plan(requests).tasks)
+                yield _row(f"serial, from {side}: rows/s of 200 entries", 200 / took, took)
+    finally:
+        server.stop()
+
+
+def _uploaded(dump: Path) -> list[tuple[int, Request]]:
+    import boto3
+
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket="dumps")
+    for path in dump.rglob("*"):
+        if path.is_file():
+            client.upload_file(str(path), "dumps", str(path.relative_to(dump)))
+    return [
+        (number, replace(one, golden=_in_bucket(dump, one.golden), my=_in_bucket(dump, one.my)))
+        for number, one in _requests(dump)
+    ]
+
+
+def _in_bucket(dump: Path, location: Location) -> Location:
+    return Location.of(f"s3://dumps/{Path(location.files[0]).relative_to(dump)}")
+
+
+def _seconds(execute: Execute, tasks: Sequence[Task]) -> float:
     begun = time.perf_counter()
     for _ in execute(tasks):
         pass
