@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -60,7 +61,9 @@ def worker_pool(limits: WorkerLimits) -> Iterator[WorkerPool]:
 
 def prepare() -> None:
     """Start the server that forks the workers, which imports for a second, if it does not run."""
-    forkserver.set_forkserver_preload(["ait_cmp.measuring.executor.worker"])
+    # What reads buckets takes a second to import, and was imported where there are any.
+    far = [name for name in ("s3fs", "fsspec.implementations.http") if name in sys.modules]
+    forkserver.set_forkserver_preload(["ait_cmp.measuring.executor.worker", *far])
     resource_tracker.ensure_running()  # before, since it lets interrupts through when it starts
     with _one_thread_each(), _interrupts_wait():
         forkserver.ensure_running()
