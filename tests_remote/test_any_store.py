@@ -139,6 +139,22 @@ def test_a_file_that_changes_is_noticed_by_its_time(
     assert found.to_polars()["reason"].to_list() == ["IN_CHANGED"]
 
 
+def test_a_store_that_makes_no_new_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As HDFS is, whose files are opened to be written or to be added to."""
+
+    def pipe_file(path: str, data: bytes, mode: str) -> None:
+        raise ValueError(f"unsupported mode for Arrow filesystem: {mode!r}")
+
+    monkeypatch.setattr(staging, "_caches", lambda: tmp_path / "cache")
+    monkeypatch.setattr(store_of(ROOT).fs, "pipe_file", pipe_file)
+    np.save(tmp_path / "t.npy", np.zeros(9))
+    words = [f"{side}_path={tmp_path / 't.npy'}" for side in ("golden", "my")]
+    assert main([*words, "allow_same=true", f"output={ROOT}/out"]) == 2
+    assert "on the condition that there is none" in capsys.readouterr().err
+
+
 def test_a_report_goes_there_too(
     memory: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,3 +195,21 @@ def test_a_folder_of_this_machine_is_itself(tmp_path: Path) -> None:
     with staged(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_what_writes_to_a_folder_of_this_machine_alone_says_so(
+    s3: S3Server, dump: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main([*dump, "-m", "data_ids=t1,t2"]) == 2
+    assert f"output={OUT}: the jobs of a sweep write to a folder" in capsys.readouterr().err
+    assert main(["pair", *dump]) == 2
+    assert f"output={OUT} must be a file of this machine" in capsys.readouterr().err
+    assert written(s3) == []
+
+
+def test_what_a_calibration_learns_goes_to_the_bucket(
+    s3: S3Server, dump: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", *dump]) == 0
+    assert f"tolerance: {OUT}/tolerance/calibrated.yaml" in capsys.readouterr().out
+    assert "tolerance/calibrated.yaml" in written(s3)

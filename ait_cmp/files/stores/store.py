@@ -102,8 +102,13 @@ class Store:
     def create(self, url: str, data: bytes) -> None:
         """A new file. Raises FileExistsError where there is one; a store that knows no such
         condition may replace it."""
-        with told(url, "written"):
-            self.fs.pipe_file(self.path(url), data, mode="create")
+        try:
+            with told(url, "written"):
+                self.fs.pipe_file(self.path(url), data, mode="create")
+        except PairError as exc:
+            if isinstance(exc.__cause__, NotImplementedError | ValueError | TypeError):
+                raise _unconditional(url) from exc
+            raise
 
     def write(self, url: str, local: str) -> None:
         """What is in a local file, in the place of whatever is at `url`."""
@@ -134,6 +139,14 @@ class Store:
         if info["type"] == "directory":
             return Thing(name, is_folder=True)
         return Thing(name, int(info.get("size") or 0), self.version(info), _modified(info))
+
+
+def _unconditional(url: str) -> PairError:
+    return PairError(
+        Reason.NOT_SUPPORTED,
+        f"{url} cannot be written: its store makes no file on the condition that there is none, "
+        "which keeps two runs apart; write to a local folder, and copy it",
+    )
 
 
 def _modified(info: Mapping[str, Any]) -> float:
