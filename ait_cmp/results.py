@@ -5,11 +5,12 @@ from __future__ import annotations
 import html
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ait_cmp.commands.judged_rows import Judged
 from ait_cmp.commands.kept import Run, keep, kept, write_stats
 from ait_cmp.judging import Status, named_counts
 from ait_cmp.judging.comparison import Row
@@ -32,18 +33,18 @@ class RunComparison:
     True where rows pass, and none fails or could not be compared.
     """
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     run: Run
 
     @classmethod
     def of(cls, run: Run) -> RunComparison:
         """The rows of `run`."""
-        return cls(tuple(run.rows), run)
+        return cls(run.rows, run)
 
     @property
     def passed(self) -> bool:
         """Whether rows pass, and none fails or could not be compared; skipped ones do neither."""
-        found = {row.verdict.status for row in self.rows}
+        found = {verdict.status for _, verdict in self.run.rows.judged()}
         return Status.PASS in found and found <= {Status.PASS, Status.SKIPPED}
 
     def __bool__(self) -> bool:
@@ -54,8 +55,9 @@ class RunComparison:
     def divergences(self) -> list[Row]:
         """Where it went wrong: of each run and each token the first row, and every later row
         whose error is not explained by those; `row.verdict.divergence` says it in a sentence."""
+        judged = enumerate(self.run.rows.judged())
         return sorted(
-            (row for row in self.rows if row.verdict.divergence),
+            (self.rows[number] for number, (_, verdict) in judged if verdict.divergence),
             key=lambda row: (row.pair.token_id is None, row.pair.token_id, row.pair.order),
         )
 
@@ -68,7 +70,8 @@ class RunComparison:
         """What every output reads."""
         from ait_cmp.report import make_report
 
-        return make_report(self.rows, self.run.facts, self.run.metrics.extra)
+        run = self.run
+        return make_report(self.rows, run.facts, run.metrics.extra, table=run.table)
 
     def to_polars(self) -> Table:
         """The rows as a table, with the columns of the report and true types."""
@@ -109,7 +112,7 @@ class RunComparison:
         """What a notebook shows."""
         first, *others = self._said()
         said = "".join(f"<li>{html.escape(one)}</li>" for one in others)
-        bad = [row for row in self.rows if row.verdict.status in (Status.FAIL, Status.ERROR)]
+        bad = [row for row in self.run.rows.judged() if _is_bad(row)]
         bad.sort(key=lambda row: row.verdict.status is Status.ERROR)
         lines = "".join(map(_line, bad[:_SHOWN]))
         heading = (
@@ -120,18 +123,24 @@ class RunComparison:
         return f"<p><b>{html.escape(first)}</b></p><ul>{said}</ul>{table}"
 
     def _said(self) -> Iterator[str]:
-        counts = Counter(row.verdict.status for row in self.rows)
+        counts = Counter(verdict.status for _, verdict in self.run.rows.judged())
         named = ", ".join(f"{count} {one}" for one, count in named_counts(counts))
         yield f"{counted(len(self.rows), 'row')}: {named}"
         first = self.first_divergence
         if first:
             yield f"it goes wrong {printable(first.verdict.divergence)}"
-        failing = (row for row in self.rows if row.verdict.status is Status.FAIL)
-        if any(row.pair.order_by is OrderBy.NAMES for row in failing):
+        failing = (
+            pair for pair, verdict in self.run.rows.judged() if verdict.status is Status.FAIL
+        )
+        if any(pair.order_by is OrderBy.NAMES for pair in failing):
             yield NO_ORDER
 
 
-def _line(row: Row) -> str:
+def _is_bad(row: Judged) -> bool:
+    return row.verdict.status in (Status.FAIL, Status.ERROR)
+
+
+def _line(row: Judged) -> str:
     verdict, pair = row.verdict, row.pair
     token = "" if pair.token_id is None else str(pair.token_id)
     cells = (token, pair.data_id, verdict.status, verdict.reason or "", verdict.sentence)

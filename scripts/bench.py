@@ -3,11 +3,11 @@
     python scripts/bench.py [--json FILE] [--folder FOLDER] [ROW ...]
     python scripts/bench.py --against CHECKOUT [ROW ...]
 
-ROW is one of kernel, large, small, workers, dump, memory, metadata (default: all of these), and
-scale, which needs Ray and moto: executors side by side, of which no bound is asked. The two sides
-of a ratio are measured in turn, several times, and their medians are divided, so that what else
-the machine does falls on both alike. FOLDER (default: a temporary one) needs 2 GiB, and for
-metadata two million names.
+ROW is one of kernel, large, small, workers, dump, memory, metadata (default: all of these), growth,
+and scale, which needs Ray and moto: executors side by side, of which no bound is asked. The two
+sides of a ratio are measured in turn, several times, and their medians are divided, so that what
+else the machine does falls on both alike. FOLDER (default: a temporary one) needs 2 GiB, for
+metadata two million names, and for growth 6 GiB besides.
 
 With --against, the package of another checkout does the same work in turn, on the same files, and
 a figure says how many times better this one is; ROW is one of kernel, small, start, memory,
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -35,6 +36,7 @@ from speed.command import MIB, Usage, make_pairs, run_compare, sparse_npy, usage
 from speed.kernel import kernel_rows
 from speed.recorded import make_recorded
 from speed.rows import Row, at_least, at_most, in_turn
+from speed.stored import make_stored
 
 from ait_cmp import dump_data
 from ait_cmp.engine.request import Request, Wanted
@@ -180,6 +182,34 @@ def metadata(folder: Path) -> Iterator[Row]:
         yield at_most(f"{title}: MiB", used.anonymous, 1100, _took(used))
 
 
+GROWING = (10_000, 100_000, 1_000_000)  # rows
+_MOST = {100_000: 400, 1_000_000: 1900}  # MiB
+
+
+def growth(folder: Path) -> Iterator[Row]:
+    """8: so many rows that were measured are taken from the store, judged and reported, in every
+    format; then judged once more by `judge`, which reads the run alone."""
+    for rows in GROWING:
+        tokens = rows // 1000 if rows < 1_000_000 else 100
+        data_ids, here = rows // tokens, folder / str(rows)
+        dump = make_recorded(here, tokens, data_ids)
+        stored = make_stored(here, dump, tokens, data_ids)
+        settings = [f"output={stored}", "fail_on=never", "log_level=warning"]
+        settings += ["report.formats=[csv,parquet,json,junit,md,xlsx,html]"]
+        command = [sys.executable, "-m", "ait_cmp"]
+        whole = usage_of([*command, f"golden_path={dump}", "executor=serial", *settings])
+        settings[0] = f"output={here / 'judged'}"
+        again = usage_of([*command, "judge", f"report={stored}", *settings[:3]])
+        shutil.rmtree(here)
+        most = _MOST.get(rows, 300)
+        for what, used in (("compare, measured before", whole), ("judge", again)):
+            title = f"8 {rows:,} rows, {what}"
+            yield at_most(f"{title}: MiB", used.anonymous, most, _took(used))
+            yield at_most(
+                f"{title}: ms of processor time a row", 1e3 * used.processor / rows, 1, ""
+            )
+
+
 def _took(used: Usage) -> str:
     return f"{used.seconds:.1f} s, {used.processor:.1f} s of processor time"
 
@@ -205,9 +235,10 @@ ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "dump": dump,
     "memory": memory,
     "metadata": metadata,
+    "growth": growth,
     "scale": scale,
 }
-_SELDOM = ("scale",)  # only by name
+_SELDOM = ("growth", "scale")  # only by name
 
 
 def show(rows: Sequence[Row]) -> None:

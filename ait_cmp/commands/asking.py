@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Look
+from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.values.pair import Pair
 
 __all__ = ["Ask"]
@@ -17,4 +17,4 @@ class Ask(Protocol):
 
     def __call__(
         self, pairs: Sequence[Pair], looks: Sequence[Look] | None = None, /
-    ) -> dict[int, Measured]: ...
+    ) -> MeasuredRows: ...

@@ -21,11 +21,12 @@ from ait_cmp.commands.compare import (
     open_store,
     select_pairs,
 )
+from ait_cmp.commands.judged_rows import Judged, JudgedRows
 from ait_cmp.commands.say import complain, may_go_unread
+from ait_cmp.commands.shards import Settled
 from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.files.staging import named
 from ait_cmp.judging import Growth, Status, Tolerance
-from ait_cmp.judging.comparison import Row
 from ait_cmp.report.progress import painted_progress
 from ait_cmp.settings.tolerances import write_tolerance
 from ait_cmp.settings.values import Settings
@@ -51,14 +52,14 @@ def calibrate(settings: Settings) -> ExitStatus:
     with open_store(settings) as store:
         with painted_progress() as progress:
             settled = measure(pairs, settings, store, progress)
-        rows = settled.rows(settings.tolerance, settings.metrics)
+        rows = _judged(settled, settings.tolerance, settings)
         learned = learn(rows, settings.tolerance, failing=settings.learn_failing)
         if learned is None:
             complain(_nothing_learned(rows))
             return max(ExitStatus.USAGE, _status(rows, settings))
         path = settings.folder / "tolerance" / f"{_NAME}.yaml"
         write_tolerance(learned, path, made=_made(settings, len(rows)))
-    after = settled.rows(learned, settings.metrics)
+    after = _judged(settled, learned, settings)
     with may_go_unread("what was learned"):
         told = _show_failing(rows, settings)
         _show(after, path, told)
@@ -75,7 +76,9 @@ def require_growth(tolerance: Tolerance) -> Growth:
     return tolerance.growth
 
 
-def learn(rows: Sequence[Row], tolerance: Tolerance, *, failing: bool = False) -> Tolerance | None:
+def learn(
+    rows: Sequence[Judged], tolerance: Tolerance, *, failing: bool = False
+) -> Tolerance | None:
     """`tolerance` with the noise of `rows`, which are of a benign run; None where there is none.
 
     Of rows that `tolerance` fails it learns only with `failing`: it would hide what is wrong with
@@ -96,12 +99,16 @@ def learn(rows: Sequence[Row], tolerance: Tolerance, *, failing: bool = False) -
     return replace(tolerance, name=_NAME, growth=replace(growth, noise=noise))
 
 
-def _status(rows: Sequence[Row], settings: Settings) -> ExitStatus:
+def _judged(settled: Settled, tolerance: Tolerance, settings: Settings) -> list[Judged]:
+    return [*JudgedRows(settled, tolerance, settings.metrics).judged()]
+
+
+def _status(rows: Sequence[Judged], settings: Settings) -> ExitStatus:
     statuses = [row.verdict.status for row in rows]
     return exit_status(statuses, settings.fail_on)
 
 
-def _nothing_learned(rows: Sequence[Row]) -> str:
+def _nothing_learned(rows: Sequence[Judged]) -> str:
     failing = sum(row.verdict.status is Status.FAIL for row in rows)
     if failing:
         return (
@@ -122,7 +129,7 @@ def _made(settings: Settings, rows: int) -> dict[str, Any]:
     }
 
 
-def _show_failing(rows: Sequence[Row], settings: Settings) -> set[Pair]:
+def _show_failing(rows: Sequence[Judged], settings: Settings) -> set[Pair]:
     """Which rows the tolerance fails that was started from, and what becomes of them; those of
     which no more needs to be said."""
     failing = [row for row in rows if row.verdict.status is Status.FAIL]
@@ -142,7 +149,7 @@ def _show_failing(rows: Sequence[Row], settings: Settings) -> set[Pair]:
     return set() if settings.learn_failing else {row.pair for row in failing}
 
 
-def _show(rows: Sequence[Row], path: Path, told: set[Pair]) -> None:
+def _show(rows: Sequence[Judged], path: Path, told: set[Pair]) -> None:
     """What was written, and which other rows of this very run it would not pass."""
     bad = [row for row in rows if row.verdict.status is not Status.PASS]
     print(
@@ -161,7 +168,7 @@ def _show(rows: Sequence[Row], path: Path, told: set[Pair]) -> None:
     print(f"use it: python -m ait_cmp golden_path=… output=… tolerance={place}")
 
 
-def _list(rows: Sequence[Row]) -> None:
+def _list(rows: Sequence[Judged]) -> None:
     for row in rows[:_LISTED]:
         verdict = row.verdict
         print(printable(f"  {verdict.status} {row.pair.name}: {verdict.sentence}"))

@@ -9,10 +9,11 @@ from dataclasses import replace
 from ait_cmp.commands.asking import Ask
 from ait_cmp.commands.shards import Settled
 from ait_cmp.engine.choices import Choices, Flip
-from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.measured import Brief, Measured
 from ait_cmp.engine.request import Look
 from ait_cmp.judging.choices import Choice, Kind, Numbered, choices_of, is_logits, reads_tokens
 from ait_cmp.judging.inputs import Inputs, Left
+from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.order import OrderBy
@@ -30,55 +31,62 @@ def settle_choices(settled: Settled, ask: Ask, globs: tuple[str, ...]) -> Settle
     after them."""
     runs: dict[int, list[Numbered]] = defaultdict(list)
     for number, pair in enumerate(settled.pairs):
-        measured = settled.measured.get(number) or Measured(error=pair.error)
-        runs[pair.run].append((number, pair, measured))
-    found = {run: [*_needed(choices_of(rows, globs), rows)] for run, rows in runs.items()}
+        brief = settled.measured.brief(number) or Brief(error=pair.error)
+        runs[pair.run].append((number, pair, brief))
+    measured = settled.measured
+    found = {
+        run: [*_needed(choices_of(rows, measured, globs), measured)] for run, rows in runs.items()
+    }
     settled = replace(settled, references=_reading_alike(runs, settled.references))
     if not any(found.values()):
         return settled
     looked = _looked([one for choices in found.values() for one in choices], settled, ask)
-    pairs, known = list(settled.pairs), dict(settled.measured)
+    pairs, known = list(settled.pairs), measured.copy()
     cut = [
         number for rows in runs.values() for number in _follow(rows, looked, globs, pairs, known)
     ]
-    references = dict(settled.references)
-    with_reference = [one for one in cut if one in references and not references[one].error]
+    references = settled.references.copy()
+    with_reference = [number for number in cut if _is_compared(references, number)]
     asked = [pairs[number] for number in cut]
     asked += [one for number in with_reference if (one := pairs[number].reference)]
-    again = ask(asked) if asked else {}
+    again = ask(asked) if asked else known.empty(0)
     for place, number in enumerate(cut):
-        known[number] = replace(again[place], choices=known[number].choices)
+        known.take_again(number, again, place)
     for place, number in enumerate(with_reference, start=len(cut)):
-        references[number] = again[place]
+        references.take(number, again, place)
     remarks = {number: one for number, one in settled.remarks.items() if not pairs[number].error}
     return replace(settled, pairs=pairs, measured=known, remarks=remarks, references=references)
 
 
+def _is_compared(rows: MeasuredRows, number: int) -> bool:
+    brief = rows.brief(number)
+    return brief is not None and brief.error is None
+
+
 def _reading_alike(
-    runs: Mapping[int, Sequence[Numbered]], references: Mapping[int, Measured]
-) -> Mapping[int, Measured]:
+    runs: Mapping[int, Sequence[Numbered]], references: MeasuredRows
+) -> MeasuredRows:
     """Without those of rounds in which the trusted run reads other tokens than golden, and of all
     that come after."""
     if not references:
         return references
-    kept = dict(references)
+    kept = references.copy()
     for rows in runs.values():
         since = ""
-        for number, pair, measured in _in_order(rows, {}):
-            one = kept.get(number)
-            if not since and one and one.stats and reads_tokens(pair, measured):
-                since = pair.name if one.stats.equal < one.stats.pairs else ""
+        for number, pair, brief in _in_order(rows, {}):
+            one = kept.brief(number)
+            if not since and one and one.is_compared and reads_tokens(pair, brief):
+                since = pair.name if one.differs else ""
             if since and one:
                 error = PairError(
                     Reason.INPUTS_DIFFER, f"the reference reads other tokens since {since}"
                 )
-                kept[number] = Measured(error=error)
+                kept.put_made(number, Measured(error=error))
     return kept
 
 
-def _needed(choices: Iterable[Choice], rows: Sequence[Numbered]) -> Iterator[Choice]:
+def _needed(choices: Iterable[Choice], measured: MeasuredRows) -> Iterator[Choice]:
     """Those up to the first after which nothing can be compared."""
-    measured = {number: one for number, _, one in rows}
     for one in choices:
         yield one
         stats = measured[one.number].stats
@@ -91,8 +99,10 @@ def _looked(choices: Sequence[Choice], settled: Settled, ask: Ask) -> _Looked:
     pairs = settled.pairs
     asked = [(one, scores) for one in choices for scores in one.scores or (None,)]
     looks = [_look(one.kind, None if scores is None else pairs[scores]) for one, scores in asked]
-    answers = ask([pairs[one.number] for one, _ in asked], looks) if asked else {}
     best: _Looked = {}
+    if not asked:
+        return best
+    answers = ask([pairs[one.number] for one, _ in asked], looks)
     for place, (one, scores) in enumerate(asked):
         choice = answers[place].choices
         if choice is None:
@@ -118,22 +128,22 @@ def _follow(
     looked: _Looked,
     globs: tuple[str, ...],
     pairs: list[Pair],
-    known: dict[int, Measured],
+    known: MeasuredRows,
 ) -> Iterator[int]:
     """Go through the rows of a run in their order, and leave out what has other inputs; the rows
     that are to be measured again, with what is left of them."""
     inputs = Inputs()
     rows = _in_order(rows, looked)
-    shared = {pair.token_id for _, pair, one in rows if one.stats}
+    shared = {pair.token_id for _, pair, one in rows if one.is_compared}
     fed = {pair.token_id for _, pair, one in rows if reads_tokens(pair, one)}
-    for number, pair, measured in rows:
+    for number, pair, brief in rows:
         inputs.enter(pair)
-        if measured.golden and reads_tokens(pair, measured):
-            inputs.read(measured.golden.shape)
-        left = _left(inputs, pair, measured, alone=pair.token_id not in shared)
+        if brief.golden and reads_tokens(pair, brief):
+            inputs.read(brief.golden.shape)
+        left = _left(inputs, pair, brief, alone=pair.token_id not in shared)
         if left.error:
             pairs[number] = pair._replace(error=left.error)
-            known[number] = Measured(measured.golden, measured.my, error=left.error)
+            known.put_made(number, Measured(brief.golden, brief.my, error=left.error))
             continue
         if left.steps:
             pairs[number] = _stepped(pair, left.steps).also_by(inputs.said())
@@ -142,7 +152,7 @@ def _follow(
             kind, choices, scores = looked[number]
             of_tokens = scores is not None and is_logits(pairs[scores].data_id, globs)
             flips = [one for one in choices.flips if one.line not in left.positions]
-            known[number] = replace(measured, choices=Choices(choices.lines, tuple(flips)))
+            known.add(number, choices=Choices(choices.lines, tuple(flips)))
             if scores is not None:
                 origin = pairs[scores].data_id, pairs[scores].token_id
                 pairs[number] = pairs[number]._replace(chosen_from=origin)
@@ -171,16 +181,14 @@ def _in_order(rows: Sequence[Numbered], looked: _Looked) -> Sequence[Numbered]:
     ranks = {Kind.FED: 0, Kind.ROUTED: 1, Kind.PICKED: 2}
 
     def key(row: Numbered) -> tuple[int, int]:
-        number, pair, measured = row
-        if reads_tokens(pair, measured):
+        number, pair, brief = row
+        if reads_tokens(pair, brief):
             return rounds[pair.token_id], 0
         return rounds[pair.token_id], ranks[looked[number][0]] if number in looked else 3
 
     return sorted(rows, key=key)
 
 
-def _left(inputs: Inputs, pair: Pair, measured: Measured, *, alone: bool) -> Left:
-    stats = measured.stats
-    shape = measured.golden.shape if measured.golden and stats else None
-    equal = bool(stats and stats.equal == stats.pairs and not stats.nonfinite_disagreeing)
-    return inputs.left(pair, shape, measured.error, equal=equal, alone=alone)
+def _left(inputs: Inputs, pair: Pair, brief: Brief, *, alone: bool) -> Left:
+    shape = brief.golden.shape if brief.golden and brief.is_compared else None
+    return inputs.left(pair, shape, brief.error, equal=brief.is_equal, alone=alone)

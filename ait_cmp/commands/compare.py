@@ -14,14 +14,14 @@ from ait_cmp.commands.asking import Ask
 from ait_cmp.commands.choices import settle_choices
 from ait_cmp.commands.ci import tell_ci
 from ait_cmp.commands.details import with_details
-from ait_cmp.commands.diagnosis import diagnoses_of, with_diagnoses
+from ait_cmp.commands.diagnosis import with_diagnoses
 from ait_cmp.commands.extra import with_extra
+from ait_cmp.commands.judged_rows import JudgedRows
 from ait_cmp.commands.kept import Run, forget, keep
 from ait_cmp.commands.logits import with_positions
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
 from ait_cmp.commands.shards import Settled, settle_shards
 from ait_cmp.commands.status import ExitStatus, exit_status
-from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Look
 from ait_cmp.files import confined_to, look_again
 from ait_cmp.files.staging import named, report_names, staged
@@ -29,10 +29,19 @@ from ait_cmp.judging import Status, Tolerance
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
 from ait_cmp.mapping import map_pairs, select, with_adapters, with_masks, with_references
 from ait_cmp.measuring.executor import EXECUTORS
+from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.measuring.measurement import measure_pairs
 from ait_cmp.measuring.progress import ShowProgress, show_nothing
 from ait_cmp.measuring.store import Store
-from ait_cmp.report import Report, facts_since, formats_for, make_report, write_report
+from ait_cmp.report import (
+    Report,
+    facts_since,
+    formats_for,
+    make_report,
+    table_of,
+    with_rows,
+    write_report,
+)
 from ait_cmp.report.console import show_summary
 from ait_cmp.report.dry_run import show_pairs
 from ait_cmp.report.markdown import as_markdown
@@ -92,8 +101,7 @@ def compare_and_report(settings: Settings) -> ExitStatus:
         show_summary(report, paths, settings.worst)
     if not settings.in_sweep:  # which is told of as a whole
         tell_ci(lambda: as_markdown(report))
-    statuses = [row.verdict.status for row in report.rows]
-    return exit_status(statuses, settings.fail_on)
+    return exit_status(report.statuses, settings.fail_on)
 
 
 @collecting(after=_SELDOM)
@@ -127,18 +135,23 @@ def judged(
 ) -> Run:
     """Measure the pairs, judge them, and say what explains those that fail. Raises UsageError where
     the tolerance says nothing of them."""
-    tolerance = settings.tolerance
-    refuse_idle(tolerance, targets(pairs, {}))  # before hours are spent
+    tolerance, metrics = settings.tolerance, settings.metrics
+    if tolerance.rules:
+        refuse_idle(tolerance, targets(pairs))  # before hours are spent
     settled = measure(pairs, settings, store, progress)
     warn_of_idle(settled, tolerance)
-    rows = settled.rows(tolerance, settings.metrics)
+    rows = JudgedRows(settled, tolerance, metrics)
+    table = table_of(rows, metrics.extra)  # which goes through them while they are judged
     ask = _asking(settings, store, show_nothing)  # of a few rows, which are done
     rows = with_diagnoses(rows, ask, settings.diagnosed)
-    return Run(settled, tolerance, settings.metrics, rows, diagnoses=diagnoses_of(rows))
+    changed = {number: rows[number] for number in rows.diagnoses}
+    return Run(settled, tolerance, metrics, rows, table=with_rows(table, changed, metrics.extra))
 
 
 def warn_of_idle(settled: Settled, tolerance: Tolerance) -> None:
     """Tell of rules that match nothing. Raises UsageError where that leaves nothing to judge by."""
+    if not tolerance.rules:
+        return
     found = targets(settled.pairs, settled.measured)
     refuse_idle(tolerance, found)
     if (idle := idle_rules(tolerance, found)) and not has_shipped_rules(tolerance):
@@ -149,7 +162,7 @@ def warn_of_idle(settled: Settled, tolerance: Tolerance) -> None:
 def written(run: Run, settings: Settings, store: Store | None) -> tuple[Report, list[Path]]:
     """The report of a run, and where it was written, with what is kept of the run. Raises
     ReportError."""
-    report = make_report(run.rows, run.facts, run.metrics.extra)
+    report = make_report(run.rows, run.facts, run.metrics.extra, table=run.table)
     if settings.in_sweep or "html" in formats_for(report.counts, settings.formats):
         report = with_details(report, settings.details, _asking(settings, store, show_nothing))
     paths = write_report(report, settings.folder, settings.formats)
@@ -175,7 +188,7 @@ def measure(
 def _asking(settings: Settings, store: Store | None, progress: ShowProgress) -> Ask:
     """What measures pairs, or takes a look at each, as the settings say."""
 
-    def ask(asked: Sequence[Pair], looks: Sequence[Look] | None = None) -> dict[int, Measured]:
+    def ask(asked: Sequence[Pair], looks: Sequence[Look] | None = None) -> MeasuredRows:
         return measure_pairs(
             asked,
             settings.wanted,

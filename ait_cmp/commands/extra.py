@@ -19,16 +19,19 @@ _LOGGER = logging.getLogger(__name__)
 
 def with_extra(settled: Settled, ask: Ask, metrics: tuple[ExtraMetric, ...]) -> Settled:
     """`settled`, with the values of these metrics in all rows that were compared."""
-    numbers = [number for number, one in sorted(settled.measured.items()) if one.stats]
-    if not metrics or not numbers:
+    if not metrics:
+        return settled
+    numbers = [*filter(settled.measured.is_compared, settled.measured)]
+    if not numbers:
         return settled
     pairs = [settled.pairs[number] for number in numbers]
     found = ask(pairs, [Look("extra", (), metrics)] * len(pairs))
-    known = dict(settled.measured)
+    known = settled.measured.copy()
     told = list[tuple[str, Extra]]()
     for place, (number, pair) in enumerate(zip(numbers, pairs, strict=True)):
-        extra = found[place].extra or _without(found[place], metrics)
-        known[number] = replace(known[number], extra=extra)
+        answer = found[place]
+        extra = answer.extra or _without(answer, metrics)
+        known.add(number, extra=extra)
         told.append((pair.name, extra))
     warn_of_extra(told)
     return replace(settled, measured=known)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from ait_cmp.commands.ci import tell_ci
 from ait_cmp.commands.compare import warn_of_idle
 from ait_cmp.commands.details import with_kept_details
-from ait_cmp.commands.diagnosis import with_known
+from ait_cmp.commands.judged_rows import JudgedRows
 from ait_cmp.commands.kept import Run, keep, kept, require_stats
 from ait_cmp.commands.say import may_go_unread
 from ait_cmp.commands.status import ExitStatus, exit_status
@@ -53,7 +52,7 @@ def judge(settings: Settings) -> ExitStatus:
         print(f"judged by tolerance={settings.tolerance.name}, before by {was.tolerance.name}")
         show_summary(report, paths, settings.worst)
     tell_ci(lambda: as_markdown(report))
-    return exit_status([row.verdict.status for row in run.rows], settings.fail_on)
+    return exit_status(report.statuses, settings.fail_on)
 
 
 def _judged(was: Run, settings: Settings, started: datetime) -> Run:
@@ -61,8 +60,8 @@ def _judged(was: Run, settings: Settings, started: datetime) -> Run:
     warn_of_idle(settled, tolerance)
     told = {name: value for name, value in settings.in_force.items() if name.startswith(_OF_JUDGE)}
     facts = facts_since(started, {**was.facts.settings, **told})
-    rows = with_known(settled.rows(tolerance, settings.metrics), was.diagnoses)
-    return replace(was, tolerance=tolerance, metrics=settings.metrics, rows=rows, facts=facts)
+    rows = JudgedRows(settled, tolerance, settings.metrics, was.rows.diagnoses)
+    return Run(settled, tolerance, settings.metrics, rows, facts)
 
 
 def _copy_stats(settings: Settings) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ait_cmp.commands.diagnosis import with_known
+from ait_cmp.commands.judged_rows import JudgedRows
 from ait_cmp.commands.shards import Remark, Settled
-from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.parts import Parts
-from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Tolerance
-from ait_cmp.judging.comparison import MetricChoice, Row
-from ait_cmp.measuring.row import pack_row
+from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.measuring.run_record import (
     RECORD,
     Recorded,
@@ -26,26 +24,25 @@ from ait_cmp.measuring.run_record import (
 )
 from ait_cmp.measuring.store import NAME, facts_of, write_finished
 from ait_cmp.measuring.stored_run import load
-from ait_cmp.report import Facts
+from ait_cmp.report import Facts, Table
 from ait_cmp.settings.tolerances import plain_tolerance, tolerance_from_plain
 from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.errors import ReportError, UsageError, os_reason
-from ait_cmp.values.pair import Pair
 
 __all__ = ["Run", "forget", "keep", "kept", "require_stats", "settings_of", "write_stats"]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All of a run: what was measured, by what it was judged, the rows, its facts, and what was
-    found to explain rows, which may pass by now."""
+    """All of a run: what was measured, by what it was judged, the rows, which say what was found to
+    explain them, and its facts; the table of its rows, where it was made."""
 
     settled: Settled
     tolerance: Tolerance
     metrics: MetricChoice
-    rows: Sequence[Row]
+    rows: JudgedRows
     facts: Facts = field(default_factory=Facts)
-    diagnoses: Mapping[int, Diagnosis] = field(default_factory=dict)
+    table: Table | None = None
 
 
 def keep(run: Run, folder: Path) -> None:
@@ -78,15 +75,14 @@ def kept(folder: Path) -> Run:
     """The run in `folder`, judged as it was. Raises UsageError where there is none."""
     record = read_record(folder, folder / NAME)
     with unpacking(folder):
-        settled = _settled(record.rows)
+        more = record.more.items()
+        remarks = {one: Remark(*said["remark"]) for one, said in more if "remark" in said}
+        settled = Settled(record.pairs, record.measured, record.references, remarks)
         tolerance, metrics, facts = _of_header(record.header)
         known = {
-            number: Diagnosis.unpacked(row.more["diagnosis"])
-            for number, row in enumerate(record.rows)
-            if "diagnosis" in row.more
+            one: Diagnosis.unpacked(said["diagnosis"]) for one, said in more if "diagnosis" in said
         }
-    rows = with_known(settled.rows(tolerance, metrics), known)
-    return Run(settled, tolerance, metrics, rows, facts, known)
+    return Run(settled, tolerance, metrics, JudgedRows(settled, tolerance, metrics, known), facts)
 
 
 def settings_of(folder: Path) -> Mapping[str, str]:
@@ -115,44 +111,28 @@ def write_stats(run: Run, folder: Path) -> None:
     """What was measured of a run that kept no store. Raises ReportError."""
     epsilon = float(run.facts.settings["metrics.epsilon"])
     wanted = Wanted(epsilon, run.metrics.needs(run.tolerance))
-    rows = [
-        pack_row(Request(pair.golden, pair.my, wanted), measured)
-        for pair, measured in _measured_pairs(run.settled)
-    ]
-    write_finished(folder, facts_of(wanted, None), rows)
+    write_finished(folder, facts_of(wanted, None), _packed(run.settled))
 
 
-def _measured_pairs(settled: Settled) -> Iterator[tuple[Pair, Measured]]:
+def _packed(settled: Settled) -> Iterator[bytes]:
+    """What was measured of each pair, and of its reference, as bytes."""
     for number, pair in enumerate(settled.pairs):
-        for of, found in (
-            (pair, settled.measured.get(number)),
-            (pair.reference, settled.references.get(number)),
-        ):
-            if of is not None and found is not None and found.stats is not None:
-                yield of, found
+        for of, rows in ((pair, settled.measured), (pair.reference, settled.references)):
+            if of is not None and rows.is_compared(number):
+                yield rows.packed(number)
 
 
 def _recorded(run: Run) -> Iterator[Recorded]:
-    settled = run.settled
+    settled, diagnoses = run.settled, run.rows.diagnoses
     for number, pair in enumerate(settled.pairs):
         remark = settled.remarks.get(number)
         more: dict[str, Any] = {}
         if remark:
             more["remark"] = [remark.sentence, remark.apart, remark.differ]
-        if diagnosis := run.diagnoses.get(number):
+        if diagnosis := diagnoses.get(number):
             more["diagnosis"] = diagnosis.packed()
-        measured, reference = settled.measured.get(number), settled.references.get(number)
+        measured, reference = settled.measured.said(number), settled.references.said(number)
         yield Recorded(pair, measured, reference, more)
-
-
-def _settled(rows: Sequence[Recorded]) -> Settled:
-    numbered = list(enumerate(rows))
-    return Settled(
-        [row.pair for row in rows],
-        {number: row.measured for number, row in numbered if row.measured is not None},
-        {number: Remark(*row.more["remark"]) for number, row in numbered if "remark" in row.more},
-        {number: row.reference for number, row in numbered if row.reference is not None},
-    )
 
 
 def _of_header(header: Mapping[str, Any]) -> tuple[Tolerance, MetricChoice, Facts]:

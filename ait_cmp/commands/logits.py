@@ -37,9 +37,9 @@ def with_positions(settled: Settled, ask: Ask, globs: tuple[str, ...]) -> Settle
     if not numbers:
         return settled
     found = ask([settled.pairs[number] for number in numbers], looks)
-    known = dict(settled.measured)
+    known = settled.measured.copy()
     for place, number in enumerate(numbers):
-        known[number] = replace(known[number], positions=found[place].positions)
+        known.add(number, positions=found[place].positions)
     return replace(settled, measured=known)
 
 
@@ -47,16 +47,15 @@ def _rounds(settled: Settled, globs: tuple[str, ...]) -> dict[int, dict[int | No
     """Those of each run, in order."""
     found: dict[int, dict[int | None, _Round]] = {}
     for number, pair in enumerate(settled.pairs):
-        measured = settled.measured.get(number)
-        golden = measured.golden if measured else None
-        if not (measured and measured.stats and golden):
+        brief = settled.measured.brief(number)
+        if not (brief and brief.is_compared and brief.golden):
             continue
         of_run = found.setdefault(pair.run, {})
         one = of_run.get(pair.token_id)
         if one is None:
             one = of_run[pair.token_id] = _Round()
-        if reads_tokens(pair, measured):
+        if reads_tokens(pair, brief):
             one.ids = one.ids if one.ids.files else pair.golden
-        elif measured.evidence and golden.shape and is_logits(pair.data_id, globs):
+        elif brief.has_evidence and brief.golden.shape and is_logits(pair.data_id, globs):
             one.logits = number  # of several the last
     return found

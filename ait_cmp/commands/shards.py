@@ -24,13 +24,14 @@ from dataclasses import dataclass, field, replace
 from ait_cmp.commands.asking import Ask
 from ait_cmp.engine.measured import Measured
 from ait_cmp.judging import Finding, Status, Tolerance, Verdict
-from ait_cmp.judging.comparison import MetricChoice, Row, conclude_rows
+from ait_cmp.judging.comparison import MetricChoice, conclude_rows
+from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.shards import Shards, named_ranks
 
-__all__ = ["Remark", "Settled", "settle_shards"]
+__all__ = ["Remark", "Settled", "remarked", "settle_shards"]
 
 _CLEARLY = 0.1  # a way stands out whose error is at most this share of that of any other
 _UNLIKE = 0.1  # partial results differ by more than this, from each other and from the whole
@@ -56,18 +57,9 @@ class Settled:
     run."""
 
     pairs: list[Pair]
-    measured: Mapping[int, Measured]
+    measured: MeasuredRows
+    references: MeasuredRows
     remarks: Mapping[int, Remark] = field(default_factory=dict)
-    references: Mapping[int, Measured] = field(default_factory=dict)
-
-    def rows(self, tolerance: Tolerance, choice: MetricChoice) -> list[Row]:
-        """The rows, judged."""
-        rows = conclude_rows(self.pairs, self.measured, tolerance, choice, self.references)
-        for number, remark in self.remarks.items():
-            row = rows[number]
-            verdict = _remarked(row.verdict, remark)
-            rows[number] = replace(row, comparison=replace(row.comparison, verdict=verdict))
-        return rows
 
 
 def settle_shards(
@@ -79,13 +71,15 @@ def settle_shards(
     others = [one for pair in pairs if (one := pair.reference)]
     found = _settled([*pairs, *others], ask, tolerance, choice)
     pairs_, rest = found.pairs[: len(pairs)], found.pairs[len(pairs) :]
-    references = {
-        number: found.measured.get(place) or Measured(error=one.error)
-        for place, (number, one) in enumerate(zip(referring, rest, strict=True), len(pairs))
-        if one.golden == pairs_[number].golden and place not in found.remarks
-    }
+    references = found.measured.empty(len(pairs) if referring else 0)
+    for place, (number, one) in enumerate(zip(referring, rest, strict=True), len(pairs)):
+        if one.golden == pairs_[number].golden and place not in found.remarks:
+            if place in found.measured:
+                references.take(number, found.measured, place)
+            else:
+                references.put_made(number, Measured(error=one.error))
     remarks = {place: one for place, one in found.remarks.items() if place < len(pairs)}
-    return Settled(pairs_, found.measured, remarks, references)
+    return Settled(pairs_, found.measured.copy(len(pairs)), references, remarks)
 
 
 def _settled(
@@ -97,24 +91,47 @@ def _settled(
         if pair.shards and not pair.error and not pair.shards.is_settled
     }
     if not opened:
-        return Settled(list(pairs), ask(pairs))
+        return Settled(list(pairs), ask(pairs), MeasuredRows(0))
     mutual = [(number, pair) for number, one in opened.items() for pair in _mutual(one)]
     found = ask([*pairs, *(pair for _, pair in mutual)])
-    measured = {number: one for number, one in found.items() if number < len(pairs)}
-    between: dict[int, list[Measured]] = {number: [] for number in opened}
+    measured = found.copy(len(pairs))
+    between = _Between(found, {number: [] for number in opened})
     for place, (number, _) in enumerate(mutual, start=len(pairs)):
-        between[number].append(found[place])
+        between.places[number].append(place)
     alike = _alike(opened, between, tolerance, choice)
     for number in opened:
-        failed = next((one for one in between[number] if one.error), None)
-        if failed and not measured[number].error:
-            measured[number] = failed
+        failed = between.failed(number)
+        if failed is not None and not _error(measured, number):
+            measured.take(number, found, failed)
     unlike = {
         number: pair
         for number, pair in opened.items()
-        if not alike[number] and not measured[number].error
+        if not alike[number] and not _error(measured, number)
     }
     return _uniform(pairs, _decided(pairs, measured, unlike, between, ask), between)
+
+
+def _error(measured: MeasuredRows, number: int) -> PairError | None:
+    brief = measured.brief(number)
+    return brief and brief.error
+
+
+@dataclass(frozen=True, slots=True)
+class _Between:
+    """What copies of a row give beside each other, by its number; made anew when it is asked for,
+    since it may be of a million rows."""
+
+    found: MeasuredRows
+    places: dict[int, list[int]]
+
+    def of(self, number: int) -> list[Measured]:
+        """Of the first copy beside each other one."""
+        return [self.found[place] for place in self.places[number]]
+
+    def failed(self, number: int) -> int | None:
+        """The place of the first that could not be compared."""
+        places = self.places[number]
+        return next((place for place in places if _error(self.found, place)), None)
 
 
 # -- what is asked
@@ -143,31 +160,26 @@ def _taking(pair: Pair, way: int) -> Pair:
 
 
 def _alike(
-    opened: Mapping[int, Pair],
-    between: Mapping[int, Sequence[Measured]],
-    tolerance: Tolerance,
-    choice: MetricChoice,
+    opened: Mapping[int, Pair], between: _Between, tolerance: Tolerance, choice: MetricChoice
 ) -> dict[int, bool]:
     """Whether all copies of each row are equal, or pass as such: judged as a run of their own,
     which learns nothing of golden's distance."""
     pairs, numbers = list[Pair](), list[int]()
-    measured: dict[int, Measured] = {}
     for number, pair in opened.items():
-        for copy, one in enumerate(between[number], start=1):
-            measured[len(pairs)] = one
+        for copy, _ in enumerate(between.places[number], start=1):
             pairs.append(pair._replace(run=copy, error=None))
             numbers.append(number)
+    measured = between.found.empty(len(pairs))
+    places = (place for number in opened for place in between.places[number])
+    for copy, place in enumerate(places):
+        measured.take(copy, between.found, place)
     verdicts = conclude_rows(pairs, measured, tolerance.without_extra(), choice)
     alike = dict.fromkeys(opened, True)
     for number, row in zip(numbers, verdicts, strict=True):
+        stats = row.comparison.measured.stats
         passed = row.verdict.status is Status.PASS
-        alike[number] &= passed or _is_equal(row.comparison.measured)
+        alike[number] &= passed or (stats is not None and stats.is_equal)
     return alike
-
-
-def _is_equal(measured: Measured) -> bool:
-    stats = measured.stats
-    return stats is not None and not stats.nonfinite_disagreeing and stats.equal == stats.pairs
 
 
 # -- what is decided
@@ -175,9 +187,9 @@ def _is_equal(measured: Measured) -> bool:
 
 def _decided(
     pairs: Sequence[Pair],
-    measured: dict[int, Measured],
+    measured: MeasuredRows,
     unlike: Mapping[int, Pair],
-    between: Mapping[int, Sequence[Measured]],
+    between: _Between,
     ask: Ask,
 ) -> Settled:
     asked = [
@@ -188,27 +200,29 @@ def _decided(
         for copy, location in enumerate(one.copies)
         if (way, copy) != (0, 0)  # which stands in the row itself
     ]
-    found = ask([pair for _, _, pair in asked]) if asked else {}
-    copies: dict[int, dict[_Copy, Measured]] = {one: {(0, 0): measured[one]} for one in unlike}
+    found = ask([pair for _, _, pair in asked]) if asked else measured.empty(0)
+    copies: dict[int, dict[_Copy, tuple[MeasuredRows, int]]] = {
+        number: {(0, 0): (measured, number)} for number in unlike
+    }
     for place, (number, copy, _) in enumerate(asked):
-        copies[number][copy] = found[place]
+        copies[number][copy] = found, place
     settled, remarks = list(pairs), dict[int, Remark]()
     for number, pair in enumerate(pairs):
         if pair.shards and not pair.error and number not in unlike:
             settled[number] = _taking(pair, 0)
     for number, pair in unlike.items():
         assert pair.shards is not None
-        answers = copies[number]
-        way, remark = _decide(pair.shards, answers, between[number])
+        answers = {copy: rows[place] for copy, (rows, place) in copies[number].items()}
+        way, remark = _decide(pair.shards, answers, between.of(number))
         of_way = [copy for copy in answers if way in (None, copy[0])]
         pick = min if way is None else max
         shown = pick(of_way, key=lambda copy: _distance(answers[copy]))
         taken = _with(pair, pair.shards.ways[shown[0]].copies[shown[1]])
         settled[number] = taken if way is None else _taking(taken, way)
-        measured[number] = answers[shown]
+        measured.take(number, *copies[number][shown])
         if remark:
             remarks[number] = remark
-    return Settled(settled, measured, remarks)
+    return Settled(settled, measured, MeasuredRows(0), remarks)
 
 
 def _decide(
@@ -244,9 +258,7 @@ def _decide(
     return None, Remark(f"{said} (errors: {given})", min(best), differ=False)
 
 
-def _uniform(
-    pairs: Sequence[Pair], settled: Settled, between: Mapping[int, Sequence[Measured]]
-) -> Settled:
+def _uniform(pairs: Sequence[Pair], settled: Settled, between: _Between) -> Settled:
     """`settled`, with a remark where a data_id is taken otherwise than in most of its rounds: what
     is replicas in some and fits as a sum in others was not reduced in some of them."""
     remarks = dict(settled.remarks)
@@ -260,7 +272,7 @@ def _uniform(
                         f"what {_ranks_of(settled.pairs[number])} have of it is {name} in this "
                         f"round and {usual} in {len(of[usual])} others: one of them is not what "
                         "it should be",
-                        max(map(_distance, between[number]), default=0.0),
+                        max(map(_distance, between.of(number)), default=0.0),
                         differ=True,
                     ),
                 )
@@ -273,12 +285,12 @@ def _ranks_of(pair: Pair) -> str:
 
 
 def _by_way(
-    pairs: Sequence[Pair], settled: Settled, between: Mapping[int, Sequence[Measured]]
+    pairs: Sequence[Pair], settled: Settled, between: _Between
 ) -> list[dict[str, list[int]]]:
     """The rows of each data_id that had several ways, by the way that was taken; of zeros, which
     every way gives, none."""
     taken: dict[tuple[int, str, tuple[str, ...]], dict[str, list[int]]] = {}
-    for number in between:
+    for number in between.places:
         pair, shards = pairs[number], settled.pairs[number].shards
         stats = settled.measured[number].stats
         if pair.shards and shards and stats and len(shards.ways) == 1 and stats.golden.has_nonzero:
@@ -304,7 +316,7 @@ def _shown(distance: float) -> str:
     return "not comparable" if math.isinf(distance) else f"{distance:.3g}"
 
 
-def _remarked(verdict: Verdict, remark: Remark) -> Verdict:
+def remarked(verdict: Verdict, remark: Remark) -> Verdict:
     """`verdict`, which does not pass."""
     if verdict.status is Status.ERROR:
         return verdict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.detail import Detail
@@ -15,7 +16,7 @@ from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.dtypes import DType
 from ait_cmp.values.errors import PairError
 
-__all__ = ["Measured", "TensorInfo"]
+__all__ = ["Answers", "Brief", "Measured", "TensorInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +55,41 @@ class Measured:
     diagnosis: Diagnosis | None = None
     detail: Detail | None = None
     extra: Extra | None = None
+
+    def brief(self) -> Brief:
+        """What can be said of it without its numbers."""
+        stats = self.stats
+        return Brief(
+            self.golden,
+            self.my,
+            stats is not None,
+            self.evidence is not None,
+            stats is not None and stats.equal < stats.pairs,
+            stats is not None and stats.is_equal,
+            self.error,
+            self.choices is not None,
+        )
+
+
+class Brief(NamedTuple):
+    """What can be said of a pair without its numbers, of which there may be a million: both sides,
+    whether there are stats, and evidence, whether a finite element `differs`, and whether none does
+    and what is not finite is alike; or the error; and whether choices that differ were looked at.
+    """
+
+    golden: TensorInfo | None = None
+    my: TensorInfo | None = None
+    is_compared: bool = False
+    has_evidence: bool = False
+    differs: bool = False
+    is_equal: bool = False
+    error: PairError | None = None
+    has_choices: bool = False
+
+
+class Answers(Protocol):
+    """What was measured of pairs, by their numbers."""
+
+    def get(self, number: int, /) -> Measured | None: ...
+
+    def brief(self, number: int, /) -> Brief | None: ...

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum, auto
@@ -20,7 +21,18 @@ from typing import Any
 from ait_cmp.engine.records import Record
 from ait_cmp.engine.slices import Slices, first_index
 
-__all__ = ["EMPTY", "FIELDS", "SLOTS", "UNITS", "Field", "Merge", "Side", "Softmax", "Stats"]
+__all__ = [
+    "EMPTY",
+    "FIELDS",
+    "SLOTS",
+    "UNITS",
+    "Field",
+    "Merge",
+    "Side",
+    "Softmax",
+    "Stats",
+    "agreement",
+]
 
 
 class Merge(Enum):
@@ -182,6 +194,11 @@ class Stats:
         """Elements non-finite on one side only, or differently on both."""
         return self.nonfinite_golden + self.nonfinite_my + self.nonfinite_different
 
+    @property
+    def is_equal(self) -> bool:
+        """Whether both sides have the same elements, those included that are not finite."""
+        return self.equal == self.pairs and not self.nonfinite_disagreeing
+
     def pack(self) -> bytes:
         """All but the slices, exactly."""
         return _RECORD.pack(self)
@@ -272,6 +289,18 @@ def _in_units(stats: Stats, exponents: dict[str, int]) -> Iterator[Any]:
             move = sum(moves[unit] for unit in one.units)
             yield math.ldexp(value, move) if move and value else value
 
+
+def agreement(packed: bytes) -> tuple[bool, bool]:
+    """Of packed stats whether a finite pair differs, and what `is_equal` says."""
+    equal, pairs, *others = (_WHOLE.unpack_from(packed, 8 * slot)[0] for slot in _AGREEING)
+    return equal < pairs, equal == pairs and not any(others)
+
+
+_WHOLE = struct.Struct("<q")
+_AGREEING = (
+    *(SLOTS.equal, SLOTS.pairs),
+    *(SLOTS.nonfinite_golden, SLOTS.nonfinite_my, SLOTS.nonfinite_different),
+)
 
 # The bytes of the stats of no elements, which the compiled loops begin with.
 EMPTY = Stats().pack()

@@ -10,20 +10,22 @@ from __future__ import annotations
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.checks import Finding
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite, Rule, Subject, Tolerance, Unjudged
-from ait_cmp.judging.verdict import Status, Verdict, judge, named_counts
+from ait_cmp.judging.verdict import Ahead, RunJudge, Sketch, Status, Verdict, named_counts
 
 __all__ = [
+    "Ahead",
     "Case",
     "Finding",
     "Growth",
     "Limit",
     "NonFinite",
     "Rule",
+    "RunJudge",
+    "Sketch",
     "Status",
     "Subject",
     "Tolerance",
     "Unjudged",
     "Verdict",
-    "judge",
     "named_counts",
 ]

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import Enum, auto
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
 
 from ait_cmp.engine.choices import Flip, scored_lines
-from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.measured import Answers, Brief, Measured
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.checks import Finding
 from ait_cmp.judging.growth import Expectation
@@ -84,7 +84,7 @@ class Choice(NamedTuple):
     scores: tuple[int, ...]
 
 
-Numbered = tuple[int, Pair, Measured]
+Numbered = tuple[int, Pair, Brief]
 
 
 @lru_cache(maxsize=4096)
@@ -93,9 +93,9 @@ def is_fed(data_id: str) -> bool:
     return bool(_FED.search(data_id)) and not _OTHER.search(data_id)
 
 
-def reads_tokens(pair: Pair, measured: Measured) -> bool:
+def reads_tokens(pair: Pair, brief: Brief) -> bool:
     """Whether a row is of token ids that its round reads."""
-    golden = measured.golden
+    golden = brief.golden
     return golden is not None and not golden.dtype.is_floating and is_fed(pair.data_id)
 
 
@@ -109,25 +109,23 @@ def is_logits(data_id: str, globs: tuple[str, ...] = ()) -> bool:
     return bool(_LOGITS.search(data_id))
 
 
-def choices_of(run: Sequence[Numbered], globs: tuple[str, ...]) -> Iterator[Choice]:
+def choices_of(
+    run: Sequence[Numbered], measured: Answers, globs: tuple[str, ...]
+) -> Iterator[Choice]:
     """The rows of choices that differ, of the rows of a run in its order."""
-    for place, (number, pair, measured) in enumerate(run):
-        if not _differs(measured):
+    for place, (number, pair, brief) in enumerate(run):
+        if not _differs(brief):
             continue
         kind = _kind(pair.data_id)
         if kind is not None:
-            found = _scores(run, place, kind, globs)
+            found = _scores(run, place, measured.get(number), kind, globs)
             yield Choice(number, kind, tuple(found))
 
 
-def _differs(measured: Measured) -> bool:
-    stats, golden, my = measured.stats, measured.golden, measured.my
+def _differs(brief: Brief) -> bool:
+    golden, my = brief.golden, brief.my
     return bool(
-        stats
-        and golden
-        and my
-        and stats.equal < stats.pairs
-        and not (golden.dtype.is_floating or my.dtype.is_floating)
+        golden and my and brief.differs and not (golden.dtype.is_floating or my.dtype.is_floating)
     )
 
 
@@ -142,14 +140,19 @@ def _kind(data_id: str) -> Kind | None:
     return Kind.PICKED if _PICKED.search(data_id) else None
 
 
-def _scores(run: Sequence[Numbered], place: int, kind: Kind, globs: tuple[str, ...]) -> list[int]:
-    """The rows that may have the scores of the one at `place`: those of the round before where it
+def _scores(
+    run: Sequence[Numbered],
+    place: int,
+    ids: Measured | None,
+    kind: Kind,
+    globs: tuple[str, ...],
+) -> list[int]:
+    """The rows that may have the scores of the ids at `place`: those of the round before where it
     is fed, else those before it in its own round, the nearest first."""
-    measured = run[place][2]
     rounds = _round_before(run, place) if kind is Kind.FED else _own_round(run, place)
     named, others = list[int](), list[int]()
     for number, one, scores in rounds:
-        if _may_score(measured, scores):
+        if _may_score(ids, scores):
             (named if is_logits(one.data_id, globs) else others).append(number)
     return (named if kind is Kind.FED and named else [*named, *others])[:_TRIED]
 
@@ -182,9 +185,11 @@ def _own_round(run: Sequence[Numbered], place: int) -> Iterator[Numbered]:
             yield row
 
 
-def _may_score(ids: Measured, scores: Measured) -> bool:
+def _may_score(ids: Measured | None, scores: Brief) -> bool:
     """Whether one row's ids can be indices into the lines of another."""
-    if not (ids.golden and ids.stats and scores.golden and scores.my and scores.stats):
+    if not (ids and ids.golden and ids.stats and scores.golden and scores.my):
+        return False
+    if not scores.is_compared:
         return False
     if not (scores.golden.dtype.is_floating and scores.my.dtype.is_floating):
         return False
@@ -218,8 +223,8 @@ class _Scored(NamedTuple):
 class ChoiceJudge:
     """Judges the choices of one run that differ, by what it is told of their scores before."""
 
-    def __init__(self, cases: Iterable[Case]) -> None:
-        self._wanted = {case.chosen_from for case in cases if case.chosen_from}
+    def __init__(self, wanted: Collection[tuple[str, int | None]]) -> None:
+        self._wanted = wanted  # the rows whose scores something was chosen by
         self._scored: dict[tuple[str, int | None], _Scored] = {}
 
     def learn(self, subject: Subject, passes: bool, expected: Expectation | None) -> None:

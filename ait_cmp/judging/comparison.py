@@ -5,17 +5,27 @@ from __future__ import annotations
 import functools
 import html
 import operator
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ait_cmp.engine.measured import Measured, TensorInfo
+from ait_cmp.engine.measured import Answers, Brief, Measured, TensorInfo
 from ait_cmp.engine.parts import Parts
-from ait_cmp.judging import Case, Status, Subject, Tolerance, Verdict, judge
+from ait_cmp.judging import (
+    Ahead,
+    Case,
+    RunJudge,
+    Sketch,
+    Status,
+    Subject,
+    Tolerance,
+    Verdict,
+)
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.judging.places import index_at
 from ait_cmp.judging.statistics import judge_statistics
-from ait_cmp.judging.yardstick import Reference
+from ait_cmp.judging.yardstick import Reference, Shown
 from ait_cmp.mapping.former import former_name
 from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.errors import PairError, Reason
@@ -26,8 +36,10 @@ from ait_cmp.values.text import printable
 
 __all__ = [
     "Comparison",
+    "Known",
     "MetricChoice",
     "Row",
+    "comparison_of",
     "conclude",
     "conclude_rows",
     "conclude_run",
@@ -139,27 +151,23 @@ class Row:
 
 def conclude_rows(
     pairs: Sequence[Pair],
-    measured: Mapping[int, Measured],
+    measured: Answers,
     tolerance: Tolerance,
     choice: MetricChoice,
-    references: Mapping[int, Measured] | None = None,
-) -> list[Row]:
+    references: Answers | None = None,
+) -> Iterator[Row]:
     """A row for each pair, in their order, from what was measured of it, by its number, and of
-    golden and a trusted run."""
-    runs: dict[int, list[int]] = defaultdict(list)
+    golden and a trusted run; each is made when it is asked for, and none is kept."""
+    runs: dict[int, array[int]] = defaultdict(lambda: array("q"))
     for number, pair in enumerate(pairs):
         runs[pair.run].append(number)
-    rows: dict[int, Row] = {}
-    for numbers in runs.values():
-        run = [
-            (pairs[number], measured.get(number) or Measured(error=pairs[number].error))
-            for number in numbers
-        ]
-        shown = [references.get(number) for number in numbers] if references else ()
-        concluded = conclude_run(run, tolerance, choice, shown)
-        for number, comparison in zip(numbers, concluded, strict=True):
-            rows[number] = Row(pairs[number], comparison)
-    return [rows[number] for number in range(len(pairs))]
+    verdicts = {
+        run: _judged(numbers, pairs, measured, tolerance, references)
+        for run, numbers in runs.items()
+    }
+    for pair in pairs:
+        one, verdict = next(verdicts[pair.run])
+        yield Row(pair, comparison_of(pair, one, verdict, choice))
 
 
 def conclude_run(
@@ -170,26 +178,127 @@ def conclude_run(
 ) -> list[Comparison]:
     """Metrics and verdicts of the pairs of one dump, in its order: each is read against the
     pairs before it, or against its reference."""
-    is_ordered = all(pair.order_by is not OrderBy.NAMES for pair, _ in measured)
-    shown = references or [None] * len(measured)
-    cases = [
-        _case(pair, one, reference)
-        for (pair, one), reference in zip(measured, shown, strict=True)
-        if one.stats
+    pairs = [pair for pair, _ in measured]
+    known = Known(enumerate(one for _, one in measured))
+    shown = Known((number, one) for number, one in enumerate(references) if one)
+    judged = _judged(range(len(pairs)), pairs, known, tolerance, shown)
+    return [
+        comparison_of(pair, one, verdict, choice)
+        for pair, (one, verdict) in zip(pairs, judged, strict=True)
     ]
-    verdicts = iter(judge(cases, tolerance, is_ordered=is_ordered))
-    recorded = [pair for pair, one in measured if pair.statistics and not one.error]
+
+
+def _judged(
+    numbers: Sequence[int],
+    pairs: Sequence[Pair],
+    measured: Answers,
+    tolerance: Tolerance,
+    references: Answers | None,
+) -> Iterator[tuple[Measured, Verdict]]:
+    """What was measured of each pair of a run, and its verdict."""
+    run = _Run(pairs, measured, references)
+    is_ordered = all(pairs[number].order_by is not OrderBy.NAMES for number in numbers)
+    compared = array("q", filter(run.is_compared, numbers))
+    ahead = Ahead(map(run.sketch, compared), tolerance, has_references=bool(references))
+    judge = RunJudge(ahead, tolerance, is_ordered=is_ordered)
+    early: dict[int, Verdict] = {}
+    if not is_ordered and any(map(run.has_choices, compared)):
+        # Scores before what was chosen by them.
+        for place, number in sorted(enumerate(compared), key=lambda one: run.has_choices(one[1])):
+            early[number] = judge.verdict(place, run.case(number, run.measured(number)))
+    recorded = [pairs[number] for number in numbers if run.is_recorded(number)]
     by_statistics = iter(
         judge_statistics(recorded, tolerance, is_ordered=is_ordered) if recorded else ()
     )
-    return [
-        failed(one.error, one)
-        if one.error
-        else _comparison(one, _doubted(pair, next(verdicts)), choice)
-        if one.stats
-        else Comparison(_recorded(pair), {}, _doubted(pair, next(by_statistics)))
-        for pair, one in measured
-    ]
+    place = 0
+    for number in numbers:
+        pair, one = pairs[number], run.measured(number)
+        if one.error:
+            yield one, Verdict(Status.of(one.error), one.error.reason, one.error.sentence)
+        elif one.stats:
+            verdict = early.get(number) or judge.verdict(place, run.case(number, one))
+            place += 1
+            yield one, _doubted(pair, verdict)
+        else:
+            yield one, _doubted(pair, next(by_statistics))
+
+
+class Known(dict[int, Measured]):
+    """Answers that are few enough to be kept."""
+
+    def brief(self, number: int, /) -> Brief | None:
+        """What can be said of one without its numbers."""
+        one = self.get(number)
+        return one.brief() if one else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The pairs of one run, by their numbers, and what is known of them."""
+
+    pairs: Sequence[Pair]
+    answers: Answers
+    references: Answers | None
+
+    def measured(self, number: int) -> Measured:
+        """What was measured, or why nothing was."""
+        return self.answers.get(number) or Measured(error=self.pairs[number].error)
+
+    def is_compared(self, number: int) -> bool:
+        """Whether there are stats."""
+        brief = self.answers.brief(number)
+        return brief is not None and brief.is_compared
+
+    def has_choices(self, number: int) -> bool:
+        """Whether choices that differ were looked at."""
+        brief = self.answers.brief(number)
+        return brief is not None and brief.has_choices
+
+    def is_recorded(self, number: int) -> bool:
+        """Whether statistics are all that there is."""
+        pair = self.pairs[number]
+        return pair.statistics is not None and not self.measured(number).error
+
+    def sketch(self, number: int) -> Sketch:
+        """What a judge must know ahead of a row that was compared."""
+        pair, brief = self.pairs[number], self.answers.brief(number)
+        assert brief
+        assert brief.golden
+        subject = _subject(pair, brief)
+        shown = self._reference(pair, number, brief.golden, None)
+        return Sketch(subject, pair.chosen_from, Shown.of(shown) if shown else None)
+
+    def case(self, number: int, one: Measured) -> Case:
+        """What the verdict of a row that was compared is made of."""
+        pair = self.pairs[number]
+        assert one.stats
+        assert one.golden
+        reference = self._reference(pair, number, one.golden, one.slices)
+        return Case(
+            _subject(pair, one),
+            one.golden.shape,
+            one.stats,
+            one.evidence,
+            one.choices,
+            pair.chosen_from,
+            reference,
+            _extra_of(one),
+        )
+
+    def _reference(
+        self, pair: Pair, number: int, golden: TensorInfo, slices: bytes | None
+    ) -> Reference | None:
+        if not pair.reference:
+            return None
+        found = self.references.get(number) if self.references else None
+        return _reference(pair.reference, golden, slices, found)
+
+
+def _subject(pair: Pair, sides: Measured | Brief) -> Subject:
+    assert sides.golden
+    assert sides.my
+    types = sides.golden.dtype, sides.my.dtype
+    return Subject(pair.data_id, pair.token_id, *types, former_name(pair))
 
 
 def _doubted(pair: Pair, verdict: Verdict) -> Verdict:
@@ -221,50 +330,40 @@ def failed(error: PairError, measured: Measured | None = None) -> Comparison:
     return Comparison(measured or Measured(error=error), {}, verdict)
 
 
-def _case(pair: Pair, measured: Measured, reference: Measured | None) -> Case:
-    assert measured.stats is not None
-    assert measured.golden is not None
-    assert measured.my is not None
-    types = measured.golden.dtype, measured.my.dtype
-    subject = Subject(pair.data_id, pair.token_id, *types, former_name(pair))
-    return Case(
-        subject,
-        measured.golden.shape,
-        measured.stats,
-        measured.evidence,
-        measured.choices,
-        pair.chosen_from,
-        _reference(pair, measured, reference) if pair.reference else None,
-        _extra_of(measured),
-    )
+def comparison_of(
+    pair: Pair, measured: Measured, verdict: Verdict, choice: MetricChoice
+) -> Comparison:
+    """What a person gets of a pair that was judged."""
+    if measured.error:
+        return Comparison(measured, {}, verdict)
+    if measured.stats is None:
+        return Comparison(_recorded(pair), {}, verdict)
+    metrics = compute(measured.stats, choice.names, definition=choice.definition)
+    extra = _extra_of(measured)
+    metrics |= {name: extra.get(name) for name in choice.extra}
+    return Comparison(measured, metrics, verdict)
 
 
-def _reference(pair: Pair, measured: Measured, found: Measured | None) -> Reference:
-    """What a trusted run shows of a row, or why it shows nothing."""
-    assert pair.reference is not None
-    error = pair.reference.error or (found and found.error)
+def _reference(
+    pair: Pair, golden: TensorInfo, slices: bytes | None, found: Measured | None
+) -> Reference:
+    """What a trusted run, which `pair` is of, shows of a row, or why it shows nothing; `slices` are
+    those of golden and my."""
+    error = pair.error or (found and found.error)
     if error and error.reason is Reason.MY_MISSING:
         return Reference(lacks="has no such tensor")
     if error or found is None or found.stats is None or found.my is None:
         return Reference(lacks="cannot be compared with golden")
-    if found.golden != measured.golden:
+    if found.golden != golden:
         return Reference(lacks="has another shape")
     saturated = found.evidence.nonfinite_saturated if found.evidence else 0
     return Reference(
         found.my.dtype,
         found.evidence,
         found.slices,
-        measured.slices,
+        slices,
         found.stats.nonfinite_disagreeing - saturated,
     )
-
-
-def _comparison(measured: Measured, verdict: Verdict, choice: MetricChoice) -> Comparison:
-    assert measured.stats is not None
-    metrics = compute(measured.stats, choice.names, definition=choice.definition)
-    extra = _extra_of(measured)
-    metrics |= {name: extra.get(name) for name in choice.extra}
-    return Comparison(measured, metrics, verdict)
 
 
 def _extra_of(measured: Measured) -> Mapping[str, float | None]:

@@ -6,12 +6,12 @@ A name that is mistyped must not let rows go unjudged in silence.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import NamedTuple
 
-from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.measured import Answers, Brief
 from ait_cmp.judging.tolerance import Rule, Tolerance
 from ait_cmp.mapping.former import former_name
 from ait_cmp.values.dtypes import coarser
@@ -34,18 +34,23 @@ class Target(NamedTuple):
     former: str = ""  # how older versions called it
 
 
-def targets(pairs: Sequence[Pair], measured: Mapping[int, Measured]) -> list[Target]:
+def targets(pairs: Sequence[Pair], measured: Answers | None = None) -> list[Target]:
     """What rules can match of each pair, and of what was measured of it, by its number."""
     return [
-        Target(pair.data_id, pair.token_id, _coarser(measured.get(number)), former_name(pair))
+        Target(
+            pair.data_id,
+            pair.token_id,
+            _coarser(measured.brief(number)) if measured else None,
+            former_name(pair),
+        )
         for number, pair in enumerate(pairs)
     ]
 
 
-def _coarser(measured: Measured | None) -> str | None:
-    if measured is None or measured.golden is None or measured.my is None:
+def _coarser(brief: Brief | None) -> str | None:
+    if brief is None or brief.golden is None or brief.my is None:
         return None
-    return coarser(measured.golden.dtype, measured.my.dtype).name
+    return coarser(brief.golden.dtype, brief.my.dtype).name
 
 
 def refuse_idle(tolerance: Tolerance, rows: Collection[Target]) -> None:

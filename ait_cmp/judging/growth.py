@@ -94,6 +94,12 @@ _FEW_ELEMENTS, _OF_FEW = 64, 2.0  # where there are fewer, a part may have so ma
 _NUMBER = re.compile(r"(?<![A-Za-z0-9])\d+(?![A-Za-z0-9])")
 
 
+@functools.lru_cache(maxsize=1 << 16)
+def _numberless(data_id: str) -> str:
+    """What is the same of a name in every layer."""
+    return _NUMBER.sub("#", data_id)
+
+
 def _full(growth: Growth) -> Sizes:
     return Sizes(growth.level, growth.level, growth.channel, growth.line, growth.lone_element)
 
@@ -105,6 +111,7 @@ class Background:
         self._growth = growth
         self._sparse = sparse
         self._full = _full(growth)
+        self._most = self._full.each(lambda one: growth.most * one)
         self._recent = [Recent(int(growth.window)) for _ in Sizes._fields]
         self._of_tokens: dict[str, Sizes] = {}
         self._of_layers: dict[str, deque[Sizes]] = {}
@@ -131,7 +138,7 @@ class Background:
             limits = limits.each(lambda one: one * _OF_FEW)
         if held := self._held.get(subject.data_id):
             limits = limits.each(min, held)
-        limits = limits.each(lambda one, full: min(one, growth.most * full), self._full)
+        limits = limits.each(min, self._most)
         if subject.data_id in growth.noise:
             calibrated = growth.margin * growth.noise[subject.data_id]
             granted, error = max(granted, calibrated), max(error, calibrated)
@@ -154,7 +161,7 @@ class Background:
             floor = self._floor(subject, evidence)
             self._growing.append(sizes.level / max(layers.level, floor))
         of_layers = self._of_layers.setdefault(
-            _NUMBER.sub("#", subject.data_id), deque(maxlen=_LAYERS_BEFORE)
+            _numberless(subject.data_id), deque(maxlen=_LAYERS_BEFORE)
         )
         of_layers.append(sizes)
         for recent, size in zip(self._recent, sizes, strict=True):
@@ -182,10 +189,10 @@ class Background:
 
     def _peers(self, subject: Subject) -> tuple[Sizes | None, Sizes | None]:
         """The largest errors of the same operation in layers and in tokens before."""
-        before = self._of_layers.get(_NUMBER.sub("#", subject.data_id), ())
+        before = self._of_layers.get(_numberless(subject.data_id), ())
         layers = None
         if len(before) >= _FEWEST_LAYERS:
-            layers = functools.reduce(lambda one, two: one.each(max, two), before)
+            layers = Sizes(*map(max, *before))
         return layers, self._of_tokens.get(subject.data_id)
 
     def _error(self, layers: Sizes | None, tokens: Sizes | None, least: float) -> float:
@@ -214,11 +221,10 @@ class Background:
             if is_distribution(case.stats, case.lines):  # whose rows move as a whole
                 parts = parts._replace(element=max(recent.level, least / _OF_ROWS, _LEAST))
             return parts.each(operator.mul, self._full), parts
-        floors = _OF_FLOOR.each(lambda one: one * max(least, _LEAST))
+        least = max(least, _LEAST)
+        floors = Sizes(*[one * least for one in _OF_FLOOR])
         parts = largest.each(max, floors, recent.each(operator.mul, peers.recent))
-        return parts.each(
-            lambda one, full, times: one * full * times, self._full, peers.times
-        ), parts
+        return parts.each(operator.mul, self._full).each(operator.mul, peers.times), parts
 
     def _amplified(self, case: Case, floor: float) -> float:
         """What a function bounded by 1 makes of the absolute error of what it was given: that of

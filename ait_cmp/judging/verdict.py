@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import compress
 from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
@@ -24,11 +23,11 @@ from ait_cmp.judging.places import name_index, name_span
 from ait_cmp.judging.reference_checks import reference_findings
 from ait_cmp.judging.sizes import telling
 from ait_cmp.judging.tolerance import Growth, Subject, Tolerance, Unjudged
-from ait_cmp.judging.yardstick import Yardsticks
-from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.judging.yardstick import Shown, Yardsticks
+from ait_cmp.values.dtypes import DTYPES, DType
 from ait_cmp.values.errors import SKIPPED, PairError, Reason
 
-__all__ = ["Status", "Verdict", "judge", "named_counts"]
+__all__ = ["Ahead", "RunJudge", "Sketch", "Status", "Verdict", "named_counts"]
 
 _SUDDEN = ("nonfinite", "exact", "flip")  # checks that have no size to grow from
 _TF32_DIGITS = 11  # a sum of one product has them, too
@@ -85,54 +84,65 @@ class Verdict(NamedTuple):
     began: str = ""
 
 
-def judge(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool = True) -> list[Verdict]:
-    """The verdicts of one run, each row read against those before it, in dump order.
+class Sketch(NamedTuple):
+    """What must be known of a case before the first one is judged."""
+
+    subject: Subject
+    chosen_from: tuple[str, int | None] | None = None
+    shown: Shown | None = None
+
+
+class Ahead:
+    """What must be known of all cases of a run before the first is judged: no numbers of a case,
+    since of a million these do not fit into memory."""
+
+    def __init__(
+        self, sketches: Iterable[Sketch], tolerance: Tolerance, *, has_references: bool = False
+    ) -> None:
+        growth = tolerance.growth or Growth()
+        self.taught = bytearray()  # of each whether growth judges it, else it teaches nothing
+        self.wanted: set[tuple[str, int | None]] = set()  # of whose scores something was chosen
+        data_ids: set[str] = set()
+        types: set[DType] = set()
+        shown: list[Sketch] = []
+        for one in sketches:
+            subject = one.subject
+            teaches = tolerance.growth_for(subject) is tolerance.growth
+            self.taught.append(teaches)
+            if teaches:
+                data_ids.add(subject.data_id)
+                types.add(subject.my)
+            if one.chosen_from:
+                self.wanted.add(one.chosen_from)
+            if has_references:
+                shown.append(one)
+        self.sparse = len(data_ids) < growth.few
+        self.digits = _coarsest_digits(types, self.sparse)
+        self.yardsticks = Yardsticks(shown, growth, sparse=self.sparse)
+
+
+class RunJudge:
+    """Judges the cases of one run, each read against those before it, in dump order.
 
     Where that is not the order of the computation, no row is where it went wrong, none follows
     another, and none passes by what the rows before it explain.
     """
-    if is_ordered:
-        return _judged(cases, tolerance, is_ordered=True)
-    # Scores before what was chosen by them.
-    order = sorted(range(len(cases)), key=lambda number: cases[number].choices is not None)
-    verdicts = _judged([cases[number] for number in order], tolerance, is_ordered=False)
-    found = dict(zip(order, verdicts, strict=True))
-    return [found[number] for number in range(len(cases))]
 
-
-def _judged(cases: Sequence[Case], tolerance: Tolerance, *, is_ordered: bool) -> list[Verdict]:
-    # Rows that growth does not judge teach it nothing: it is as if they were not there.
-    taught = [tolerance.growth_for(case.subject) is tolerance.growth for case in cases]
-    run = _Run(cases, [*compress(cases, taught)], tolerance, is_ordered=is_ordered)
-    rows = enumerate(zip(cases, taught, strict=True))
-    return [run.verdict(number, case, teaches=teaches) for number, (case, teaches) in rows]
-
-
-class _Run:
-    """What the rows of a run that were judged tell of those that come after."""
-
-    def __init__(
-        self,
-        cases: Sequence[Case],
-        teaching: Sequence[Case],
-        tolerance: Tolerance,
-        *,
-        is_ordered: bool,
-    ) -> None:
+    def __init__(self, ahead: Ahead, tolerance: Tolerance, *, is_ordered: bool = True) -> None:
         growth = tolerance.growth or Growth()
-        sparse = len({case.subject.data_id for case in teaching}) < growth.few
         self._tolerance = tolerance
         self._is_ordered = is_ordered
         self._growth = growth
-        self._background = Background(growth, sparse=sparse)
+        self._taught = ahead.taught
+        self._background = Background(growth, sparse=ahead.sparse)
         self._divergences = _Divergences(growth.jump)
-        self._yardsticks = Yardsticks(cases, growth, sparse=sparse)
-        self._digits = _coarsest_digits(teaching, sparse)
-        self._choices = ChoiceJudge(cases)
+        self._yardsticks = ahead.yardsticks
+        self._digits = ahead.digits
+        self._choices = ChoiceJudge(ahead.wanted)
 
-    def verdict(self, number: int, case: Case, *, teaches: bool) -> Verdict:
-        """That of the next row, which is the `number`-th of all; it may teach growth."""
-        tolerance, background = self._tolerance, self._background
+    def verdict(self, number: int, case: Case) -> Verdict:
+        """That of the next row, which is the `number`-th of the sketches; it may teach growth."""
+        tolerance, background, teaches = self._tolerance, self._background, self._taught[number]
         subject, evidence = case.subject, case.evidence
         told = evidence and telling(evidence, case.stats, case.lines)
         expected, yardstick = background.expect(case, told) if told else None, ""
@@ -220,10 +230,10 @@ def _by_order_alone(
     )
 
 
-def _coarsest_digits(cases: Sequence[Case], sparse: bool) -> int:
+def _coarsest_digits(types: Iterable[DType], sparse: bool) -> int:
     """The precision of the coarsest grid that any row may honestly be on: of the run's types,
     and of the operations between them, where few of these were dumped."""
-    digits = (case.subject.my.digits for case in cases if case.subject.my.is_floating)
+    digits = (one.digits for one in types if one.is_floating)
     unseen = DTYPES["bfloat16"].digits if sparse else DTYPES["float64"].digits
     return min([*digits, unseen])
 

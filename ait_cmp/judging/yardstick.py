@@ -58,6 +58,31 @@ class Reference(NamedTuple):
     lacks: str = ""
 
 
+class Shown(NamedTuple):
+    """What is known ahead of a case that a reference was named for: its type, and its error, where
+    that tells of others."""
+
+    dtype: DType | None
+    told: float | None
+
+    @classmethod
+    def of(cls, reference: Reference) -> Shown:
+        """Of this reference."""
+        shown = reference.evidence
+        tells = shown and shown.count >= _ENOUGH and shown.level < FAR_OFF
+        return cls(reference.dtype, shown.level if shown and tells else None)
+
+
+class Sketch(Protocol):
+    """What of a case a yardstick knows ahead."""
+
+    @property
+    def subject(self) -> Subject: ...
+
+    @property
+    def shown(self) -> Shown | None: ...
+
+
 class Row(Protocol):
     """What of a case a yardstick is made for."""
 
@@ -81,7 +106,7 @@ class Yardsticks:
     """What the reference lets one expect of the rows of one run, in dump order; `sparse` where few
     data_ids were dumped, of which growth cannot tell much."""
 
-    def __init__(self, rows: Sequence[Row], growth: Growth, *, sparse: bool) -> None:
+    def __init__(self, rows: Sequence[Sketch], growth: Growth, *, sparse: bool) -> None:
         self._growth = growth
         self._sparse = sparse
         self._wider = _type_ratio(rows)
@@ -150,7 +175,7 @@ class Yardsticks:
         return "is too far off" if np.count_nonzero(off) * 2 > len(off) else ""
 
 
-def _errors_around(rows: Sequence[Row]) -> list[float]:
+def _errors_around(rows: Sequence[Sketch]) -> list[float]:
     """Of each row what the reference errs by before it, in the same token: at most twice what it
     errs by in the same place of any token, where there are enough of these."""
     of_place: dict[str, list[float]] = defaultdict(list)
@@ -171,10 +196,9 @@ def _errors_around(rows: Sequence[Row]) -> list[float]:
     return found
 
 
-def _told(row: Row) -> float | None:
+def _told(row: Sketch) -> float | None:
     """The reference's error, where it tells of others."""
-    shown = row.reference.evidence if row.reference else None
-    return shown.level if shown and shown.count >= _ENOUGH and shown.level < FAR_OFF else None
+    return row.shown.told if row.shown else None
 
 
 def _side(slices: bytes | None, evidence: Evidence | None) -> Side:
@@ -193,20 +217,20 @@ def _is_softmax(stats: Stats, shape: tuple[int, ...]) -> bool:
     return mean is not None and abs(mean * shape[-1] - 1.0) < _NEARLY
 
 
-def _takes_tf32(rows: Sequence[Row]) -> bool:
+def _takes_tf32(rows: Sequence[Sketch]) -> bool:
     """Whether all is declared float32, and most of the reference's errors are not so small."""
     types = {row.subject.my.name for row in rows if row.subject.my.is_floating}
     levels = [shown for row in rows if (shown := _told(row)) is not None]
     return types == {"float32"} and bool(levels) and median(levels) > _PROVEN
 
 
-def _type_ratio(rows: Sequence[Row]) -> float:
+def _type_ratio(rows: Sequence[Sketch]) -> float:
     """How many times coarser my's type is than the reference's: the coarsest that each run has in
     more than a few rows. 1.0 where nothing tells."""
     both = [
         (row.subject.my.roundoff, one.dtype.roundoff)
         for row in rows
-        if (one := row.reference) and one.dtype and one.dtype.is_floating
+        if (one := row.shown) and one.dtype and one.dtype.is_floating
         if row.subject.is_floating
     ]
     if not both:

@@ -7,7 +7,7 @@ of a pair alone, so that every executor adds up the same numbers in the same ord
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ait_cmp.engine.pairwise import spans
@@ -36,37 +36,36 @@ class Task:
     here: bool = False
 
     def one_by_one(self) -> list[Task]:
-        """The requests of this task as tasks of their own."""
+        """The requests of this task as tasks of their own, of as many bytes together."""
+        sizes = _shares(self.size, len(self.pairs))
         return [
-            Task((pair,), (request,), self.size, alone=True)
-            for pair, request in zip(self.pairs, self.requests, strict=True)
+            Task((pair,), (request,), size, alone=True)
+            for pair, request, size in zip(self.pairs, self.requests, sizes, strict=True)
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Tasks, and of each pair how many requests it has in them and its bytes."""
+    """Tasks, and of the pairs that are cut how many requests each has in them."""
 
     tasks: tuple[Task, ...]
     parts: Mapping[int, int]
-    sizes: Mapping[int, int]
 
 
-def make_plan(requests: Sequence[tuple[int, Request]]) -> Plan:
+def make_plan(requests: Iterable[tuple[int, Request]]) -> Plan:
     """Tasks for (pair, request); ranges of a pair follow each other, in order."""
     tasks: list[Task] = []
     batch: list[tuple[int, Request]] = []
     filled = 0
     parts: dict[int, int] = {}
-    sizes: dict[int, int] = {}
     measure = _Sizes()
     for pair, bare in requests:
-        size = sizes[pair] = measure.tensors(bare)
+        size = measure.tensors(bare)
         request = replace(bare, size=measure.files(bare), seen=measure.seen(bare))
-        parts[pair] = 1
         if size > 2 * TASK_BYTES and not bare.look:
             split = list(_split(request))
-            tasks += [Task((pair,), (part,), size // len(split)) for part in split]
+            sizes = _shares(size, len(split))
+            tasks += [Task((pair,), *both) for both in zip(zip(split), sizes, strict=True)]
             parts[pair] = len(split)
             continue
         batch.append((pair, request))
@@ -76,7 +75,12 @@ def make_plan(requests: Sequence[tuple[int, Request]]) -> Plan:
             batch, filled = [], 0
     if batch:
         tasks.append(_task(batch, filled))
-    return Plan(tuple(tasks), parts, sizes)
+    return Plan(tuple(tasks), parts)
+
+
+def _shares(size: int, count: int) -> list[int]:
+    """`size` in so many parts that are as good as equal."""
+    return [size * (one + 1) // count - size * one // count for one in range(count)]
 
 
 def seen_now(request: Request) -> int:

@@ -7,7 +7,9 @@ the engine packs them. Nothing in it is ever run.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
+import re
 import struct
 from dataclasses import replace
 from typing import Any
@@ -16,11 +18,11 @@ from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.detail import Detail
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.extra import Extra
-from ait_cmp.engine.measured import Measured, TensorInfo
+from ait_cmp.engine.measured import Brief, Measured, TensorInfo
 from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.request import ExtraMetric, Request
 from ait_cmp.engine.slices import Slices
-from ait_cmp.engine.stats import Stats
+from ait_cmp.engine.stats import Stats, agreement
 from ait_cmp.files import FileState
 from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.dtypes import DTYPES
@@ -29,6 +31,7 @@ from ait_cmp.values.location import Location, parse_steps
 
 __all__ = [
     "Key",
+    "brief_in",
     "files_in",
     "is_measured",
     "is_of_range",
@@ -37,11 +40,15 @@ __all__ = [
     "look_in",
     "pack_row",
     "parse_key",
+    "short_key",
     "unpack_row",
+    "without_slices",
 ]
 
 _LENGTHS = struct.Struct("<5I")  # key, what is said, stats, evidence, slices
 _WITH_LOOK = 6  # parts of the key of a look: files and adapters of both sides, the look, the range
+# How what is said of a row begins: the types and shapes of both sides.
+_SIDES = re.compile(rb"\[((?:\[[^\]]*\]\]|null),(?:\[[^\]]*\]\]|null)),")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Key = tuple[Location, Location, tuple[int, int] | None]  # golden, my, range
@@ -91,6 +98,32 @@ def unpack_row(row: bytes, *, whole: bool = False) -> Measured:
     return replace(measured, slices=slices or None, files=found)
 
 
+def brief_in(row: bytes) -> Brief:
+    """What `row` says without its numbers."""
+    key, said, stats, evidence, _ = _LENGTHS.unpack_from(row)
+    start = _LENGTHS.size + key
+    sides = _SIDES.match(row, start, start + said)
+    if not (stats and sides):
+        return unpack_row(row).brief()
+    packed = row[start + said : start + said + stats]
+    return _brief(sides[1], bool(evidence), *agreement(packed))
+
+
+@functools.lru_cache(maxsize=4096)
+def _brief(sides: bytes, has_evidence: bool, differs: bool, is_equal: bool) -> Brief:
+    """One value for many rows."""
+    golden, my = map(_info, json.loads(b"[%b]" % sides))
+    return Brief(golden, my, True, has_evidence, differs, is_equal)
+
+
+def without_slices(row: bytes) -> bytes:
+    """`row` without its slices, which are most of it, and which a verdict seldom reads."""
+    *lengths, slices = _LENGTHS.unpack_from(row)
+    if not slices:
+        return row
+    return b"".join((_LENGTHS.pack(*lengths, 0), row[_LENGTHS.size : len(row) - slices]))
+
+
 def is_measured(row: bytes) -> bool:
     """Whether `row` has stats, and not an error."""
     return bool(_LENGTHS.unpack_from(row)[2])
@@ -120,6 +153,11 @@ def key_bytes(request: Request) -> bytes:
     look = request.look
     looked = [[look.kind, *map(_spelled, look.others), *map(_named, look.metrics)]] if look else []
     return _encode([golden.files, my.files, *steps, *looked, request.span]).encode()
+
+
+def short_key(key: bytes) -> bytes:
+    """A hash that stands for a key among millions."""
+    return hashlib.blake2b(key, digest_size=16).digest()
 
 
 def _spelled(location: Location) -> list[Any]:

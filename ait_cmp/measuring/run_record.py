@@ -9,10 +9,11 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import sys
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,9 @@ from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.files.output import new_whole, no_room
-from ait_cmp.measuring.row import key_bytes
+from ait_cmp.measuring.measured_rows import MeasuredRows
+from ait_cmp.measuring.places import PlacedRows
+from ait_cmp.measuring.row import key_bytes, short_key
 from ait_cmp.measuring.stored_run import load
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
@@ -61,10 +64,14 @@ class Recorded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What is said of the run, in plain values, and its rows."""
+    """What is said of the run, in plain values, its pairs, what was measured of them and of their
+    references, and what else was found, by their numbers."""
 
     header: Mapping[str, Any]
-    rows: list[Recorded]
+    pairs: list[Pair]
+    measured: MeasuredRows
+    references: MeasuredRows
+    more: Mapping[int, Mapping[str, Any]]
 
 
 def write_record(folder: Path, header: Mapping[str, Any], rows: Iterable[Recorded]) -> None:
@@ -92,23 +99,73 @@ def read_header(folder: Path) -> Mapping[str, Any]:
 
 def read_record(folder: Path, stats: Path) -> RunRecord:
     """The run in `folder`, with its `stats`. Raises UsageError where it is not there or whole."""
+    pairs, more = list[Pair](), dict[int, Mapping[str, Any]]()
+    stored = _Stored(folder, stats)
+    measured, references = list[_Found](), dict[int, _Found]()
     with closing(_lines(folder)) as lines, unpacking(folder):
         header = _header(folder, next(lines, None))
-        found = [_unpacked(one) for some in lines for one in some]
-    wanted = {_key(pair): False for pair, one, _, _ in found if one is not None}
-    wanted |= {
-        _key(side): True
-        for pair, _, reference, _ in found
-        if pair.reference and reference is not None
-        for side in (pair, pair.reference)
-    }
-    known = load(stats).answers(wanted) if wanted else {}
-    rows = []
-    for pair, measured, reference, more in found:
-        whole = _with_stats(measured, pair, known, folder)
-        of = _with_stats(reference, pair.reference, known, folder)
-        rows.append(Recorded(pair, whole, of, more))
-    return RunRecord(header, rows)
+        for one in (one for some in lines for one in some):
+            row = _unpacked(one)
+            measured.append(stored.found(row.pair, row.measured))
+            if row.reference is not None and row.pair.reference:
+                references[len(pairs)] = stored.found(row.pair.reference, row.reference)
+            if row.more:
+                more[len(pairs)] = row.more
+            pairs.append(row.pair)
+    whole = bool(references)
+    return RunRecord(
+        header,
+        pairs,
+        stored.rows(len(pairs), enumerate(measured), whole),
+        stored.rows(len(pairs) if whole else 0, references.items(), whole),
+        more,
+    )
+
+
+# What is known of a row: the place of its stats, if it has any, and what the record says of it, if
+# there is more than that.
+_Found = tuple[int | None, Measured | None]
+
+
+class _Stored:
+    """The stats of a run, which are looked for when the first of its rows has any."""
+
+    def __init__(self, folder: Path, stats: Path) -> None:
+        self._folder, self._stats = folder, stats
+        self._placed: PlacedRows | None = None
+        self._places: Mapping[bytes, int] = {}
+
+    def found(self, pair: Pair, said: Measured | None) -> _Found:
+        """Where the stats of `pair` are, of which the record has what these have not."""
+        if said is None or said.error:
+            return None, said
+        if self._placed is None:
+            run = load(self._stats)
+            self._placed, self._places = run.placed(), run.places()
+        place = self._places.get(short_key(key_bytes(Request(pair.golden, pair.my, _ANY))))
+        if place is None:
+            raise UsageError(
+                f"the stats in {self._folder} are not those of all its rows: nothing is known of "
+                f"{pair.name}; compare again"
+            )
+        return place, said if said.choices or said.positions or said.extra else None
+
+    def rows(self, count: int, found: Iterable[tuple[int, _Found]], slices: bool) -> MeasuredRows:
+        """So many rows, of which that was found."""
+        rows = MeasuredRows(count, self._placed, slices=slices)
+        for number, (place, said) in found:
+            if place is not None:
+                assert self._placed
+                rows.put(number, self._placed.read(place), place)
+                if said:
+                    looked = {name: getattr(said, name) for name in _LOOKED}
+                    rows.add(number, **looked)
+            elif said:
+                rows.put_made(number, said)
+        return rows
+
+
+_LOOKED = ("choices", "positions", "extra")  # fields of what was measured that looks found
 
 
 @contextmanager
@@ -118,27 +175,6 @@ def unpacking(folder: Path) -> Iterator[None]:
         yield
     except (AttributeError, LookupError, TypeError, ValueError) as exc:
         raise _damaged(folder, exc) from exc
-
-
-def _with_stats(
-    measured: Measured | None, pair: Pair | None, known: Mapping[bytes, Measured], folder: Path
-) -> Measured | None:
-    """What was measured of `pair`, of which the record has what the stats have not."""
-    if measured is None or pair is None or measured.error:
-        return measured
-    stats = known.get(_key(pair))
-    if stats is None:
-        raise UsageError(
-            f"the stats in {folder} are not those of all its rows: nothing is known of "
-            f"{pair.name}; compare again"
-        )
-    return replace(
-        stats, choices=measured.choices, positions=measured.positions, extra=measured.extra
-    )
-
-
-def _key(pair: Pair) -> bytes:
-    return key_bytes(Request(pair.golden, pair.my, _ANY))
 
 
 _ANY = Wanted(0.0)  # which is no part of a key
@@ -303,7 +339,12 @@ def _pair(pair: Pair) -> dict[str, Any]:
 def _made_pair(found: Mapping[str, Any]) -> Pair:
     return Pair(
         **{
-            name: _FIELDS[name][1](value) if name in _FIELDS else value
+            name: _FIELDS[name][1](value) if name in _FIELDS else _once(value)
             for name, value in found.items()
         }
     )
+
+
+def _once(value: Any) -> Any:
+    """Text that many rows have (names, dumps, ranks) as one of them."""
+    return sys.intern(value) if isinstance(value, str) else value

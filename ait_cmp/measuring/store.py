@@ -13,13 +13,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
+import itertools
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import ait_cmp
 from ait_cmp.engine import digest
@@ -28,21 +28,26 @@ from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.files import is_same
 from ait_cmp.files.output import new_whole, no_room
 from ait_cmp.measuring.batches import BadHeaderError, header_bytes, pack_batch, read_header, scan
-from ait_cmp.measuring.row import files_in, is_measured, is_of_range, key_bytes, key_in, unpack_row
+from ait_cmp.measuring.places import PlacedRows, file_of, make_place
+from ait_cmp.measuring.row import (
+    files_in,
+    is_measured,
+    is_of_range,
+    key_bytes,
+    key_in,
+    short_key,
+    unpack_row,
+)
 from ait_cmp.values.errors import ReportError, UsageError, os_reason
 
 __all__ = ["NAME", "Store", "facts_of", "holding", "write_finished"]
 
 NAME = "cmp_report.stats"
 _COPIED = 256  # rows of a batch, where rows are brought together
+_PART, _SEALED = 0, 1  # files of places
 # Never through a link, and never waiting for a FIFO.
 _FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-
-class _Place(NamedTuple):
-    file: int
-    offset: int
-    length: int
+_READ = os.O_RDONLY | os.O_CLOEXEC
 
 
 class Store:
@@ -56,8 +61,8 @@ class Store:
         self.path = folder / NAME
         self._part_path, self._new_path = (folder / f"{NAME}{end}" for end in (".part", ".new"))
         self._facts = facts_of(wanted, roots)
-        self._places: dict[bytes, _Place] = {}  # of every row and range, by the hash of its key
-        self._mine: dict[bytes, None] = {}  # of these the whole rows of this run
+        self._places: dict[bytes, int] = {}  # of every row and range, by the hash of its key
+        self._mine: dict[bytes, int] = {}  # the same of the whole rows of this run
         self._sealed = self._part = -1
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -76,10 +81,11 @@ class Store:
             self._close()
             raise
         try:
-            self._sealed_rows, self._sealed_is_sound = self._take(self._sealed, self.path)
-            self._part_rows, self._part_is_sound = self._take(self._part, self._part_path)
+            self._sealed_rows, self._sealed_is_sound = self._take(_SEALED, self.path)
+            self._part_rows, self._part_is_sound = self._take(_PART, self._part_path)
             if not self._part_is_sound and not self._part_rows:
                 self._begin()
+            self.rows = self._readable()
         except OSError as exc:
             self._close()
             raise no_room(self._part_path, exc) from exc
@@ -98,30 +104,43 @@ class Store:
     ) -> None:
         self._close()
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing is known yet."""
+        return not self._places
+
     def known(self, request: Request, *, whole: bool = False) -> Measured | None:
         """The answer to `request` of an earlier run, if its files are as they were; `whole` as in
         `unpack_row`."""
-        if not self._places:
+        found = self.find(request)
+        return unpack_row(found[0], whole=whole or request.span is not None) if found else None
+
+    def find(self, request: Request) -> tuple[bytes, int] | None:
+        """The row that answers `request`, of an earlier run, and its place; None where there is
+        none, or its files are not as they were."""
+        if self.is_new:
             return None
         key = key_bytes(request)
-        place = self._places.get(_short(key))
+        short = short_key(key)
+        place = self._places.get(short)
         if place is None:
             return None
-        row = os.pread(place.file, place.length, place.offset)
+        row = self.rows.read(place)
         if key_in(row) != key:
             return None
         files = files_in(row)
         if not files or not all(map(is_same, files)):
             return None
         if request.span is None:
-            self._mine[_short(key)] = None
-        return unpack_row(row, whole=whole or request.span is not None)
+            self._mine[short] = place
+        return row, place
 
-    def add(self, rows: Sequence[bytes]) -> None:
-        """Keep packed rows; errors are not kept, since they may not come again."""
+    def add(self, rows: Sequence[bytes]) -> list[int | None]:
+        """Keep packed rows, each at its place; errors are not kept, since they may not come
+        again."""
         kept = [row for row in rows if is_measured(row)]
         if not kept:
-            return
+            return [None] * len(rows)
         batch, begins = pack_batch(kept)
         try:
             start = os.fstat(self._part).st_size
@@ -129,8 +148,8 @@ class Store:
         except OSError as exc:
             raise no_room(self._part_path, exc) from exc
         self._part_rows += len(kept)
-        for row, begin in zip(kept, begins, strict=True):
-            self._note(row, _Place(self._part, start + begin, len(row)))
+        places = (self._note(row, start + begin) for row, begin in zip(kept, begins, strict=True))
+        return [next(places) if is_measured(row) else None for row in rows]
 
     def finish(self, *, keep: bool = True) -> None:
         """The report of this run stands: its rows are the finished ones, or nothing is left."""
@@ -142,10 +161,10 @@ class Store:
                 path.unlink(missing_ok=True)
 
     def _seal(self) -> None:
-        places = [self._places[key] for key in self._mine]
-        held = {place.file for place in places}
-        is_done = held <= {self._sealed} and len(places) == self._sealed_rows
-        is_whole = held <= {self._part} and len(places) == self._part_rows
+        places = [*self._mine.values()]
+        held = set(map(file_of, places))
+        is_done = held <= {_SEALED} and len(places) == self._sealed_rows
+        is_whole = held <= {_PART} and len(places) == self._part_rows
         try:
             if not (is_done and self._sealed_is_sound and _stands(self._sealed, self.path)):
                 stands = _stands(self._part, self._part_path)
@@ -157,14 +176,22 @@ class Store:
         except OSError as exc:
             raise no_room(self._part_path, exc) from exc
 
+    def _readable(self) -> PlacedRows:
+        """Both files, opened once more, so that rows can be read after the lock is gone."""
+        files = (self._part, self._sealed)
+        return PlacedRows(
+            [os.open(f"/proc/self/fd/{file}", _READ) if file >= 0 else -1 for file in files]
+        )
+
     def _begin(self) -> None:
         """An empty file of this run, whatever there was."""
         os.ftruncate(self._part, 0)
         _write(self._part, header_bytes(self._facts))
         self._part_is_sound = True
 
-    def _take(self, file: int, path: Path) -> tuple[int, bool]:
-        """Note the rows in `file`; their number, and whether there is nothing else in it."""
+    def _take(self, number: int, path: Path) -> tuple[int, bool]:
+        """Note the rows in a file; how many, and whether there is nothing else in it."""
+        file = (self._part, self._sealed)[number]
         if file < 0:
             return 0, False
         try:
@@ -182,16 +209,17 @@ class Store:
             end = batch.end
             rows += len(batch.rows)
             for offset, row in batch.rows:
-                self._places[_short(key_in(row))] = _Place(file, offset, len(row))
+                self._places[short_key(key_in(row))] = make_place(number, offset, len(row))
         return rows, sound and end == os.fstat(file).st_size
 
-    def _note(self, row: bytes, place: _Place) -> None:
-        key = _short(key_in(row))
-        self._places[key] = place
+    def _note(self, row: bytes, offset: int) -> int:
+        key = short_key(key_in(row))
+        place = self._places[key] = make_place(_PART, offset, len(row))
         if not is_of_range(row):
-            self._mine[key] = None
+            self._mine[key] = place
+        return place
 
-    def _bring_together(self, places: Sequence[_Place]) -> None:
+    def _bring_together(self, places: Sequence[int]) -> None:
         """A new part that holds the rows at `places` and nothing else."""
         self.path.parent.mkdir(parents=True, exist_ok=True)  # it may have been removed
         self._new_path.unlink(missing_ok=True)
@@ -200,10 +228,7 @@ class Store:
             fcntl.flock(new, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write(new, header_bytes(self._facts))
             for start in range(0, len(places), _COPIED):
-                rows = [
-                    os.pread(one.file, one.length, one.offset)
-                    for one in places[start : start + _COPIED]
-                ]
+                rows = [*map(self.rows.read, places[start : start + _COPIED])]
                 _write(new, pack_batch(rows)[0])
             os.replace(self._new_path, self._part_path)
         except BaseException:
@@ -246,14 +271,14 @@ def holding(folder: Path) -> Iterator[None]:
                 part.unlink()
 
 
-def write_finished(folder: Path, facts: dict[str, Any], rows: Sequence[bytes]) -> None:
+def write_finished(folder: Path, facts: dict[str, Any], rows: Iterator[bytes]) -> None:
     """A finished run of `rows` that no `Store` was open for. Raises ReportError."""
     path = folder / NAME
     try:
         with holding(folder), new_whole(path) as file:
             file.write(header_bytes(facts))
-            for start in range(0, len(rows), _COPIED):
-                file.write(pack_batch(rows[start : start + _COPIED])[0])
+            while batch := [*itertools.islice(rows, _COPIED)]:
+                file.write(pack_batch(batch)[0])
     except OSError as exc:
         raise no_room(path, exc) from exc
 
@@ -341,8 +366,3 @@ def _write(file: int, content: bytes) -> None:
     view = memoryview(content)
     while view:  # a disk that is nearly full takes a part
         view = view[os.write(file, view) :]
-
-
-def _short(key: bytes) -> bytes:
-    """A hash that stands for `key` among millions."""
-    return hashlib.blake2b(key, digest_size=16).digest()

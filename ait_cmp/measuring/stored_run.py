@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ait_cmp.engine.measured import Measured
 from ait_cmp.measuring.batches import BadHeaderError, read_header, scan
-from ait_cmp.measuring.row import Key, key_in, look_in, parse_key, unpack_row
+from ait_cmp.measuring.places import PlacedRows, make_place
+from ait_cmp.measuring.row import Key, key_in, look_in, parse_key, short_key, unpack_row
 from ait_cmp.values.errors import UsageError, os_reason
 
 __all__ = ["StoredRun", "load"]
@@ -34,18 +35,26 @@ class StoredRun:
         """What second looks of this kind found; nothing else is unpacked."""
         return (_answer(row) for row in self._rows() if look_in(row) == kind)
 
-    def answers(self, wanted: Mapping[bytes, bool]) -> dict[bytes, Measured]:
-        """What is known of these keys, of those that are true with all that is kept."""
-        rows = ((key_in(row), row) for row in self._rows())
-        return {key: unpack_row(row, whole=wanted[key]) for key, row in rows if key in wanted}
+    def places(self) -> dict[bytes, int]:
+        """Where each row lies, by the hash of its key."""
+        return {
+            short_key(key_in(row)): make_place(0, offset, len(row)) for offset, row in self._found()
+        }
+
+    def placed(self) -> PlacedRows:
+        """The rows, by their places."""
+        return PlacedRows([os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)])
 
     def _rows(self) -> Iterator[bytes]:
+        return (row for _, row in self._found())
+
+    def _found(self) -> Iterator[tuple[int, bytes]]:
+        """Each row, with where it begins."""
         file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             _, start = read_header(file)
             for batch in scan(file, start):
-                for _, row in batch.rows:
-                    yield row
+                yield from batch.rows
         finally:
             os.close(file)
 

@@ -16,6 +16,8 @@ import polars as pl
 from ait_cmp.files.output import new_file
 from ait_cmp.judging import Status
 from ait_cmp.report.as_json import write_json
+from ait_cmp.report.columns import frame as table_of
+from ait_cmp.report.columns import with_rows
 from ait_cmp.report.facts import Facts, facts_since
 from ait_cmp.report.html import write_html
 from ait_cmp.report.junit import write_junit
@@ -37,6 +39,8 @@ __all__ = [
     "make_report",
     "merge_reports",
     "read_report",
+    "table_of",
+    "with_rows",
     "write_report",
 ]
 

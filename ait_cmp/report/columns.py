@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from operator import attrgetter, methodcaller
 from typing import Any
 
@@ -24,7 +25,7 @@ from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.statistics import Statistics
 
-__all__ = ["COLUMNS", "Column", "frame"]
+__all__ = ["COLUMNS", "Column", "frame", "with_rows"]
 
 Type = type[pl.DataType]
 
@@ -219,15 +220,44 @@ COLUMNS |= {
 }
 _PARTS = {column.part for column in COLUMNS.values()}
 _AT_ONCE = 256  # rows that stay in the processor's cache while their cells are made
+_OF_PART = 16_384  # rows whose cells are Python's until they are columns
+_OF_CHUNK = 8 * _OF_PART  # rows that lie together, and are a row group of a parquet file
 
 
-def frame(rows: Sequence[Row], extra: Sequence[str] = ()) -> pl.DataFrame:
-    """The report of `rows` as a table with true types, at its end the user's own metrics."""
+def frame(rows: Iterable[Row], extra: Sequence[str] = ()) -> pl.DataFrame:
+    """The report of `rows` as a table with true types, at its end the user's own metrics; none of
+    them is kept."""
     columns = COLUMNS | {name: _metric(name) for name in extra}
+    coming, chunks = iter(rows), list[pl.DataFrame]()
+    while not chunks or len(chunks[-1]) == _OF_CHUNK:
+        parts = [_part(columns, coming)]
+        while len(parts[-1]) == _OF_PART and len(parts) * _OF_PART < _OF_CHUNK:
+            parts.append(_part(columns, coming))
+        chunks.append(pl.concat(parts, rechunk=True))
+    return pl.concat(chunks, rechunk=False)
+
+
+def _part(columns: Mapping[str, Column], rows: Iterator[Row]) -> pl.DataFrame:
+    """The next rows as a table."""
     cells: dict[str, list[Any]] = {name: [] for name in columns}
-    for start in range(0, len(rows), _AT_ONCE):
-        _add_cells(columns, cells, rows[start : start + _AT_ONCE])
+    for _ in range(0, _OF_PART, _AT_ONCE):
+        some = [*islice(rows, _AT_ONCE)]
+        _add_cells(columns, cells, some)
+        if len(some) < _AT_ONCE:
+            break
     return pl.DataFrame([_series(name, one.dtype, cells[name]) for name, one in columns.items()])
+
+
+def with_rows(
+    table: pl.DataFrame, rows: Mapping[int, Row], extra: Sequence[str] = ()
+) -> pl.DataFrame:
+    """`table`, in which these `rows` stand in their lines."""
+    if not rows:
+        return table
+    lines = [*rows]
+    told, before = frame(rows.values(), extra), table[lines]
+    changed = [one for one in told if not one.equals(before[one.name], null_equal=True)]
+    return table.with_columns(table[one.name].clone().scatter(lines, one) for one in changed)
 
 
 def _add_cells(

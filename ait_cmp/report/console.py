@@ -168,7 +168,8 @@ def _show_few(console: Console, report: Report) -> None:
 def _judged_by_growth(report: Report) -> pl.DataFrame:
     """The rows whose own run alone says what rounding does to them."""
     by_reference = pl.col("yardstick").fill_null("") == BY_REFERENCE
-    return report.table.filter(pl.col("expected_error").is_not_null() & ~by_reference)
+    told = report.table.select("data_id", "status", "error_level", "expected_error", "yardstick")
+    return told.filter(pl.col("expected_error").is_not_null() & ~by_reference)
 
 
 def _show_near_ties(console: Console, report: Report) -> None:

@@ -9,6 +9,11 @@ import polars as pl
 
 __all__ = ["LogitsSummary", "summarize_logits"]
 
+_COLUMNS = (
+    *("positions", "position_kl_mean", "position_kl_p99", "position_kl_max", "same_top1"),
+    *("top5_overlap", "scored_tokens", "golden_perplexity", "my_perplexity"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class LogitsSummary:
@@ -42,7 +47,7 @@ class LogitsSummary:
 
 def summarize_logits(table: pl.DataFrame) -> LogitsSummary | None:
     """Of all rows of a report that have positions; None where none has."""
-    rows = table.filter(pl.col("position_kl_mean").is_not_null())
+    rows = table.select(_COLUMNS).filter(pl.col("position_kl_mean").is_not_null())
     if rows.is_empty():
         return None
     weights = rows["positions"]

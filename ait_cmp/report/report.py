@@ -26,7 +26,12 @@ from ait_cmp.values.order import OrderBy
 __all__ = ["Report", "make_report", "merge_reports", "read_report"]
 
 _NEEDED = ("token_id", "data_id", "status", "order")  # without which a table is no report
-Findings = tuple[tuple[Finding, ...], ...]
+# The columns that say what matters.
+_DECIDING = (
+    *_NEEDED,
+    *("reason", "check", "first_divergence", "follows", "order_by", "relative_euclidean_distance"),
+    *("golden_data_path", "my_data_path"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,9 +39,8 @@ class Report:
     """One compare, or a sweep of them, judged.
 
     `table` has a line for each row, in order, with the columns of the report and, in a sweep, a
-    `job` in front; lines are named by their number in it, from 0. `findings` has those of each
-    line: of a sweep the plainest alone, which is what the tables of its jobs keep. `rows` is all
-    that was measured of each line; a sweep has none.
+    `job` in front; lines are named by their number in it, from 0. `rows` is all that was measured
+    of each line; a sweep has none.
 
     `counts` has every status. `divergences` are the lines where it went wrong, the first first,
     and `following` so many lines only follow from these; `unordered` is how many fail of which
@@ -50,8 +54,7 @@ class Report:
     """
 
     table: pl.DataFrame
-    findings: Findings
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     facts: Facts
     counts: Mapping[Status, int]
     divergences: tuple[int, ...]
@@ -72,15 +75,34 @@ class Report:
         """Those of `ranked` that have both sides."""
         return self.ranked[: len(self.ranked) - self.unpaired]
 
+    @property
+    def findings(self) -> tuple[tuple[Finding, ...], ...]:
+        """Those of each line: of a table that was read the plainest alone, which is what it has."""
+        if self.rows:
+            return tuple(row.verdict.findings for row in self.rows)
+        told = self.table.select("check", "check_value", "check_limit", "cmp_fail_reason")
+        return tuple(() if line[0] is None else (Finding(*line),) for line in told.iter_rows())
+
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """Those that some line has."""
+        return tuple(status for status, count in self.counts.items() if count)
+
     def line(self, number: int) -> dict[str, Any]:
         """The cells of a line, by the names of their columns."""
         return self.table.row(number, named=True)
 
 
-def make_report(rows: Sequence[Row], facts: Facts, extra: Sequence[str] = ()) -> Report:
-    """The report of one compare, with the columns of these metrics of the user's own."""
-    findings = tuple(row.verdict.findings for row in rows)
-    return _decide(frame(rows, extra), findings, tuple(rows), facts)
+def make_report(
+    rows: Sequence[Row],
+    facts: Facts,
+    extra: Sequence[str] = (),
+    *,
+    table: pl.DataFrame | None = None,
+) -> Report:
+    """The report of one compare, with the columns of these metrics of the user's own; `table` is
+    that of its rows, where it was made."""
+    return _decide(frame(rows, extra) if table is None else table, rows, facts)
 
 
 def merge_reports(jobs: Sequence[tuple[str, Path]], facts: Facts) -> Report:
@@ -135,18 +157,17 @@ def _job_table(name: str, path: Path) -> pl.DataFrame:
 
 
 def _of_table(table: pl.DataFrame, facts: Facts) -> Report:
-    """The report of what was written, with what a table keeps of the findings of its rows."""
-    kept = table.select("check", "check_value", "check_limit", "cmp_fail_reason").iter_rows()
-    findings = tuple(() if line[0] is None else (Finding(*line),) for line in kept)
-    return _decide(table, findings, (), facts)
+    """The report of what was written."""
+    return _decide(table, (), facts)
 
 
-def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], facts: Facts) -> Report:
+def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
     status, diverges = pl.col("status"), pl.col("first_divergence").is_not_null()
     follows = pl.col("follows").is_not_null()
     recorded = (pl.col("reason") == Reason.STATISTICS_ONLY) | (pl.col("check") == "statistics")
-    found = table["status"].to_list()
-    numbered = table.with_row_index("line")
+    found = table["status"]
+    # Only what is asked here, since sorting makes a copy of all.
+    numbered = table.select(_DECIDING).with_row_index("line")
     in_order = numbered.sort("token_id", "order", nulls_last=True, maintain_order=True)
     no_golden, no_my = pl.col("golden_data_path") == "", pl.col("my_data_path") == ""
     alone = (no_golden & ~no_my & (pl.col("reason") == Reason.GOLDEN_MISSING)) | (
@@ -163,20 +184,19 @@ def _decide(table: pl.DataFrame, findings: Findings, rows: tuple[Row, ...], fact
     unpaired = in_order.filter(alone).select("data_id", no_my)
     return Report(
         table=table,
-        findings=findings,
         rows=rows,
         facts=facts,
-        counts={one: found.count(one) for one in Status},
+        counts={one: int((found == one.value).sum()) for one in Status},
         divergences=_lines(in_order.filter(diverges)),
-        following=len(table.filter(follows & ~diverges)),
+        following=len(numbered.filter(follows & ~diverges)),
         unordered=len(
-            table.filter((status == Status.FAIL) & (pl.col("order_by") == OrderBy.NAMES))
+            numbered.filter((status == Status.FAIL) & (pl.col("order_by") == OrderBy.NAMES))
         ),
         errors=_lines(in_order.filter((status == Status.ERROR) & ~alone)),
         skipped=_lines(in_order.filter(status == Status.SKIPPED)),
         near_ties=_lines(in_order.filter(pl.col("reason") == Reason.NEAR_TIE)),
         logits=summarize_logits(table),
-        by_statistics=len(table.filter(recorded)),
+        by_statistics=len(numbered.filter(recorded)),
         ranked=_lines(ranked),
         unpaired=len(unpaired),
         groups=group_unpaired(unpaired.rows()),

@@ -12,6 +12,7 @@ from ait_cmp.values.text import for_spreadsheet
 
 __all__ = ["made_safe", "safe_cells", "safe_table", "write_csv", "write_parquet"]
 
+_AT_ONCE = 50_000  # lines, which are text and numbers of a million otherwise, twice over
 # Any cell that `for_spreadsheet` might change matches: all but printable ASCII that starts plainly.
 _SUSPECT = r"[^\x20-\x7e]|^ *[=+\-@]"
 
@@ -23,8 +24,11 @@ def write_csv(report: Report, path: Path) -> None:
     tells Excel that it is UTF-8.
     """
     marked = report.facts.settings.get("report.csv.bom") == "true"
+    table = report.table
     with path.open("wb") as file:  # polars itself opens no path that is not UTF-8
-        safe_table(report.table).write_csv(file, include_bom=marked)
+        for start in range(0, max(1, len(table)), _AT_ONCE):
+            some = safe_table(table[start : start + _AT_ONCE])
+            some.write_csv(file, include_bom=marked and not start, include_header=not start)
 
 
 def write_parquet(report: Report, path: Path) -> None:
@@ -47,4 +51,6 @@ def made_safe(column: pl.Series, suspect: str, safe: Callable[[str], str]) -> pl
     """A column of text, of which `safe` makes what it changes; Python looks only at the few cells
     that are not plain, since `suspect` is in them."""
     suspects = column.str.contains(suspect).fill_null(False).arg_true()
+    if suspects.is_empty():
+        return column
     return column.clone().scatter(suspects, [safe(column[number]) for number in suspects])

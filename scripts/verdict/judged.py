@@ -8,8 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ait_cmp.engine.slices import Slices
-from ait_cmp.judging import Case, Growth, Status, Tolerance, judge
-from ait_cmp.judging.yardstick import Reference
+from ait_cmp.judging import (
+    Ahead,
+    Case,
+    Growth,
+    RunJudge,
+    Sketch,
+    Status,
+    Tolerance,
+    Verdict,
+)
+from ait_cmp.judging.yardstick import Reference, Shown
 from ait_cmp.settings.tolerances import load_tolerance
 from verdict.faults import ROUNDED
 from verdict.recording import Faulty, Row, Unit, layer_of
@@ -141,6 +150,16 @@ class _Dump:
         return {**{name: getattr(unit, name) for name in names}, **told}
 
 
+def _judge(cases: Sequence[Case], tolerance: Tolerance) -> list[Verdict]:
+    ahead = (
+        Sketch(one.subject, one.chosen_from, one.reference and Shown.of(one.reference))
+        for one in cases
+    )
+    has_references = any(one.reference for one in cases)
+    run = RunJudge(Ahead(ahead, tolerance, has_references=has_references), tolerance)
+    return [run.verdict(number, case) for number, case in enumerate(cases)]
+
+
 def _named(case: Case, name: str) -> Case:
     return case._replace(subject=case.subject._replace(data_id=name))
 
@@ -213,7 +232,7 @@ def _few(packed: bytes) -> bytes:
 
 
 def _benign(dump: _Dump, tolerance: Tolerance, peers: _Peers, noise: Unit | None) -> Benign:
-    verdicts = judge(dump.cases, tolerance)
+    verdicts = _judge(dump.cases, tolerance)
     dump.failing = [at for at, one in enumerate(verdicts) if one.status is Status.FAIL]
     made = Benign(
         **dump.labels,
@@ -224,7 +243,7 @@ def _benign(dump: _Dump, tolerance: Tolerance, peers: _Peers, noise: Unit | None
         made.seconds = dump.unit.seconds
         made.peers = {name: len(rows) for name, rows in peers.broken.items()}
         if noise:
-            again = judge(dump.cases, calibrated(noise))
+            again = _judge(dump.cases, calibrated(noise))
             made.calibrated = [
                 f"{case.subject}: {one.sentence}"
                 for case, one in zip(dump.cases, again, strict=True)
@@ -237,7 +256,7 @@ def calibrated(unit: Unit) -> Tolerance:
     """The default with the noise that the same variant has on another input."""
     noise: dict[str, float] = {}
     cases = unit.cases()
-    for case, verdict in zip(cases, judge(cases, DEFAULT), strict=True):
+    for case, verdict in zip(cases, _judge(cases, DEFAULT), strict=True):
         if verdict.noise is not None:
             data_id = case.subject.data_id
             noise[data_id] = max(noise.get(data_id, 0.0), verdict.noise)
@@ -262,7 +281,7 @@ def _found(
     ]
     if dump.by == REFERENCE:  # which takes its time: no further than the fault's layer
         cases = cases[: _last(dump, places) - start + 1]
-    verdicts = judge(cases, tolerance)
+    verdicts = _judge(cases, tolerance)
     failing = [at for at in dump.failing if at < start]
     failing += [start + at for at, one in enumerate(verdicts) if one.status is Status.FAIL]
     evidence, verdict = cases[here - start].evidence, verdicts[here - start]
