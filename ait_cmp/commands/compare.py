@@ -19,6 +19,7 @@ from ait_cmp.commands.extra import with_extra
 from ait_cmp.commands.judged_rows import JudgedRows
 from ait_cmp.commands.kept import Run, forget, keep
 from ait_cmp.commands.logits import with_positions
+from ait_cmp.commands.replicas import with_replicas
 from ait_cmp.commands.say import may_go_unread, reader_may_leave
 from ait_cmp.commands.shards import Settled, settle_shards
 from ait_cmp.commands.status import ExitStatus, exit_status
@@ -182,6 +183,7 @@ def measure(
     settled = settle_shards(pairs, ask, settings.tolerance, settings.metrics)
     settled = settle_choices(settled, ask, settings.logits)
     settled = with_positions(settled, ask, settings.logits)
+    settled = with_replicas(settled, ask)
     return with_extra(settled, ask, settings.extra)
 
 

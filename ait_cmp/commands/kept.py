@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def _recorded(run: Run) -> Iterator[Recorded]:
         remark = settled.remarks.get(number)
         more: dict[str, Any] = {}
         if remark:
-            more["remark"] = [remark.sentence, remark.apart, remark.differ]
+            more["remark"] = astuple(remark)
         if diagnosis := diagnoses.get(number):
             more["diagnosis"] = diagnosis.packed()
         measured, reference = settled.measured.said(number), settled.references.said(number)

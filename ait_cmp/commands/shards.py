@@ -31,7 +31,7 @@ from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.shards import Shards, named_ranks
 
-__all__ = ["Remark", "Settled", "remarked", "settle_shards"]
+__all__ = ["Remark", "Settled", "distance", "remarked", "settle_shards", "shown_distance"]
 
 _CLEARLY = 0.1  # a way stands out whose error is at most this share of that of any other
 _UNLIKE = 0.1  # partial results differ by more than this, from each other and from the whole
@@ -43,11 +43,13 @@ _Copy = tuple[int, int]  # the number of a way, and of a copy of it
 @dataclass(frozen=True, slots=True)
 class Remark:
     """What keeps a row from passing, whatever its numbers say of it; `differ` where copies that
-    should be alike are `apart`."""
+    should be alike are `apart`. One that `explains` says so of a row that fails, and keeps none
+    from passing."""
 
     sentence: str
     apart: float
     differ: bool
+    explains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ def _decided(
         way, remark = _decide(pair.shards, answers, between.of(number))
         of_way = [copy for copy in answers if way in (None, copy[0])]
         pick = min if way is None else max
-        shown = pick(of_way, key=lambda copy: _distance(answers[copy]))
+        shown = pick(of_way, key=lambda copy: distance(answers[copy]))
         taken = _with(pair, pair.shards.ways[shown[0]].copies[shown[1]])
         settled[number] = taken if way is None else _taking(taken, way)
         measured.take(number, *copies[number][shown])
@@ -230,7 +232,7 @@ def _decide(
 ) -> tuple[int | None, Remark | None]:
     """The way that is taken, None where none is, and what keeps the row from passing."""
     errors = [
-        [_distance(answers[number, copy]) for copy in range(len(way.copies))]
+        [distance(answers[number, copy]) for copy in range(len(way.copies))]
         for number, way in enumerate(shards.ways)
     ]
     best = [min(of_way) for of_way in errors]
@@ -241,16 +243,16 @@ def _decide(
     taken = errors[likely]
     one_is_right = best[likely] < min(_NEAR, _CLEARLY * max(taken))
     if likely and stands_out and not one_is_right:
-        distances = [*errors[0], *map(_distance, between)]
+        distances = [*errors[0], *map(distance, between)]
         if len(taken) > 1 or min(distances) > _UNLIKE:
             return likely, None
     given = "; ".join(
-        f"{way.name}: {', '.join(map(_shown, of_way))}"
+        f"{way.name}: {', '.join(map(shown_distance, of_way))}"
         for way, of_way in zip(shards.ways, errors, strict=True)
     )
     where = f"{shards.side} {named_ranks(shards.ranks)}"
     if len(taken) > 1 and (one_is_right or (stands_out and best[likely] < _NEAR)):
-        apart = max(_distance(one) for one in between) if not likely else max(taken)
+        apart = max(distance(one) for one in between) if not likely else max(taken)
         by = "" if math.isinf(apart) else f", by up to {apart:.3g} of it"
         said = f"what {where} have of it should be equal and is not{by}"
         return likely, Remark(f"{said} (errors: {given})", apart, differ=True)
@@ -272,7 +274,7 @@ def _uniform(pairs: Sequence[Pair], settled: Settled, between: _Between) -> Sett
                         f"what {_ranks_of(settled.pairs[number])} have of it is {name} in this "
                         f"round and {usual} in {len(of[usual])} others: one of them is not what "
                         "it should be",
-                        max(map(_distance, between.of(number)), default=0.0),
+                        max(map(distance, between.of(number)), default=0.0),
                         differ=True,
                     ),
                 )
@@ -300,7 +302,7 @@ def _by_way(
     return list(taken.values())
 
 
-def _distance(measured: Measured) -> float:
+def distance(measured: Measured) -> float:
     """The error of a whole tensor, in golden's own size; infinite where nothing was measured."""
     stats, evidence = measured.stats, measured.evidence
     if stats is None:
@@ -312,13 +314,15 @@ def _distance(measured: Measured) -> float:
     return 1.0 - stats.equal / stats.pairs if stats.pairs else 0.0
 
 
-def _shown(distance: float) -> str:
-    return "not comparable" if math.isinf(distance) else f"{distance:.3g}"
+def shown_distance(error: float) -> str:
+    """As a sentence has it."""
+    return "not comparable" if math.isinf(error) else f"{error:.3g}"
 
 
 def remarked(verdict: Verdict, remark: Remark) -> Verdict:
-    """`verdict`, which does not pass."""
-    if verdict.status is Status.ERROR:
+    """`verdict` with what is to be said of it, which keeps it from passing or explains why it does
+    not."""
+    if verdict.status is Status.ERROR or (remark.explains and verdict.status is not Status.FAIL):
         return verdict
     sentence = "; ".join(filter(None, (remark.sentence, verdict.sentence)))
     if not remark.differ:
@@ -334,4 +338,11 @@ def remarked(verdict: Verdict, remark: Remark) -> Verdict:
         reason=Reason.REPLICAS_DIFFER,
         sentence=sentence,
         findings=(finding, *verdict.findings),
+        divergence=_also(verdict.divergence, remark),
+        began=_also(verdict.began, remark),
     )
+
+
+def _also(told: str, remark: Remark) -> str:
+    """What a person reads of where it began, with what explains it."""
+    return f"{told}; {remark.sentence}" if told and remark.explains else told

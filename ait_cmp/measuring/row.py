@@ -22,7 +22,7 @@ from ait_cmp.engine.measured import Brief, Measured, TensorInfo
 from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.request import ExtraMetric, Request
 from ait_cmp.engine.slices import Slices
-from ait_cmp.engine.stats import Stats, agreement
+from ait_cmp.engine.stats import SLOTS, Stats, agreement
 from ait_cmp.files import FileState
 from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.dtypes import DTYPES
@@ -33,6 +33,7 @@ __all__ = [
     "Key",
     "brief_in",
     "files_in",
+    "fingerprints",
     "is_measured",
     "is_of_range",
     "key_bytes",
@@ -46,7 +47,13 @@ __all__ = [
 ]
 
 _LENGTHS = struct.Struct("<5I")  # key, what is said, stats, evidence, slices
+_OF_SIDE = ("finite", "minimum", "maximum", "total", "exponent")
 _WITH_LOOK = 6  # parts of the key of a look: files and adapters of both sides, the look, the range
+# Where the stats have what is of one side alone: counts, extrema and the sum of its elements.
+_GOLDEN, _MY = (
+    [getattr(SLOTS, name) for name in ("elements", *(f"{side}_{one}" for one in _OF_SIDE))]
+    for side in ("golden", "my")
+)
 # How what is said of a row begins: the types and shapes of both sides.
 _SIDES = re.compile(rb"\[((?:\[[^\]]*\]\]|null),(?:\[[^\]]*\]\]|null)),")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -114,6 +121,17 @@ def _brief(sides: bytes, has_evidence: bool, differs: bool, is_equal: bool) -> B
     """One value for many rows."""
     golden, my = map(_info, json.loads(b"[%b]" % sides))
     return Brief(golden, my, True, has_evidence, differs, is_equal)
+
+
+def fingerprints(row: bytes) -> tuple[bytes, bytes]:
+    """What tells golden from another tensor, and my: equal ones have equal fingerprints."""
+    key, said, *_ = _LENGTHS.unpack_from(row)
+    start = _LENGTHS.size + key + said
+    golden, my = (
+        b"".join([row[start + 8 * slot : start + 8 * slot + 8] for slot in slots])
+        for slots in (_GOLDEN, _MY)
+    )
+    return golden, my
 
 
 def without_slices(row: bytes) -> bytes:

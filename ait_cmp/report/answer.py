@@ -8,7 +8,9 @@ from ait_cmp.judging import Status
 from ait_cmp.report.report import Report
 from ait_cmp.values.text import counted
 
-__all__ = ["answer", "verdict"]
+__all__ = ["answer", "in_ranks", "verdict"]
+
+_PLACES = 3  # in which ranks go wrong first
 
 
 def verdict(report: Report) -> str:
@@ -26,6 +28,19 @@ def answer(report: Report) -> str:
     return "; ".join(_said(report))
 
 
+def in_ranks(report: Report) -> str:
+    """Which of several ranks go wrong, and where, each in its own order."""
+    wrong = sum(len(place.ranks) for place in report.places)
+    said = [
+        f"{place.named} {report.line(place.line)['first_divergence']}"
+        for place in report.places[:_PLACES]
+    ]
+    more = len(report.places) - _PLACES
+    rest = [f"{counted(more, 'more place')}"] if more > 0 else []
+    where = "; ".join((*said, *rest))
+    return f"it goes wrong in {wrong} of {len(report.ranks)} ranks, each in its own order: {where}"
+
+
 def _said(report: Report) -> Iterator[str]:
     counts, rows = report.counts, len(report.table)
     if verdict(report) == "nothing":
@@ -39,7 +54,9 @@ def _said(report: Report) -> Iterator[str]:
         yield f"{counted(counts[Status.ERROR], 'row')} could not be compared"
     if counts[Status.SKIPPED] and counts[Status.SKIPPED] < rows:
         yield f"{counted(counts[Status.SKIPPED], 'row')} skipped"
-    if report.divergences:
+    if report.places:
+        yield in_ranks(report)
+    elif report.divergences:
         line = report.line(report.divergences[0])
         job = f"in job {line['job']} " if line.get("job") else ""
         yield f"it goes wrong {job}{line['first_divergence']}"

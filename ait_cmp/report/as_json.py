@@ -12,6 +12,7 @@ from typing import Any
 
 from ait_cmp.judging import Status
 from ait_cmp.report.answer import answer, verdict
+from ait_cmp.report.ranks import RankAnswer
 from ait_cmp.report.report import Report
 
 __all__ = ["VERSION", "as_plain", "write_json"]
@@ -47,6 +48,7 @@ def as_plain(report: Report) -> dict[str, Any]:
             "by_statistics": report.by_statistics,
             "logits": _finite(asdict(report.logits)) if report.logits else None,
         },
+        **({"ranks": [_rank(report, one) for one in report.ranks]} if report.ranks else {}),
         "divergences": _lines(report, report.divergences),
         "divergences_left_out": max(0, len(report.divergences) - _ROWS),
         "rows": _lines(report, report.ranked),
@@ -58,6 +60,16 @@ def as_plain(report: Report) -> dict[str, Any]:
             "seconds": facts.seconds,
             "machine": dict(facts.machine),
         },
+    }
+
+
+def _rank(report: Report, rank: RankAnswer) -> dict[str, Any]:
+    """What became of one of several ranks, and the line where it goes wrong first."""
+    first = () if rank.first is None else (rank.first,)
+    return {
+        "rank": rank.rank,
+        "counts": {status.value: rank.counts[status] for status in Status},
+        "first_divergence": next(iter(_lines(report, first)), None),
     }
 
 

@@ -37,7 +37,7 @@ _SHOWN = {
     "status": "status",
 }
 _ORDER = (
-    *("job", "token_id", "data_id", "status", "reason"),
+    *("job", "rank", "token_id", "data_id", "status", "reason"),
     *("cosine_similarity", "relative_euclidean_distance", "max_absolute_error", "worst_index"),
 )
 _ALWAYS = 2  # of these, unless the terminal is too narrow for a name of so many characters
@@ -98,7 +98,9 @@ def show_row(report: Report, number: int) -> None:
     console = Console(highlight=False, soft_wrap=True)
     status = line["status"]
     reason = f" {line['reason']}" if line["reason"] else ""
-    console.print(f"row {number}: {_name(line)}: [{_STYLES[status]}]{status}{plain(reason)}[/]")
+    console.print(
+        f"row {number}: {_name(line, report)}: [{_STYLES[status]}]{status}{plain(reason)}[/]"
+    )
     for name in _SAID:
         if line.get(name):
             console.print(f"  {plain(line[name])}")
@@ -123,22 +125,49 @@ def _show_divergences(console: Console, report: Report) -> None:
         console.print(f"[bold]{NO_ORDER}[/]")
     if not report.divergences:
         return
-    first, *others = report.divergences
-    line = report.line(first)
-    job = f"in job {plain(line['job'])} " if line.get("job") else ""
-    console.print(f"[bold]it goes wrong {job}{_short(line['first_divergence'], _FIRST)}[/]")
-    if line["worst_index"]:
-        console.print(
-            f"  worst element {plain(line['worst_index'])}: "
-            f"golden {plain(line['worst_golden'])}, my {plain(line['worst_my'])}"
-        )
+    if report.places:
+        _show_ranks(console, report)
+        told = {place.line for place in report.places} | {one.first for one in report.ranks}
+        others = [line for line in report.divergences if line not in told]
+    else:
+        first, *others = report.divergences
+        line = report.line(first)
+        job = f"in job {plain(line['job'])} " if line.get("job") else ""
+        console.print(f"[bold]it goes wrong {job}{_short(line['first_divergence'], _FIRST)}[/]")
+        _show_worst_element(console, line)
     if others:
-        names = [_name(report.line(other)) for other in others[:_NAMED]]
+        names = [_name(report.line(other), report) for other in others[:_NAMED]]
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         console.print(f"  then in {', '.join(names)}{more}")
     if report.following:
         only = "row only follows" if report.following == 1 else "rows only follow"
         console.print(f"  {report.following} more failing {only}")
+
+
+def _show_ranks(console: Console, report: Report) -> None:
+    """Where each of several ranks goes wrong first, those together that do so in one tensor."""
+    wrong = sum(len(place.ranks) for place in report.places)
+    console.print(
+        f"[bold]it goes wrong in {wrong} of {len(report.ranks)} ranks[/], each in its own order, "
+        "since none is known across ranks:"
+    )
+    for place in report.places[:_NAMED]:
+        line = report.line(place.line)
+        job = f"in job {plain(line['job'])} " if line.get("job") else ""
+        sentence = _short(line["first_divergence"], _FIRST)
+        console.print(f"  [bold]{plain(place.named)} {job}{sentence}[/]")
+        _show_worst_element(console, line)
+    if len(report.places) > _NAMED:
+        rest = sum(len(place.ranks) for place in report.places[_NAMED:])
+        console.print(f"  and {counted(rest, 'more rank')}, in other places")
+
+
+def _show_worst_element(console: Console, line: Mapping[str, Any]) -> None:
+    if line["worst_index"]:
+        console.print(
+            f"  worst element {plain(line['worst_index'])}: "
+            f"golden {plain(line['worst_golden'])}, my {plain(line['worst_my'])}"
+        )
 
 
 def _show_grown(console: Console, report: Report) -> None:
@@ -179,7 +208,7 @@ def _show_near_ties(console: Console, report: Report) -> None:
     line = report.line(report.near_ties[0])
     more = f" and {len(report.near_ties) - 1} more" if len(report.near_ties) > 1 else ""
     console.print(
-        f"[{_STYLES[Status.ERROR]}]near tie[/]{more}: {_name(line)}: "
+        f"[{_STYLES[Status.ERROR]}]near tie[/]{more}: {_name(line, report)}: "
         f"{_short(line['cmp_fail_reason'].removeprefix(NEAR_TIE))}"
     )
 
@@ -198,7 +227,7 @@ def _show_errors(console: Console, report: Report) -> None:
         first = "first " if len(numbers) > 1 else ""
         console.print(
             f"[{_STYLES[Status.ERROR]}]not compared: {len(numbers)} {plain(reason)}[/]; "
-            f"{first}{_name(line)}: {_short(line['cmp_fail_reason'], most)}"
+            f"{first}{_name(line, report)}: {_short(line['cmp_fail_reason'], most)}"
         )
     if len(ranked) > _GROUPS:
         rest = sum(len(numbers) for _, numbers in ranked[_GROUPS:])
@@ -212,7 +241,9 @@ def _show_skipped(console: Console, report: Report) -> None:
     reasons = Counter(report.table["reason"][number] for number in report.skipped)
     named = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
     line = report.line(report.skipped[0])
-    console.print(f"skipped: {named}; first {_name(line)}: {_short(line['cmp_fail_reason'])}")
+    console.print(
+        f"skipped: {named}; first {_name(line, report)}: {_short(line['cmp_fail_reason'])}"
+    )
 
 
 def _show_unpaired(console: Console, report: Report) -> None:
@@ -234,6 +265,8 @@ def _show_worst(console: Console, report: Report, worst: int) -> None:
     lines = [report.line(number) for number in report.worst[:worst]]
     passes = "row that does not pass" if len(report.worst) == 1 else "rows that do not pass"
     cells = {name: [_cell(name, line) for line in lines] for name in ("data_id", *_SHOWN)}
+    if report.ranks:
+        cells["rank"] = [_cell("rank", line) for line in lines]
     if "job" in report.table.columns:
         cells["job"] = [_cell("job", line) for line in lines]
     width, shown = _fitting(cells, console.width)
@@ -265,7 +298,7 @@ def _fitting(cells: Mapping[str, Sequence[str]], width: int) -> tuple[int, list[
     }
     longest, room = needs["data_id"], width - 1
     shown = {"data_id"}
-    wanted = [*(["job"] if "job" in cells else []), *_SHOWN]
+    wanted = [*(name for name in ("rank", "job") if name in cells), *_SHOWN]
     for rank, name in enumerate(wanted):
         least = min(longest, _NAME_WIDTH + _FRAME) if rank < _ALWAYS else longest
         if needs[name] + least > room:
@@ -287,10 +320,13 @@ def _cell(name: str, line: Mapping[str, Any]) -> str:
     return f"{value:.6g}" if isinstance(value, float) else printable(str(value))
 
 
-def _name(line: Mapping[str, Any]) -> str:
-    """What a person calls a row, and the job that it is of: several have rows of one name."""
+def _name(line: Mapping[str, Any], report: Report) -> str:
+    """What a person calls a row, and the job and the rank that it is of, where several have rows of
+    one name."""
     name = plain(row_name(line["data_id"], line["token_id"]))
-    return f"{name} ({plain(line['job'])})" if line.get("job") else name
+    of = [line.get("job"), report.ranks and line["rank"] and f"rank {line['rank']}"]
+    apart = ", ".join(plain(one) for one in of if one)
+    return f"{name} ({apart})" if apart else name
 
 
 def _few(names: Sequence[str]) -> str:

@@ -50,7 +50,7 @@ def _lines(report: Report) -> Iterator[str]:
         yield from ("", "### Where it goes wrong", "")
         for number in report.divergences[:_ROWS]:
             line = report.line(number)
-            yield f"1. {_name(line)}: {as_text(line['first_divergence'])}"
+            yield f"1. {_name(line, report)}: {as_text(line['first_divergence'])}"
             if line.get("diagnosis"):
                 yield f"   {as_text(line['diagnosis'])}"
         yield from _rest(len(report.divergences))
@@ -69,7 +69,8 @@ def _lines(report: Report) -> Iterator[str]:
 def _worst(report: Report, numbers: Sequence[int]) -> Iterator[str]:
     lines = [report.line(number) for number in numbers]
     rows = [
-        [_name(line), line["status"], *(_cell(line[name]) for name in _SHOWN)] for line in lines
+        [_name(line, report), line["status"], *(_cell(line[name]) for name in _SHOWN)]
+        for line in lines
     ]
     yield from table_lines(("row", "status", *_SHOWN.values()), rows)
 
@@ -83,7 +84,7 @@ def _unjudged(report: Report) -> Iterator[str]:
             reasons = Counter(report.table["reason"].gather(list(numbers)))
             yield ", ".join(f"{count} {as_code(reason)}" for reason, count in reasons.most_common())
             line = report.line(numbers[0])
-            yield f"first {_name(line)}: {as_text(line['cmp_fail_reason'])}"
+            yield f"first {_name(line, report)}: {as_text(line['cmp_fail_reason'])}"
     if report.groups:
         yield from ("", "### On one side only", "")
         for group in report.groups[:_ROWS]:
@@ -97,9 +98,11 @@ def _rest(count: int) -> Iterator[str]:
         yield from ("", f"and {count - _ROWS} more")
 
 
-def _name(line: Mapping[str, Any]) -> str:
+def _name(line: Mapping[str, Any], report: Report) -> str:
     name = as_code(row_name(line["data_id"], line["token_id"]))
-    return f"{name} ({as_code(line['job'])})" if line.get("job") else name
+    of = [line.get("job"), report.ranks and line["rank"] and f"rank {line['rank']}"]
+    apart = ", ".join(as_code(one) for one in of if one)
+    return f"{name} ({apart})" if apart else name
 
 
 def _cell(value: Any) -> str:

@@ -14,7 +14,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,7 @@ def _said(report: Report, lines: Numbers, seen_from: str | None) -> dict[str, An
         "language": language_of(facts.settings),
         "counts": {status.value: report.counts[status] for status in Status},
         "divergences": rows(report.divergences),
+        **(_ranks(report, rows) if report.ranks else {}),
         "following": report.following,
         "unordered": report.unordered,
         "errors": rows(report.errors[:1]),
@@ -163,6 +164,12 @@ def _said(report: Report, lines: Numbers, seen_from: str | None) -> dict[str, An
         "started": facts.started.isoformat(timespec="seconds") if facts.started else None,
         "seconds": round(facts.seconds, 1),
     }
+
+
+def _ranks(report: Report, rows: Callable[[Sequence[int]], list[int]]) -> dict[str, Any]:
+    """How many ranks there are, and where they go wrong first: which, and the row of the first."""
+    places = [[place.listed, *rows([place.line])] for place in report.places]
+    return {"ranks": len(report.ranks), "places": places}
 
 
 def _detail(detail: Detail) -> dict[str, Any]:

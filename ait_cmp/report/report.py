@@ -19,6 +19,7 @@ from ait_cmp.judging.comparison import Row
 from ait_cmp.report.columns import COLUMNS, frame
 from ait_cmp.report.facts import Facts
 from ait_cmp.report.logits import LogitsSummary, summarize_logits
+from ait_cmp.report.ranks import RankAnswer, RankPlace, ranks_of
 from ait_cmp.report.unpaired import UnpairedGroup, group_unpaired
 from ait_cmp.values.errors import Reason, ReportError, UsageError, os_reason
 from ait_cmp.values.order import OrderBy
@@ -29,7 +30,15 @@ _NEEDED = ("token_id", "data_id", "status", "order")  # without which a table is
 # The columns that say what matters.
 _DECIDING = (
     *_NEEDED,
-    *("reason", "check", "first_divergence", "follows", "order_by", "relative_euclidean_distance"),
+    *(
+        "rank",
+        "reason",
+        "check",
+        "first_divergence",
+        "follows",
+        "order_by",
+        "relative_euclidean_distance",
+    ),
     *("golden_data_path", "my_data_path"),
 )
 
@@ -42,8 +51,10 @@ class Report:
     `job` in front; lines are named by their number in it, from 0. `rows` is all that was measured
     of each line; a sweep has none.
 
-    `counts` has every status. `divergences` are the lines where it went wrong, the first first,
-    and `following` so many lines only follow from these; `unordered` is how many fail of which
+    `counts` has every status. `divergences` are the lines where it went wrong, the first first; of
+    several ranks, across which no order is known, one rank after the other: `ranks` has what became
+    of each, and `places` where they go wrong first. `following` so many lines only follow from
+    these; `unordered` is how many fail of which
     nothing says what was computed before them; `errors` have both sides and could not be
     compared, `skipped` were not judged, on purpose, and `near_ties` are choices that differ and
     pass, in the same order; `logits` sums up all positions; `by_statistics` is how many were
@@ -58,6 +69,8 @@ class Report:
     facts: Facts
     counts: Mapping[Status, int]
     divergences: tuple[int, ...]
+    ranks: tuple[RankAnswer, ...]
+    places: tuple[RankPlace, ...]
     following: int
     unordered: int
     errors: tuple[int, ...]
@@ -181,13 +194,21 @@ def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
         descending=[False, False, False, True],
         maintain_order=True,
     )
+    ranks, places = ranks_of(in_order)
+    diverging = in_order.filter(diverges)
+    if ranks:
+        order = {one.rank: number for number, one in enumerate(ranks)}
+        place = pl.col("rank").replace_strict(order, default=len(order))
+        diverging = diverging.sort(place, maintain_order=True)
     unpaired = in_order.filter(alone).select("data_id", no_my)
     return Report(
         table=table,
         rows=rows,
         facts=facts,
         counts={one: int((found == one.value).sum()) for one in Status},
-        divergences=_lines(in_order.filter(diverges)),
+        divergences=_lines(diverging),
+        ranks=ranks,
+        places=places,
         following=len(numbered.filter(follows & ~diverges)),
         unordered=len(
             numbered.filter((status == Status.FAIL) & (pl.col("order_by") == OrderBy.NAMES))

@@ -92,11 +92,21 @@ def _summary(report: Report, told: int) -> list[tuple[str, Any]]:
         *((status.value, count) for status, count in named_counts(report.counts)),
         *(left_out if told < rows else []),
         *(
-            (f"divergence {place}", report.line(number)["first_divergence"])
+            (f"divergence {place}{_of_rank(report, number)}", _diverging(report, number))
             for place, number in enumerate(report.divergences[:20], start=1)
         ),
         *((f"{group.there} without {group.without}", str(group)) for group in report.groups[:20]),
     ]
+
+
+def _diverging(report: Report, number: int) -> str:
+    sentence: str = report.line(number)["first_divergence"]
+    return sentence
+
+
+def _of_rank(report: Report, number: int) -> str:
+    rank = report.line(number)["rank"] if report.ranks else None
+    return f", rank {rank}" if rank else ""
 
 
 def _write_rows(book: Workbook, sheet: Worksheet, table: pl.DataFrame) -> None:

@@ -60,12 +60,18 @@ function diverging(report) {
   const { divergences, following, unordered } = report.said;
   if (unordered) return h("p", { className: "first" }, t("answer.unordered"));
   if (!divergences.length) return null;
-  const items = divergences.map((row, number) => divergence(report, row, number));
-  const more = items.slice(SHOWN);
+  // Of several ranks each has an order of its own, and a place where it goes wrong first.
+  const places = report.said.places ?? [];
+  const firsts = places.map(([ranks, row], number) => divergence(report, row, number, ranks));
+  const others = divergences.filter((row) => !places.some((place) => place[1] === row));
+  const items = [...firsts, ...others.map((row, number) => divergence(report, row, firsts.length + number))];
+  const shown = Math.max(SHOWN, firsts.length);
+  const more = items.slice(shown);
   return h(
     "div",
     { className: "divergences" },
-    h("ol", {}, items.slice(0, SHOWN)),
+    firsts.length ? h("p", { className: "soft" }, t("answer.ranks", { ranks: count(report.said.ranks) })) : null,
+    h("ol", {}, items.slice(0, shown)),
     more.length
       ? h("details", {}, h("summary", {}, t("answer.more", { count: count(more.length) })), h("ol", {}, more))
       : null,
@@ -73,8 +79,9 @@ function diverging(report) {
   );
 }
 
-function divergence(report, row, number) {
+function divergence(report, row, number, ranks) {
   const job = report.text("job", row);
+  const rank = ranks ?? (report.said.ranks ? report.text("rank", row) : "");
   // The first has room for what explains it, apart; in the others it stands in the sentence.
   const diagnosis = number ? "" : report.text("diagnosis", row);
   const [where, ...how] = divergenceOf(report, row, diagnosis).split("; ");
@@ -88,8 +95,9 @@ function divergence(report, row, number) {
       h(
         "button",
         { className: "link", onclick: () => choose("row", row) },
-        number ? report.name(row) : t("answer.first", { where: report.name(row) }),
+        number || ranks ? report.name(row) : t("answer.first", { where: report.name(row) }),
       ),
+      rank ? h("span", { className: "soft" }, ` ${t("answer.rank", { rank })}`) : null,
       job ? h("span", { className: "soft" }, ` ${t("answer.job", { job })}`) : null,
       h("span", {}, how.length ? ` ${how.join("; ")}` : ` ${where}`),
       diagnosis ? h("div", { className: "diagnosis" }, diagnosis) : null,

@@ -26,6 +26,8 @@ export const en = {
   "answer.show": "show these rows",
   "answer.first": "It goes wrong first in {where}:",
   "answer.job": "in job {job}",
+  "answer.rank": "in rank {rank}",
+  "answer.ranks": "Each of {ranks} ranks has an order of its own, and none is known across them. They go wrong first in:",
   "answer.worst": "worst element {index}: golden {golden}, my {my}",
   "answer.more": "{count} more places where it goes wrong again",
   "answer.following": "{rows} more failing rows only follow from these.",

@@ -26,6 +26,8 @@ export const zh = {
   "answer.show": "显示这些行",
   "answer.first": "最先出错的是 {where}：",
   "answer.job": "任务 {job}",
+  "answer.rank": "rank {rank}",
+  "answer.ranks": "{ranks} 个 rank 各有自己的顺序，rank 之间的先后未知。各自最先出错的是：",
   "answer.worst": "误差最大的元素 {index}：golden {golden}，my {my}",
   "answer.more": "另有 {count} 处再次出错",
   "answer.following": "另有 {rows} 个失败行只是由此引起。",
