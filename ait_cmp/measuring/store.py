@@ -61,8 +61,9 @@ class Store:
         self.path = folder / NAME
         self._part_path, self._new_path = (folder / f"{NAME}{end}" for end in (".part", ".new"))
         self._facts = facts_of(wanted, roots)
-        self._places: dict[bytes, int] = {}  # of every row and range, by the hash of its key
-        self._mine: dict[bytes, int] = {}  # the same of the whole rows of this run
+        # Of every row and range of earlier runs, by the hash of its key, until it is asked for.
+        self._places: dict[bytes, int] = {}
+        self._mine: list[int] = []  # the places of the whole rows of this run
         self._sealed = self._part = -1
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +107,7 @@ class Store:
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing is known yet."""
+        """Whether nothing is known of earlier runs."""
         return not self._places
 
     def known(self, request: Request, *, whole: bool = False) -> Measured | None:
@@ -122,9 +123,11 @@ class Store:
             return None
         key = key_bytes(request)
         short = short_key(key)
-        place = self._places.get(short)
+        place = self._places.pop(short, None)
         if place is None:
             return None
+        if not self._places:
+            self._places = {}  # which gives its room back
         row = self.rows.read(place)
         if key_in(row) != key:
             return None
@@ -132,7 +135,7 @@ class Store:
         if not files or not all(map(is_same, files)):
             return None
         if request.span is None:
-            self._mine[short] = place
+            self._mine.append(place)
         return row, place
 
     def add(self, rows: Sequence[bytes]) -> list[int | None]:
@@ -161,7 +164,7 @@ class Store:
                 path.unlink(missing_ok=True)
 
     def _seal(self) -> None:
-        places = [*self._mine.values()]
+        places = self._mine
         held = set(map(file_of, places))
         is_done = held <= {_SEALED} and len(places) == self._sealed_rows
         is_whole = held <= {_PART} and len(places) == self._part_rows
@@ -213,10 +216,9 @@ class Store:
         return rows, sound and end == os.fstat(file).st_size
 
     def _note(self, row: bytes, offset: int) -> int:
-        key = short_key(key_in(row))
-        place = self._places[key] = make_place(_PART, offset, len(row))
+        place = make_place(_PART, offset, len(row))
         if not is_of_range(row):
-            self._mine[key] = place
+            self._mine.append(place)
         return place
 
     def _bring_together(self, places: Sequence[int]) -> None:
