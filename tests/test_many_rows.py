@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gc
+import os
 import pickle
 import tracemalloc
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import ait_cmp
 from ait_cmp.commands.judged_rows import JudgedRows
@@ -19,6 +24,7 @@ from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.judging import Finding, Status, Verdict
 from ait_cmp.judging.verdicts import Verdicts
 from ait_cmp.measuring.measured_rows import MeasuredRows
+from ait_cmp.measuring.plan import Plan, make_plan
 from ait_cmp.measuring.row import fingerprints, pack_row
 from ait_cmp.measuring.store import Store
 from ait_cmp.report import Facts, columns, make_report, table
@@ -155,3 +161,31 @@ def _repeated(rows: MeasuredRows, count: int, times: int) -> MeasuredRows:
     for number in range(count * times):
         made.take(number, rows, number % count)
     return made
+
+
+@pytest.mark.parametrize("folders", ["{}", "0", "layer{}/after"])
+def test_planning_looks_at_no_file_twice(
+    folders: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        my = tmp_path / "my" / folders.format(number) / f"{number}.bin"
+        my.parent.mkdir(parents=True, exist_ok=True)
+        ait_cmp.write_bin(my, torch.ones(3))
+        ait_cmp.dump_data(0, f"layer{number}.x", torch.ones(3), str(my), tmp_path)
+    looks: Counter[str] = Counter()
+    stat = os.stat
+
+    def counted(path: Any, **more: Any) -> os.stat_result:
+        looks[str(path)] += 1
+        return stat(path, **more)
+
+    def plan(requests: Iterable[tuple[int, Request]]) -> Plan:
+        made = make_plan(requests)
+        monkeypatch.setattr(os, "stat", stat)
+        return made
+
+    monkeypatch.setattr("ait_cmp.measuring.measurement.make_plan", plan)
+    monkeypatch.setattr(os, "stat", counted)
+    assert ait_cmp.compare_dumps(golden_path=tmp_path, executor="serial").passed
+    tensors = [count for path, count in looks.items() if path.endswith((".bin", ".pth"))]
+    assert tensors == [1] * 40

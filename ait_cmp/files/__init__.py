@@ -38,6 +38,8 @@ __all__ = [
     "names_in",
     "open_file",
     "open_soon",
+    "planned",
+    "planned_state",
     "read_small",
     "real_path",
     "same_file",
@@ -119,10 +121,22 @@ def open_soon(paths: Sequence[str]) -> None:
 
 
 def look_again() -> None:
-    """A run begins: what was found before may be untrue by now."""
+    """A run begins: what was found before may be untrue by now. Until its work is `planned`, a path
+    is looked at once."""
+    local.look_again()
     for name in {one for one in SCHEMES.values() if isinstance(one, str)}:
         if f"{__name__}.{name}" in sys.modules:
             _imported(name).look_again()
+
+
+def planned_state(path: str) -> FileState:
+    """As `state_of`, by what mapping saw of it. Raises OSError, PairError SCHEME_UNKNOWN."""
+    return state_of(path) if is_url(path) else local.planned_state(path)
+
+
+def planned() -> None:
+    """The work of a run is planned: what is asked from now on is looked at anew."""
+    local.planned()
 
 
 def look_at(path: str) -> Entry | None:

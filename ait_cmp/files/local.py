@@ -7,6 +7,7 @@ import errno
 import mmap
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -21,9 +22,12 @@ __all__ = [
     "file_numbers",
     "holds",
     "list_folder",
+    "look_again",
     "look_at",
     "names_in",
     "open_file",
+    "planned",
+    "planned_state",
     "real_path",
     "state_of",
 ]
@@ -38,8 +42,16 @@ _NOTHING_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _READ_WHOLE = 64 << 10  # bytes
 # File systems date changes by a clock that ticks this often, or more: network and FAT ones.
 _CLOCK_TICK = 2 * 10**9  # nanoseconds
+_SEEN = 1 << 17  # files of which what was seen is kept until they are planned
 
 
+class _Seen(threading.local):
+    """What was seen at paths since a run began, until its work is planned."""
+
+    found: dict[str, os.stat_result] | None = None
+
+
+_seen = _Seen()
 Listing = TypeVar("Listing")
 
 
@@ -157,6 +169,22 @@ def state_of(path: str) -> FileState:
         raise OSError(errno.EINVAL, f"it cannot be a path: {exc}", path) from exc
 
 
+def look_again() -> None:
+    """A run begins: what is seen from now on is seen once, until it is planned."""
+    _seen.found = {}
+
+
+def planned_state(path: str) -> FileState:
+    """As `state_of`, by what was seen since the run began."""
+    known = _seen.found.get(path) if _seen.found else None
+    return _state(path, known) if known else state_of(path)
+
+
+def planned() -> None:
+    """All is planned: whatever is asked from now on is looked at."""
+    _seen.found = None
+
+
 def holds(state: FileState) -> bool:
     """Whether a file is still in `state`. Raises OSError."""
     return state_of(state.path) == state
@@ -165,13 +193,25 @@ def holds(state: FileState) -> bool:
 def look_at(path: str) -> Entry | None:
     """What is at `path`, links followed; None where nothing is."""
     try:
-        return _entry(path, os.path.basename(path), os.stat(path))
+        return _entry(path, os.path.basename(path), _status(path))
     except ValueError:  # NUL, or a lone surrogate
         return None
     except OSError as exc:
         if exc.errno in _NOTHING_THERE:
             return None
         raise _unreadable(path, "read", exc) from exc
+
+
+def _status(path: str) -> os.stat_result:
+    seen = _seen.found
+    if seen is None:
+        return os.stat(path)
+    status = seen.get(path)
+    if status is None:
+        status = os.stat(path)
+        if len(seen) < _SEEN:
+            seen[path] = status
+    return status
 
 
 def list_folder(path: str) -> list[Entry]:

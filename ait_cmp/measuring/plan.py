@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from ait_cmp.engine.pairwise import spans
 from ait_cmp.engine.request import Request
-from ait_cmp.files import confined_to, state_of
+from ait_cmp.files import confined_to, planned, planned_state
 from ait_cmp.source import split_name, tensor_bytes
 from ait_cmp.values.errors import PairError
 
@@ -75,6 +75,7 @@ def make_plan(requests: Iterable[tuple[int, Request]]) -> Plan:
             batch, filled = [], 0
     if batch:
         tasks.append(_task(batch, filled))
+    planned()
     return Plan(tuple(tasks), parts)
 
 
@@ -119,7 +120,7 @@ class _Sizes:
     def _file(self, path: str) -> tuple[int, int]:
         if path not in self._of_files:
             try:
-                state = state_of(path)
+                state = planned_state(path)
                 self._of_files[path] = state.size, zlib.crc32(state.version.encode())
             except (OSError, PairError):
                 self._of_files[path] = 0, 0
