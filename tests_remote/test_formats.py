@@ -101,3 +101,16 @@ def test_ranges_are_those_of_the_file(s3: S3Server) -> None:
     for start, length in [(0, 1), (100, 300_000), (1 << 20, 1), (len(data) - 5, 5), (7, 8 << 20)]:
         assert file.read(start, length) == data[start : start + length]
     assert file.copy(3, len(data) - 5)[:] == data[3 : len(data) - 2]
+
+
+def test_a_large_fractal_is_that_of_a_disk(s3: S3Server, tmp_path: Path) -> None:
+    data = np.random.default_rng(0).standard_normal((20, 30, 16, 16)).astype(np.float32)
+    head = f"$Version=1.0\n$Object.Count=1\n$Object.Length={data.nbytes}\nformat=29\ndtype=0\n"
+    head += f"dims=20,30,16,16\n$Object.data=0,{data.nbytes}\n$End=1\n"
+    (tmp_path / "t.bin").write_bytes(head.encode() + data.tobytes())
+    s3.upload(tmp_path, BUCKET)
+    local, remote = (
+        open_source(f"{root}/t.bin").shaped_like((475, 310)) for root in (tmp_path, ROOT)
+    )
+    for start, stop in [(0, local.elements), (777, 9999)]:
+        assert np.array_equal(remote.read(start, stop), local.read(start, stop))

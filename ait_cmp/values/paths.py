@@ -108,8 +108,11 @@ def common(paths: Sequence[str]) -> str:
 
 
 def relative(path: str, start: str) -> str:
-    """`path` as it is reached from `start`; the whole URL where either is one of another store."""
-    if not is_url(path) and not is_url(start):
+    """`path` as it is reached from `start`; all of it where one is of a store and the other not, or
+    of another."""
+    if is_url(path) != is_url(start):
+        return path
+    if not is_url(path):
         return os.path.relpath(path, start)
     one, other = _split(path), _split(start)
     if one[0] != other[0]:
