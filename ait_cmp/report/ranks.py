@@ -41,18 +41,21 @@ class RankPlace:
         return self.named.removeprefix("ranks ").removeprefix("rank ")
 
 
-def ranks_of(ordered: pl.DataFrame) -> tuple[tuple[RankAnswer, ...], tuple[RankPlace, ...]]:
-    """Of numbered lines, those of each rank in its order, what became of each rank, and where they
-    go wrong; nothing where there are no several ranks."""
-    told = ordered.filter(pl.col("rank").is_not_null())
-    names = sorted(told["rank"].unique().to_list(), key=_number)
+def ranks_of(
+    numbered: pl.DataFrame, diverging: pl.DataFrame
+) -> tuple[tuple[RankAnswer, ...], tuple[RankPlace, ...]]:
+    """Of numbered lines, and those of them where something went wrong, in order: what became of
+    each rank, and where they go wrong; nothing where there are no several ranks."""
+    told = numbered.lazy().select("rank", "status").filter(pl.col("rank").is_not_null())
+    found = told.group_by("rank", "status").len().collect()
+    names = sorted(found["rank"].unique().to_list(), key=_number)
     if len(names) < 2:
         return (), ()
-    firsts = told.filter(pl.col("first_divergence").is_not_null())
+    firsts = diverging.filter(pl.col("rank").is_not_null())
     firsts = firsts.unique("rank", keep="first", maintain_order=True)
     lines = dict(firsts.select("rank", "line").iter_rows())
     counts: dict[str, dict[Status, int]] = {name: dict.fromkeys(Status, 0) for name in names}
-    for rank, status, count in told.group_by("rank", "status").len().iter_rows():
+    for rank, status, count in found.iter_rows():
         counts[rank][Status(status)] = count
     places: dict[tuple[int | None, str], list[str]] = {}
     where = {rank: rest for rank, *rest in firsts.select("rank", "token_id", "data_id").iter_rows()}

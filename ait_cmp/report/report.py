@@ -174,18 +174,20 @@ def _of_table(table: pl.DataFrame, facts: Facts) -> Report:
     return _decide(table, (), facts)
 
 
+_NO_GOLDEN, _NO_MY = pl.col("golden_data_path") == "", pl.col("my_data_path") == ""
+_ALONE = (_NO_GOLDEN & ~_NO_MY & (pl.col("reason") == Reason.GOLDEN_MISSING)) | (
+    _NO_MY & (pl.col("reason") == Reason.MY_MISSING)
+)
+
+
 def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
     status, diverges = pl.col("status"), pl.col("first_divergence").is_not_null()
     follows = pl.col("follows").is_not_null()
     recorded = (pl.col("reason") == Reason.STATISTICS_ONLY) | (pl.col("check") == "statistics")
     found = table["status"]
-    # Only what is asked here, since sorting makes a copy of all.
+    # Only what is asked here, and of these lines few, since sorting makes a copy of all.
     numbered = table.select(_DECIDING).with_row_index("line")
-    in_order = numbered.sort("token_id", "order", nulls_last=True, maintain_order=True)
-    no_golden, no_my = pl.col("golden_data_path") == "", pl.col("my_data_path") == ""
-    alone = (no_golden & ~no_my & (pl.col("reason") == Reason.GOLDEN_MISSING)) | (
-        no_my & (pl.col("reason") == Reason.MY_MISSING)
-    )
+    no_my, alone = _NO_MY, _ALONE
     ranked = numbered.filter(~status.is_in([Status.PASS, Status.SKIPPED])).sort(
         alone,
         status == Status.ERROR,  # faults first
@@ -194,13 +196,18 @@ def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
         descending=[False, False, False, True],
         maintain_order=True,
     )
-    ranks, places = ranks_of(in_order)
-    diverging = in_order.filter(diverges)
+
+    def in_order(which: pl.Expr) -> pl.DataFrame:
+        found = numbered.filter(which)
+        return found.sort("token_id", "order", nulls_last=True, maintain_order=True)
+
+    diverging = in_order(diverges)
+    ranks, places = ranks_of(numbered, diverging)
     if ranks:
         order = {one.rank: number for number, one in enumerate(ranks)}
         place = pl.col("rank").replace_strict(order, default=len(order))
         diverging = diverging.sort(place, maintain_order=True)
-    unpaired = in_order.filter(alone).select("data_id", no_my)
+    unpaired = in_order(alone).select("data_id", no_my)
     return Report(
         table=table,
         rows=rows,
@@ -213,9 +220,9 @@ def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
         unordered=len(
             numbered.filter((status == Status.FAIL) & (pl.col("order_by") == OrderBy.NAMES))
         ),
-        errors=_lines(in_order.filter((status == Status.ERROR) & ~alone)),
-        skipped=_lines(in_order.filter(status == Status.SKIPPED)),
-        near_ties=_lines(in_order.filter(pl.col("reason") == Reason.NEAR_TIE)),
+        errors=_lines(in_order((status == Status.ERROR) & ~alone)),
+        skipped=_lines(in_order(status == Status.SKIPPED)),
+        near_ties=_lines(in_order(pl.col("reason") == Reason.NEAR_TIE)),
         logits=summarize_logits(table),
         by_statistics=len(numbered.filter(recorded)),
         ranked=_lines(ranked),
