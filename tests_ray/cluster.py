@@ -46,6 +46,10 @@ class Node:
         self.process.wait(30)
         self._log.close()
 
+    def has_workers(self) -> bool:
+        """Whether what forks its workers runs."""
+        return "multiprocessing.forkserver" in _ps("-o", "args=", "-s", str(self.process.pid))
+
     def _processes(self) -> list[int]:
         """All of its session."""
         return [int(line) for line in _ps("-o", "pid=", "-s", str(self.process.pid)).split()]
