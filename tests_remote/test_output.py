@@ -84,11 +84,12 @@ def test_a_run_that_is_cut_short_is_gone_on_from_on_another_machine(
 
     add, calls = Store.add, list[int]()
 
-    def add_some(self: Store, rows: list[bytes]) -> None:
-        add(self, rows)
+    def add_some(self: Store, rows: list[bytes]) -> object:
+        kept = add(self, rows)
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
+        return kept
 
     with monkeypatch.context() as patch:
         patch.setattr(Store, "add", add_some)
