@@ -286,6 +286,9 @@ def _table(**columns: list[Any]) -> pl.DataFrame:
         "relative_euclidean_distance": [0.01] * count,
         "cosine_similarity": [1.0] * count,
         "cmp_fail_reason": [None] * count,
+        "nonfinite_golden": [0] * count,
+        "nonfinite_my": [0] * count,
+        "nonfinite_different": [0] * count,
     }
     schema: dict[str, Any] = {"rank": pl.String, "reason": pl.String, "cmp_fail_reason": pl.String}
     schema |= {"error_level": pl.Float64}
@@ -308,7 +311,9 @@ def _table(**columns: list[Any]) -> pl.DataFrame:
         ("error", "pass", (None, 0.01), "fixed"),
         ("fail", "fail", (0.1, 0.5), "worse"),
         ("fail", "fail", (0.5, 0.1), "better"),
-        ("fail", "error", (0.5, None), "changed"),
+        ("fail", "error", (0.5, None), "worse"),
+        ("error", "error", (None, None), "same"),
+        ("error", "fail", (None, 0.5), "changed"),
         ("skipped", "pass", (None, 0.01), "changed"),
     ],
 )
@@ -322,6 +327,49 @@ def test_what_became_of_a_row(
     found = compare_reports(*tables)
     assert found.table["change"].to_list() == [change]
     assert found.regressed is CHANGES[change][1]
+
+
+@pytest.mark.parametrize(
+    ("status", "errors", "astray", "change"),
+    [
+        ("fail", (0.5, None), (0, 10_000), "worse"),
+        ("fail", (0.5, 0.1), (0, 1), "worse"),
+        ("fail", (0.5, 0.1), (1, 2), "worse"),
+        ("fail", (None, 0.5), (10_000, 3), "better"),
+        ("fail", (0.1, 0.5), (3, 0), "changed"),
+        ("fail", (0.5, 0.5), (3, 3), "same"),
+        ("pass", (0.5, 0.1), (0, 1), "grown"),  # which nonfinite=any passes
+    ],
+)
+def test_of_what_is_not_finite_no_smaller_error_is_better(
+    status: str, errors: tuple[float | None, ...], astray: tuple[int, int], change: str
+) -> None:
+    reasons = ["NONFINITE" if one and status == "fail" else None for one in astray]
+    tables = [
+        _table(status=[status], error_level=[error], nonfinite_my=[count], reason=[reason])
+        for error, count, reason in zip(errors, astray, reasons, strict=True)
+    ]
+    assert compare_reports(*tables).table["change"].to_list() == [change]
+
+
+@pytest.mark.parametrize("lost", [12, 24], ids=["half", "all"])
+def test_a_row_that_became_nan_is_worse(
+    lost: int, make_dump: Dump, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = torch.ones(4, 6)
+    assert main([f"golden_path={make_dump(wrong={(1, 2): wrong})}", "output=one"]) == 1
+    wrong.view(-1)[:lost] = torch.nan
+    dump = make_dump(wrong={(1, 2): wrong}, name="|nan|")
+    assert main([f"golden_path={dump}", "output=two", "report.formats=[csv,parquet,json]"]) == 1
+    line = ait_cmp.load("two").to_polars().row(5, named=True)
+    assert (line["error_level"] is None) is (lost == 24)
+    assert line["error_level"] == pl.read_csv("two/cmp_report.csv")["error_level"][5]
+    capsys.readouterr()
+    assert main(["diff", "base=one", "new=two"]) == 1
+    shown = capsys.readouterr().out
+    assert "fail TOLERANCE -> fail NONFINITE; " in shown
+    assert f"non-finite elements differ: {lost} in my only" in shown
+    assert main(["diff", "base=two", "new=one"]) == 0
 
 
 def test_rows_are_joined_by_name_rank_and_token_and_never_by_process() -> None:

@@ -63,8 +63,11 @@ def _stats(row: Row) -> Stats | None:
     return row.comparison.measured.stats
 
 
-def _evidence(row: Row) -> Evidence | None:
-    return row.comparison.measured.evidence
+def _sized(row: Row) -> Evidence | None:
+    """What has a size, which nothing has where no element is finite on both sides."""
+    measured = row.comparison.measured
+    stats = measured.stats
+    return measured.evidence if stats and (stats.pairs or not stats.elements) else None
 
 
 def _flip(row: Row) -> JudgedFlip | None:
@@ -186,7 +189,7 @@ COLUMNS: dict[str, Column] = {
     "check": Column(pl.String, _plainest, attrgetter("check")),
     "check_value": Column(pl.Float64, _plainest, attrgetter("value")),
     "check_limit": Column(pl.Float64, _plainest, attrgetter("limit")),
-    "error_level": Column(pl.Float64, _evidence, attrgetter("level")),
+    "error_level": Column(pl.Float64, _sized, attrgetter("level")),
     "expected_error": Column(pl.Float64, _verdict, attrgetter("expected")),
     "noise": Column(pl.Float64, _verdict, attrgetter("noise")),
     "follows": Column(pl.String, _verdict, lambda verdict: verdict.follows or None),

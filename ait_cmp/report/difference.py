@@ -13,7 +13,7 @@ from ait_cmp.files.output import write_whole
 from ait_cmp.judging import Status
 from ait_cmp.report.markdown import as_code, as_text, table_lines
 from ait_cmp.report.table import safe_table
-from ait_cmp.values.errors import ReportError, os_reason
+from ait_cmp.values.errors import Reason, ReportError, os_reason
 from ait_cmp.values.text import counted
 from ait_cmp.values.tokens import row_name
 
@@ -35,12 +35,19 @@ CHANGES: dict[str, tuple[str, bool]] = {
     "broken": ("passed, or was skipped, and does not pass any more", True),
     "new and not passing": ("is in the new run alone, and does not pass", True),
     "gone": ("was compared, and is not in the new run", True),
-    "worse": ("still fails, with an error that grew beyond noise", True),
-    "grown": ("passes, with an error that grew beyond noise", False),
+    "worse": (
+        "still does not pass: its error grew beyond noise, or more of it is not finite, or it "
+        "cannot be compared any more",
+        True,
+    ),
+    "grown": (
+        "passes, with an error that grew beyond noise, or with more that is not finite",
+        False,
+    ),
     "changed": ("is otherwise not as it was", False),
     "fixed": ("did not pass, and passes", False),
     "new": ("is in the new run alone, and passes", False),
-    "better": ("has an error that shrank beyond noise", False),
+    "better": ("has an error that shrank beyond noise, or less that is not finite", False),
     "same": ("is as it was", False),
 }
 # Two builds that differ in how they round, of one model on the same input: the ratio of errors of
@@ -51,6 +58,9 @@ _TELLING = 0.25
 _KEY = ("job", "token_id", "data_id", "rank")
 _ROWS = 20  # of each list, in Markdown
 _BOTH = ("status", "reason", "error_level", "relative_euclidean_distance", "cosine_similarity")
+# Of elements that are not finite on one side, or not alike on both: what makes their number.
+_ASTRAY = "nonfinite"
+_COUNTED = ("nonfinite_golden", "nonfinite_my", "nonfinite_different")
 _OF_SIDE = (*_BOTH, "expected_error", "elements", "cmp_fail_reason", "order")
 
 
@@ -133,6 +143,7 @@ def compare_reports(base: pl.DataFrame, new: pl.DataFrame) -> Difference:
     kept = [name for name in _KEY if name != "job" or _has_job(base)]
     columns = ["change", *kept, *(f"{side}_{name}" for name in _BOTH for side in sides)]
     columns += ["error_ratio", "base_cmp_fail_reason", "new_cmp_fail_reason"]
+    columns += [f"{side}_{_ASTRAY}" for side in sides]
     found = ordered["change"].to_list()
     return Difference(
         ordered.select(columns), {one: found.count(one) for one in CHANGES}, ambiguous
@@ -154,7 +165,8 @@ def _keyed(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _side(table: pl.DataFrame, side: str, by: list[str]) -> pl.DataFrame:
-    return table.select(*by, *(pl.col(name).alias(f"{side}_{name}") for name in _OF_SIDE))
+    astray = pl.sum_horizontal(_COUNTED, ignore_nulls=False).alias(f"{side}_{_ASTRAY}")
+    return table.select(*by, *(pl.col(name).alias(f"{side}_{name}") for name in _OF_SIDE), astray)
 
 
 def _ratio() -> pl.Expr:
@@ -168,6 +180,7 @@ def _change(joined: pl.DataFrame) -> pl.Expr:
     bad = [Status.FAIL.value, Status.ERROR.value]
     passes, was_bad, is_bad = new == Status.PASS.value, base.is_in(bad), new.is_in(bad)
     lost = (base == Status.PASS.value) & ~passes
+    lame = (base == Status.FAIL.value) & (new == Status.ERROR.value)  # could be compared
     grown, shrunk = _moved()
     other = (base != new) | pl.col("base_reason").ne_missing(pl.col("new_reason"))
     return (
@@ -185,7 +198,7 @@ def _change(joined: pl.DataFrame) -> pl.Expr:
         .then(pl.lit("broken"))
         .when(was_bad & passes)
         .then(pl.lit("fixed"))
-        .when(was_bad & is_bad & grown)
+        .when(was_bad & is_bad & (grown | lame))
         .then(pl.lit("worse"))
         .when(passes & grown)
         .then(pl.lit("grown"))
@@ -198,16 +211,26 @@ def _change(joined: pl.DataFrame) -> pl.Expr:
 
 
 def _moved() -> tuple[pl.Expr, pl.Expr]:
-    """Whether an error grew, and whether it shrank, by more than two equal runs differ."""
+    """Whether an error grew, and whether it shrank, by more than two equal runs differ; of what is
+    not finite there is no error, so that less of it may leave a larger one, which tells nothing."""
     ratio = pl.col("error_ratio").fill_nan(None)
     elements = pl.min_horizontal("base_elements", "new_elements").clip(1)
     limit = _RATIO * (_BY_COUNT / elements.sqrt()).exp()
     larger = pl.max_horizontal("base_error_level", "new_error_level")
     explained = pl.max_horizontal("base_expected_error", "new_expected_error").fill_null(0.0)
     tells = larger > _TELLING * explained
-    grown = (ratio > limit) & tells
-    shrunk = (ratio * limit < 1) & tells
-    return grown.fill_null(False), shrunk.fill_null(False)
+    grown = ((ratio > limit) & tells).fill_null(False)
+    shrunk = ((ratio * limit < 1) & tells).fill_null(False)
+    more, less = _astray()
+    return more | (grown & ~less), ~more & (shrunk | (less & ~grown))
+
+
+def _astray() -> tuple[pl.Expr, pl.Expr]:
+    """Whether more, and whether less, of a row is not finite, and not alike on both sides."""
+    base, new = (pl.col(f"{side}_{_ASTRAY}") for side in SIDES)
+    was, fails = ((pl.col(f"{side}_reason") == Reason.NONFINITE).fill_null(False) for side in SIDES)
+    more = (new > base).fill_null(False) | (~was & fails & base.is_not_null())
+    return more, ~more & (new < base).fill_null(False)
 
 
 def changed_rows(

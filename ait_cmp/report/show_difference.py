@@ -49,6 +49,9 @@ def _told(line: Mapping[str, Any]) -> str:
     errors = [line[f"{side}_error_level"] for side in SIDES]
     if None not in errors and errors[0] != errors[1]:
         said.append(f"error {errors[0]:.3g} -> {errors[1]:.3g} of golden")
+    astray = [line[f"{side}_nonfinite"] for side in SIDES]
+    if statuses[0] == statuses[1] and None not in astray and astray[0] != astray[1]:
+        said.append(f"non-finite elements differ: {astray[0]} -> {astray[1]}")
     if statuses[0] != statuses[1] and line["new_cmp_fail_reason"]:
         said.append(line["new_cmp_fail_reason"][:_LONGEST])
     return f"{said[0]}: {'; '.join(said[1:])}" if said[1:] else said[0]

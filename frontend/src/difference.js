@@ -80,7 +80,7 @@ function countsOf(said) {
 /** What is known of a row on both sides. */
 function rowOf(report, row) {
   const change = report.text("change", row);
-  const told = ["status", "reason", "error_level", "relative_euclidean_distance", "cosine_similarity", "cmp_fail_reason"];
+  const told = ["status", "reason", "error_level", "relative_euclidean_distance", "cosine_similarity", "nonfinite", "cmp_fail_reason"];
   const cell = (name) => {
     const column = report.column(name);
     return column.isText ? report.text(name, row) : number(report.number(name, row));
