@@ -99,11 +99,13 @@ class RunComparison:
         """What is not in `other`, the newer run, as it is here: rows that broke, were mended, came,
         went, or whose error moved beyond noise."""
         from ait_cmp.report.difference import compare_reports
+        from ait_cmp.settings.tolerances import plain_tolerance
 
         if not isinstance(other, RunComparison):
             kind = type(other).__name__
             raise TypeError(f"diff takes another run, as ait_cmp.load(FOLDER) gives it, not {kind}")
-        return compare_reports(self.to_polars(), other.to_polars())
+        tolerances = [[plain_tolerance(one.run.tolerance)] for one in (self, other)]
+        return compare_reports(self.to_polars(), other.to_polars(), tolerances=tolerances)
 
     def __repr__(self) -> str:
         return "\n  ".join(self._said())

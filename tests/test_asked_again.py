@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,13 +24,14 @@ from ait_cmp.measuring.run_record import RECORD, Recorded, _packed, _unpacked, r
 from ait_cmp.report.difference import CHANGES, compare_reports, difference_markdown
 from ait_cmp.report.show_difference import show_difference
 from ait_cmp.values.dtypes import DTYPES
-from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.errors import PairError, Reason, ReportError
 from ait_cmp.values.location import Location, parse_steps
 from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.shards import Shards, Way
 from ait_cmp.values.statistics import Statistics
 from tests.conftest import Dump
+from tests.page import read_page
 from tests.test_choices import generation, saved
 from tests.test_references import FAULTY, _golden, _run, _save
 from tests.test_shards import write
@@ -370,6 +373,41 @@ def test_a_row_that_became_nan_is_worse(
     assert "fail TOLERANCE -> fail NONFINITE; " in shown
     assert f"non-finite elements differ: {lost} in my only" in shown
     assert main(["diff", "base=two", "new=one"]) == 0
+
+
+def test_other_tolerances_are_told(make_dump: Dump, capsys: pytest.CaptureFixture[str]) -> None:
+    dump = make_dump(wrong={(1, 2): torch.ones(4, 6)})
+    assert main([f"golden_path={dump}", "output=one"]) == 1
+    more = {"none": ["tolerance=none"], "dtype": ["+tolerance.default.rmse.max=9"], "": []}
+    for name, words in more.items():
+        main(["judge", "report=one", "output=two", *words])
+        capsys.readouterr()
+        main(["diff", "base=one", "new=two/cmp_report.parquet"])
+        by = f"another {name}" if name == "dtype" else name
+        said = f"base was judged by tolerance dtype, new by {by}: rows may differ by that alone"
+        run = ait_cmp.load("one").diff(ait_cmp.load("two"))
+        shown = [capsys.readouterr().out, Path("cmp_diff.md").read_text(), repr(run)]
+        assert [said in one for one in shown] == 3 * [bool(name)]
+        told = ["dtype", name] if name else None
+        assert read_page(Path("cmp_diff.html")).said["tolerances"] == told
+
+
+def test_a_difference_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare_reports(_table(status=["pass"]), _table(status=["fail"])).write(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert {*before} == {"cmp_diff.csv", "cmp_diff.md", "cmp_diff.html"}
+    whole = iter([None, None])
+
+    def full(file: int) -> None:
+        if next(whole, file):
+            raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ReportError, match="choose another with output="):
+        compare_reports(_table(status=["fail"]), _table(status=["pass"])).write(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_rows_are_joined_by_name_rank_and_token_and_never_by_process() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ait_cmp.commands.ci import tell_ci
+from ait_cmp.commands.kept import tolerances_of
 from ait_cmp.commands.say import complain, may_go_unread
 from ait_cmp.commands.status import ExitStatus, status_of
 from ait_cmp.files.staging import near_output, staged
@@ -49,7 +50,7 @@ def _diff(given: dict[str, str]) -> ExitStatus:
     if fail_on not in ("any", "never"):
         raise UsageError(f"fail_on: there is no {fail_on!r}; choose from any, never")
     base, new = map(read_report, folders)
-    found = compare_reports(base.table, new.table)
+    found = compare_reports(base.table, new.table, tolerances=[*map(tolerances_of, folders)])
     output = near_output(given.get("output", "."))
     with staged(output, stats=False):
         paths = found.write(output, given)

@@ -7,15 +7,23 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from ait_cmp.new_file import in_place_of, new_beside
 from ait_cmp.values.errors import ReportError, os_reason
 
-__all__ = ["new_file", "new_whole", "no_links", "no_room", "own_folder", "write_whole"]
+__all__ = [
+    "in_places_of",
+    "new_file",
+    "new_whole",
+    "no_links",
+    "no_room",
+    "own_folder",
+    "write_whole",
+]
 
 
 def own_folder(path: Path) -> Path:
@@ -41,6 +49,23 @@ def new_file(place: Path) -> Path:
     OSError."""
     _remove_left(place)
     return Path(new_beside(str(place)))
+
+
+@contextmanager
+def in_places_of(places: Sequence[Path]) -> Iterator[list[Path]]:
+    """Files to write to as `new_file` makes them, which come in these places together, when all of
+    all is on the disk; none is left where one cannot be written. Raises OSError."""
+    with ExitStack() as clean_up:
+        temporaries = []
+        for place in places:
+            temporaries.append(temporary := new_file(place))
+            clean_up.callback(temporary.unlink, missing_ok=True)
+        yield temporaries
+        for temporary in temporaries:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+        for temporary, place in zip(temporaries, places, strict=True):
+            os.replace(temporary, place)
 
 
 @contextmanager

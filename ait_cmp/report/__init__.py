@@ -6,14 +6,12 @@ file in `conf/report/`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
 
-from ait_cmp.files.output import new_file
+from ait_cmp.files.output import in_places_of
 from ait_cmp.judging import Status
 from ait_cmp.report.as_json import write_json
 from ait_cmp.report.columns import frame as table_of
@@ -85,15 +83,9 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] | None) ->
     paths = [folder / file_name(name) for name in formats]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as clean_up:
-            temporaries = []
-            for name, path in zip(formats, paths, strict=True):
-                temporaries.append(temporary := new_file(path))
-                clean_up.callback(temporary.unlink, missing_ok=True)
+        with in_places_of(paths) as temporaries:
+            for name, temporary in zip(formats, temporaries, strict=True):
                 REPORTS[name](report, temporary)
-                _sync(temporary)
-            for temporary, path in zip(temporaries, paths, strict=True):
-                os.replace(temporary, path)
         for name in REPORTS.keys() - set(formats) if formats else ():
             (folder / file_name(name)).unlink(missing_ok=True)
     except OSError as exc:
@@ -104,8 +96,3 @@ def write_report(report: Report, folder: Path, formats: Sequence[str] | None) ->
     except pl.exceptions.PolarsError as exc:
         raise ReportError(f"the report cannot be written to {folder}: {exc}") from exc
     return paths
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from ait_cmp.files.output import write_whole
+from ait_cmp.files.output import in_places_of
 from ait_cmp.judging import Status
 from ait_cmp.report.markdown import as_code, as_text, table_lines
 from ait_cmp.report.table import safe_table
 from ait_cmp.values.errors import Reason, ReportError, os_reason
-from ait_cmp.values.text import counted
+from ait_cmp.values.text import counted, printable
 from ait_cmp.values.tokens import row_name
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "difference_markdown",
 ]
 
+Tolerances = Sequence[Mapping[str, Any]]
 DIFFERENCE = "cmp_diff"
 SIDES = ("base", "new")
 # What a row may be, the worst first: what it says, and whether it is a regression.
@@ -56,6 +58,7 @@ _RATIO, _BY_COUNT = 1.25, 4.0
 # An error that is less than this part of what rounding explains says nothing.
 _TELLING = 0.25
 _KEY = ("job", "token_id", "data_id", "rank")
+_CALLED = ("name", "made")  # of a tolerance: what judges nothing
 _ROWS = 20  # of each list, in Markdown
 _BOTH = ("status", "reason", "error_level", "relative_euclidean_distance", "cosine_similarity")
 # Of elements that are not finite on one side, or not alike on both: what makes their number.
@@ -68,11 +71,13 @@ _OF_SIDE = (*_BOTH, "expected_error", "elements", "cmp_fail_reason", "order")
 class Difference:
     """`table` has a line for each row of either run, the worst change first; `counts` how many
     there are of each of `CHANGES`; `ambiguous` how many rows share job, name, token and rank with
-    others, and were joined in their order."""
+    others, and were joined in their order; `tolerances` by what the two runs were judged, where
+    that is known and is not the same."""
 
     table: pl.DataFrame
     counts: Mapping[str, int]
     ambiguous: int
+    tolerances: tuple[str, str] | None = None
 
     @property
     def regressed(self) -> bool:
@@ -92,7 +97,17 @@ class Difference:
         found = "regressed" if self.regressed else "no regression"
         return f"{counted(len(self.table), 'row')}: {self.told}; {found}"
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return "\n  ".join(filter(None, (str(self), self.judged)))
+
+    @property
+    def judged(self) -> str:
+        """That rows may differ by their tolerances alone, in a sentence; empty where not."""
+        if self.tolerances is None:
+            return ""
+        base, new = map(printable, self.tolerances)
+        other = f"another {new}" if base == new else new
+        return f"base was judged by tolerance {base}, new by {other}: rows may differ by that alone"
 
     def write(self, folder: Path, told: Mapping[str, str] | None = None) -> list[Path]:
         """`cmp_diff.csv`, `.md` and `.html`; their paths. `told` names the sides to the page.
@@ -108,8 +123,9 @@ class Difference:
         paths = [folder / f"{DIFFERENCE}.{name}" for name in texts]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for path, text in zip(paths, texts.values(), strict=True):
-                write_whole(path, text)
+            with in_places_of(paths) as temporaries:
+                for path, text in zip(temporaries, texts.values(), strict=True):
+                    path.write_text(text, encoding="utf-8")
         except OSError as exc:
             raise ReportError(
                 f"the difference cannot be written to {folder}: {os_reason(exc)}; free the place "
@@ -118,9 +134,12 @@ class Difference:
         return paths
 
 
-def compare_reports(base: pl.DataFrame, new: pl.DataFrame) -> Difference:
+def compare_reports(
+    base: pl.DataFrame, new: pl.DataFrame, *, tolerances: Sequence[Tolerances] = ((), ())
+) -> Difference:
     """The rows of two reports, joined by name, token and rank, where both are of sweeps also by
-    job, and never by process: process ids differ from run to run."""
+    job, and never by process: process ids differ from run to run. `tolerances` are those of each
+    that are known, in plain values."""
     if not (_has_job(base) and _has_job(new)):
         base, new = (table.drop("job", strict=False) for table in (base, new))
     sides = {"base": _keyed(base), "new": _keyed(new)}
@@ -146,8 +165,27 @@ def compare_reports(base: pl.DataFrame, new: pl.DataFrame) -> Difference:
     columns += [f"{side}_{_ASTRAY}" for side in sides]
     found = ordered["change"].to_list()
     return Difference(
-        ordered.select(columns), {one: found.count(one) for one in CHANGES}, ambiguous
+        ordered.select(columns),
+        {one: found.count(one) for one in CHANGES},
+        ambiguous,
+        _judged_apart(*tolerances),
     )
+
+
+def _judged_apart(base: Tolerances, new: Tolerances) -> tuple[str, str] | None:
+    """How the tolerances of two runs are called, where both are known and judge otherwise."""
+    if not (base and new) or _judging(base) == _judging(new):
+        return None
+    one, other = (", ".join(sorted({str(one.get("name")) for one in side})) for side in (base, new))
+    return one, other
+
+
+def _judging(tolerances: Tolerances) -> set[str]:
+    """All of each that judges."""
+    return {
+        json.dumps({name: one[name] for name in one if name not in _CALLED}, sort_keys=True)
+        for one in tolerances
+    }
 
 
 def _has_job(table: pl.DataFrame) -> bool:
@@ -247,6 +285,8 @@ def difference_markdown(difference: Difference) -> str:
     """The counts, and the first rows of each change."""
     mark = "❌" if difference.regressed else "✅"
     lines = [f"## {mark} ait_cmp diff: {as_text(str(difference))}"]
+    if difference.judged:
+        lines += ["", as_text(difference.judged)]
     for change, count, rows in changed_rows(difference, _ROWS):
         lines += ["", f"### {count} {change}: {CHANGES[change][0]}", ""]
         cells = [

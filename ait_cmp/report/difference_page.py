@@ -26,6 +26,7 @@ def difference_page(difference: Difference, told: Mapping[str, str]) -> str:
         "regressed": difference.regressed,
         "ambiguous": difference.ambiguous,
         "counts": dict(difference.counts),
+        "tolerances": difference.tolerances and [*map(printable, difference.tolerances)],
         "divergences": [],
         "ranked": [],
         **{side: printable(told[side]) for side in SIDES if side in told},

@@ -22,6 +22,8 @@ def show_difference(difference: Difference, paths: Sequence[Path], worst: int) -
     """The answer, and the first `worst` rows of each change."""
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"[bold]{plain(str(difference))}[/]")
+    if difference.judged:
+        console.print(f"[yellow]{plain(difference.judged)}[/]")
     if difference.ambiguous:
         console.print(
             f"{counted(difference.ambiguous, 'row')} with the name, token and rank of another: "

@@ -38,7 +38,9 @@ export function differenceOf(report, nonce) {
 
 function answerOf(report) {
   const { said } = report;
+  const [base, other] = said.tolerances ?? [];
   const remarks = [
+    said.tolerances ? t(base === other ? "diff.judgedByAnother" : "diff.judged", { base, other }) : null,
     said.ambiguous ? t("diff.ambiguous", { rows: count(said.ambiguous) }) : null,
     said.rows < said.all_rows ? t("diff.held", { rows: count(said.all_rows), held: count(said.rows) }) : null,
   ].filter(Boolean);

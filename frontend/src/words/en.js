@@ -165,6 +165,8 @@ export const en = {
   "diff.regressed": "Regressed: {bad} of {rows} rows.",
   "diff.fine": "No regression in {rows} rows.",
   "diff.same": "All {rows} rows are as they were.",
+  "diff.judged": "base was judged by tolerance {base}, new by {other}: rows may differ by that alone.",
+  "diff.judgedByAnother": "base was judged by tolerance {base}, new by another {other}: rows may differ by that alone.",
   "diff.ambiguous": "{rows} rows have the name, token and rank of another: they were joined in their order, which is a guess.",
   "diff.held": "{rows} rows are not as they were, which is more than a page holds: here are the worst {held}. All are in cmp_diff.csv.",
   "change.broken": "broken",

@@ -160,6 +160,8 @@ export const zh = {
   "diff.regressed": "出现退化：{rows} 行中有 {bad} 行。",
   "diff.fine": "{rows} 行中没有退化。",
   "diff.same": "全部 {rows} 行与之前相同。",
+  "diff.judged": "旧运行按容差 {base} 判定，新运行按 {other} 判定：某些行可能仅因此而不同。",
+  "diff.judgedByAnother": "旧运行按容差 {base} 判定，新运行按另一个 {other} 判定：某些行可能仅因此而不同。",
   "diff.ambiguous": "{rows} 行与其他行同名、同词元、同 rank：只能按顺序对应，这是猜测。",
   "diff.held": "发生变化的有 {rows} 行，超过一个页面所能容纳：这里只有最差的 {held} 行，全部见 cmp_diff.csv。",
   "change.broken": "变坏",
