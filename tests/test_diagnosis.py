@@ -238,12 +238,17 @@ def test_a_planted_fault_is_named(model: Model, name: str, dtype: torch.dtype) -
     assert found.kind == kind
     if name != "unwritten" or dtype is torch.float32:
         assert words in found.sentence
-    # What remains is the rounding to my's own type.
-    assert found.rest < (1e-5 if dtype is torch.float32 else 4e-3)
+    # What remains is the rounding to my's own type, of what may be three times golden.
+    larger = max(1.0, float(my.double().norm() / golden.double().norm()))
+    assert found.rest < (1e-5 if dtype is torch.float32 else 4e-3) * larger
 
 
 def test_every_hypothesis_is_tested() -> None:
     assert {one.kind for one in HYPOTHESES} <= {kind for *_, kind, _ in PLANTED.values()}
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.reshape(-1)[: x.numel() // 512 * 512].view(-1, 512)
 
 
 def _zero(x: Tensor, *index: slice) -> Tensor:
@@ -288,6 +293,31 @@ NEAR: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor], st
         lambda x: torch.cat([200 + x[..., :1], x[..., 1:]], -1),
         lambda x: torch.cat([300 + x[..., :1], x[..., 1:] + 0.3 * _garbage(x[..., 1:])], -1),
         "",
+    ),
+    "another sign, and what is no number": (
+        torch.clone,
+        lambda x: torch.cat([-x[:1], math.nan * x[1:2], -x[2:]]),
+        "my is -golden; of 896 elements that differ besides nothing is said",
+    ),
+    "all is off by 1, and one element by more": (
+        torch.clone,
+        lambda x: (x + 1).index_put_((torch.tensor(0),) * 3, torch.tensor(1e12)),
+        "",
+    ),
+    "two lines of two entries are no box of four": (
+        torch.clone,
+        lambda x: _zero(_zero(x, slice(0, 1), slice(0, 1)), slice(1, 2), slice(9, 10)),
+        "",
+    ),
+    "two heads of 64, of which parts are exchanged as well": (
+        lambda x: _wide(x),
+        lambda x: _wide(x)[:, torch.arange(512).view(8, 64)[[0, 1, 2, 4, 3, 5, 6, 7]].ravel()],
+        "my has other slices of golden along heads of 64 channels: 3 and 4 are exchanged;",
+    ),
+    "half of it is golden elsewhere": (
+        torch.clone,
+        lambda x: torch.cat([-x[..., 32:], x[..., :32]], -1),
+        "my does not go with golden, element by element (correlation ",
     ),
     "noise where a whole line is NaN in both": (
         lambda x: torch.cat([math.nan * x[:1], x[1:]]),
@@ -347,11 +377,11 @@ def test_a_residual_is_measured_and_named(model: Model) -> None:
     found = told(golden, my)
     assert found is not None
     made = 2 * golden.double()
-    rest = float((my - made).square().sum() / made.square().sum()) ** 0.5
+    rest = float((my - made).square().sum() / golden.double().square().sum()) ** 0.5
     assert found.rest == pytest.approx(rest, rel=0.01)
     left = float((my - made).square().sum() / (my - golden).double().square().sum())
     assert found.explained == pytest.approx(1 - left, rel=1e-4)
-    assert "99.96 % of the error is explained, 1 % of golden remains" in found.sentence
+    assert "99.96 % of the error is explained, 2 % of golden remains" in found.sentence
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.1, 0.5, 1.0])

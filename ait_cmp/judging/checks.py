@@ -227,8 +227,11 @@ def _scale(
         most = max(my.maximum, -my.minimum)
         what = f"next to nothing, at most {most:.3g}," if my.has_nonzero else "zero"
         return Finding("scale", size, limit, f"my is {what} in every part of the tensor")
-    meaning = f"all parts share a factor of {1 + evidence.scale:.4g}{_without(rest)}"
-    return Finding("scale", size, limit, meaning, 0.0 if rest <= _EXPLAINED * size else 1.0)
+    if rest <= _EXPLAINED * size:
+        meaning = f"all parts share a factor of {1 + evidence.scale:.4g}{_without(rest)}"
+        return Finding("scale", size, limit, meaning)
+    meaning = f"my follows golden with a slope of {1 + evidence.scale:.4g}{_beside_it(rest)}"
+    return Finding("scale", size, limit, meaning, 1.0)
 
 
 def _sum(case: Case, growth: Growth, expected: Expectation) -> Finding | None:
@@ -268,13 +271,19 @@ def _offset(
         return None
     shift = f"{evidence.offset * evidence.rms:+.4g}"
     rest = _left(evidence, size)
-    meaning = f"all parts share a shift of {shift}, {size:.3g} times golden's rms{_without(rest)}"
-    return Finding("offset", size, limit, meaning, 0.0 if rest <= _EXPLAINED * size else 1.0)
+    what = f"{shift}, {size:.3g} times golden's rms"
+    if rest <= _EXPLAINED * size:
+        return Finding("offset", size, limit, f"all parts share a shift of {what}{_without(rest)}")
+    return Finding("offset", size, limit, f"my is {what}, on average{_beside_it(rest)}", 1.0)
 
 
 def _without(rest: float) -> str:
     """What remains, so that nobody takes for an explanation what a diagnosis has not confirmed."""
     return f", without which the error is {rest:.2%} of golden"
+
+
+def _beside_it(rest: float) -> str:
+    return f", and is off by {rest:.2%} of golden beside that"
 
 
 def _left(evidence: Evidence, size: float) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ait_cmp.values.text import counted
+
 __all__ = ["OTHER", "Diagnosis"]
 
 OTHER = "{other}"  # stands in words for the name of another tensor
@@ -13,8 +15,9 @@ class Diagnosis(NamedTuple):
     """A hypothesis that measuring under it has confirmed, in words.
 
     `explained` is the share of Σ(my - golden)² that is gone under it; of sides whose elements
-    cannot be paired, of my's own variance. `rest` is what remains, √(Σ(my - made)² / Σ made²),
-    where `made` is what the hypothesis makes of golden. `other` is the number of the tensor that
+    cannot be paired, of my's own variance. `rest` is what remains, √(Σ(my - made)² / Σ golden²),
+    where `made` is what the hypothesis makes of golden. `untold` elements differ besides, of which
+    it says nothing. `other` is the number of the tensor that
     my was found to have to do with, among those that were shown, and `OTHER` stands in `words` for
     its name; -1 where it is none of these. `adapters` are those of golden that make it what my is,
     where there are any.
@@ -26,14 +29,23 @@ class Diagnosis(NamedTuple):
     rest: float
     other: int = -1
     adapters: str = ""
+    untold: int = 0
 
     @property
     def sentence(self) -> str:
         """All of it, as a person would say it."""
-        if self.kind == "unrelated":
-            return self.words
-        if self.rest == 0.0:
+        if self.untold:
+            besides = f"{counted(self.untold, 'element')} that differ{'s' * (self.untold == 1)}"
+            return f"{self._told}; of {besides} besides nothing is said"
+        if self.rest == 0.0 and self.kind != "unrelated":
             return f"{self.words}; nothing else differs"
+        return self._told
+
+    @property
+    def _told(self) -> str:
+        """The words, and what remains where that tells something."""
+        if self.kind == "unrelated" or self.rest == 0.0:
+            return self.words
         if self.explained == 1.0:  # there was no other error
             return f"{self.words}; {_small(self.rest)} of golden remains"
         return (

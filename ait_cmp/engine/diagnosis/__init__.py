@@ -36,6 +36,7 @@ __all__ = ["HYPOTHESES", "Diagnosis", "diagnose", "find_relative"]
 
 _FEW = 2  # elements, of which fewer have no order and no part
 _NEXT_TO_NOTHING = 1e-4  # of the error's squares is no size to name it by
+_ROUNDINGS = 2.0  # that the rest of a tensor may have where a part alone is called wrong
 
 # What is nothing of golden's; one rule for every element; the elements at other places.
 _FILLED = (
@@ -131,14 +132,21 @@ def _in_place(place: Place, sides: Sides) -> Diagnosis | None:
     whole[place.index] = found.claim.made
     measured = measure(found.kind, replace(found.claim, made=whole), sides)
     where = part(place.axes, sides.shape)
-    words = f"only my{where} is wrong; there {found.claim.words}"
-    return measured.diagnosis(words) if measured else None
+    wrong = _how_alone(place, where, sides)
+    return measured.diagnosis(f"{wrong}; there {found.claim.words}") if measured else None
 
 
 def _only(place: Place, sides: Sides) -> Diagnosis:
     where = part(place.axes, sides.shape)
-    words = f"only my{where} is wrong, by {_size(place, sides)}"
-    return Diagnosis("place", words, place.share, place.outside)
+    words = f"{_how_alone(place, where, sides)}, by {_size(place, sides)}"
+    return Diagnosis("place", words, place.share, place.outside, untold=sides.odd)
+
+
+def _how_alone(place: Place, where: str, sides: Sides) -> str:
+    """That the rest is right, but for a rounding or two; or that it has less of the error."""
+    if place.outside <= _ROUNDINGS * sides.grain:
+        return f"only my{where} is wrong"
+    return f"my{where} is most of what is wrong"
 
 
 def _size(place: Place, sides: Sides) -> str:

@@ -11,13 +11,13 @@ import numpy as np
 from ait_cmp.engine.diagnosis.sides import Floats, Mask, Sides, energy, spread
 from ait_cmp.values.diagnosis import Diagnosis
 
-__all__ = ["Claim", "Hypothesis", "Measured", "measure", "simplest"]
+__all__ = ["Claim", "Hypothesis", "Measured", "holders_of", "measure", "simplest"]
 
 _EXPLAINED = 0.9  # of the error must be gone under a hypothesis
 _REMAINS = 0.04  # of the spread of what it makes may remain: a fifth of its size
 _LEAST = 16  # elements, and so many for each number that was fitted, tell something
 _HELD = 6  # elements at least hold the error that a claim explains
-_COVERED = 0.5  # of the elements must be told of
+_COVERED = 0.7  # of the elements must be told of
 _GLANCED = 0.5  # of the error of a sample may remain for all to be measured
 _AS_GOOD = 2.0  # times what the best leaves
 
@@ -55,19 +55,21 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A claim that is confirmed, of a kind; `left` is what remains, in squares."""
+    """A claim that is confirmed, of a kind; `left` is what remains, in squares, and `untold`
+    elements differ of which it says nothing."""
 
     kind: str
     claim: Claim
     explained: float
     rest: float
     left: float
+    untold: int = 0
 
     def diagnosis(self, words: str = "") -> Diagnosis:
         """As it is told."""
         claim = self.claim
         told = self.kind, words or claim.words, self.explained, self.rest
-        return Diagnosis(*told, claim.other, "" if words else claim.adapters)
+        return Diagnosis(*told, claim.other, "" if words else claim.adapters, self.untold)
 
 
 def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
@@ -85,7 +87,7 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
     if sides.are_paired:
         squares = sides.squares[told]
         before = float(squares.sum())
-        if left and (_holders(squares) < claim.holders or not _changes_help(made, told, sides)):
+        if left and (holders_of(squares) < claim.holders or not _changes_help(made, told, sides)):
             return None
     else:
         before = spread(my)
@@ -95,11 +97,19 @@ def measure(kind: str, claim: Claim, sides: Sides) -> Measured | None:
     size = min(spread(made[told]), spread(my[told]), claim.varies)
     if left and remains > claim.remains * size:  # what is nearly constant explains nothing
         return None
-    rest = math.sqrt(left / max(energy(made[told]), 1e-300))
-    return Measured(kind, claim, 1.0 - left / before, rest, left)
+    own = energy(sides.golden[told]) if sides.are_paired else 0.0
+    rest = math.sqrt(left / max(own or energy(made[told]), 1e-300))
+    return Measured(kind, claim, 1.0 - left / before, rest, left, _untold(told, sides))
 
 
-def _holders(squares: Floats) -> float:
+def _untold(told: Mask, sides: Sides) -> int:
+    """How many elements differ of which a claim, that tells of these, says nothing."""
+    if not sides.are_paired:
+        return int(np.count_nonzero(~told & ~np.isnan(sides.my)))
+    return sides.odd + int(np.count_nonzero(~told & (sides.squares > 0)))
+
+
+def holders_of(squares: Floats) -> float:
     """How many elements hold the error: of a massive one, whose rounding is all of it, any factor
     would explain it."""
     return float(squares.sum()) ** 2 / max(float(np.square(squares).sum()), 1e-300)

@@ -17,6 +17,8 @@ __all__ = ["Place", "box_of", "wrong_places"]
 _NEARLY_RIGHT, _RIGHT = 0.1, 0.02
 _MOST_IN, _ALL_IN = 0.9, 0.98
 _WRONG = 0.03  # of golden, the least error of a place
+_OFF = 0.2  # of golden, the most that may be beside it
+_SOLID = 0.9  # of the lines of a place have errors: else it is several
 _MOST = 0.9  # of a tensor may be wrong for the rest to be called right
 _NOTABLE, _GAP = 0.02, 4.0  # of the largest error of a slice; and between two, in squares
 _DENSE = 0.7  # of a run that is wrong is found to be so
@@ -77,13 +79,20 @@ def _place(sides: Sides, axes: Sequence[Index]) -> Place | None:
     if not 0 < count <= _MOST * total:
         return None
     error = float(squares[inside].sum())
-    rest = max(sides.error - error, 0.0)
+    if error < _MOST_IN * sides.error:
+        return None
+    beside = squares.copy()
+    beside[inside] = 0.0
+    rest = float(beside.sum())  # of which a difference of sums has nothing left
     mean = float(golden.sum()) / total  # an element that golden has small may be off by as much
     own = max(float(golden[inside].sum()), mean * count, 1e-300)
     other = max(float(golden.sum()) - float(golden[inside].sum()), 1e-300)
     place = Place(tuple(axes), error / sides.error, (error / own) ** 0.5, (rest / other) ** 0.5)
     stands_out = place.outside <= _NEARLY_RIGHT * place.inside and place.inside >= _WRONG
-    return place if stands_out and place.share >= _MOST_IN else None
+    if not stands_out or place.outside > _OFF:
+        return None
+    lines = squares[inside].any(-1)
+    return place if np.count_nonzero(lines) >= _SOLID * lines.size else None
 
 
 def _wrong_indices(squares: Floats, golden: Floats, told: Mask, axis: int) -> Index:

@@ -19,6 +19,7 @@ __all__ = ["find_relative"]
 
 _READ = 1 << 15  # elements of each that are projected
 _NEAR = 0.5  # of the error remains, by projections, where a tensor may be the one
+_REMAINS = 0.01  # of the spread of a tensor may remain where my is that one: a tenth of its size
 
 _WORDS = {
     0: f"my is golden's {OTHER}",
@@ -37,7 +38,7 @@ def find_relative(
     with np.errstate(all="ignore"):
         for other, number, sign in _promising(golden, my, others):
             made = _made(sides.golden, values_of(other), sign)
-            claim = Claim(_WORDS[sign], made, 1, other=number)
+            claim = Claim(_WORDS[sign], made, 1, remains=_REMAINS, other=number)
             if found := measure("other", claim, sides):
                 return found.diagnosis()
     return None

@@ -31,6 +31,7 @@ _TURNED = 0.05  # of golden's squares, what other pairs leave at least
 _PROMISING = 0.2  # of the error may remain there
 _LENGTHS = 0.05  # of the error may be in the lengths of pairs, or of a head
 _HOLDERS = 0  # any few elements may hold the error: few channels turn fast
+_REMAINS = 2e-3  # of what a base or a factor of positions makes may remain: others are near to it
 
 Complex = npt.NDArray[np.complex128]
 
@@ -154,9 +155,10 @@ def _all_alike(sides: Sides, pairing: _Pairing, golden: Complex, my: Complex) ->
     yield Claim(words, pairing.put(sides.golden, made), 2, _HOLDERS)
 
 
-def _axes_of_tokens(sides: Sides, ndim: int) -> Iterator[int]:
-    """Which axes of the pairs, (…, heads, pairs), may be positions."""
-    for axis in (ndim - 3, ndim - 4):
+def _axes_of_tokens(sides: Sides, pairing: _Pairing) -> Iterator[int]:
+    """Which axes may be positions: those of heads, where the last dim is one, stand behind."""
+    ndim = len(sides.shape) + 1  # of pairs, (…, heads, pairs)
+    for axis in (ndim - 3, ndim - 4) if sides.shape[-1] == pairing.size else (ndim - 3,):
         if axis >= 0 and sides.shape[axis] > 1:
             yield axis
 
@@ -169,7 +171,7 @@ def _few_tokens(count: int) -> Index:
 
 def _by_position(sides: Sides, pairing: _Pairing, golden: Complex, my: Complex) -> Iterator[Claim]:
     """Each position turned by what depends on it."""
-    for axis in _axes_of_tokens(sides, golden.ndim):
+    for axis in _axes_of_tokens(sides, pairing):
         others = other_axes(golden.ndim - 1, axis)
         together = (np.conj(golden) * my).sum(others)  # (tokens, pairs)
         powers = (np.square(np.abs(golden)) + np.square(np.abs(my))).sum(others)
@@ -186,7 +188,7 @@ def _by_position(sides: Sides, pairing: _Pairing, golden: Complex, my: Complex) 
         turn = _turned_by(best[2], np.arange(len(together)), axis, golden.ndim)
         made = pairing.put(sides.golden, golden * turn)
         words = f"my is golden {best[1]} ({pairing}; positions along dim {axis})"
-        yield Claim(words, made, 3, _HOLDERS)
+        yield Claim(words, made, 3, _HOLDERS, _REMAINS)
 
 
 def _turned_by(turns: Floats, positions: Index, axis: int, ndim: int) -> Complex:
@@ -225,7 +227,7 @@ def paired_otherwise(sides: Sides) -> Iterator[Claim]:
         if pairing.rotary != pairing.size or not _keeps_heads(sides, pairing.size):
             continue
         other = _Pairing(pairing.size, pairing.rotary, not pairing.halves)
-        for axis in _axes_of_tokens(sides, len(sides.shape) + 1):
+        for axis in _axes_of_tokens(sides, pairing):
             tokens = _few_tokens(sides.shape[axis])
             some: list[Index | slice] = [slice(_OTHERS)] * (len(sides.shape) - 1)
             some[axis] = tokens

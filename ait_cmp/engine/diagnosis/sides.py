@@ -47,7 +47,7 @@ class Sides:
     masked; `bits` are my's as they are stored.
 
     Where the shapes differ nothing is known of which element belongs to which. `read` names the
-    part that was read, where that is not all.
+    part that was read, where that is not all. `odd` elements are left out, and are not alike.
     """
 
     golden: Floats
@@ -55,6 +55,7 @@ class Sides:
     bits: Array
     types: tuple[DType, DType]
     read: str = ""
+    odd: int = 0
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -127,9 +128,8 @@ class Sides:
 
     def part(self, index: tuple[Any, ...]) -> Sides:
         """Both sides at `index`."""
-        return replace(
-            self, golden=self.golden[index], my=self.my[index], bits=self.bits[index], read="part"
-        )
+        golden, my, bits = (one[index] for one in (self.golden, self.my, self.bits))
+        return replace(self, golden=golden, my=my, bits=bits, read="part", odd=0)
 
 
 def _squares(values: Floats) -> Floats:
@@ -182,7 +182,7 @@ def _are_exact(sides: Sides) -> bool:
 
 def values_of(source: Source) -> Floats:
     """All of one side, as `Sides` has it."""
-    return _there(_all(source), source.dtype)
+    return _there(widened(_all(source), source.dtype))
 
 
 def widened(bits: Array, dtype: DType) -> Floats:
@@ -191,14 +191,24 @@ def widened(bits: Array, dtype: DType) -> Floats:
 
 
 def _sides(golden: Array, my: Array, types: tuple[DType, DType], read: str) -> Sides:
-    return Sides(_there(golden, types[0]), _there(my, types[1]), my, types, read)
+    values = widened(golden, types[0]), widened(my, types[1])
+    odd = _odd(*values) if golden.shape == my.shape else 0
+    return Sides(_there(values[0]), _there(values[1]), my, types, read, odd)
 
 
-def _there(bits: Array, dtype: DType) -> Floats:
-    """Their values, NaN where one is left out."""
+def _there(values: Floats) -> Floats:
+    """The same, NaN where one is left out."""
     with np.errstate(invalid="ignore", over="ignore"):
-        values = widened(bits, dtype)
         return np.where(np.abs(values) < _HUGE, values, np.nan)
+
+
+def _odd(golden: Floats, my: Floats) -> int:
+    """How many are left out on a side at least, and are not NaN, or of one sign, on both."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        left_out = [~(np.abs(one) < _HUGE) for one in (golden, my)]
+        signs = [np.where(np.isnan(one), 0.0, np.sign(one)) for one in (golden, my)]
+    alike = left_out[0] & left_out[1] & (signs[0] == signs[1])
+    return int(np.count_nonzero((left_out[0] | left_out[1]) & ~alike))
 
 
 def _part(golden: Source, my: Source, types: tuple[DType, DType]) -> Sides:

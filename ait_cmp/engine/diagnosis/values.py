@@ -36,6 +36,7 @@ _BINS, _IN_BIN = 32, 8  # of golden's values, and elements that one has at least
 # of it: then my is a curve of golden, and no straight line.
 _CURVED, _BENT = 0.02, 0.5
 _HUGE = 10.0  # times the median: elements that are most of golden, and whose factor is theirs alone
+_REMAINS = 0.006  # of the spread of a rule's own may remain: two factors have one between them
 _SCORES = 4096  # elements of a lone line may be scores of a vocabulary
 _ENDS = 8  # elements that stand at the end of a range
 
@@ -57,7 +58,8 @@ def scaled(sides: Sides) -> Iterator[Claim]:
     """Golden times one factor."""
     factor = slope(*sides.there)
     if factor and not _is_bent(sides, factor, 0.0) and not _is_of_few(sides, factor, 0.0):
-        yield Claim(f"my is golden times {times(factor)}", sides.golden * factor, 1)
+        words = f"my is golden times {times(factor)}"
+        yield Claim(words, sides.golden * factor, 1, remains=_REMAINS)
 
 
 def with_offset(sides: Sides) -> Iterator[Claim]:
@@ -81,7 +83,7 @@ def affine(sides: Sides) -> Iterator[Claim]:
         return
     if not _is_bent(sides, factor, offset):
         words = f"my is golden times {times(factor)}, {offset:+.4g}"
-        yield Claim(words, sides.golden * factor + offset, 2)
+        yield Claim(words, sides.golden * factor + offset, 2, remains=_REMAINS)
 
 
 def _is_of_few(sides: Sides, factor: float, offset: float) -> bool:
