@@ -14,6 +14,7 @@ from ait_cmp.commands.judged_rows import Judged
 from ait_cmp.commands.kept import Run, keep, kept, write_stats
 from ait_cmp.judging import Status, named_counts
 from ait_cmp.judging.comparison import Row
+from ait_cmp.values.errors import UsageError
 from ait_cmp.values.order import NO_ORDER, OrderBy
 from ait_cmp.values.text import counted, printable
 
@@ -86,11 +87,11 @@ class RunComparison:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the report, and what `load`, `judge` and `diff` read, into `folder`.
 
-        Raises ReportError.
+        Raises ReportError, and UsageError where no folder is named.
         """
         from ait_cmp.report import write_report
 
-        path = Path(folder)
+        path = _folder(folder)
         write_report(self.report(), path, ("csv", "parquet"))
         write_stats(self.run, path)
         keep(self.run, path)
@@ -154,4 +155,14 @@ def load(folder: str | os.PathLike[str]) -> RunComparison:
 
     Raises UsageError where there is none.
     """
-    return RunComparison.of(kept(Path(folder)))
+    return RunComparison.of(kept(_folder(folder)))
+
+
+def _folder(given: str | os.PathLike[str]) -> Path:
+    """Raises TypeError for what names none, UsageError for an empty name."""
+    path = os.fspath(given) if isinstance(given, str | os.PathLike) else given
+    if not isinstance(path, str):
+        raise TypeError(f"a folder is named as text or a pathlib.Path, not {type(given).__name__}")
+    if not path:
+        raise UsageError("the folder's name is empty; name one, or '.' for this one")
+    return Path(path)

@@ -24,7 +24,7 @@ from ait_cmp.measuring.run_record import RECORD, Recorded, _packed, _unpacked, r
 from ait_cmp.report.difference import CHANGES, compare_reports, difference_markdown
 from ait_cmp.report.show_difference import show_difference
 from ait_cmp.values.dtypes import DTYPES
-from ait_cmp.values.errors import PairError, Reason, ReportError
+from ait_cmp.values.errors import PairError, Reason, ReportError, UsageError
 from ait_cmp.values.location import Location, parse_steps
 from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
@@ -172,6 +172,10 @@ def test_new_verdicts_are_reported_where_the_old_ones_were(
         (["report=empty"], "is damaged"),
         (["report=deep"], "is damaged"),
         (["report=other"], "is of another version"),
+        (["report=none"], "cmp_report.run is empty or damaged"),
+        (["report=bytes0"], "cmp_report.stats is empty or damaged"),
+        (["report=bytes9"], "cmp_report.stats is empty or damaged"),
+        (["report=bytes40"], "cmp_report.stats is empty or damaged"),
         (["report=lost"], "are not those of all its rows"),
     ],
 )
@@ -191,6 +195,11 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence(
     Path("empty", RECORD).write_bytes(gzip.compress(b'{"format": 1}\n'))
     Path("deep", RECORD).write_bytes(gzip.compress(b"[" * 100_000))
     Path("other", RECORD).write_bytes(gzip.compress(b'{"format": 99}\n'))
+    shutil.copytree("out", "none")
+    Path("none", RECORD).write_bytes(b"")
+    for size in (0, 9, 40):
+        shutil.copytree("out", f"bytes{size}")
+        os.truncate(f"bytes{size}/cmp_report.stats", size)
     assert main([dump, "output=lost", "tokens=0"]) == 0
     Path("lost", RECORD).write_bytes(whole)
     capfd.readouterr()
@@ -532,7 +541,7 @@ def test_a_finished_run_is_shown_again(make_dump: Dump, capsys: pytest.CaptureFi
     assert main(["show", "report=out", "page=there/again.html"]) == 0
     assert Path("there/again.html").read_bytes() == Path("out/cmp_report.html").read_bytes()
     assert main(["show", "report=out", "page=out/cmp_report.csv/x"]) == 4
-    capsys.readouterr()
+    assert "choose another page=…" in capsys.readouterr().err
     for row in ("5", "token 1 layer2.q"):
         assert main(["show", "report=out", row]) == 0
         shown = capsys.readouterr().out
@@ -549,6 +558,16 @@ def test_positional_tensors_are_refused_with_what_to_write() -> None:
         ait_cmp.compare(one, one)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"write compare_dumps\(golden_path=…, my_path=…\)"):
         ait_cmp.compare_dumps("g")  # type: ignore[call-arg]
+
+
+def test_a_folder_must_be_named(make_dump: Dump) -> None:
+    run = ait_cmp.compare_dumps(golden_path=make_dump())
+    for use in (ait_cmp.load, run.save):
+        with pytest.raises(UsageError, match="the folder's name is empty; name one"):
+            use("")
+        for wrong in (5, None, b"out"):
+            with pytest.raises(TypeError, match="a folder is named as text or a "):
+                use(wrong)  # type: ignore[arg-type]
 
 
 def test_what_a_notebook_shows_is_text(tmp_path: Path) -> None:

@@ -87,6 +87,15 @@ class changes_it(snr):
         golden *= 2
 
 
+def nothing(golden, my):
+    return None
+
+
+class gives_none(snr):
+    def compute(self):
+        return None
+
+
 def text(golden, my):
     return "much"
 
@@ -161,6 +170,8 @@ def test_nothing_to_compare_is_asked_too() -> None:
     [
         ("changes_it", "read-only"),
         ("text", "TypeError: it gave the text 'much', and no number"),
+        ("nothing", "TypeError: it gave None, and no number"),
+        ("gives_none", "TypeError: it gave None, and no number"),
         ("leaves", "SystemExit: 7"),
         ("worst_row", "metrics.extra_memory is 9.31e-10; raise it, or write a class"),
     ],
@@ -193,6 +204,13 @@ def test_mistakes_are_told_before_anything_is_compared(given: str, sentence: str
         extra_metrics(["own.py:snr"], 0)
     with pytest.raises(UsageError, match="one column snr"):
         extra_metrics(["own.py:snr", "own.py:snr:ait"], 1.0)
+
+
+def test_one_alone_is_named_in_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    for given in ("metrics.extra=own.py:snr", "report.formats=csv", "metrics.names=rmse"):
+        assert main(["golden_path=g", given]) == 2
+        name, _, value = given.partition("=")
+        assert f"{name} takes a list: write {name}=[{value}]" in capsys.readouterr().err
 
 
 OWN = "metrics.extra=[own.py:snr,own.py:whole,own.py:negative]"

@@ -69,7 +69,7 @@ def _draw(report: Report, folder: Path, place: Path) -> Path:
         place.parent.mkdir(parents=True, exist_ok=True)
         write_whole(place, page_of(report, place.parent))
     except OSError as exc:
-        raise no_room(place, exc) from exc
+        raise no_room(place, exc, "page") from exc
     return place
 
 

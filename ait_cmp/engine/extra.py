@@ -197,12 +197,12 @@ def _in_one_thread(function: Callable[..., Any], golden: Any, my: Any) -> Any:
         torch.set_num_threads(threads)
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any) -> float:
     """The number that a metric gave, alone or with a message, as the original's do."""
     if isinstance(value, tuple) and value:
         value = value[0]
     if value is None:
-        return None
+        raise TypeError("it gave None, and no number")
     if isinstance(value, str | bytes):
         raise TypeError(f"it gave the text {value!r}, and no number")
     return float(value)

@@ -84,10 +84,11 @@ def _remove_left(place: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def no_room(path: Path, error: OSError) -> ReportError:
-    """Why what is kept of a run, to go on from it or to judge it again, cannot be written."""
+def no_room(path: Path, error: OSError, named_by: str = "output") -> ReportError:
+    """Why what is kept of a run, to go on from it or to judge it again, or a page cannot be written
+    where the setting of that name says."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    way_out = "free some space, then go on" if full else "free it or choose another output=…"
+    way_out = "free some space, then go on" if full else f"free it or choose another {named_by}=…"
     return ReportError(f"{path} cannot be written: {os_reason(error)}; {way_out}")
 
 

@@ -63,6 +63,15 @@ def read_header(file: int) -> tuple[Any, int]:
     return json.loads(text), _HEADER.size + length
 
 
+def is_cut_short(file: int) -> bool:
+    """Whether it ends in the header of this format, or before. Raises OSError."""
+    head = os.pread(file, _HEADER.size, 0)
+    if len(head) < _HEADER.size:
+        return True
+    _, version, length, _ = _HEADER.unpack(head)
+    return bool(version == FORMAT and os.fstat(file).st_size < _HEADER.size + length)
+
+
 def pack_batch(rows: Sequence[bytes]) -> tuple[bytes, list[int]]:
     """`rows` as one batch, and where in it each of them begins."""
     payload = b"".join([part for row in rows for part in (_ROW.pack(len(row)), row)])

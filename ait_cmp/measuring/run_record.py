@@ -207,7 +207,9 @@ def _absent(folder: Path) -> str:
 
 
 def _header(folder: Path, header: Any) -> Mapping[str, Any]:
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+    if not isinstance(header, dict):
+        raise UsageError(f"{folder / RECORD} is empty or damaged; compare again to make a new one")
+    if header.get("format") != _FORMAT:
         raise UsageError(
             f"{folder / RECORD} is of another version of ait_cmp; compare again to make a new one"
         )

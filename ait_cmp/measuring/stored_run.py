@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ait_cmp.engine.measured import Measured
-from ait_cmp.measuring.batches import BadHeaderError, read_header, scan
+from ait_cmp.measuring.batches import BadHeaderError, is_cut_short, read_header, scan
 from ait_cmp.measuring.places import PlacedRows, make_place
 from ait_cmp.measuring.row import Key, key_in, look_in, parse_key, short_key, unpack_row
 from ait_cmp.values.errors import UsageError, os_reason
@@ -69,12 +69,15 @@ def load(path: Path) -> StoredRun:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             facts, _ = read_header(file)
+            is_damaged = facts is None and is_cut_short(file)
         finally:
             os.close(file)
     except OSError as exc:
         raise UsageError(f"the stats {path} cannot be read: {os_reason(exc)}") from exc
     except BadHeaderError as exc:
         raise UsageError(f"{path} is no store of stats: {exc}") from exc
+    if is_damaged:
+        raise UsageError(f"{path} is empty or damaged; compare again to make a new one")
     if facts is None:
         raise UsageError(
             f"{path} is of another version of ait_cmp; compare again to make a new one"

@@ -150,6 +150,8 @@ def _explain(error: Exception) -> str:
     if option := _NO_OPTION.search(text):
         known = ", ".join(one for one in option[3].split() if not is_sign(one))
         return f"there is no {option[1]}; choose {option[2]} from {known}"
+    if listed := re.search(r"merging override \+*([\w.]+)=(.*)\n.*is not a ListConfig", text):
+        return f"{listed[1]} takes a list: write {listed[1]}=[{listed[2]}]"
     if value := re.search(r"merging override (\S+)\n(.+)", text):
         return f"{value[1].lstrip('+')}: {value[2]}"
     if _BAD_SYNTAX.search(text):
