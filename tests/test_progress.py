@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from ait_cmp.measuring.progress import Progress
@@ -78,6 +80,43 @@ def test_nothing_is_told_before_there_is_anything_to_go_by() -> None:
     assert pace.describe(10.0) == "75 of 100 rows, 2.5 rows/s, 0:00:10 left"
     assert pace.describe(14.0).endswith("0:00:06 left")  # time runs between two answers
     assert pace.describe(99.0).endswith("0:00:00 left")
+
+
+@given(
+    st.lists(
+        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 9)), max_size=6),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_no_rate_is_below_zero_however_often_rows_are_gone_through(
+    times: list[list[tuple[int, int, int]]],
+) -> None:
+    now, pace = 0.0, Pace(Progress(0, 20, 0, 20), 0.0)
+    for answers in times:
+        rows = size = 0
+        for more_rows, more_bytes, seconds in [(0, 0, 0), *answers]:
+            rows, size, now = rows + more_rows, size + more_bytes, now + seconds
+            pace.note(Progress(rows, 20, size, 20), now)
+            assert min(pace.rates()) >= 0
+            assert 0 <= pace.share <= 1
+            assert " -" not in pace.describe(now)
+    assert pace.elapsed(now) == now
+
+
+def test_a_second_look_at_rows_has_a_pace_of_its_own() -> None:
+    log, clock = Console(file=io.StringIO()), Clock()
+    with painted_progress(log, clock) as show:
+        for rows in (30, 3):
+            for done in range(rows + 1):
+                show(Progress(done, rows, 0, 0))
+                clock.now += 15 / rows
+    assert isinstance(log.file, io.StringIO)
+    assert log.file.getvalue().splitlines() == [
+        "compared 20 of 30 rows, 2 rows/s, 0:00:05 left",
+        "compared 1 of 3 rows, 0.2 rows/s, 0:00:10 left",
+        "compared 30 of 30 rows in 0:00:36",
+    ]
 
 
 def test_a_run_of_nothing_is_done() -> None:

@@ -49,15 +49,21 @@ class Pace:
 
     What an earlier run did counts for nothing, and neither does the time until the workers have
     started: the pace is that of the later half of the work so far, once this has taken a while.
+    Rows may be gone through several times, for several looks: each time has its own pace.
     """
 
     def __init__(self, start: Progress, now: float) -> None:
+        self._began = now
         self._start = self._last = _Moment(now, start)
         self._later_half: deque[_Moment] = deque()
 
     def note(self, done: Progress, now: float) -> None:
         """Take into account that so much is done."""
+        begins_again = _is_of_another_time(self._last.done, done)
         self._last = _Moment(now, done)
+        if begins_again:
+            self._start = self._last
+            self._later_half.clear()
         self._later_half.append(self._last)
         half = (self._start.work + self._last.work) / 2
         while self._later_half[0].work < half:
@@ -90,13 +96,13 @@ class Pace:
 
     def elapsed(self, now: float) -> float:
         """Seconds since the work began."""
-        return now - self._start.time
+        return now - self._began
 
     def _period(self) -> tuple[_Moment, float]:
         """From when on to measure, and how many seconds that is."""
         since = self._later_half[0] if self._later_half else self._start
         # All workers give their first answer at about the same time, which is no pace.
-        if self._last.time - since.time < _TELLING * self.elapsed(self._last.time):
+        if self._last.time - since.time < _TELLING * (self._last.time - self._start.time):
             since = self._start
         return since, max(self._last.time - since.time, _LEAST)
 
@@ -112,6 +118,12 @@ class Pace:
                 *([f"{_duration(remaining)} left"] if remaining is not None else []),
             )
         ) + _by_node(done.nodes)
+
+
+def _is_of_another_time(before: Progress, done: Progress) -> bool:
+    """Whether rows are gone through anew: less is done than before, or of other rows."""
+    of = (before.rows, before.bytes) != (done.rows, done.bytes)
+    return of or done.rows_done < before.rows_done or done.bytes_done < before.bytes_done
 
 
 def _by_node(nodes: Mapping[str, int]) -> str:
@@ -204,7 +216,7 @@ class _Lines:
         self._replaces = console.is_jupyter
         self._interval = _NOTEBOOK_INTERVAL if self._replaces else _LOG_INTERVAL
         self._pace: Pace | None = None
-        self._done: Progress | None = None
+        self._done: Progress | None = None  # of the most rows
         self._painted = 0.0  # when the last line was
         self._width = 0  # of the last line; 0 before there is one
 
@@ -213,7 +225,8 @@ class _Lines:
         if self._pace is None:
             self._pace, self._painted = Pace(done, now), now
         self._pace.note(done, now)
-        self._done = done
+        if self._done is None or done.rows >= self._done.rows:
+            self._done = done
         if now - self._painted >= self._interval and done.rows_done < done.rows:
             self._painted = now
             self._paint(f"compared {self._pace.describe(now)}", "" if self._replaces else "\n")
