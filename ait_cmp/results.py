@@ -79,7 +79,8 @@ class RunComparison:
         return self.report().table
 
     def html(self) -> str:
-        """The page of the run, as `cmp_report.html` has it."""
+        """The page of the run, as `cmp_report.html` has it but for the closer looks, which are made
+        by the command alone."""
         from ait_cmp.report.html import page_of
 
         return page_of(self.report(), Path())

@@ -19,6 +19,7 @@ const KIND = {
     "new_error_level", "error_ratio", "base_reason", "new_reason",
   ],
   widths: { change: 170, new_reason: 150, base_reason: 150 },
+  search: "diff.search",
 };
 const SIDES = ["base", "new"];
 

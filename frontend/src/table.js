@@ -21,6 +21,7 @@ const ROWS = {
   looks: { fail: "fail", error: "error", skipped: "skipped", pass: "pass" },
   shown: SHOWN,
   widths: {},
+  search: "table.search",
 };
 
 export class Table {
@@ -50,8 +51,8 @@ export class Table {
       type: "search",
       className: "query",
       value: state.query,
-      ariaLabel: t("table.search"),
-      placeholder: t("table.search"),
+      ariaLabel: t(this.kind.search),
+      placeholder: t(this.kind.search),
       oninput: () => choose("query", this.search.value.trim(), "search"),
     });
     this.search.setAttribute("list", "names");

@@ -73,6 +73,7 @@ export const en = {
 
   "table.title": "All rows",
   "table.search": "search, or: max_absolute_error > 0.1  status:fail  in:model.layers.2",
+  "diff.search": "search, or: new_error_level > 0.3  change:broken  in:model.layers.2",
   "table.help":
     "Words are looked for in names and reasons; NAME > NUMBER (>=, <, <=, =, !=) compares a column; NAME:TEXT looks for text in a column; in:MODULE is all below a module; − before a part turns it round.",
   "table.wrong": "there is no such column or number: {parts}",

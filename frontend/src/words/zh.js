@@ -70,6 +70,7 @@ export const zh = {
 
   "table.title": "所有行",
   "table.search": "搜索，或：max_absolute_error > 0.1  status:fail  in:model.layers.2",
+  "diff.search": "搜索，或：new_error_level > 0.3  change:broken  in:model.layers.2",
   "table.help":
     "词语在名称与原因中查找；列名 > 数字（>=、<、<=、=、!=）比较一列；列名:文字 在一列中查找；in:模块 为该模块之下的全部；在前面加 − 表示取反。",
   "table.wrong": "没有这样的列或数字：{parts}",
