@@ -30,7 +30,9 @@ def difference(tmp_path: Path) -> Path:
         .otherwise(pl.lit("pass")),
         cmp_fail_reason=pl.col("data_id"),
     )
-    compare_reports(base, new).write(tmp_path, {"base": "<b>old</b>", "new": "newer"})
+    tolerances = [[{"name": name, "nonfinite": name}] for name in ("dtype", "<b>own</b>")]
+    found = compare_reports(base, new, tolerances=tolerances)
+    found.write(tmp_path, {"base": "<b>old</b>", "new": "newer"})
     return tmp_path / "cmp_diff.html"
 
 
@@ -39,6 +41,7 @@ def test_it_says_what_broke_and_finds_it(difference: Path, open_page: Open) -> N
     broken, bad = 2 * len(HOSTILE), 2 * len(HOSTILE) + 2
     expect(page.locator("h1")).to_have_text(f"Regressed: {bad} of {2 * len(NAMES)} rows.")
     expect(page.locator(".compared")).to_contain_text("<b>old</b>")
+    expect(page.locator(".remarks")).to_contain_text("tolerance dtype, new by <b>own</b>: rows may")
     found = page.locator("#rows [role=status]")
     expect(found).to_have_text(f"{bad + 2} rows")
     page.locator(".chip", has_text="broken").click()
