@@ -115,9 +115,9 @@ def test_an_output_that_is_full_of_nothing(make_dump: Dump) -> None:
 def test_an_output_that_vanishes_is_made_again(
     make_dump: Dump, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def vanish(*told: Any) -> Report:
+    def vanish(*told: Any, **more: Any) -> Report:
         shutil.rmtree(tmp_path / "out")
-        return make_report(*told)
+        return make_report(*told, **more)
 
     monkeypatch.setattr("ait_cmp.commands.compare.make_report", vanish)
     assert main([f"golden_path={make_dump()}", "output=out"]) == 0

@@ -60,7 +60,9 @@ def test_what_positions_say(batch: int, length: int, size: int, followed: bool, 
             -np.log(np.take_along_axis(side[:, : targets.shape[1]], targets[..., None], -1)).mean()
             for side in (one, two)
         ]
-        assert (found.golden_surprise, found.my_surprise) == pytest.approx(surprises, rel=1e-5)
+        assert (found.golden_surprise, found.my_surprise) == pytest.approx(
+            surprises, rel=1e-5, abs=1e-9
+        )
     assert Positions.unpacked(found.packed()) == found
 
 
