@@ -18,8 +18,11 @@ from tests_ray.conftest import Cluster, Join, may_mount
 
 Process = subprocess.Popen[str]
 
-# What a compare says by itself; anything else in stderr is Ray's.
-_OURS = re.compile(r"(INFO|WARNING|ERROR): |compared \d+ of |ait_cmp: |$")
+# What a compare says by itself, and what Ray's core may of answers that a node took along with it;
+# anything else in stderr is Ray's.
+_OURS = re.compile(
+    r"(INFO|WARNING|ERROR): |compared \d+ of |ait_cmp: |$|\[[^]]*\] core_worker\.cc.*lost objects"
+)
 
 
 def start(cluster: Cluster, *arguments: str, prefix: tuple[str, ...] = ()) -> Process:
