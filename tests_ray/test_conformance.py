@@ -51,13 +51,13 @@ def test_harmed_rows_are_marked_and_no_others(
             by_path[path](pid, path)
 
         with watched([*by_path], harm):
-            status = main([f"golden_path={dump}", "executor=ray", f"output=out{turn}"])
+            status = main([f"golden_path={dump}", "executor=ray", f"output={dump}{turn}"])
         if done == {*by_path}:
             break
         for path, data in whole.items():
             path.write_bytes(data)
     assert status == 3
-    rows = pl.read_parquet(f"out{turn}/cmp_report.parquet").filter(pl.col("status") != "pass")
+    rows = pl.read_parquet(f"{dump}{turn}/cmp_report.parquet").filter(pl.col("status") != "pass")
     found = dict(zip(map(int, rows["data_id"]), rows["reason"], strict=True))
     reasons = ("ROW_KILLED", "ROW_TIMEOUT", "IN_TRUNCATED")
     assert found == dict(zip(VICTIMS, reasons, strict=True))
