@@ -227,11 +227,9 @@ def _scale(
         most = max(my.maximum, -my.minimum)
         what = f"next to nothing, at most {most:.3g}," if my.has_nonzero else "zero"
         return Finding("scale", size, limit, f"my is {what} in every part of the tensor")
-    if rest <= _EXPLAINED * size:
-        meaning = f"all parts share a factor of {1 + evidence.scale:.4g}{_without(rest)}"
-        return Finding("scale", size, limit, meaning)
-    meaning = f"my follows golden with a slope of {1 + evidence.scale:.4g}{_beside_it(rest)}"
-    return Finding("scale", size, limit, meaning, 1.0)
+    factor = f"{1 + evidence.scale:.4g}"
+    plain, vague = f"a factor of {factor}", f"my follows golden with a slope of {factor}"
+    return _shared("scale", (size, limit), rest, plain, vague)
 
 
 def _sum(case: Case, growth: Growth, expected: Expectation) -> Finding | None:
@@ -269,21 +267,23 @@ def _offset(
     size = abs(evidence.offset)
     if evidence.count < growth.many or size <= limit:
         return None
-    shift = f"{evidence.offset * evidence.rms:+.4g}"
-    rest = _left(evidence, size)
-    what = f"{shift}, {size:.3g} times golden's rms"
+    shift = f"{evidence.offset * evidence.rms:+.4g}, {size:.3g} times golden's rms"
+    plain, vague = f"a shift of {shift}", f"my is {shift}, on average"
+    return _shared("offset", (size, limit), _left(evidence, size), plain, vague)
+
+
+def _shared(check: str, sizes: tuple[float, float], rest: float, plain: str, vague: str) -> Finding:
+    """What all parts share, where that explains the error; else it is there beside a larger one.
+
+    What remains is told, so that nobody takes for an explanation what a diagnosis has not
+    confirmed.
+    """
+    size, limit = sizes
     if rest <= _EXPLAINED * size:
-        return Finding("offset", size, limit, f"all parts share a shift of {what}{_without(rest)}")
-    return Finding("offset", size, limit, f"my is {what}, on average{_beside_it(rest)}", 1.0)
-
-
-def _without(rest: float) -> str:
-    """What remains, so that nobody takes for an explanation what a diagnosis has not confirmed."""
-    return f", without which the error is {rest:.2%} of golden"
-
-
-def _beside_it(rest: float) -> str:
-    return f", and is off by {rest:.2%} of golden beside that"
+        meaning = f"all parts share {plain}, without which the error is {rest:.2%} of golden"
+        return Finding(check, size, limit, meaning)
+    meaning = f"{vague}, and is off by {rest:.2%} of golden beside that"
+    return Finding(check, size, limit, meaning, 1.0)
 
 
 def _left(evidence: Evidence, size: float) -> float:
