@@ -63,5 +63,5 @@ class Request:
     seen: int = 0
 
     def __reduce__(self) -> tuple[object, ...]:  # as dataclasses do it, in a fifth of the time
-        told = (self.golden, self.my, self.wanted, self.size, self.span, self.roots, self.look)
-        return Request, (*told, self.seen)
+        files = self.golden, self.my, self.wanted, self.size
+        return Request, (*files, self.span, self.roots, self.look, self.seen)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.checks import Finding
 from ait_cmp.judging.tolerance import Growth, Limit, NonFinite, Rule, Subject, Tolerance, Unjudged
-from ait_cmp.judging.verdict import Ahead, RunJudge, Sketch, Status, Verdict, named_counts
+from ait_cmp.judging.verdict import Ahead, RunJudge, Status, Verdict, named_counts
+from ait_cmp.judging.yardstick import Sketch
 
 __all__ = [
     "Ahead",

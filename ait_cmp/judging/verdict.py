@@ -23,11 +23,11 @@ from ait_cmp.judging.places import name_index, name_span
 from ait_cmp.judging.reference_checks import reference_findings
 from ait_cmp.judging.sizes import telling
 from ait_cmp.judging.tolerance import Growth, Subject, Tolerance, Unjudged
-from ait_cmp.judging.yardstick import Shown, Yardsticks
+from ait_cmp.judging.yardstick import Sketch, Yardsticks
 from ait_cmp.values.dtypes import DTYPES, DType
 from ait_cmp.values.errors import SKIPPED, PairError, Reason
 
-__all__ = ["Ahead", "RunJudge", "Sketch", "Status", "Verdict", "named_counts"]
+__all__ = ["Ahead", "RunJudge", "Status", "Verdict", "named_counts"]
 
 _SUDDEN = ("nonfinite", "exact", "flip")  # checks that have no size to grow from
 _TF32_DIGITS = 11  # a sum of one product has them, too
@@ -82,14 +82,6 @@ class Verdict(NamedTuple):
     yardstick: str = ""
     flip: JudgedFlip = JudgedFlip()
     began: str = ""
-
-
-class Sketch(NamedTuple):
-    """What must be known of a case before the first one is judged."""
-
-    subject: Subject
-    chosen_from: tuple[str, int | None] | None = None
-    shown: Shown | None = None
 
 
 class Ahead:

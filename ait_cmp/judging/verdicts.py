@@ -78,5 +78,7 @@ def _is_plain(verdict: Verdict) -> bool:
         and verdict.reason is None
         and not verdict.yardstick
         and verdict.flip == _NO_FLIP
-        and not any(one is not None and math.isnan(one) for one in verdict[4:6])
+        and not any(
+            one is not None and math.isnan(one) for one in (verdict.expected, verdict.noise)
+        )
     )

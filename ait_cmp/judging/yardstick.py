@@ -25,7 +25,7 @@ from ait_cmp.judging.measure import Side, measure
 from ait_cmp.judging.tolerance import Growth, Subject
 from ait_cmp.values.dtypes import DTYPES, DType
 
-__all__ = ["BY_REFERENCE", "Reference", "Yardsticks"]
+__all__ = ["BY_REFERENCE", "Reference", "Shown", "Sketch", "Yardsticks"]
 
 BY_REFERENCE = "reference"
 
@@ -73,14 +73,12 @@ class Shown(NamedTuple):
         return cls(reference.dtype, shown.level if shown and tells else None)
 
 
-class Sketch(Protocol):
-    """What of a case a yardstick knows ahead."""
+class Sketch(NamedTuple):
+    """What must be known of a case before the first one is judged."""
 
-    @property
-    def subject(self) -> Subject: ...
-
-    @property
-    def shown(self) -> Shown | None: ...
+    subject: Subject
+    chosen_from: tuple[str, int | None] | None = None
+    shown: Shown | None = None
 
 
 class Row(Protocol):
