@@ -14,14 +14,17 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from ait_cmp import compare
-from ait_cmp.judging.comparison import Row, failed
+from ait_cmp.engine.measured import Measured
+from ait_cmp.judging.comparison import MetricChoice, Row, conclude
 from ait_cmp.report import Facts, Report, make_report, merge_reports
 from ait_cmp.report.console import _fitting, show_summary
 from ait_cmp.report.table import write_parquet
+from ait_cmp.settings.tolerances import load_tolerance
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 
+DTYPE = load_tolerance("dtype")
 NAME = "model.layers.{}.self_attn.q_proj.out0"
 SCREEN = 50  # lines of 80 columns
 Show = Callable[[Report, int | None], str]
@@ -47,7 +50,9 @@ def _row(number: int, reason: Reason | None = None, name: str = NAME) -> Row:
     pair = Pair(name.format(number), number % 7, here, here, order=number, dump=f"{number % 40}_0")
     if reason:
         error = PairError(reason, "what is said of it, " * 20)
-        return Row(pair._replace(error=error), failed(error))
+        return Row(
+            pair._replace(error=error), conclude(Measured(error=error), DTYPE, MetricChoice())
+        )
     comparison = compare(golden=torch.tensor([1.0, 2.0]), my=torch.tensor([1.0, -2.0 - number]))
     return Row(pair, comparison)
 
@@ -104,7 +109,7 @@ def test_a_large_run_prints_no_more_than_a_screen(show: Show, tmp_path: Path) ->
     alone = PairError(Reason.MY_MISSING, "golden alone")
     for number in range(400):
         pair = Pair(f"m{number % 20}x/y.{number}", 0, Location.of("/g"), Location(()), error=alone)
-        rows.append(Row(pair, failed(alone)))
+        rows.append(Row(pair, conclude(Measured(error=alone), DTYPE, MetricChoice())))
     path = tmp_path / "cmp_report.parquet"
     write_parquet(make_report(rows, Facts()), path)
     report = merge_reports([(f"tokens={job}", path) for job in range(50)], Facts())

@@ -22,7 +22,7 @@ from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.judging import Status
-from ait_cmp.judging.comparison import MetricChoice, Row, conclude_run, failed
+from ait_cmp.judging.comparison import MetricChoice, Row, conclude, conclude_run
 from ait_cmp.report import (
     REPORTS,
     STEM,
@@ -75,7 +75,7 @@ def _row(number: int, golden: object = None, my: object = None) -> Row:
         error=None if golden is not None else error,
     )
     if golden is None:
-        return Row(pair, failed(error, Measured(error=error)))
+        return Row(pair, conclude(Measured(error=error), DTYPE, MetricChoice()))
     return Row(pair, compare(golden=torch.as_tensor(golden), my=torch.as_tensor(my)))
 
 

@@ -28,7 +28,7 @@ from ait_cmp.judging.statistics import judge_statistics
 from ait_cmp.judging.yardstick import Reference, Shown
 from ait_cmp.mapping.former import former_name
 from ait_cmp.values.diagnosis import Diagnosis
-from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.errors import Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import DOUBTED, Pair
@@ -322,12 +322,6 @@ def conclude(measured: Measured, tolerance: Tolerance, choice: MetricChoice) -> 
     """Metrics and verdict of a pair that stands alone."""
     alone = Pair(data_id="", token_id=None, golden=Location(()), my=Location(()))
     return conclude_run([(alone, measured)], tolerance, choice)[0]
-
-
-def failed(error: PairError, measured: Measured | None = None) -> Comparison:
-    """The comparison that `error` prevented."""
-    verdict = Verdict(Status.of(error), error.reason, error.sentence)
-    return Comparison(measured or Measured(error=error), {}, verdict)
 
 
 def comparison_of(
