@@ -297,6 +297,16 @@ def test_the_summary_says_where_a_pass_says_little(
     assert [line[: len(start)] for line, start in zip(lines, told, strict=True)] == told
 
 
+@pytest.mark.parametrize("said", ["", ", which is off itself in some channels"])
+def test_rows_that_a_reference_judged_need_no_other(
+    said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = _layers(10, 1.02)
+    judged = pl.lit(f"reference{said}").alias("yardstick")
+    show_summary(replace(report, table=report.table.with_columns(judged)), [], 10)
+    assert "reference_path=" not in capsys.readouterr().out
+
+
 def test_the_summary_of_a_sweep_says_whose_rows_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
