@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 from ait_cmp.commands.asking import Ask
@@ -22,12 +23,13 @@ _LOOK = Look("detail", ())
 def with_details(report: Report, most: int, ask: Ask) -> Report:
     """`report` with the details of the worst `most` of its rows that were compared and do not
     pass, which are read once more."""
-    compared = [line for line in report.ranked if report.rows[line].comparison.measured.stats]
-    lines = compared[:most]
-    if not lines:
+    ranked = ((line, report.rows[line]) for line in report.ranked)  # each is made anew
+    compared = ((line, row.pair) for line, row in ranked if row.comparison.measured.stats)
+    worst = dict(islice(compared, most))
+    if not worst:
         return report
-    found = ask([report.rows[line].pair for line in lines], [_LOOK] * len(lines))
-    details = {line: found[place].detail for place, line in enumerate(lines)}
+    found = ask([*worst.values()], [_LOOK] * len(worst))
+    details = {line: found[place].detail for place, line in enumerate(worst)}
     return replace(report, details={line: one for line, one in details.items() if one})
 
 
@@ -35,10 +37,11 @@ def with_kept_details(report: Report, most: int, folders: Mapping[str, Path]) ->
     """`report`, with the details of its worst `most` rows that were kept in these folders, by the
     names of its jobs; of one that is not merged, by no name."""
     wanted: dict[str, dict[tuple[str, str], int]] = {}
-    for line in report.ranked[:most]:
-        cells = report.line(line)
-        sides = cells["golden_data_path"], cells["my_data_path"]
-        wanted.setdefault(cells.get("job", ""), {})[sides] = line
+    worst = list(report.ranked[:most])
+    names = ("golden_data_path", "my_data_path", "job")
+    told = report.table.select(name for name in names if name in report.table.columns)[worst]
+    for line, (golden, my, *of) in zip(worst, told.iter_rows(), strict=True):
+        wanted.setdefault("".join(of), {})[golden, my] = line
     details: dict[int, Detail] = {}
     for job, lines in wanted.items():
         for sides, detail in _kept(folders[job]).items():
