@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from ait_cmp.commands.ci import tell_ci
-from ait_cmp.commands.kept import tolerances_of
 from ait_cmp.commands.say import complain, may_go_unread
 from ait_cmp.commands.status import ExitStatus, status_of
 from ait_cmp.files.staging import near_output, staged
+from ait_cmp.measuring.run_record import RECORD, read_header, unpacking
 from ait_cmp.report import read_report
 from ait_cmp.report.difference import compare_reports, difference_markdown
 from ait_cmp.report.show_difference import show_difference
@@ -50,7 +54,7 @@ def _diff(given: dict[str, str]) -> ExitStatus:
     if fail_on not in ("any", "never"):
         raise UsageError(f"fail_on: there is no {fail_on!r}; choose from any, never")
     base, new = map(read_report, folders)
-    found = compare_reports(base.table, new.table, tolerances=[*map(tolerances_of, folders)])
+    found = compare_reports(base.table, new.table, tolerances=[*map(_tolerances_of, folders)])
     output = near_output(given.get("output", "."))
     with staged(output, stats=False):
         paths = found.write(output, given)
@@ -62,3 +66,14 @@ def _diff(given: dict[str, str]) -> ExitStatus:
     if not len(new.table) or not len(base.table):
         return ExitStatus.INCOMPLETE
     return ExitStatus.FAIL if found.regressed else ExitStatus.PASS
+
+
+def _tolerances_of(report: Path) -> list[Mapping[str, Any]]:
+    """By what a report, of one run or of a sweep, was judged, in plain values; none where nothing
+    is kept of it."""
+    folder = report if report.is_dir() else report.parent
+    found = list[Mapping[str, Any]]()
+    for record in (folder / RECORD, *sorted(folder.glob(f"jobs/*/{RECORD}"))):
+        with suppress(UsageError), unpacking(record.parent):
+            found.append(dict(read_header(record.parent)["tolerance"]))
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict, astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +36,6 @@ __all__ = [
     "kept",
     "require_stats",
     "settings_of",
-    "tolerances_of",
     "write_stats",
 ]
 
@@ -99,17 +97,6 @@ def settings_of(folder: Path) -> Mapping[str, str]:
     """The settings that were in force. Raises UsageError where no run is kept in `folder`."""
     with unpacking(folder):
         return dict(read_header(folder)["facts"]["settings"])
-
-
-def tolerances_of(report: Path) -> list[Mapping[str, Any]]:
-    """By what a report, of one run or of a sweep, was judged, in plain values; none where nothing
-    is kept of it."""
-    folder = report if report.is_dir() else report.parent
-    found = list[Mapping[str, Any]]()
-    for record in (folder / RECORD, *sorted(folder.glob(f"jobs/*/{RECORD}"))):
-        with suppress(UsageError), unpacking(record.parent):
-            found.append(dict(read_header(record.parent)["tolerance"]))
-    return found
 
 
 def require_stats(folder: Path, wanted: Wanted) -> None:
