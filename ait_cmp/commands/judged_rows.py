@@ -72,7 +72,9 @@ class JudgedRows(Sequence[Row]):
         """Each without its numbers."""
         verdicts = self._judged()
         for number, pair in enumerate(self.settled.pairs):
-            yield Judged(pair, self._told(number, verdicts[number]))
+            verdict = verdicts[number]
+            diagnosis = self._explaining(number, verdict)
+            yield Judged(pair, self._told(number, verdict, diagnosis) if diagnosis else verdict)
 
     def fails(self, number: int, verdict: Verdict) -> bool:
         """Whether there are two tensors, and they differ."""
@@ -103,29 +105,34 @@ class JudgedRows(Sequence[Row]):
                 verdict = remarked(row.verdict, remark)
                 row = replace(row, comparison=replace(row.comparison, verdict=verdict))
             verdicts.append(row.verdict)
-            yield self._explained(number, row) if number in self.diagnoses else row
+            yield self._explained(number, row)
         self._verdicts = verdicts
 
     def _row(self, number: int) -> Row:
         pair = self.settled.pairs[number]
         measured = self.settled.measured.get(number) or Measured(error=pair.error)
         verdict = self._judged()[number]
-        row = Row(pair, comparison_of(pair, measured, verdict, self._choice))
-        return self._explained(number, row) if number in self.diagnoses else row
+        return self._explained(
+            number, Row(pair, comparison_of(pair, measured, verdict, self._choice))
+        )
+
+    def _explaining(self, number: int, verdict: Verdict) -> Diagnosis | None:
+        """What explains a row, if it fails."""
+        diagnosis = self.diagnoses.get(number)
+        return diagnosis if diagnosis and self.fails(number, verdict) else None
 
     def _explained(self, number: int, row: Row) -> Row:
-        if not self.fails(number, row.verdict):
+        diagnosis = self._explaining(number, row.verdict)
+        if diagnosis is None:
             return row
-        verdict, diagnosis = self._told(number, row.verdict), self.diagnoses[number]
+        verdict = self._told(number, row.verdict, diagnosis)
         comparison = replace(row.comparison, verdict=verdict, diagnosis=diagnosis)
         return replace(row, comparison=comparison)
 
-    def _told(self, number: int, verdict: Verdict) -> Verdict:
+    def _told(self, number: int, verdict: Verdict, diagnosis: Diagnosis) -> Verdict:
         """`verdict` with what explains the row, which takes the place of what checks say of where
         it began, and of the adapters that would fit by the shapes alone."""
-        diagnosis, brief = self.diagnoses.get(number), self.brief(number)
-        if not (diagnosis and self.fails(number, verdict)):
-            return verdict
+        brief = self.brief(number)
         if verdict.began:
             verdict = verdict._replace(divergence=f"{verdict.began}; {diagnosis.sentence}")
         if verdict.reason is Reason.SHAPE_MISMATCH and brief and brief.golden and brief.my:
