@@ -35,14 +35,16 @@ def with_replicas(settled: Settled, ask: Ask) -> Settled:
     sums = _sums(settled, unlike, ask)
     remarks = dict(settled.remarks)
     for place, numbers in enumerate(unlike):
-        said, apart = _said(settled, numbers), max(_distances(settled, numbers))
+        errors = _distances(settled, numbers)
+        said = _said(settled, numbers, errors)
         if place in sums:
             said += (
                 f"; their sum is golden's (error {shown_distance(sums[place])}), so that an "
                 "all-reduce is missing"
             )
+        remark = Remark(said, max(errors), differ=True, explains=True)
         for number in numbers:
-            remarks.setdefault(number, Remark(said, apart, differ=True, explains=True))
+            remarks.setdefault(number, remark)
     return replace(settled, remarks=remarks)
 
 
@@ -106,17 +108,17 @@ def _may_be_partial(settled: Settled, number: int) -> bool:
     return _FAR < distance(settled.measured[number]) < math.inf
 
 
-def _said(settled: Settled, numbers: Sequence[int]) -> str:
+def _said(settled: Settled, numbers: Sequence[int], errors: Sequence[float]) -> str:
     ranks = tuple(settled.pairs[number].rank for number in numbers)
-    errors = ", ".join(
+    shown = ", ".join(
         f"rank {rank} {shown_distance(error)}"
-        for rank, error in zip(ranks[:NAMED_RANKS], _distances(settled, numbers), strict=False)
+        for rank, error in zip(ranks[:NAMED_RANKS], errors, strict=False)
     )
     more = len(ranks) - NAMED_RANKS
     rest = f" and {more} more" if more > 0 else ""
     return (
         f"what my {named_ranks(ranks)} have of it should be equal, as golden's is, and is not "
-        f"(errors: {errors}{rest})"
+        f"(errors: {shown}{rest})"
     )
 
 
