@@ -46,7 +46,7 @@ def settle_choices(settled: Settled, ask: Ask, globs: tuple[str, ...]) -> Settle
         number for rows in runs.values() for number in _follow(rows, looked, globs, pairs, known)
     ]
     references = settled.references.copy()
-    with_reference = [number for number in cut if _is_compared(references, number)]
+    with_reference = [*filter(references.is_compared, cut)]
     asked = [pairs[number] for number in cut]
     asked += [one for number in with_reference if (one := pairs[number].reference)]
     again = ask(asked) if asked else known.empty(0)
@@ -56,11 +56,6 @@ def settle_choices(settled: Settled, ask: Ask, globs: tuple[str, ...]) -> Settle
         references.take(number, again, place)
     remarks = {number: one for number, one in settled.remarks.items() if not pairs[number].error}
     return replace(settled, pairs=pairs, measured=known, remarks=remarks, references=references)
-
-
-def _is_compared(rows: MeasuredRows, number: int) -> bool:
-    brief = rows.brief(number)
-    return brief is not None and brief.error is None
 
 
 def _reading_alike(

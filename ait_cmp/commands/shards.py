@@ -166,15 +166,15 @@ def _alike(
 ) -> dict[int, bool]:
     """Whether all copies of each row are equal, or pass as such: judged as a run of their own,
     which learns nothing of golden's distance."""
-    pairs, numbers = list[Pair](), list[int]()
+    pairs, numbers, places = list[Pair](), list[int](), list[int]()
     for number, pair in opened.items():
-        for copy, _ in enumerate(between.places[number], start=1):
+        for copy, place in enumerate(between.places[number], start=1):
             pairs.append(pair._replace(run=copy, error=None))
             numbers.append(number)
+            places.append(place)
     measured = between.found.empty(len(pairs))
-    places = (place for number in opened for place in between.places[number])
-    for copy, place in enumerate(places):
-        measured.take(copy, between.found, place)
+    for one, place in enumerate(places):
+        measured.take(one, between.found, place)
     verdicts = conclude_rows(pairs, measured, tolerance.without_extra(), choice)
     alike = dict.fromkeys(opened, True)
     for number, row in zip(numbers, verdicts, strict=True):
