@@ -8,7 +8,7 @@ from ait_cmp.judging import Status
 from ait_cmp.report.report import Report
 from ait_cmp.values.text import counted
 
-__all__ = ["answer", "in_ranks", "verdict"]
+__all__ = ["answer", "verdict", "wrong_ranks"]
 
 _PLACES = 3  # in which ranks go wrong first
 
@@ -28,9 +28,14 @@ def answer(report: Report) -> str:
     return "; ".join(_said(report))
 
 
-def in_ranks(report: Report) -> str:
-    """Which of several ranks go wrong, and where, each in its own order."""
+def wrong_ranks(report: Report) -> str:
+    """How many of several ranks go wrong."""
     wrong = sum(len(place.ranks) for place in report.places)
+    return f"it goes wrong in {wrong} of {len(report.ranks)} ranks"
+
+
+def _in_ranks(report: Report) -> str:
+    """Which of several ranks go wrong, and where, each in its own order."""
     said = [
         f"{place.named} {report.line(place.line)['first_divergence']}"
         for place in report.places[:_PLACES]
@@ -38,7 +43,7 @@ def in_ranks(report: Report) -> str:
     more = len(report.places) - _PLACES
     rest = [f"{counted(more, 'more place')}"] if more > 0 else []
     where = "; ".join((*said, *rest))
-    return f"it goes wrong in {wrong} of {len(report.ranks)} ranks, each in its own order: {where}"
+    return f"{wrong_ranks(report)}, each in its own order: {where}"
 
 
 def _said(report: Report) -> Iterator[str]:
@@ -55,7 +60,7 @@ def _said(report: Report) -> Iterator[str]:
     if counts[Status.SKIPPED] and counts[Status.SKIPPED] < rows:
         yield f"{counted(counts[Status.SKIPPED], 'row')} skipped"
     if report.places:
-        yield in_ranks(report)
+        yield _in_ranks(report)
     elif report.divergences:
         line = report.line(report.divergences[0])
         job = f"in job {line['job']} " if line.get("job") else ""

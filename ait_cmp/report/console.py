@@ -17,6 +17,7 @@ from ait_cmp.files.staging import named
 from ait_cmp.judging import Status, named_counts
 from ait_cmp.judging.choices import NEAR_TIE
 from ait_cmp.judging.yardstick import BY_REFERENCE
+from ait_cmp.report.answer import wrong_ranks
 from ait_cmp.report.report import Report
 from ait_cmp.values.growth import Growth
 from ait_cmp.values.order import NO_ORDER
@@ -146,10 +147,8 @@ def _show_divergences(console: Console, report: Report) -> None:
 
 def _show_ranks(console: Console, report: Report) -> None:
     """Where each of several ranks goes wrong first, those together that do so in one tensor."""
-    wrong = sum(len(place.ranks) for place in report.places)
     console.print(
-        f"[bold]it goes wrong in {wrong} of {len(report.ranks)} ranks[/], each in its own order, "
-        "since none is known across ranks:"
+        f"[bold]{wrong_ranks(report)}[/], each in its own order, since none is known across ranks:"
     )
     for place in report.places[:_NAMED]:
         line = report.line(place.line)
@@ -324,8 +323,7 @@ def _name(line: Mapping[str, Any], report: Report) -> str:
     """What a person calls a row, and the job and the rank that it is of, where several have rows of
     one name."""
     name = plain(row_name(line["data_id"], line["token_id"]))
-    of = [line.get("job"), report.ranks and line["rank"] and f"rank {line['rank']}"]
-    apart = ", ".join(plain(one) for one in of if one)
+    apart = ", ".join(map(plain, report.apart(line)))
     return f"{name} ({apart})" if apart else name
 
 

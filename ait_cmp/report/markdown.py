@@ -100,8 +100,7 @@ def _rest(count: int) -> Iterator[str]:
 
 def _name(line: Mapping[str, Any], report: Report) -> str:
     name = as_code(row_name(line["data_id"], line["token_id"]))
-    of = [line.get("job"), report.ranks and line["rank"] and f"rank {line['rank']}"]
-    apart = ", ".join(as_code(one) for one in of if one)
+    apart = ", ".join(map(as_code, report.apart(line)))
     return f"{name} ({apart})" if apart else name
 
 

@@ -48,8 +48,8 @@ def page_data(report: Report, folder: Path) -> bytes:
     lines, stands_for = _held(report)
     is_whole = len(lines) == len(report.table)
     table = report.table if is_whole else report.table[lines]
-    relative = report.facts.settings.get("report.paths") == "relative"
-    seen_from = named(str(folder.absolute())) if relative else None
+    is_relative = report.facts.settings.get("report.paths") == "relative"
+    seen_from = named(str(folder.absolute())) if is_relative else None
     exact = len(table) <= _EXACT
     roots = _roots(report.facts.settings)
     shown = [_shown(one, seen_from, roots) for one in table]
@@ -110,10 +110,10 @@ def _shown(column: pl.Series, seen_from: str | None, roots: Sequence[str]) -> pl
     if seen_from is None or column.dtype != pl.String:
         return column
     if column.name in _PATHS:
-        return pl.Series(column.name, [one and _relative(one, seen_from) for one in column])
+        return pl.Series(column.name, [one and relative(one, seen_from) for one in column])
     # What sentences name lies where the settings say, or beside it.
     for root in roots:
-        column = column.str.replace_all(root, _relative(root, seen_from), literal=True)
+        column = column.str.replace_all(root, relative(root, seen_from), literal=True)
     return column
 
 
@@ -126,10 +126,6 @@ def _roots(settings: Mapping[str, str]) -> list[str]:
     """The folders that the settings name, the deepest first."""
     named = {settings.get(name, "") for name in _SETTINGS}
     return sorted((one for one in named if is_absolute(one) and one != os.sep), reverse=True)
-
-
-def _relative(path: str, folder: str) -> str:
-    return relative(path, folder)
 
 
 def _said(report: Report, lines: Numbers, seen_from: str | None) -> dict[str, Any]:
@@ -183,7 +179,7 @@ def _settings(settings: Mapping[str, str], seen_from: str | None) -> dict[str, s
     shown = {name: printable(value) for name, value in settings.items()}
     for name in _SETTINGS if seen_from else ():
         if shown.get(name, "null") != "null":
-            shown[name] = _relative(shown[name], seen_from or "")
+            shown[name] = relative(shown[name], seen_from or "")
     return shown
 
 

@@ -33,12 +33,12 @@ class RankPlace:
     @property
     def named(self) -> str:
         """`rank 3`, `ranks 0, 1`."""
-        return f"rank {self.ranks[0]}" if len(self.ranks) == 1 else named_ranks(self.ranks)
+        return f"{'rank' if len(self.ranks) == 1 else 'ranks'} {self.listed}"
 
     @property
     def listed(self) -> str:
         """`3`, `0, 1`."""
-        return self.named.removeprefix("ranks ").removeprefix("rank ")
+        return named_ranks(self.ranks).removeprefix("ranks ")
 
 
 def ranks_of(

@@ -30,16 +30,8 @@ _NEEDED = ("token_id", "data_id", "status", "order")  # without which a table is
 # The columns that say what matters.
 _DECIDING = (
     *_NEEDED,
-    *(
-        "rank",
-        "reason",
-        "check",
-        "first_divergence",
-        "follows",
-        "order_by",
-        "relative_euclidean_distance",
-    ),
-    *("golden_data_path", "my_data_path"),
+    *("rank", "reason", "check", "first_divergence", "follows", "order_by"),
+    *("relative_euclidean_distance", "golden_data_path", "my_data_path"),
 )
 
 
@@ -105,6 +97,11 @@ class Report:
         """The cells of a line, by the names of their columns."""
         return self.table.row(number, named=True)
 
+    def apart(self, line: Mapping[str, Any]) -> list[str]:
+        """What tells a line from those of its name: its job, and its rank where several are."""
+        rank = f"rank {line['rank']}" if self.ranks and line["rank"] else ""
+        return [one for one in (line.get("job"), rank) if one]
+
 
 def make_report(
     rows: Sequence[Row],
@@ -127,7 +124,7 @@ def merge_reports(jobs: Sequence[tuple[str, Path]], facts: Facts) -> Report:
         raise ReportError(
             f"the reports of the jobs have different columns ({exc}); run all of them again"
         ) from exc
-    return _of_table(table, facts)
+    return _decide(table, (), facts)
 
 
 def read_report(path: Path) -> Report:
@@ -141,7 +138,7 @@ def read_report(path: Path) -> Report:
                 raise UsageError(f"{file} has no column {name}: it is no report; compare again")
         # An older version had fewer columns.
         table = table.with_columns(pl.lit(None, COLUMNS[one].dtype).alias(one) for one in missing)
-        return _of_table(table, Facts())
+        return _decide(table, (), Facts())
     except FileNotFoundError as exc:
         raise UsageError(
             f"there is no report {file}; name the folder of a finished compare whose "
@@ -169,11 +166,6 @@ def _job_table(name: str, path: Path) -> pl.DataFrame:
     return table.select(pl.lit(name, pl.String).alias("job"), pl.all())
 
 
-def _of_table(table: pl.DataFrame, facts: Facts) -> Report:
-    """The report of what was written."""
-    return _decide(table, (), facts)
-
-
 _NO_GOLDEN, _NO_MY = pl.col("golden_data_path") == "", pl.col("my_data_path") == ""
 _ALONE = (_NO_GOLDEN & ~_NO_MY & (pl.col("reason") == Reason.GOLDEN_MISSING)) | (
     _NO_MY & (pl.col("reason") == Reason.MY_MISSING)
@@ -187,9 +179,8 @@ def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
     found = table["status"]
     # Only what is asked here, and of these lines few, since sorting makes a copy of all.
     numbered = table.select(_DECIDING).with_row_index("line")
-    no_my, alone = _NO_MY, _ALONE
     ranked = numbered.filter(~status.is_in([Status.PASS, Status.SKIPPED])).sort(
-        alone,
+        _ALONE,
         status == Status.ERROR,  # faults first
         follows,  # what is only a consequence comes last
         pl.col("relative_euclidean_distance").fill_null(float("inf")),
@@ -207,7 +198,7 @@ def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
         order = {one.rank: number for number, one in enumerate(ranks)}
         place = pl.col("rank").replace_strict(order, default=len(order))
         diverging = diverging.sort(place, maintain_order=True)
-    unpaired = in_order(alone).select("data_id", no_my)
+    unpaired = in_order(_ALONE).select("data_id", _NO_MY)
     return Report(
         table=table,
         rows=rows,
@@ -220,7 +211,7 @@ def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
         unordered=len(
             numbered.filter((status == Status.FAIL) & (pl.col("order_by") == OrderBy.NAMES))
         ),
-        errors=_lines(in_order((status == Status.ERROR) & ~alone)),
+        errors=_lines(in_order((status == Status.ERROR) & ~_ALONE)),
         skipped=_lines(in_order(status == Status.SKIPPED)),
         near_ties=_lines(in_order(pl.col("reason") == Reason.NEAR_TIE)),
         logits=summarize_logits(table),

@@ -92,21 +92,17 @@ def _summary(report: Report, told: int) -> list[tuple[str, Any]]:
         *((status.value, count) for status, count in named_counts(report.counts)),
         *(left_out if told < rows else []),
         *(
-            (f"divergence {place}{_of_rank(report, number)}", _diverging(report, number))
+            _divergence(report, place, number)
             for place, number in enumerate(report.divergences[:20], start=1)
         ),
         *((f"{group.there} without {group.without}", str(group)) for group in report.groups[:20]),
     ]
 
 
-def _diverging(report: Report, number: int) -> str:
-    sentence: str = report.line(number)["first_divergence"]
-    return sentence
-
-
-def _of_rank(report: Report, number: int) -> str:
-    rank = report.line(number)["rank"] if report.ranks else None
-    return f", rank {rank}" if rank else ""
+def _divergence(report: Report, place: int, number: int) -> tuple[str, str]:
+    line = report.line(number)
+    rank = f", rank {line['rank']}" if report.ranks and line["rank"] else ""
+    return f"divergence {place}{rank}", line["first_divergence"]
 
 
 def _write_rows(book: Workbook, sheet: Worksheet, table: pl.DataFrame) -> None:
