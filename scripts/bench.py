@@ -32,17 +32,23 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from speed.against import AGAINST, Ratio
-from speed.command import MIB, Usage, make_pairs, run_compare, sparse_npy, usage_of
+from speed.command import (
+    MIB,
+    Usage,
+    make_pairs,
+    requests_of,
+    run_compare,
+    sparse_npy,
+    usage_of,
+)
 from speed.kernel import kernel_rows
 from speed.recorded import make_recorded
 from speed.rows import Row, at_least, at_most, in_turn
 from speed.stored import make_stored
 
 from ait_cmp import dump_data
-from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.measuring.executor import EXECUTORS, WorkerLimits
 from ait_cmp.measuring.plan import make_plan
-from ait_cmp.values.location import Location
 
 
 def large(folder: Path) -> Iterator[Row]:
@@ -91,19 +97,7 @@ def small(folder: Path) -> Iterator[Row]:
 def workers(folder: Path) -> Iterator[Row]:
     """4: two workers against one, both started and warm."""
     dump = make_pairs(folder / "workers", 64, 8 * MIB)
-    golden = sorted(dump.rglob("*_tensor.pth"), key=lambda path: int(path.name.split("_")[0]))
-    requests = [
-        (
-            number,
-            Request(
-                Location.of(str(path)),
-                Location.of(str(dump / "my" / f"{number}.bin")),
-                Wanted(2.0**-23),
-            ),
-        )
-        for number, path in enumerate(golden)
-    ]
-    plan = make_plan(requests)
+    plan = make_plan(requests_of(dump))
     start = EXECUTORS["processes"].start
     with (
         start(WorkerLimits(workers=1), 0) as one,

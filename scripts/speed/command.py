@@ -15,8 +15,19 @@ import numpy as np
 import torch
 
 from ait_cmp import dump_data, write_bin
+from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.values.location import Location
 
-__all__ = ["HERE", "MIB", "Usage", "make_pairs", "run_compare", "sparse_npy", "usage_of"]
+__all__ = [
+    "HERE",
+    "MIB",
+    "Usage",
+    "make_pairs",
+    "requests_of",
+    "run_compare",
+    "sparse_npy",
+    "usage_of",
+]
 
 MIB = 1 << 20
 HERE = Path(__file__).resolve().parents[2]  # this checkout
@@ -88,6 +99,22 @@ def make_pairs(folder: Path, count: int, elements: int) -> Path:
         write_bin(folder / "my" / f"{number}.bin", my)
         dump_data(0, number, golden, folder / "my" / f"{number}.bin", folder)
     return folder
+
+
+def requests_of(dump: Path) -> list[tuple[int, Request]]:
+    """What comparing a `dump` that `make_pairs` made asks, with the number of each pair."""
+    golden = sorted(dump.rglob("*_tensor.pth"), key=lambda path: int(path.name.split("_")[0]))
+    return [
+        (
+            number,
+            Request(
+                Location.of(str(path)),
+                Location.of(str(dump / "my" / f"{number}.bin")),
+                Wanted(2.0**-23),
+            ),
+        )
+        for number, path in enumerate(golden)
+    ]
 
 
 def sparse_npy(path: Path, elements: int) -> Path:

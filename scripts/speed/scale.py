@@ -15,11 +15,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from ait_cmp.engine.request import Request, Wanted
+from ait_cmp.engine.request import Request
 from ait_cmp.measuring.executor import EXECUTORS, Execute, WorkerLimits
 from ait_cmp.measuring.plan import Task, make_plan
 from ait_cmp.values.location import Location
-from speed.command import MIB, make_pairs
+from speed.command import MIB, make_pairs, requests_of
 from speed.rows import Row
 
 __all__ = ["scale_rows"]
@@ -33,8 +33,8 @@ _FILES = 1_000  # different pairs; more entries come back to them
 def scale_rows(folder: Path) -> Iterator[Row]:
     """What each executor does with small pairs, with large ones, and with nothing; and the same
     pairs from a bucket."""
-    small = _requests(make_pairs(folder / "small", _FILES, 2048))
-    large = _requests(make_pairs(folder / "large", 24, 8 * MIB))
+    small = requests_of(make_pairs(folder / "small", _FILES, 2048))
+    large = requests_of(make_pairs(folder / "large", 24, 8 * MIB))
     for name, workers, execute in _executors():
         # All sizes of a run where there is a worker a core, else the middle one.
         counts = ENTRIES if workers == 2 or name == "serial" else ENTRIES[1:2]
@@ -81,7 +81,7 @@ def _from_a_bucket(folder: Path) -> Iterator[Row]:
     os.environ.update(secrets, AWS_ENDPOINT_URL=f"http://{host}:{port}")
     try:
         dump = make_pairs(folder / "bucket", 200, 2048)
-        sides = [_requests(dump), _uploaded(dump)]
+        sides = [requests_of(dump), _uploaded(dump)]
         with EXECUTORS["serial"].start(WorkerLimits(), 0) as execute:
             for side, requests in zip(("disk", "a bucket"), sides, strict=True):
                 _warm(execute, make_plan(requests[:20]).tasks, nodes=1)
@@ -101,7 +101,7 @@ def _uploaded(dump: Path) -> list[tuple[int, Request]]:
             client.upload_file(str(path), "dumps", str(path.relative_to(dump)))
     return [
         (number, replace(one, golden=_in_bucket(dump, one.golden), my=_in_bucket(dump, one.my)))
-        for number, one in _requests(dump)
+        for number, one in requests_of(dump)
     ]
 
 
@@ -118,21 +118,6 @@ def _seconds(execute: Execute, tasks: Sequence[Task]) -> float:
 
 def _row(name: str, figure: float, took: float) -> Row:
     return Row(f"scale {name}", figure, "", True, f"{took:.2f} s")
-
-
-def _requests(dump: Path) -> list[tuple[int, Request]]:
-    golden = sorted(dump.rglob("*_tensor.pth"), key=lambda path: int(path.name.split("_")[0]))
-    return [
-        (
-            number,
-            Request(
-                Location.of(str(path)),
-                Location.of(str(dump / "my" / f"{number}.bin")),
-                Wanted(2.0**-23),
-            ),
-        )
-        for number, path in enumerate(golden)
-    ]
 
 
 def _executors() -> Iterator[tuple[str, int, Execute]]:
