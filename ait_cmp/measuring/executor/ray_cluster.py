@@ -22,9 +22,10 @@ import ait_cmp
 from ait_cmp.engine import digest
 from ait_cmp.engine.request import Request
 from ait_cmp.files import exists
-from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, measured_rows
+from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits
 from ait_cmp.measuring.executor.ray_connection import connected, interrupts_wait
 from ait_cmp.measuring.executor.ray_node import Reply, Unseen
+from ait_cmp.measuring.executor.serial import ThisProcess
 from ait_cmp.measuring.executor.supervision import Failure, Workers, supervise
 from ait_cmp.measuring.plan import Task, seen_now
 from ait_cmp.source import split_name
@@ -109,7 +110,7 @@ class _Node:
 class _Sent(Future[list[bytes]]):
     """What a node will answer."""
 
-    def __init__(self, node: _Node | None = None) -> None:
+    def __init__(self, node: _Node) -> None:
         super().__init__()
         self.node = node
 
@@ -133,7 +134,7 @@ class _Cluster(Workers):
         self._gone: dict[str, tuple[_Node, float]] = {}  # nodes whose workers died, and when
         self._looked = 0.0
         self._lock = threading.Lock()
-        self._answers = 0
+        self._has_answered = False
         self._look_around()
 
     # -- what supervision asks
@@ -144,9 +145,7 @@ class _Cluster(Workers):
 
     def submit(self, task: Task) -> Future[list[bytes]]:
         if task.here:
-            here = _Sent()
-            here.set_result(measured_rows(task.requests, mapped=False))
-            return here
+            return ThisProcess().submit(task)
         if time.monotonic() - self._looked > (_SOON if self._gone else _LOOK_AGAIN):
             self._look_around()
         node = self._least_busy()
@@ -176,8 +175,7 @@ class _Cluster(Workers):
         return () if task.lost else (replace(task, lost=task.lost + 1),)
 
     def node(self, future: Future[list[bytes]]) -> str:
-        node = future.node if isinstance(future, _Sent) else None
-        return node.name if node else ""
+        return future.node.name if isinstance(future, _Sent) else ""
 
     def leave(self) -> None:
         """End all workers, and give their cores back."""
@@ -301,7 +299,7 @@ class _Cluster(Workers):
             return
         reply = done.result()
         if isinstance(reply, list):
-            self._answers += 1
+            self._has_answered = True
             sent.set_result(reply)
         else:
             failed = isinstance(reply, Failure | Unseen)
@@ -317,7 +315,7 @@ class _Cluster(Workers):
         if others:
             self._set_aside(node, unseen)
             return (task,)
-        if not self._answers and len(blind) == len(task.requests):
+        if not self._has_answered and len(blind) == len(task.requests):
             raise UsageError(
                 f"no node of the Ray cluster sees the files: {_unseen(node.name, unseen)}; {_MOUNT}"
             )
@@ -369,27 +367,20 @@ def _cores(told: Mapping[str, Any]) -> int:
 def _names(told: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """What each node is called: its host, and where there are several on one, also its name or its
     number in Ray."""
-    hosts = Counter(one["NodeManagerHostname"] for one in told)
-    full = {
-        one["NodeID"]: (
-            one["NodeManagerHostname"],
-            f"{one['NodeManagerHostname']}/{one['NodeName']}",
-        )
-        for one in told
-    }
-    twice = Counter(longer for _, longer in full.values())
+    names = {}
+    for one in told:
+        number, host = one["NodeID"], one["NodeManagerHostname"]
+        names[number] = (host, f"{host}/{one['NodeName']}", f"{host}/{number[:8]}")
+    taken = Counter(name for of_one in names.values() for name in of_one)
     return {
-        number: host
-        if hosts[host] == 1
-        else longer
-        if twice[longer] == 1
-        else f"{host}/{number[:8]}"
-        for number, (host, longer) in full.items()
+        number: next((name for name in of_one if taken[name] == 1), of_one[-1])
+        for number, of_one in names.items()
     }
 
 
 def _free_cores(told: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Of each node the cores that nobody uses; where all are in use, one of each, to wait for."""
+    # What is public tells it of the whole cluster, or asks a dashboard that may not be there.
     from ray._private.state import available_resources_per_node
 
     available = available_resources_per_node()

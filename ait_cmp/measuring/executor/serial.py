@@ -10,10 +10,10 @@ from ait_cmp.measuring.executor.base import Answer, Execute, WorkerLimits, measu
 from ait_cmp.measuring.executor.supervision import Failure, Workers, supervise
 from ait_cmp.measuring.plan import Task
 
-__all__ = ["run_serially"]
+__all__ = ["ThisProcess", "run_serially"]
 
 
-class _ThisProcess(Workers):
+class ThisProcess(Workers):
     """A worker that answers before it is asked again, so that debugging needs no pool."""
 
     width = 1
@@ -38,6 +38,6 @@ def run_serially(limits: WorkerLimits, rows: int = 0) -> Iterator[Execute]:
     del rows
 
     def execute(tasks: Sequence[Task]) -> Iterator[Answer]:
-        yield from supervise(_ThisProcess(), tasks, limits)
+        yield from supervise(ThisProcess(), tasks, limits)
 
     yield execute
