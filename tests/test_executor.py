@@ -25,6 +25,7 @@ from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.measuring.executor import EXECUTORS, Execute, WorkerLimits
 from ait_cmp.measuring.executor.automatic import worth_starting
 from ait_cmp.measuring.executor.base import measured_rows
+from ait_cmp.measuring.executor.ray_cluster import _apart
 from ait_cmp.measuring.executor.supervision import Failure, Workers, supervise
 from ait_cmp.measuring.plan import TASK_BYTES, TASK_PAIRS, Task, make_plan, seen_now
 from ait_cmp.measuring.row import key_in, unpack_row
@@ -207,6 +208,15 @@ def test_what_is_asked_again_through_no_fault_of_its_own_is_not_asked_alone(tmp_
     workers.again = lambda task, error: [replace(task, lost=task.lost + 1)]  # type: ignore[method-assign]
     answers = list(supervise(workers, tasks, WorkerLimits()))
     assert sorted(len(one.rows) for one in answers) == sorted(len(one.pairs) for one in tasks)
+
+
+def test_what_a_node_does_not_see_is_asked_apart_and_has_no_byte_more(tmp_path: Path) -> None:
+    (task,) = make_plan(_requests(tmp_path, 9)).tasks
+    tasks = _apart(task, (1, 3, 8))
+    assert [one.pairs for one in tasks] == [(0, 2, 4, 5, 6, 7), (1,), (3,), (8,)]
+    assert [one.here for one in tasks] == [False, False, True, False]  # 3.npy is nowhere
+    assert not any(request.seen for one in tasks[1:] for request in one.requests)
+    assert sum(one.size for one in tasks) == task.size > 0
 
 
 def test_without_ray_one_sentence_says_what_to_install(

@@ -343,15 +343,16 @@ def _apart(task: Task, places: Sequence[int]) -> list[Task]:
     """`task` without the requests at `places`, and each of these alone: of what this machine does
     not see it says so itself, and what changed meanwhile is taken as it is."""
     tasks = []
-    kept = [place for place in range(len(task.requests)) if place not in places]
-    if kept:
-        pairs = tuple(task.pairs[place] for place in kept)
-        requests = tuple(task.requests[place] for place in kept)
-        tasks.append(replace(task, pairs=pairs, requests=requests))
-    for place in places:
-        request = task.requests[place]
-        one = Task((task.pairs[place],), (replace(request, seen=0),), task.size, task.alone)
-        tasks.append(replace(one, here=not _is_here(request)))
+    each = task.one_by_one()
+    if kept := [one for place, one in enumerate(each) if place not in places]:
+        pairs = tuple(one.pairs[0] for one in kept)
+        requests = tuple(one.requests[0] for one in kept)
+        size = sum(one.size for one in kept)
+        tasks.append(replace(task, pairs=pairs, requests=requests, size=size))
+    for one in (each[place] for place in places):
+        request = one.requests[0]
+        anew, here = (replace(request, seen=0),), not _is_here(request)
+        tasks.append(replace(one, requests=anew, alone=task.alone, here=here))
     return tasks
 
 
