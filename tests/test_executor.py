@@ -232,11 +232,11 @@ def test_without_ray_one_sentence_says_what_to_install(
 def test_a_plan_tells_in_which_state_files_are(tmp_path: Path) -> None:
     requests = _requests(tmp_path, 2)
     planned = [one for task in make_plan(requests).tasks for one in task.requests]
-    assert [seen_now(one) for one in planned] == [one.seen for one in planned]
+    assert seen_now(planned) == [one.seen for one in planned]
     assert planned[0].seen != planned[1].seen
     (tmp_path / "0.npy").write_bytes(b"")  # which was not there
     os.utime(tmp_path / "1.npy", ns=(1, 1))
-    assert all(seen_now(one) != one.seen for one in planned)
+    assert all(now != one.seen for now, one in zip(seen_now(planned), planned, strict=True))
 
 
 def test_a_script_without_a_main_guard_runs_once(dump: Path, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from ait_cmp.engine.request import Request
 from ait_cmp.files import confined_to, planned, planned_state
 from ait_cmp.source import split_name, tensor_bytes
 from ait_cmp.values.errors import PairError
+from ait_cmp.values.paths import is_url
 
-__all__ = ["Plan", "Task", "make_plan", "seen_now"]
+__all__ = ["Plan", "Task", "make_plan", "seen_now", "watched"]
 
 TASK_BYTES = 64 << 20  # some tens of milliseconds: enough to hide a task's own cost
 TASK_PAIRS = 64  # and so many openings take about as long
@@ -84,9 +85,17 @@ def _shares(size: int, count: int) -> list[int]:
     return [size * (one + 1) // count - size * one // count for one in range(count)]
 
 
-def seen_now(request: Request) -> int:
-    """In which state its files are, as this machine sees them: what `Request.seen` was then."""
-    return _Sizes().seen(request)
+def watched(request: Request) -> list[str]:
+    """The files whose states `Request.seen` tells; those of URLs are the same everywhere."""
+    others = request.look.others if request.look else ()
+    files = (file for side in (request.golden, request.my, *others) for file in side.files)
+    return [split_name(file)[0] for file in files if not is_url(file)]
+
+
+def seen_now(requests: Iterable[Request]) -> list[int]:
+    """In which state the files of each are, as this machine sees them: what `Request.seen` was when
+    the work was planned."""
+    return [*map(_Sizes().seen, requests)]
 
 
 class _Sizes:
@@ -102,13 +111,10 @@ class _Sizes:
         return sum(self._file(split_name(one)[0])[0] for one in named)
 
     def seen(self, request: Request) -> int:
-        """The states of its files as one number; a URL is the same everywhere."""
+        """The states of its `watched` files as one number."""
         mark = 1
-        others = request.look.others if request.look else ()
-        sides = (request.golden, request.my, *others)
-        for one in (file for side in sides for file in side.files):
-            if "://" not in one:
-                mark = (31 * mark + self._file(split_name(one)[0])[1]) & 0xFFFFFFFF
+        for path in watched(request):
+            mark = (31 * mark + self._file(path)[1]) & 0xFFFFFFFF
         return mark
 
     def tensors(self, request: Request) -> int:

@@ -27,8 +27,7 @@ from ait_cmp.measuring.executor.ray_connection import connected, interrupts_wait
 from ait_cmp.measuring.executor.ray_node import Reply, Unseen
 from ait_cmp.measuring.executor.serial import ThisProcess
 from ait_cmp.measuring.executor.supervision import Failure, Workers, supervise
-from ait_cmp.measuring.plan import Task, seen_now
-from ait_cmp.source import split_name
+from ait_cmp.measuring.plan import Task, seen_now, watched
 from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.text import counted
 
@@ -332,11 +331,11 @@ class _Cluster(Workers):
 
 def _is_as_planned(request: Request) -> bool:
     """Whether this machine sees the files, in the state in which the work was planned."""
-    return _is_here(request) and seen_now(request) == request.seen
+    return _is_here(request) and seen_now([request]) == [request.seen]
 
 
 def _is_here(request: Request) -> bool:
-    return all(exists(split_name(one)[0]) for one in (*request.golden.files, *request.my.files))
+    return all(map(exists, watched(request)))
 
 
 def _apart(task: Task, places: Sequence[int]) -> list[Task]:

@@ -12,8 +12,7 @@ from ait_cmp.files import exists
 from ait_cmp.measuring.executor.base import WorkerLimits, measured_rows
 from ait_cmp.measuring.executor.processes import worker_pool
 from ait_cmp.measuring.executor.supervision import Failure
-from ait_cmp.measuring.plan import seen_now
-from ait_cmp.source import split_name
+from ait_cmp.measuring.plan import seen_now, watched
 
 __all__ = ["NodeWorkers", "Reply", "Unseen"]
 
@@ -55,13 +54,14 @@ def _rows_if_seen(requests: Sequence[Request], mapped: bool) -> list[bytes] | Un
     """The rows, if all are of the files that were planned for: a folder of the same name on this
     node may hold another run, whose rows would look right."""
     rows = measured_rows(requests, mapped)
+    now = seen_now(requests)
     places = tuple(
-        place for place, one in enumerate(requests) if one.seen and seen_now(one) != one.seen
+        place for place, one in enumerate(requests) if one.seen and one.seen != now[place]
     )
     return _unseen(places, requests[places[0]]) if places else rows
 
 
 def _unseen(places: tuple[int, ...], request: Request) -> Unseen:
-    paths = [split_name(one)[0] for one in (*request.golden.files, *request.my.files)]
+    paths = watched(request)
     missing = next((path for path in paths if not exists(path)), None)
     return Unseen(places, missing or paths[0], there=missing is None)
