@@ -14,7 +14,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-__all__ = ["BadHeaderError", "Batch", "header_bytes", "pack_batch", "read_header", "scan"]
+__all__ = [
+    "BadHeaderError",
+    "Batch",
+    "header_bytes",
+    "is_cut_short",
+    "pack_batch",
+    "read_header",
+    "scan",
+]
 
 FORMAT = 2  # of header, batches and rows
 _MAGIC = b"\x89AITSTAT"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ait_cmp.values.errors import ReportError, os_reason
 
-__all__ = ["PlacedRows", "file_of", "length_of", "make_place"]
+__all__ = ["PlacedRows", "file_of", "make_place"]
 
 _FILES, _LENGTHS = 1, 32  # bits
 _AHEAD = 1 << 18  # bytes that are read at once, since rows are mostly asked for in their order
@@ -24,11 +24,6 @@ def file_of(place: int) -> int:
     return place & 1
 
 
-def length_of(place: int) -> int:
-    """How many bytes it has."""
-    return place >> _FILES & (1 << _LENGTHS) - 1
-
-
 class PlacedRows:
     """The rows in some files, which stay readable whatever becomes of the names of these."""
 
@@ -40,7 +35,8 @@ class PlacedRows:
 
     def read(self, place: int) -> bytes:
         """The row at `place`. Raises ReportError where it is not there any more."""
-        file, length, offset = file_of(place), length_of(place), place >> _FILES + _LENGTHS
+        file, length = file_of(place), place >> _FILES & (1 << _LENGTHS) - 1
+        offset = place >> _FILES + _LENGTHS
         start, ahead = self._ahead[file]
         if not start <= offset <= start + len(ahead) - length:
             start, ahead = offset, self._read(file, max(length, _AHEAD), offset)

@@ -110,11 +110,11 @@ class Store:
         """Whether nothing is known of earlier runs."""
         return not self._places
 
-    def known(self, request: Request, *, whole: bool = False) -> Measured | None:
-        """The answer to `request` of an earlier run, if its files are as they were; `whole` as in
-        `unpack_row`."""
+    def known(self, request: Request) -> Measured | None:
+        """The answer to `request` of an earlier run, if its files are as they were; of a range with
+        its slices, which are to be merged."""
         found = self.find(request)
-        return unpack_row(found[0], whole=whole or request.span is not None) if found else None
+        return unpack_row(found[0], whole=request.span is not None) if found else None
 
     def find(self, request: Request) -> tuple[bytes, int] | None:
         """The row that answers `request`, of an earlier run, and its place; None where there is
