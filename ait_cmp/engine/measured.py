@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ait_cmp.engine.choices import Choices
 from ait_cmp.engine.detail import Detail
@@ -13,7 +15,7 @@ from ait_cmp.engine.positions import Positions
 from ait_cmp.engine.stats import Stats
 from ait_cmp.files import FileState
 from ait_cmp.values.diagnosis import Diagnosis
-from ait_cmp.values.dtypes import DType
+from ait_cmp.values.dtypes import DTYPES, DType
 from ait_cmp.values.errors import PairError
 
 __all__ = ["Answers", "Brief", "Measured", "TensorInfo"]
@@ -25,6 +27,21 @@ class TensorInfo:
 
     dtype: DType
     shape: tuple[int, ...]
+
+    def packed(self) -> tuple[str, tuple[int, ...]]:
+        """All of it as plain values."""
+        return self.dtype.name, self.shape
+
+    @staticmethod
+    def unpacked(packed: Sequence[Any]) -> TensorInfo:
+        """What `packed` gave."""
+        return _tensor_info(packed[0], tuple(packed[1]))
+
+
+@functools.lru_cache(maxsize=4096)
+def _tensor_info(dtype: str, shape: tuple[int, ...]) -> TensorInfo:
+    """One value for many rows, which are mostly of few shapes."""
+    return TensorInfo(DTYPES[dtype], shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from ait_cmp.engine.slices import Slices
 from ait_cmp.engine.stats import SLOTS, Stats, agreement
 from ait_cmp.files import FileState
 from ait_cmp.values.diagnosis import Diagnosis
-from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, parse_steps
 
@@ -216,8 +215,8 @@ def _parts(row: bytes) -> list[bytes]:
 def _said(request: Request, measured: Measured) -> list[Any]:
     golden, my, error = measured.golden, measured.my, measured.error
     return [
-        golden and (golden.dtype.name, golden.shape),
-        my and (my.dtype.name, my.shape),
+        golden and golden.packed(),
+        my and my.packed(),
         measured.worst,
         measured.worst_golden,
         measured.worst_my,
@@ -249,10 +248,4 @@ def _states(row: bytes, files: list[Any]) -> tuple[FileState, ...]:
 
 
 def _info(said: list[Any] | None) -> TensorInfo | None:
-    return _tensor_info(said[0], tuple(said[1])) if said else None
-
-
-@functools.lru_cache(maxsize=4096)
-def _tensor_info(dtype: str, shape: tuple[int, ...]) -> TensorInfo:
-    """One value for many rows, which are mostly of few shapes."""
-    return TensorInfo(DTYPES[dtype], shape)
+    return TensorInfo.unpacked(said) if said else None

@@ -27,7 +27,6 @@ from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.measuring.places import PlacedRows
 from ait_cmp.measuring.row import key_bytes, short_key
 from ait_cmp.measuring.stored_run import load
-from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.values.location import Location, parse_steps
 from ait_cmp.values.order import OrderBy
@@ -246,7 +245,7 @@ def _unpacked(found: Any) -> Recorded:
 def _measured(one: Measured) -> dict[str, Any]:
     """What the store does not have of it: all that it has no stats for, and what looks found."""
     if one.error:
-        sides = [info and (info.dtype.name, info.shape) for info in (one.golden, one.my)]
+        sides = [info and info.packed() for info in (one.golden, one.my)]
         return {"error": _error(one.error), "sides": sides}
     found: dict[str, Any] = {}
     if one.choices:
@@ -260,9 +259,7 @@ def _measured(one: Measured) -> dict[str, Any]:
 
 def _made_measured(found: Any) -> Measured:
     if error := found.get("error"):
-        golden, my = (
-            TensorInfo(DTYPES[side[0]], tuple(side[1])) if side else None for side in found["sides"]
-        )
+        golden, my = (TensorInfo.unpacked(side) if side else None for side in found["sides"])
         return Measured(golden, my, error=_made_error(error))
     choices, positions, extra = map(found.get, ("choices", "positions", "extra"))
     return Measured(
