@@ -147,7 +147,7 @@ class _Stored:
                 f"the stats in {self._folder} are not those of all its rows: nothing is known of "
                 f"{pair.name}; compare again"
             )
-        return place, said if said.choices or said.positions or said.extra else None
+        return place, said if any(getattr(said, name) for name in _LOOKED) else None
 
     def rows(self, count: int, found: Iterable[tuple[int, _Found]], slices: bool) -> MeasuredRows:
         """So many rows, of which that was found."""
@@ -157,14 +157,18 @@ class _Stored:
                 assert self._placed
                 rows.put(number, self._placed.read(place), place)
                 if said:
-                    looked = {name: getattr(said, name) for name in _LOOKED}
-                    rows.add(number, **looked)
+                    rows.add(number, **{name: getattr(said, name) for name in _LOOKED})
             elif said:
                 rows.put_made(number, said)
         return rows
 
 
-_LOOKED = ("choices", "positions", "extra")  # fields of what was measured that looks found
+# Fields of what was measured that looks found: how each is made of what its `packed` gave.
+_LOOKED: dict[str, Callable[[Any], Any]] = {
+    "choices": Choices.unpacked,
+    "positions": Positions.unpacked,
+    "extra": Extra.unpacked,
+}
 
 
 @contextmanager
@@ -247,25 +251,16 @@ def _measured(one: Measured) -> dict[str, Any]:
     if one.error:
         sides = [info and info.packed() for info in (one.golden, one.my)]
         return {"error": _error(one.error), "sides": sides}
-    found: dict[str, Any] = {}
-    if one.choices:
-        found["choices"] = one.choices.packed()
-    if one.positions:
-        found["positions"] = one.positions.packed()
-    if one.extra:
-        found["extra"] = one.extra.packed()
-    return found
+    looked = ((name, getattr(one, name)) for name in _LOOKED)
+    return {name: found.packed() for name, found in looked if found}
 
 
 def _made_measured(found: Any) -> Measured:
     if error := found.get("error"):
         golden, my = (TensorInfo.unpacked(side) if side else None for side in found["sides"])
         return Measured(golden, my, error=_made_error(error))
-    choices, positions, extra = map(found.get, ("choices", "positions", "extra"))
     return Measured(
-        choices=Choices.unpacked(choices) if choices else None,
-        positions=Positions.unpacked(positions) if positions else None,
-        extra=Extra.unpacked(extra) if extra else None,
+        **{name: unpacked(found[name]) for name, unpacked in _LOOKED.items() if found.get(name)}
     )
 
 
