@@ -203,19 +203,17 @@ def _mapping_rule(number: int, rule: MappingRuleConfig) -> NameRule:
 
 
 def _worker_limits(values: ExecutorConfig) -> WorkerLimits:
-    heeds = EXECUTORS[values.kind].heeds
-    if values.address is not None and "address" not in heeds:
-        raise UsageError(
-            f"executor.address={values.address} does nothing with executor={values.kind}; leave it "
-            "out, or choose executor=ray"
-        )
-    for name in ("workers", "row_timeout", "memory_limit"):
-        number = getattr(values, name)
-        if number is not None and name not in heeds:
+    limits = ("workers", "row_timeout", "memory_limit")
+    for name in ("address", *limits):
+        value = getattr(values, name)
+        if value is not None and name not in EXECUTORS[values.kind].heeds:
+            other = "ray" if name == "address" else "processes"
             raise UsageError(
-                f"executor.{name}={number} does nothing with executor={values.kind}; leave it out, "
-                "or choose executor=processes"
+                f"executor.{name}={value} does nothing with executor={values.kind}; leave it out, "
+                f"or choose executor={other}"
             )
+    for name in limits:
+        number = getattr(values, name)
         if number is not None and not (isinstance(number, int | float) and 0 < number < math.inf):
             raise UsageError(f"executor.{name}={number} must be above 0, or null for no limit")
     memory = values.memory_limit
