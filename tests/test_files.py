@@ -20,6 +20,7 @@ from ait_cmp.files import (
     FileState,
     OpenFile,
     confined_to,
+    ends_of,
     exists,
     file_numbers,
     is_file,
@@ -212,6 +213,17 @@ def test_roots(spell: Spell, tmp_path: Path) -> None:
         for name in ("in_not/f", "in/link", "in/../in_not/f"):
             assert refusal(open_file, spell(tmp_path / name)) is Reason.OUTSIDE_ROOTS
     assert open_file(spell(tmp_path / "in_not" / "f")).size == 1
+
+
+def test_a_root_in_a_bucket_leaves_the_others_as_they_are(spell: Spell, tmp_path: Path) -> None:
+    tree(tmp_path, "in/f", "in_not/f")
+    with confined_to(["s3://bucket/dumps", str(tmp_path / "in")]):
+        assert open_file(spell(tmp_path / "in" / "f")).size == 4
+        assert ends_of(spell(tmp_path / "in" / "f"), 3, 1) == (b"in/", b"f")
+        assert names_in(spell(tmp_path / "in")) == {"f"}
+        for action in (open_file, lambda path: ends_of(path, 1, 1)):
+            assert refusal(action, spell(tmp_path / "in_not" / "f")) is Reason.OUTSIDE_ROOTS
+        assert refusal(list_folder, spell(tmp_path / "in_not")) is Reason.OUTSIDE_ROOTS
 
 
 def test_roots_bound_what_is_listed(spell: Spell, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from ait_cmp.files.roots import allowed_roots
 from ait_cmp.files.scheme import Entry, FileState
 from ait_cmp.values.errors import PairError, Reason, os_reason
+from ait_cmp.values.paths import is_below
 
 __all__ = [
     "LocalFile",
@@ -276,7 +277,7 @@ def _scan_within(
 def _refuse_outside(roots: tuple[str, ...], path: str, descriptor: int) -> None:
     # Where the descriptor leads, not the path: that could lead elsewhere by now.
     real = os.readlink(f"/proc/self/fd/{descriptor}")
-    if not any(os.path.commonpath((root, real)) == root for root in roots):
+    if not any(is_below(real, root) for root in roots):
         raise PairError(
             Reason.OUTSIDE_ROOTS, f"{path} leads to {real}, which is in none of allowed_roots"
         )
