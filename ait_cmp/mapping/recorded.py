@@ -145,7 +145,7 @@ _absolute = functools.lru_cache(maxsize=64)(absolute)
 def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> Sequence[str]:
     """`path` itself; a relative one below the folder that the dump's run was in, beside the
     metadata.json, and last in the working folder."""
-    if path.startswith("/") or is_absolute(path):
+    if is_absolute(path):
         return (path,)
     return [top + path for top in _tops(folder, entry.golden[: entry.golden.rfind("/") + 1])]
 
