@@ -15,7 +15,7 @@ from ait_cmp.mapping.listing import Folder, inside
 from ait_cmp.mapping.lookup import named_files, why_not_saved
 from ait_cmp.source import SOURCES
 from ait_cmp.values.errors import PairError, Reason
-from ait_cmp.values.paths import absolute
+from ait_cmp.values.paths import absolute, suffix_of
 
 __all__ = ["files_like_tensors", "is_tensor_file", "left_out", "tell_again", "tell_hidden"]
 
@@ -39,11 +39,7 @@ _MAGICS = (b"PK\3\4", b"\x80\2\x8a\n", b"\x93NUMPY", b"$Version=")
 
 def is_tensor_file(name: str) -> bool:
     """Whether a file of this name is read for tensors."""
-    return _suffix(name) in SOURCES
-
-
-def _suffix(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
+    return suffix_of(name) in SOURCES
 
 
 def files_like_tensors(

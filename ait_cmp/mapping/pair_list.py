@@ -114,14 +114,14 @@ def _entries(path: str) -> list[_Entry]:
         raise UsageError(f"golden_path={path} cannot be read: {os_reason(exc)}") from exc
     except UnicodeDecodeError as exc:
         raise UsageError(f"{path} is no UTF-8 text: {exc.reason}") from exc
-    if suffix_of(path) == ".csv":
+    suffix = suffix_of(path)
+    if suffix == ".csv":
         return list(_csv_entries(path, text))
     try:
-        loaded = _read_json(text) if suffix_of(path) == ".json" else _read_yaml(text)
+        loaded = _read_json(text) if suffix == ".json" else _read_yaml(text)
     except (ValueError, RecursionError) as exc:
         words = " ".join(str(exc).split())
-        kind = suffix_of(path)[1:].upper()
-        raise UsageError(f"{path} cannot be read as {kind}: {words}") from exc
+        raise UsageError(f"{path} cannot be read as {suffix[1:].upper()}: {words}") from exc
     if not isinstance(loaded, list) or isinstance(loaded, _Object):
         raise UsageError(f"{path} holds no list; write - {{data_id: …, golden: …, my: …}}")
     return [_Entry(f"entry {number}", value) for number, value in enumerate(loaded, start=1)]

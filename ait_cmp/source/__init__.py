@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -17,7 +16,7 @@ from ait_cmp.source.header import Elsewhere, Header
 from ait_cmp.source.memory import from_array, from_memory
 from ait_cmp.source.view import Array, FileSource, FractalNz, Source
 from ait_cmp.values.errors import PairError, Reason
-from ait_cmp.values.paths import is_url
+from ait_cmp.values.paths import is_url, suffix_of
 
 __all__ = [
     "SOURCES",
@@ -79,7 +78,7 @@ def split_name(location: str) -> tuple[str, str | None]:
     # Only after a suffix that holds named tensors: a folder may be called `3_aten::add`.
     place = location.rfind("::")
     while place > 0:
-        known = SOURCES.get(_suffix(location[:place]))
+        known = SOURCES.get(suffix_of(location[:place]))
         if known and known.has_names and location[place + 2 :]:
             return location[:place], location[place + 2 :]
         place = location.rfind("::", 0, place + 1)
@@ -88,13 +87,13 @@ def split_name(location: str) -> tuple[str, str | None]:
 
 def is_tensor_path(location: str) -> bool:
     """Whether `location` names a file of a known tensor format."""
-    return _suffix(split_name(location)[0]) in SOURCES
+    return suffix_of(split_name(location)[0]) in SOURCES
 
 
 def tensor_names(path: str) -> list[str] | None:
     """What `path::` may be followed by, for the tensors in `path` in its order; None where it
     holds one without a name, or none at all. Raises as `open_source` does."""
-    row = SOURCES.get(_suffix(path))
+    row = SOURCES.get(suffix_of(path))
     if row is None or not row.names:
         return None
     return cast(Lister, _imported(row.module, row.names))(path)
@@ -106,13 +105,13 @@ def names_soon(paths: Iterable[str]) -> None:
 
 
 def _may_have_names(path: str) -> bool:
-    row = SOURCES.get(_suffix(path))
+    row = SOURCES.get(suffix_of(path))
     return row is not None and row.has_names
 
 
 def keeps_order(path: str) -> bool:
     """Whether the tensors in `path` are listed in the order in which they were saved."""
-    row = SOURCES.get(_suffix(path))
+    row = SOURCES.get(suffix_of(path))
     return row is not None and row.keeps_order
 
 
@@ -179,12 +178,12 @@ def _view(header: Header, file: OpenFile, states: tuple[FileState, ...]) -> Sour
 
 
 def _reader(path: str) -> Reader:
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if suffix in SOURCES:
         row = SOURCES[suffix]
         return cast(Reader, _imported(row.module, row.function))
     file, _, name = path.rpartition("::")
-    if name and _suffix(file) in SOURCES:
+    if name and suffix_of(file) in SOURCES:
         raise PairError(
             Reason.NOT_A_TENSOR, f"{file} holds one tensor without a name; leave ::{name} out"
         )
@@ -197,7 +196,3 @@ def _reader(path: str) -> Reader:
 @functools.cache
 def _imported(module: str, function: str) -> object:
     return getattr(importlib.import_module(f"{__name__}.{module}"), function)
-
-
-def _suffix(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
