@@ -47,7 +47,8 @@ def new_file(place: Path) -> Path:
     """An empty file beside `place`, to be written to and renamed to it; others of the kind go,
     since one process at a time writes there, and those are of one that was killed. Raises
     OSError."""
-    _remove_left(place)
+    for left in place.parent.glob(f".{place.name}.{'[0-9a-f]' * 32}.tmp"):
+        left.unlink(missing_ok=True)
     return Path(new_beside(str(place)))
 
 
@@ -70,18 +71,9 @@ def in_places_of(places: Sequence[Path]) -> Iterator[list[Path]]:
 
 @contextmanager
 def new_whole(place: Path) -> Iterator[BinaryIO]:
-    """A file to write to as `new_file` makes it, which comes in the place of whatever is at `place`
-    when all of it is on the disk. Raises OSError."""
-    _remove_left(place)
-    with in_place_of(str(place)) as temporary, open(temporary, "wb") as file:
+    """The same of one, open to be written to. Raises OSError."""
+    with in_places_of([place]) as (temporary,), temporary.open("wb") as file:
         yield file
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _remove_left(place: Path) -> None:
-    for left in place.parent.glob(f".{place.name}.{'[0-9a-f]' * 32}.tmp"):
-        left.unlink(missing_ok=True)
 
 
 def no_room(path: Path, error: OSError, named_by: str = "output") -> ReportError:
