@@ -10,14 +10,13 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urljoin, urlsplit
 
 from ait_cmp.files.stores.store import Store, Thing
-from ait_cmp.files.stores.troubles import ChangedError, told
+from ait_cmp.files.stores.troubles import ChangedError, not_a_file, told
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["HttpStore"]
 
 _LINK = re.compile(rb"<a\s[^>]*?href\s*=\s*[\"']([^\"']+)[\"'][^>]*>([^<]*)", re.IGNORECASE)
-_INDEX_LIMIT = 64 << 20  # bytes
-_WHOLE_LIMIT = 64 << 20  # bytes of a file that a server without ranges may send
+_WHOLE_LIMIT = 64 << 20  # bytes of an index, and of a file that a server without ranges may send
 _PARTIAL, _NO_SUCH_RANGE = 206, 416
 
 
@@ -35,7 +34,7 @@ class HttpStore(Store):
 
     def entries(self, url: str) -> Sequence[Thing]:
         folder = f"{url.rstrip('/')}/"
-        _, headers, page, _ = self._ask(folder, "GET", upto=_INDEX_LIMIT)
+        _, headers, page, _ = self._ask(folder, "GET")
         if not headers.get("Content-Type", "").startswith("text/html"):
             raise PairError(
                 Reason.FILE_UNREADABLE,
@@ -61,7 +60,7 @@ class HttpStore(Store):
             size = int(headers["Content-Range"].rpartition("/")[2])
         thing = _thing(url, headers, at, size)
         if thing.is_folder:
-            raise PairError(Reason.NOT_A_FILE, f"{url} is a folder, not a regular file")
+            raise not_a_file(url)
         return thing, data
 
     def part(self, url: str, start: int, stop: int, thing: Thing) -> bytes:
@@ -82,15 +81,10 @@ class HttpStore(Store):
         raise _refused(url)
 
     def _ask(
-        self,
-        url: str,
-        method: str,
-        headers: Mapping[str, str] | None = None,
-        upto: int | None = None,
+        self, url: str, method: str, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Mapping[str, str], bytes, str]:
         """Status, headers, bytes and where redirections led. Raises PairError NOT_SUPPORTED where
-        more than `upto` bytes come than were asked for."""
-        upto = _WHOLE_LIMIT if upto is None else upto
+        more than `_WHOLE_LIMIT` bytes come than were asked for."""
         # Packed on the way, a file would have other offsets.
         asked = {**self.fs.kwargs.get("headers", {}), "Accept-Encoding": "identity"}
         asked |= headers or {}
@@ -109,15 +103,12 @@ class HttpStore(Store):
                 if answer.status != _NO_SUCH_RANGE:
                     answer.raise_for_status()
                 size = int(answer.headers.get("Content-Length") or 0)
-                if method == "GET" and answer.status != _PARTIAL and size > upto:
+                if method == "GET" and answer.status != _PARTIAL and size > _WHOLE_LIMIT:
                     raise _no_ranges(url, size)
                 return answer.status, answer.headers, await answer.read(), str(answer.url)
 
-        from fsspec.asyn import sync
-
         with told(url, "read"):
-            answer: tuple[int, Mapping[str, str], bytes, str] = sync(self.fs.loop, ask)
-            return answer
+            return self.wait(ask)
 
 
 def _thing(url: str, headers: Mapping[str, str], at: str, size: int) -> Thing:

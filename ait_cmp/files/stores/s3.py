@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ait_cmp.files.stores.store import Store, Thing
-from ait_cmp.files.stores.troubles import ChangedError, told
-from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.files.stores.troubles import ChangedError, not_a_file, told
 
 __all__ = ["S3Store"]
 
@@ -51,14 +50,12 @@ class S3Store(Store):
     def first(self, url: str, length: int) -> tuple[Thing, bytes]:
         bucket, key = self._place(url)
         if not key:
-            raise PairError(Reason.NOT_A_FILE, f"{url} is a bucket, not a regular file")
+            raise not_a_file(url, "a bucket")
         try:
             answer, data = self._get(url, bucket, key, 0, length)
         except FileNotFoundError:
             if self.look(url):
-                raise PairError(
-                    Reason.NOT_A_FILE, f"{url} is a folder, not a regular file"
-                ) from None
+                raise not_a_file(url) from None
             raise
         size = int(answer["ContentLength"])
         if "ContentRange" in answer:
@@ -94,8 +91,7 @@ class S3Store(Store):
 
         with told(url, "read"):
             try:
-                found: tuple[Mapping[str, Any], bytes] = self._wait(get)
-                return found
+                return self.wait(get)
             except OSError as exc:
                 if _NO_SUCH_RANGE not in str(exc.__cause__):
                     raise
@@ -112,13 +108,7 @@ class S3Store(Store):
             return answer
 
         with told(url, "read"):
-            found: Mapping[str, Any] = self._wait(call)
-            return found
-
-    def _wait(self, call: Any) -> Any:
-        from fsspec.asyn import sync
-
-        return sync(self.fs.loop, call)
+            return self.wait(call)
 
     def _place(self, url: str) -> tuple[str, str]:
         bucket, _, key = url.split("://", 1)[1].partition("/")

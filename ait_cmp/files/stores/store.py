@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from ait_cmp.files.stores.troubles import ChangedError, told
+from ait_cmp.files.stores.troubles import ChangedError, not_a_file, told
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["Store", "Thing"]
@@ -24,6 +24,8 @@ _TIMES = (
     "created",
     "timeModified",
 )
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Store:
         if thing is None:
             raise FileNotFoundError(2, "it does not exist", url)
         if thing.is_folder:
-            raise PairError(Reason.NOT_A_FILE, f"{url} is a folder, not a regular file")
+            raise not_a_file(url)
         # One byte more than there is, so that a file that has grown meanwhile is seen to have.
         data = self.part(url, 0, min(length, thing.size + 1), thing) if thing.size else b""
         if thing.size < length and len(data) != thing.size:
@@ -126,6 +128,13 @@ class Store:
     def path(self, url: str) -> str:
         """`url` as fsspec calls it."""
         return str(self.fs._strip_protocol(url))
+
+    def wait(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        """What `call` answers in the loop of a file system that has one."""
+        from fsspec.asyn import sync
+
+        answer: Answer = sync(self.fs.loop, call)
+        return answer
 
     def version(self, info: Mapping[str, Any]) -> str:
         """What tells a content from the next; nothing where nothing does."""

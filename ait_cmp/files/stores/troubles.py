@@ -12,7 +12,7 @@ from ait_cmp.files.fetching import TransientError
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.paths import without_secrets
 
-__all__ = ["ChangedError", "as_ours", "told"]
+__all__ = ["ChangedError", "as_ours", "not_a_file", "told"]
 
 # Known by their names, so that no library is imported for its errors.
 _DENIED = {
@@ -97,8 +97,13 @@ def as_ours(error: Exception, url: str, done: str) -> Exception:
             )
         )
     if isinstance(error, IsADirectoryError):
-        return PairError(Reason.NOT_A_FILE, f"{url} is a folder, not a regular file")
+        return not_a_file(url)
     return PairError(Reason.FILE_UNREADABLE, f"{url} cannot be {done}: {why}")
+
+
+def not_a_file(url: str, what: str = "a folder") -> PairError:
+    """Why `url` is not opened."""
+    return PairError(Reason.NOT_A_FILE, f"{url} is {what}, not a regular file")
 
 
 def _answer(error: BaseException) -> tuple[int, str]:
