@@ -7,6 +7,7 @@ part is of the state in which it was opened, or reading it is an error.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import mmap
@@ -22,7 +23,7 @@ from ait_cmp.files.scheme import Entry, FileState
 from ait_cmp.files.stores import Store, Thing, store_of
 from ait_cmp.files.stores.troubles import ChangedError
 from ait_cmp.values.errors import PairError, Reason, os_reason
-from ait_cmp.values.paths import absolute, has_secret, is_below, is_url, normal, parent, public
+from ait_cmp.values.paths import absolute, has_secret, is_below, normal, parent, public
 
 __all__ = [
     "RemoteFile",
@@ -54,6 +55,10 @@ class _Memory:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is known. All of it is made anew: an answer to come goes where it was awaited."""
         self.folders: dict[str, dict[str, Thing]] = {}
         self.seen: dict[str, Thing | None] = {}  # what is in no listing
         self.asked: dict[str, int] = {}  # about how many files of each folder
@@ -61,7 +66,6 @@ class _Memory:
         self.heads: dict[str, Future[_Head]] = {}  # the one asked for last stands last
         self.order: list[str] = []  # files that will be opened one after the other
         self.places: dict[str, int] = {}
-        self.generation = 0
 
 
 _MEMORY = _Memory()
@@ -83,7 +87,6 @@ class RemoteFile:
         self.size = thing.size
         self.state = FileState(path, thing.size, thing.version)
         self.content = head if len(head) >= thing.size else None
-        self._modified = thing.modified
         self._parts = Parts(self._fetched, thing.size, head)
         self._thing = thing
 
@@ -95,8 +98,7 @@ class RemoteFile:
     @property
     def is_settled(self) -> bool:
         """Whether another content would surely have another state."""
-        is_told = bool(self._thing.version)
-        return is_told and time.time() - self._modified > _TICK
+        return bool(self._thing.version) and time.time() - self._thing.modified > _TICK
 
     def read(self, start: int, length: int) -> bytes:
         """The bytes [start, start + length). Raises PairError: IN_TRUNCATED where the file has
@@ -150,7 +152,7 @@ open_file = RemoteFile
 def open_soon(paths: Sequence[str]) -> None:
     """These files will be opened, about in this order; some of them always are before they are
     asked for."""
-    wanted = [normal(path) for path in dict.fromkeys(paths) if is_url(path)]
+    wanted = [normal(path) for path in dict.fromkeys(paths)]
     with _MEMORY.lock:
         _MEMORY.order = wanted
         _MEMORY.places = {path: number for number, path in enumerate(wanted)}
@@ -160,14 +162,7 @@ def open_soon(paths: Sequence[str]) -> None:
 def look_again() -> None:
     """What stores said before may be untrue by now."""
     with _MEMORY.lock:
-        _MEMORY.generation += 1
-        _MEMORY.folders.clear()
-        _MEMORY.seen.clear()
-        _MEMORY.asked.clear()
-        _MEMORY.heads.clear()
-        _MEMORY.kept = 0
-        _MEMORY.places.clear()
-        _MEMORY.order = []
+        _MEMORY.clear()
 
 
 def forget(path: str) -> None:
@@ -263,27 +258,27 @@ def _store(path: str) -> Store:
 def _seen(path: str) -> Thing | None:
     """What was or is at `path`."""
     store, place = _store(path), normal(path)
-    folder = parent(place)
+    folder, seen = parent(place), _MEMORY.seen
     known = _MEMORY.folders.get(folder)
-    if known is None and place in _MEMORY.seen:
-        return _MEMORY.seen[place]
-    if known is None and folder != place:
-        with _MEMORY.lock:
-            times = _MEMORY.asked[folder] = _MEMORY.asked.get(folder, 0) + 1
-        if times == _OFTEN:
-            try:
+    if known is None:
+        if place in seen:
+            return seen[place]
+        if folder != place and _is_asked_often(folder):
+            with contextlib.suppress(FileNotFoundError, PairError):
                 known = _listed(folder)
-            except (FileNotFoundError, PairError):
-                known = None
-    name = place.rpartition("/")[2]
-    if known is not None and name not in known:
-        return None
-    if known is not None and (known[name].is_folder or known[name].version):
-        return known[name]
-    thing = _look(store, place)
-    with _MEMORY.lock:
-        _MEMORY.seen[place] = thing
+    if known is not None:
+        thing = known.get(place.rpartition("/")[2])
+        if thing is None or thing.is_folder or thing.version:
+            return thing
+    seen[place] = thing = _look(store, place)
     return thing
+
+
+def _is_asked_often(folder: str) -> bool:
+    """Whether this is the time to list it."""
+    with _MEMORY.lock:
+        _MEMORY.asked[folder] = _MEMORY.asked.get(folder, 0) + 1
+        return _MEMORY.asked[folder] == _OFTEN
 
 
 def _look(store: Store, path: str) -> Thing | None:
@@ -292,15 +287,11 @@ def _look(store: Store, path: str) -> Thing | None:
 
 def _listed(path: str) -> dict[str, Thing]:
     store, folder = _store(path), normal(path)
-    with _MEMORY.lock:
-        known = _MEMORY.folders.get(folder)
-        generation = _MEMORY.generation
+    folders = _MEMORY.folders  # those of now, even if all is forgotten before the answer comes
+    known = folders.get(folder)
     if known is None:
         things = persistent(store.root, lambda: store.entries(folder))
-        known = {thing.name: thing for thing in things}
-        with _MEMORY.lock:
-            if generation == _MEMORY.generation:
-                _MEMORY.folders[folder] = known
+        known = folders[folder] = {thing.name: thing for thing in things}
     return known
 
 
@@ -338,14 +329,13 @@ def _head(path: str) -> _Head:
 
 
 def _first(path: str) -> _Head:
-    store = store_of(path)
+    store, seen = store_of(path), _MEMORY.seen
     for _ in range(2):  # once more where it changed between two requests
         try:
             thing, head = persistent(store.root, lambda: store.first(path, _FIRST))
         except ChangedError:
             continue
-        with _MEMORY.lock:
-            _MEMORY.seen[path] = thing
+        seen[path] = thing
         return thing, head
     raise _changed(path)
 
