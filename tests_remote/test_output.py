@@ -192,6 +192,12 @@ def test_judge_show_and_diff_read_a_report_in_a_bucket(
     } == {one for one in s3.keys(BUCKET) if one.startswith("runs/two/")}
 
 
+def test_a_report_that_changed_is_fetched_again(s3: S3Server) -> None:
+    for text in (b"one", b"two"):
+        s3.put(BUCKET, "runs/one/cmp_report.json", text)
+        assert (staging.near_report(OUT) / "cmp_report.json").read_bytes() == text
+
+
 def test_a_folder_of_this_machine_is_itself(tmp_path: Path) -> None:
     with staged(tmp_path):
         pass

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ait_cmp.files.scheme import FileState
+from ait_cmp.files.scheme import FileState, OpenFile
 from ait_cmp.values.errors import PairError, ReportError, UsageError, os_reason
 from ait_cmp.values.paths import is_url, normal, scheme_of
 
@@ -36,6 +36,7 @@ _REPORT = "cmp_report."
 _KEPT = (_STATS, _PART, "cmp_report.run")  # of a run, beside its report
 _OWNER = ".owner"
 _LOCK_LIMIT = 4096  # bytes
+_BLOCK = 64 << 20  # bytes that are fetched at a time
 _PRIVATE = 0o700
 _Age = tuple[int, int, int]
 
@@ -156,21 +157,25 @@ class _Far:
 
     def read(self, name: str) -> bytes | None:
         """A small file; None where it is not there. Raises PairError."""
-        self._remote.forget(self._at(name))
         try:
-            file = self._remote.open_file(self._at(name))
+            file = self._opened(name)
             return file.read(0, min(file.size, _LOCK_LIMIT))
         except FileNotFoundError:
             return None
 
     def fetch(self, name: str, path: Path) -> None:
         """A file, whole or not at all. Raises PairError, OSError."""
-        file = self._remote.open_file(self._at(name))
+        file = self._opened(name)
         part = path.with_name(f".{path.name}.fetched")
         with part.open("wb") as out:
             for start in range(0, file.size, _BLOCK):
                 out.write(file.read(start, min(_BLOCK, file.size - start)))
         part.replace(path)
+
+    def _opened(self, name: str) -> OpenFile:
+        """A file as it is now, whatever was read of it before."""
+        self._remote.forget(self._at(name))
+        return self._remote.open_file(self._at(name))
 
     def create(self, name: str, data: bytes) -> bool:
         """Whether there was nothing, and `data` is there now. Raises PairError."""
@@ -201,9 +206,6 @@ class _Far:
 
     def _at(self, name: str) -> str:
         return f"{self.url}/{name}"
-
-
-_BLOCK = 64 << 20  # bytes
 
 
 class _Holder(NamedTuple):
