@@ -62,8 +62,14 @@ class Engine(Protocol):
     ) -> Accumulation: ...
 
 
+def _on_device(golden: DType, my: DType, options: Options, bins: Bins) -> Accumulation:
+    from ait_cmp.engine.device.accumulator import TorchAccumulator  # torch takes a second
+
+    return TorchAccumulator(golden, my, options, bins)
+
+
 # What does the arithmetic over elements; all give the same stats, up to rounding.
-ENGINES: dict[str, Engine] = {"numba": Accumulator}
+ENGINES: dict[str, Engine] = {"numba": Accumulator, "torch": _on_device}
 
 
 def range_stats(

@@ -30,6 +30,7 @@ __all__ = [
     "measure_request",
     "measure_requests",
     "measure_sources",
+    "measured_of",
     "merged",
     "merged_ranges",
     "spans",
@@ -317,6 +318,13 @@ def _measure_range(
         apart = replace(options, parts=Parts(slices=True), huge=huge)
         usual = range_stats(golden=golden, my=my, start=start, stop=stop, options=apart).slices
         stats = replace(stats, slices=replace(stats.slices, usual=usual))
+    return measured_of(golden=golden, my=my, stats=stats, files=files)
+
+
+def measured_of(
+    *, golden: Source, my: Source, stats: Stats, files: tuple[FileState, ...] = ()
+) -> Measured:
+    """What the stats of two sources, or of a range of them, say, with the worst element."""
     worst = _worst(stats)
     return Measured(
         _info(golden),

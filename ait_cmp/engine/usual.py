@@ -73,6 +73,7 @@ def _runs(golden: Source) -> Iterator[Values]:
     if elements <= _SAMPLE:
         yield widen(golden.read(0, elements), golden.dtype)
         return
-    for number in range(_SAMPLE // _RUN):
-        start = int((number * _STRIDE % 1) * (elements - _RUN))
+    starts = [int((number * _STRIDE % 1) * (elements - _RUN)) for number in range(_SAMPLE // _RUN)]
+    golden.expect([(start, start + _RUN) for start in starts])
+    for start in starts:
         yield widen(golden.read(start, start + _RUN), golden.dtype)
