@@ -1,0 +1,43 @@
+"""The bits of float32 significands that a tensor's elements use."""
+
+from __future__ import annotations
+
+import torch
+
+from ait_cmp.values.dtypes import DType
+
+__all__ = ["bits_in_use"]
+
+_SIGNIFICAND = 23
+_LEAST = 2.0**-14  # smaller magnitudes have fewer bits in some types
+_SAMPLE = 4096  # elements which mostly use all bits that the type has
+_AT_ONCE = 1 << 22
+
+
+def bits_in_use(values: torch.Tensor, dtype: DType) -> tuple[int, int]:
+    """A bitwise or over elements of at least 2**-14 that are finite, and how many were looked at:
+    a sample, where that uses all bits that `dtype` has."""
+    flat = values.view(-1)
+    unused = max(_SIGNIFICAND + 1 - dtype.digits, 0)
+    possible = (1 << _SIGNIFICAND) - (1 << unused)
+    bits, looked_at = _bits(flat[:: max(flat.numel() // _SAMPLE, 1)][:_SAMPLE], dtype)
+    if bits == possible:
+        return bits, looked_at
+    bits = looked_at = 0
+    for start in range(0, flat.numel(), _AT_ONCE):
+        some, count = _bits(flat[start : start + _AT_ONCE], dtype)
+        bits, looked_at = bits | some, looked_at + count
+        if bits == possible:
+            break
+    return bits, looked_at
+
+
+def _bits(flat: torch.Tensor, dtype: DType) -> tuple[int, int]:
+    x = flat.to(torch.float32).contiguous()
+    told = (x.abs() >= _LEAST) & (x.abs() < 0.99 * min(dtype.largest, 3.4e38))
+    bits = torch.where(told, x.view(torch.int32) & ((1 << _SIGNIFICAND) - 1), 0)
+    while len(bits) > 1:
+        half = len(bits) // 2
+        folded = bits[:half] | bits[half : 2 * half]
+        bits = torch.cat((folded, bits[2 * half :])) if len(bits) % 2 else folded
+    return int(bits[0]), int(told.sum())

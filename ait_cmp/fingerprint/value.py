@@ -1,0 +1,267 @@
+"""A fingerprint, and its bytes."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ait_cmp.fingerprint.signs import MOST
+from ait_cmp.values.dtypes import DTYPES, DType
+
+__all__ = [
+    "BINS",
+    "BUCKETS",
+    "SATURATED",
+    "SMALL",
+    "TOP",
+    "Axis",
+    "Fingerprint",
+    "Whole",
+    "bin_width",
+    "buckets_of",
+    "is_small",
+    "line_and_channel",
+]
+
+BUCKETS = 16  # of a bin, unless others are asked for
+BINS = 64  # of an axis, at most
+TOP = 8  # elements that are kept, the largest
+SATURATED = 0.99  # of a type's largest value, from which on elements stand for infinity
+SMALL = 4096  # bytes of a tensor that is kept whole
+_VERSION = 1
+_MAGIC = b"aitF"
+_NAMES = tuple(DTYPES)
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+# Magic, version, type, dimensions, buckets, largest elements, whether bins are told of what is left
+# out, bytes of elements, checksum.
+_HEADER = struct.Struct("<4sBBBBBBxxQQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What is exact of a tensor's elements.
+
+    Left out of all sums are elements that are not finite, and those of at least 0.99 of the type's
+    largest value, which stand for infinity: `nans`, infinite and saturated ones, by sign; `places`
+    is a hash of where they are and of which of three kinds (NaN, positive, negative), `first` the
+    flat index of the first that is not finite, -1 where there is none. `minimum`, `maximum` and
+    `total` are of what is finite; `total` and `squares`, which is of what is not left out, in units
+    of 2**exponent and its square. `bits` are the bits of a float32 significand in use by elements
+    of at least 2**-14, a bitwise or, and `gridded` how many elements were looked at.
+    """
+
+    nans: int = 0
+    positive: int = 0
+    negative: int = 0
+    saturated_positive: int = 0
+    saturated_negative: int = 0
+    places: int = 0
+    first: int = -1
+    bits: int = 0
+    gridded: int = 0
+    exponent: int = 0
+    minimum: float = math.inf
+    maximum: float = -math.inf
+    total: float = 0.0
+    squares: float = 0.0
+
+    @property
+    def nonfinite(self) -> int:
+        """Elements that are NaN or infinite."""
+        return self.nans + self.positive + self.negative
+
+    @property
+    def left_out(self) -> int:
+        """Elements that are in no sum."""
+        return self.nonfinite + self.saturated_positive + self.saturated_negative
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """The bins of lines, or of channels: exact sums, and the signed sums of their buckets.
+
+    `sums` are Σx and Σx², float64 (2, bins), good to float32; `left_out` counts the elements of
+    each bin that are in no sum, and is empty where none are; `signed` is (bins, buckets). All in
+    units of the whole's.
+    """
+
+    sums: Floats
+    left_out: Indices
+    signed: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fingerprint:
+    """What is kept of a tensor of `shape`.
+
+    Of a small one `elements` are all stored bits, and nothing else is kept but the checksum; else
+    they are empty. Types that are not rounded have no axes. `top` are the elements of the largest
+    magnitude, descending, and `top_indices` their flat indices.
+    """
+
+    dtype: DType
+    shape: tuple[int, ...]
+    checksum: int
+    elements: bytes = b""
+    whole: Whole = field(default_factory=Whole)
+    top: Floats = field(default_factory=lambda: np.zeros(0))
+    top_indices: Indices = field(default_factory=lambda: np.zeros(0, np.int64))
+    lines: Axis | None = None
+    channels: Axis | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every element is kept."""
+        return bool(self.elements) or 0 in self.shape
+
+    @property
+    def buckets(self) -> int:
+        """Signed sums of a bin; 0 where there are none."""
+        return self.lines.signed.shape[1] if self.lines else 0
+
+    def pack(self) -> bytes:
+        """Its bytes, the same on every machine."""
+        header = _HEADER.pack(
+            _MAGIC, _VERSION, _NAMES.index(self.dtype.name), len(self.shape), self.buckets,
+            len(self.top), bool(self.lines and len(self.lines.left_out)), len(self.elements),
+            self.checksum,
+        )  # fmt: skip
+        parts = [header, struct.pack(f"<{len(self.shape)}q", *self.shape)]
+        if self.elements or 0 in self.shape:
+            return b"".join((*parts, self.elements))
+        parts.append(_WHOLE.pack(*(getattr(self.whole, one.name) for one in fields(Whole))))
+        parts += [self.top.astype("<f8").tobytes(), self.top_indices.astype("<i8").tobytes()]
+        for axis in filter(None, (self.lines, self.channels)):
+            kind = _number(self.dtype)
+            parts += [axis.sums.astype(kind).tobytes(), axis.left_out.astype("<u4").tobytes()]
+            parts.append(axis.signed.astype(kind).tobytes())
+        return b"".join(parts)
+
+    @staticmethod
+    def unpack(packed: Any) -> Fingerprint:
+        """That of these bytes, or of any buffer of them. Raises ValueError if damaged."""
+        try:
+            return _unpacked(_Reader(memoryview(packed)))
+        except (struct.error, IndexError) as exc:
+            raise ValueError(f"the fingerprint is not whole: {exc}") from exc
+
+    def folded(self, buckets: int) -> Fingerprint:
+        """The same of fewer buckets, a power of two."""
+        if buckets >= self.buckets:
+            return self
+        axes = [axis and _folded(axis, buckets) for axis in (self.lines, self.channels)]
+        return Fingerprint(
+            self.dtype, self.shape, self.checksum, self.elements, self.whole, self.top,
+            self.top_indices, *axes,
+        )  # fmt: skip
+
+
+_WHOLE = struct.Struct("<5qQq3q4d")
+
+
+def bin_width(count: int) -> int:
+    """Neighbours in a bin: a power of two, 1 for up to 64."""
+    return 1 << max(-(-count // BINS) - 1, 0).bit_length()
+
+
+def line_and_channel(shape: tuple[int, ...]) -> tuple[int, int]:
+    """How many lines a tensor has, and how many channels."""
+    return math.prod(shape[:-1]), shape[-1] if shape else 1
+
+
+def buckets_of(dtype: DType, buckets: int) -> int:
+    """Half of them where each sum takes twice the room."""
+    return max(buckets // 2, 1) if dtype.itemsize > 4 else buckets
+
+
+def is_small(dtype: DType, shape: tuple[int, ...], buckets: int) -> bool:
+    """Whether all elements take no more room than what else is kept of them, or next to none."""
+    size = dtype.itemsize * math.prod(shape)
+    if size <= SMALL or not dtype.is_floating:
+        return size <= SMALL
+    bins = sum(-(-one // bin_width(one)) for one in line_and_channel(shape))
+    return size <= bins * (buckets_of(dtype, buckets) + 2) * max(dtype.itemsize, 4)
+
+
+def _number(dtype: DType) -> str:
+    return "<f8" if dtype.itemsize > 4 else "<f4"
+
+
+def _folded(axis: Axis, buckets: int) -> Axis:
+    bins, before = axis.signed.shape
+    return Axis(
+        axis.sums,
+        axis.left_out,
+        axis.signed.reshape(bins, before // buckets, buckets).sum(1),
+    )
+
+
+class _Reader:
+    """What is read of a buffer, from its beginning on."""
+
+    def __init__(self, packed: memoryview) -> None:
+        self._packed = packed.cast("B")
+        self._at = 0
+
+    def some(self, one: struct.Struct) -> tuple[Any, ...]:
+        """The next numbers."""
+        found = one.unpack_from(self._packed, self._at)
+        self._at += one.size
+        return found
+
+    def array(self, kind: str, *shape: int) -> npt.NDArray[Any]:
+        """The next array, in float64 or int64."""
+        count = math.prod(shape)
+        if self._at + count * np.dtype(kind).itemsize > len(self._packed):
+            raise IndexError(f"{len(self._packed)} bytes are too few")
+        found = np.frombuffer(self._packed, kind, count, self._at).reshape(shape)
+        self._at += found.nbytes
+        return found.astype(np.float64 if "f" in kind else np.int64)
+
+    def rest(self, size: int) -> bytes:
+        """The next bytes, which must be the last."""
+        found = bytes(self._packed[self._at :])
+        if len(found) != size:
+            raise ValueError(f"the fingerprint has {len(found)} bytes where {size} should be")
+        return found
+
+
+def _unpacked(reader: _Reader) -> Fingerprint:
+    magic, version, kind, dims, buckets, top, some_left_out, size, checksum = reader.some(_HEADER)
+    if magic != _MAGIC:
+        raise ValueError("the bytes are no fingerprint")
+    if version != _VERSION:
+        raise ValueError(f"the fingerprint is of version {version}; this program reads {_VERSION}")
+    if buckets > MOST or buckets & (buckets - 1):
+        raise ValueError(f"the fingerprint has {buckets} buckets a bin")
+    dtype, shape = DTYPES[_NAMES[kind]], reader.some(struct.Struct(f"<{dims}q"))
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the fingerprint has the shape {list(shape)}")
+    if size or 0 in shape:
+        if size != dtype.itemsize * math.prod(shape):
+            raise ValueError(f"the fingerprint has {size} bytes of elements for {list(shape)}")
+        return Fingerprint(dtype, shape, checksum, reader.rest(size))
+    whole = Whole(*reader.some(_WHOLE))
+    values, indices = reader.array("<f8", top), reader.array("<i8", top)
+    axes = [*_axes(reader, dtype, shape, buckets, some_left_out)] if buckets else [None, None]
+    reader.rest(0)
+    return Fingerprint(dtype, shape, checksum, b"", whole, values, indices, *axes)
+
+
+def _axes(
+    reader: _Reader, dtype: DType, shape: tuple[int, ...], buckets: int, some_left_out: bool
+) -> Iterator[Axis]:
+    for count in line_and_channel(shape):
+        bins = -(-count // bin_width(count))
+        sums = reader.array(_number(dtype), 2, bins)
+        left_out = reader.array("<u4", bins if some_left_out else 0)
+        yield Axis(sums, left_out, reader.array(_number(dtype), bins, buckets))

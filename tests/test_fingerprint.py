@@ -1,0 +1,232 @@
+"""What is kept of a tensor: exact where it says so, without bias where it estimates."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ait_cmp.fingerprint import signs
+from ait_cmp.fingerprint.make import make_fingerprint
+from ait_cmp.fingerprint.value import (
+    Fingerprint,
+    bin_width,
+    buckets_of,
+    is_small,
+    line_and_channel,
+)
+from ait_cmp.values.dtypes import DTYPES
+
+# Narrow, wide, one line, three channels, more dims, sizes that no group or tile divides.
+SHAPES = [(130, 70), (2, 37, 150), (1, 5000), (5000, 3), (64, 64, 9), (3, 9000), (8300, 2), (4999,)]
+FLOATS = [name for name, dtype in DTYPES.items() if dtype.is_floating]
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Numbers of a normal distribution."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def binned(values: np.ndarray, axis: int) -> np.ndarray:
+    """Sums by bin of lines (0) or of channels (1) of a matrix."""
+    sums = values.sum(1 - axis)
+    width = bin_width(len(sums))
+    padded = np.pad(sums, (0, -len(sums) % width)).reshape(-1, width)
+    return np.asarray(padded.sum(1))
+
+
+def by_definition(values: np.ndarray, buckets: int) -> np.ndarray:
+    """The signed sums of the bins of channels, element by element."""
+    lines, channels = values.shape
+    bits, width = signs.bit_rows(0, lines), bin_width(channels)
+    sums = np.zeros((-(-channels // width), buckets))
+    own, other = signs.turns(0, lines), signs.kept_buckets(0, channels)
+    kept = signs.kept_signs(0, channels)
+    for line in range(lines):
+        for channel in range(channels):
+            sign = 1 - 2 * (int(bits[line]) >> channel % 64 & 1)
+            bucket = (own[line] ^ other[channel]) % buckets
+            sums[channel // width, bucket] += sign * kept[channel] * values[line, channel]
+    return sums
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_of_bins_are_exact_to_float32(shape: tuple[int, ...]) -> None:
+    tensor = drawn(*shape)
+    made = make_fingerprint(tensor, buckets=2)
+    values = tensor.double().numpy().reshape(line_and_channel(shape))
+    for number, axis in enumerate((made.lines, made.channels)):
+        assert axis is not None
+        np.testing.assert_allclose(axis.sums[0], binned(values, number), atol=2e-4)
+        np.testing.assert_allclose(axis.sums[1], binned(values**2, number), rtol=1e-6)
+    whole = made.whole
+    assert (whole.minimum, whole.maximum) == (float(tensor.min()), float(tensor.max()))
+    assert whole.total == pytest.approx(values.sum(), abs=1e-3)
+    assert whole.squares == pytest.approx((values**2).sum(), rel=1e-6)
+    first = np.argsort(-np.abs(values.flatten()), kind="stable")[:8]
+    assert made.top_indices.tolist() == first.tolist()
+    assert made.top.tolist() == values.flatten()[first].tolist()
+
+
+@pytest.mark.parametrize("shape", [(130, 70), (33, 200), (20, 300), (70, 65)])
+@pytest.mark.parametrize("buckets", [2, 16, 32])
+def test_signed_sums_are_those_of_the_definition(shape: tuple[int, int], buckets: int) -> None:
+    values = drawn(*shape).double()
+    made = make_fingerprint(torch.cat((values, values)), buckets=2 * buckets)
+    whole = torch.cat((values, values)).numpy()
+    for axis, matrix in ((made.channels, whole), (made.lines, whole.T)):
+        assert axis is not None
+        np.testing.assert_allclose(axis.signed, by_definition(matrix, buckets), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_what_is_packed_is_what_was_made(name: str) -> None:
+    tensor = drawn(300, 130).abs().add(1).to(getattr(torch, name))
+    made = make_fingerprint(tensor)
+    read = Fingerprint.unpack(memoryview(made.pack()))
+    assert read.pack() == made.pack()
+    assert (read.dtype, read.shape, read.whole) == (DTYPES[name], (300, 130), made.whole)
+    assert read.buckets == buckets_of(DTYPES[name], 16)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 10, 40, 200, -1])
+def test_damaged_bytes_are_told(cut: int) -> None:
+    packed = make_fingerprint(drawn(200, 100)).pack()
+    with pytest.raises(ValueError, match="fingerprint"):
+        Fingerprint.unpack(packed[:cut])
+    with pytest.raises(ValueError, match="fingerprint"):
+        Fingerprint.unpack(packed + b"\0")
+
+
+def test_a_fingerprint_of_a_megabyte_is_a_hundredth_of_it() -> None:
+    # The most bins that an axis can have, and elements that are left out, whose counts are kept.
+    for dtype, shape in ((torch.float32, (512, 512)), (torch.bfloat16, (1024, 512))):
+        tensor = drawn(*shape).to(dtype)
+        tensor[3, 3] = math.nan
+        packed = make_fingerprint(tensor).pack()
+        assert tensor.nbytes == 1 << 20
+        assert len(packed) <= (1 << 20) // 100
+
+
+def test_small_tensors_are_kept_whole_and_large_ones_never_take_more_than_themselves() -> None:
+    kept = make_fingerprint(drawn(32, 32))
+    assert kept.is_whole
+    assert np.array_equal(np.frombuffer(kept.elements, "<f4"), drawn(32, 32).numpy().flatten())
+    for name in ("float32", "bfloat16", "float64", "float8_e5m2"):
+        for shape in SHAPES:
+            tensor = drawn(*shape).to(getattr(torch, name))
+            made = make_fingerprint(tensor)
+            assert made.is_whole == is_small(DTYPES[name], shape, 16)
+            assert len(made.pack()) <= tensor.nbytes + 300
+
+
+def test_distances_are_estimated_without_bias() -> None:
+    # An error whose size differs from line to line and from channel to channel, and a constant one.
+    ratios = []
+    for seed in range(20):
+        golden = drawn(200, 300, seed=seed)
+        error = drawn(200, 1, seed=seed + 50).exp() * drawn(300, seed=seed + 99).exp()
+        error = 0.01 * error * drawn(200, 300, seed=seed + 150) + 0.01 * (seed % 2)
+        my = golden + error
+        one, two = make_fingerprint(golden), make_fingerprint(my)
+        squares = ((my - golden).double() ** 2).numpy()
+        for number, (a, b) in enumerate(((one.lines, two.lines), (one.channels, two.channels))):
+            assert a
+            assert b
+            ratios += (((b.signed - a.signed) ** 2).sum(1) / binned(squares, number)).tolist()
+    assert np.mean(ratios) == pytest.approx(1, abs=0.02)
+    assert np.std(ratios) < 1.25 * math.sqrt(2 / 16)
+
+
+def test_fewer_buckets_are_pairs_of_more() -> None:
+    more, fewer = (make_fingerprint(drawn(100, 200), buckets=count) for count in (32, 4))
+    assert more.lines
+    assert fewer.lines
+    folded = more.folded(4).lines
+    assert folded
+    np.testing.assert_allclose(folded.signed, fewer.lines.signed, atol=1e-4)
+
+
+def test_what_is_not_finite_is_counted_and_placed_and_in_no_sum() -> None:
+    plain = drawn(100, 100)
+    plain[3, 5] = plain[7, 8] = plain[9, 9] = plain[10, 1] = 0.0
+    spoilt = plain.clone()
+    spoilt[3, 5], spoilt[7, 8], spoilt[9, 9] = math.nan, -math.inf, 3.4e38
+    made, bare = make_fingerprint(spoilt), make_fingerprint(plain)
+    whole = made.whole
+    assert (whole.nans, whole.positive, whole.negative) == (1, 0, 1)
+    assert (whole.saturated_positive, whole.saturated_negative) == (1, 0)
+    assert whole.first == 305
+    assert whole.maximum == torch.tensor(3.4e38)
+    assert made.lines
+    assert bare.lines
+    assert int(made.lines.left_out.sum()) == 3
+    unit = 2.0**whole.exponent
+    np.testing.assert_allclose(made.lines.signed * unit, bare.lines.signed, atol=1e-4)
+    moved = spoilt.clone()
+    moved[3, 5], moved[10, 1] = 0.0, math.nan
+    assert make_fingerprint(moved).whole.places != whole.places
+    assert make_fingerprint(spoilt * 1.0).whole.places == whole.places
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30, 1e-42])
+def test_squares_out_of_reach_are_in_units(size: float) -> None:
+    tensor = drawn(100, 100) * size
+    made = make_fingerprint(tensor)
+    squares = (tensor.double() ** 2).sum().item()
+    assert made.whole.squares * 4.0**made.whole.exponent == pytest.approx(squares, rel=1e-5)
+
+
+def test_types_that_are_not_rounded_have_a_checksum_and_sums() -> None:
+    for dtype in (torch.int64, torch.int32, torch.uint16, torch.uint8):
+        made = make_fingerprint(torch.arange(20000).remainder(200).to(dtype))
+        assert (made.whole.minimum, made.whole.maximum) == (0, 199)
+        assert made.whole.total == 99.5 * 20000
+        assert made.lines is None
+        assert Fingerprint.unpack(made.pack()).pack() == made.pack()
+    mask = torch.arange(20000).remainder(2).bool()
+    assert make_fingerprint(mask).whole.total == 10000
+
+
+def test_checksums_tell_every_change_and_nothing_else() -> None:
+    base = drawn(3, 40001)  # more than one block, and no whole number of them
+    mark = make_fingerprint(base).checksum
+    assert make_fingerprint(base.clone()).checksum == mark
+    assert make_fingerprint(base.t().contiguous().t()).checksum == mark
+    changed = [base.clone() for _ in range(5)]
+    changed[0][2, 40000] += 1e-3
+    changed[1].neg_()
+    changed[2][0, :2] *= -1  # two signs at once
+    changed[3][:, :16384] = base.roll(1, 0)[:, :16384]
+    changed[4] = base.roll(1, 1)
+    assert len({mark, *(make_fingerprint(one).checksum for one in changed)}) == 6
+
+
+def test_strides_and_offsets_change_nothing() -> None:
+    tensor = drawn(120, 90).to(torch.bfloat16)
+    wanted = make_fingerprint(tensor).pack()
+    padded = torch.zeros(121, 101, dtype=torch.bfloat16)
+    padded[1:, 3:93] = tensor
+    odd = torch.zeros(120 * 90 + 1, dtype=torch.bfloat16)[1:].view(120, 90)
+    odd.copy_(tensor)
+    for one in (padded[1:, 3:93], tensor.t().contiguous().t(), odd):
+        assert make_fingerprint(one).pack() == wanted
+
+
+def test_complex_numbers_are_their_parts() -> None:
+    tensor = torch.complex(drawn(60, 50), drawn(60, 50, seed=1))
+    assert make_fingerprint(tensor).pack() == make_fingerprint(torch.view_as_real(tensor)).pack()
+
+
+def test_what_has_no_data_is_refused() -> None:
+    with pytest.raises(TypeError, match="meta"):
+        make_fingerprint(torch.zeros(3, device="meta"))
+
+
+def test_an_unknown_version_says_so() -> None:
+    packed = bytearray(make_fingerprint(drawn(4)).pack())
+    packed[4] = 9
+    with pytest.raises(ValueError, match="version 9"):
+        Fingerprint.unpack(packed)
