@@ -36,6 +36,7 @@ _HOMES = {
     "compare_dumps": "api",
     "dump_data": "dump.data",
     "dump_modules": "dump.hooks",
+    "isolate": "api",
     "load": "results",
     "write_bin": "dump.bin_file",
 }
@@ -56,6 +57,7 @@ __all__ = [
     "compare_dumps",
     "dump_data",
     "dump_modules",
+    "isolate",
     "load",
     "write_bin",
 ]

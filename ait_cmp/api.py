@@ -14,6 +14,7 @@ import torch
 
 from ait_cmp.commands.compare import judged, open_store, select_pairs, written
 from ait_cmp.commands.extra import warn_of_extra
+from ait_cmp.commands.isolated import isolated_run
 from ait_cmp.engine.looks import Beside, look_at
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
@@ -34,7 +35,7 @@ from ait_cmp.settings.values import Settings
 from ait_cmp.source import Source, from_array, from_memory
 from ait_cmp.tensors import as_array
 
-__all__ = ["compare", "compare_dumps"]
+__all__ = ["compare", "compare_dumps", "isolate"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -159,6 +160,43 @@ def _compared(settings: Settings, progress: ShowProgress) -> RunComparison:
         if settings.output is not None:
             written(run, settings, store)
     return RunComparison.of(run)
+
+
+@_by_name
+def isolate(
+    *,
+    golden: torch.nn.Module,
+    my: torch.nn.Module,
+    inputs: Any,
+    precision: str = "float64",
+    tolerance: ToleranceLike = "dtype",
+    metrics: str = "standard",
+    metric_names: Sequence[str] | None = None,
+    epsilon: float = 2.0**-23,
+) -> RunComparison:
+    """Judge each module of `my` by itself: golden's module is run on what my's was given.
+
+    Both models run once with `inputs`: a tensor, a tuple of arguments, a dict of those by name, or
+    a function that takes a model and runs it, several times if it likes. Golden's modules are then
+    run anew in `precision`, float64 or float32, on the recorded arguments of my's, those inside
+    another answered by what my's gave back. `own_error` is what a module did itself, `error_level`
+    what both runs differ by there. The yardstick is golden's module in my's types.
+    Raises TypeError for what is no module, UsageError for unknown names.
+    """
+    started = datetime.now(UTC)
+    choice, _ = metrics_from(metrics, metric_names, None)
+    chosen = tolerance_from(tolerance)
+    run = isolated_run(
+        golden=golden,
+        my=my,
+        inputs=inputs,
+        precision=precision,
+        tolerance=chosen,
+        metrics=choice,
+        wanted=Wanted(epsilon_of(epsilon), choice.needs(chosen)),
+    )
+    facts = facts_since(started, {"precision": precision, "metrics.epsilon": repr(epsilon)})
+    return RunComparison.of(replace(run, facts=facts))
 
 
 def _source(value: TensorLike, argument: str) -> Source:

@@ -30,7 +30,7 @@ from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.unseen import REPLAYED
 
-__all__ = ["dump_modules", "watch_process"]
+__all__ = ["dump_modules", "heard", "hooked", "watch_process"]
 
 
 class _BeforeForward:
@@ -138,7 +138,7 @@ _tell_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @contextmanager
-def _heard(recorder: Recorder) -> Iterator[None]:
+def heard(recorder: Recorder) -> Iterator[None]:
     """While this holds, `recorder` hears of graphs that are traced, and of those replayed."""
     graph = getattr(torch.cuda, "CUDAGraph", None)
     replay = getattr(graph, "replay", None)
@@ -176,7 +176,7 @@ def watch_process(request: DumpRequest) -> None:
 
         force_tokens(request.force_tokens)
     recorder = Recorder(request)
-    _heard(recorder).__enter__()
+    heard(recorder).__enter__()
     casting = Casting(request.dtype, recorder.warn) if request.dtype else None
     register_module_forward_pre_hook(_BeforeForward(recorder, _AfterForward(recorder), casting))
 
@@ -221,13 +221,13 @@ def dump_modules(
         max_bytes=max_bytes,
     )
     recorder = Recorder(request, {id(module) for module in model.modules()})
-    with _heard(recorder), _hooked(model, recorder):
+    with heard(recorder), hooked(model, recorder):
         yield Path(output, "ait_dump")
         recorder.tell_never_seen(model)
 
 
 @contextmanager
-def _hooked(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
+def hooked(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     """While this holds, the modules that `model` has now tell `recorder` of their calls."""
     after = _AfterForward(recorder)
     before = _BeforeForward(recorder, after)

@@ -30,6 +30,7 @@ class Case(NamedTuple):
     chosen_from: tuple[str, int | None] | None = None
     reference: Reference | None = None
     extra: Mapping[str, float | None] = {}  # never changed
+    own_of: str = ""  # the module that alone made the error, where none is inherited
 
     @property
     def lines(self) -> int:

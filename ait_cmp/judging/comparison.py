@@ -266,7 +266,8 @@ class _Run:
         assert brief.golden
         subject = _subject(pair, brief)
         shown = self._reference(pair, number, brief.golden, None)
-        return Sketch(subject, pair.chosen_from, Shown.of(shown) if shown else None)
+        told = Shown.of(shown) if shown else None
+        return Sketch(subject, pair.chosen_from, told, pair.alone is not None)
 
     def case(self, number: int, one: Measured) -> Case:
         """What the verdict of a row that was compared is made of."""
@@ -283,6 +284,7 @@ class _Run:
             pair.chosen_from,
             reference,
             _extra_of(one),
+            pair.alone.module if pair.alone else "",
         )
 
     def _reference(

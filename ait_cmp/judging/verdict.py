@@ -282,6 +282,7 @@ class _Divergences:
         self._token: int | None = None
         self._largest = 0.0
         self._share = 0.0  # of the elements of a row that a mismatch or a NaN was found in
+        self._own: dict[str, Subject] = {}  # of modules that are judged alone, the first that fails
 
     def place(
         self, case: Case, findings: Sequence[Finding], expected: Expectation | None
@@ -289,6 +290,10 @@ class _Divergences:
         """(the row that a failing row follows, the sentence if a divergence begins here, the same
         without what the checks say)."""
         subject, evidence = case.subject, case.evidence
+        if case.own_of:
+            first = self._own.setdefault(case.own_of, subject)
+            says = first is subject
+            return ("", *_describe(case, findings, expected)) if says else (str(first), "", "")
         sudden = findings[0].check in _SUDDEN
         new = self._root is None or (not self._share if sudden else self._is_larger(evidence))
         first_of_token = self._root is None or subject.token_id != self._token
@@ -333,7 +338,9 @@ def _describe(
     said = [f"from {case.subject} on" if case.subject.data_id else ""]
     plain = findings[0]
     local = _local(evidence, case.shape, plain) if evidence else ""
-    if evidence and expected:
+    if case.own_of:
+        said.append(_own(case, evidence, expected))
+    elif evidence and expected:
         said.append(_jump(evidence, expected))
     began = "; ".join(filter(None, said))
     if local:
@@ -341,6 +348,16 @@ def _describe(
     if not any(said[1:]) or plain.check not in ("channel", "line", "level"):  # said already
         said.append(plain.meaning)
     return "; ".join(filter(None, said)), began
+
+
+def _own(case: Case, evidence: Evidence | None, expected: Expectation | None) -> str:
+    """Whose error it is, where it is inherited from none."""
+    said = f"{case.own_of} itself gives another result than golden's on the same inputs"
+    if not (evidence and expected and math.isfinite(evidence.level)):
+        return said
+    times = evidence.level / expected.error
+    more = f", {times:.3g} times what rounding makes there" if times >= _TOLD else ""
+    return f"{said}: {evidence.level:.2%} of golden{more}"
 
 
 def _jump(evidence: Evidence, expected: Expectation) -> str:

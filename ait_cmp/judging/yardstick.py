@@ -79,6 +79,7 @@ class Sketch(NamedTuple):
     subject: Subject
     chosen_from: tuple[str, int | None] | None = None
     shown: Shown | None = None
+    is_own: bool = False  # and inherited from no row before
 
 
 class Row(Protocol):
@@ -175,7 +176,8 @@ class Yardsticks:
 
 def _errors_around(rows: Sequence[Sketch]) -> list[float]:
     """Of each row what the reference errs by before it, in the same token: at most twice what it
-    errs by in the same place of any token, where there are enough of these."""
+    errs by in the same place of any token, where there are enough of these. Nothing of what
+    inherits nothing."""
     of_place: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         if (shown := _told(row)) is not None:
@@ -186,6 +188,9 @@ def _errors_around(rows: Sequence[Sketch]) -> list[float]:
         if subject.token_id != token:
             recent, token = Recent(_WINDOW), subject.token_id
         levels = of_place[subject.data_id]
+        if row.is_own:
+            found.append(0.0)
+            continue
         found.append(
             min(recent.largest, 2.0 * max(levels)) if len(levels) >= _TOKENS else recent.largest
         )

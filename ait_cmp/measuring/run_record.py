@@ -30,7 +30,7 @@ from ait_cmp.measuring.stored_run import load
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.values.location import Location, parse_steps
 from ait_cmp.values.order import OrderBy
-from ait_cmp.values.pair import Pair
+from ait_cmp.values.pair import Alone, Pair
 from ait_cmp.values.shards import Shards, Way
 from ait_cmp.values.statistics import Statistics
 
@@ -311,6 +311,7 @@ _FIELDS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "shards": (_shards, _made_shards),
     "order_by": (str, OrderBy),
     "chosen_from": (list, _made_chosen),
+    "alone": (list, lambda found: Alone(*found)),
     "reference": (lambda pair: _pair(pair), lambda found: _made_pair(found)),
 }
 _SAME: Callable[[Any], Any] = lambda value: value  # noqa: E731 - one of a table's functions

@@ -22,7 +22,7 @@ from ait_cmp.judging.choices import JudgedFlip
 from ait_cmp.judging.comparison import Comparison, Row
 from ait_cmp.judging.metrics import METRICS
 from ait_cmp.values.diagnosis import Diagnosis
-from ait_cmp.values.pair import Pair
+from ait_cmp.values.pair import Alone, Pair
 from ait_cmp.values.statistics import Statistics
 
 __all__ = ["COLUMNS", "Column", "frame", "with_rows"]
@@ -68,6 +68,24 @@ def _sized(row: Row) -> Evidence | None:
     measured = row.comparison.measured
     stats = measured.stats
     return measured.evidence if stats and (stats.pairs or not stats.elements) else None
+
+
+def _in_runs(row: Row) -> float | None:
+    """The error level of whole runs: of a module that was judged alone what it was in these."""
+    if row.pair.alone:
+        return row.pair.alone.in_run
+    sized = _sized(row)
+    return sized.level if sized else None
+
+
+def _alone(row: Row) -> Alone | None:
+    return row.pair.alone
+
+
+def _own_level(row: Row) -> float | None:
+    """The error level of what a module alone did."""
+    sized = _sized(row) if row.pair.alone else None
+    return sized.level if sized else None
 
 
 def _flip(row: Row) -> JudgedFlip | None:
@@ -189,7 +207,7 @@ COLUMNS: dict[str, Column] = {
     "check": Column(pl.String, _plainest, attrgetter("check")),
     "check_value": Column(pl.Float64, _plainest, attrgetter("value")),
     "check_limit": Column(pl.Float64, _plainest, attrgetter("limit")),
-    "error_level": Column(pl.Float64, _sized, attrgetter("level")),
+    "error_level": Column(pl.Float64, _in_runs, float),
     "expected_error": Column(pl.Float64, _verdict, attrgetter("expected")),
     "noise": Column(pl.Float64, _verdict, attrgetter("noise")),
     "follows": Column(pl.String, _verdict, lambda verdict: verdict.follows or None),
@@ -220,6 +238,10 @@ COLUMNS |= {
     "diagnosis_kind": Column(pl.String, _diagnosis, attrgetter("kind")),
     "diagnosis_explained": Column(pl.Float64, _diagnosis, attrgetter("explained")),
     "diagnosis_rest": Column(pl.Float64, _diagnosis, attrgetter("rest")),
+}
+COLUMNS |= {
+    "own_error": Column(pl.Float64, _own_level, float),
+    "own_module": Column(pl.String, _alone, attrgetter("module")),
 }
 _PARTS = {column.part for column in COLUMNS.values()}
 _AT_ONCE = 256  # rows that stay in the processor's cache while their cells are made

@@ -72,6 +72,7 @@ class Reason(StrEnum):
     ROW_MEMORY = "ROW_MEMORY"
     ROW_TIMEOUT = "ROW_TIMEOUT"
     NODE_NO_FILE = "NODE_NO_FILE"
+    NOT_REPLAYED = "NOT_REPLAYED"
     INTERNAL = "INTERNAL"
     # Not judged, on purpose (status `skipped`).
     EMPTY = "EMPTY"

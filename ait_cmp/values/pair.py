@@ -11,10 +11,18 @@ from ait_cmp.values.shards import Shards
 from ait_cmp.values.statistics import Statistics
 from ait_cmp.values.tokens import row_name
 
-__all__ = ["DOUBTED", "Pair"]
+__all__ = ["DOUBTED", "Alone", "Pair"]
 
 # One reason more why two belong together, of those that may not.
 DOUBTED = "doubted: the sides may count from different numbers"
+
+
+class Alone(NamedTuple):
+    """Of a pair whose golden was made of what my's module was given: the module that made my's,
+    whose own the error is, and the error level of both whole runs there, where that is known."""
+
+    module: str
+    in_run: float | None = None
 
 
 class Pair(NamedTuple):
@@ -29,6 +37,7 @@ class Pair(NamedTuple):
     and `shards` in which ways, where one side is what several ranks have. `chosen_from` are the
     data_id and the token of the row of whose largest elements this one has the indices.
     `reference` pairs the same golden tensor with that of a trusted run, where one was named.
+    `alone` is of a pair whose error is inherited from no other.
     """
 
     data_id: str
@@ -46,6 +55,7 @@ class Pair(NamedTuple):
     order_by: OrderBy = OrderBy.DUMP
     chosen_from: tuple[str, int | None] | None = None
     reference: Pair | None = None
+    alone: Alone | None = None
 
     @property
     def name(self) -> str:

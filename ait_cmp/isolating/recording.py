@@ -1,0 +1,263 @@
+"""Calls of modules, kept so that they can be made again: arguments as they were, and what came.
+
+A tensor is copied once for each change of it, whoever is given it: what a module is given is what
+another gave back, mostly.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+import torch
+
+from ait_cmp.dump.dump_request import DumpRequest
+from ait_cmp.dump.hooks import heard, hooked
+from ait_cmp.dump.identity import inputs_of, module_identities, outputs_of
+from ait_cmp.dump.recorder import Recorder
+from ait_cmp.isolating.structure import Held, mapped, places
+
+__all__ = [
+    "FLOATING",
+    "Call",
+    "Drawn",
+    "ModuleName",
+    "Recording",
+    "Saved",
+    "identities_of",
+    "recorded",
+    "run_with",
+]
+
+_ALL = 10**9  # rounds
+FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # that are cast
+
+ModuleName = tuple[str, str]  # a module's key and shell, as `dump.identity` has them
+Operands = tuple[tuple[str, Held], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a call depends on beside its arguments: random numbers, and how torch was set."""
+
+    random: torch.Tensor
+    cuda: tuple[torch.Tensor, ...]
+    autocast: Mapping[str, torch.dtype]  # by kind of device, where it is on
+    training: bool
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a module: `arguments` and what it gave back, with all tensors held.
+
+    `changed` are tensors among the arguments that are others after it, by the path to each, and
+    `left` all arguments as it left them, where any is; `why` says why it cannot be made again.
+    """
+
+    module: ModuleName
+    kind: str
+    token_id: int
+    again: int
+    began: int
+    around: Call | None
+    arguments: Any = None
+    inputs: Operands = ()
+    drawn: Drawn | None = None
+    ended: int = -1
+    result: Any = None
+    outputs: Operands = ()
+    changed: Operands = ()
+    left: Any = None
+    why: str = ""
+    inside: list[Call] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """How a dump calls what it is of, without the operand."""
+        key, shell = self.module
+        again = f"#{self.again}" if self.again else ""
+        return f"{key}{f'@{shell}' if shell else ''}{again}"
+
+    def under(self, operand: str) -> str:
+        """How a dump calls a tensor of it."""
+        return f"{self.name}/{operand}" if self.name else operand
+
+
+@dataclass(slots=True)
+class Recording:
+    """All calls of a run, in the order in which they began, the types of each module's own tensors
+    by their names, and what of the run no hook saw."""
+
+    calls: list[Call] = field(default_factory=list)
+    types: dict[ModuleName, dict[str, torch.dtype]] = field(default_factory=dict)
+    unseen: list[str] = field(default_factory=list)
+
+    def tensors(self) -> dict[tuple[int, str], Held]:
+        """What every call was given and gave back, by round and name."""
+        return {
+            (call.token_id, call.under(operand)): held
+            for call in self.calls
+            for operand, held in (*call.inputs, *call.outputs)
+        }
+
+
+class Saved:
+    """Copies of tensors, one of each state that a tensor has while it lives."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, int | None, Held]] = {}
+
+    def of(self, value: Any) -> Any:
+        """`value` with all of its tensors held."""
+        return mapped(value, self.held)
+
+    def held(self, tensor: Any) -> Held:
+        """A copy of `tensor` as it is now."""
+        if isinstance(tensor, Held):
+            return tensor
+        version = None if tensor.is_inference() else tensor._version
+        of, known_version, known = self._known.get(id(tensor), (None, None, None))
+        is_same = of is not None and of() is tensor and known_version == version
+        # In inference mode torch does not count changes.
+        if known and is_same and (version is not None or torch.equal(tensor.cpu(), known.tensor)):
+            return known
+        with torch.inference_mode(mode=False), torch.no_grad():
+            copy = torch.empty_like(tensor, device="cpu", requires_grad=False)
+            copy.copy_(tensor.detach())
+        held = Held(copy, str(tensor.device))
+        self._known[id(tensor)] = weakref.ref(tensor), version, held
+        return held
+
+
+class _CallRecorder(Recorder):
+    """Keeps each call that it is told of."""
+
+    def __init__(self, recording: Recording, model: torch.nn.Module) -> None:
+        watched = {id(module) for module in model.modules()}
+        super().__init__(DumpRequest("", execute_range=((0, _ALL),)), watched)
+        self._recording = recording
+        self._identities = module_identities(model)
+        self._times: Counter[tuple[int, ModuleName]] = Counter()
+        self._saved = Saved()
+        self._kept: dict[int, tuple[object, Call]] = {}  # by the id of what the base has of it
+
+    def enter(self, module: torch.nn.Module, inputs: Any, frame: FrameType) -> None:
+        try:
+            begun = self._begin(module, frame)
+            call = self._keep(begun)
+            call.arguments = self._saved.of((tuple(inputs[0]), dict(inputs[1])))
+            call.inputs = self._operands(inputs_of(module, *inputs))
+            call.drawn = _drawn(module)
+        except Exception as exc:
+            self.warn(f"{type(module).__name__} is not recorded ({type(exc).__name__}: {exc})")
+
+    def leave(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        try:
+            begun = self._end(module)
+            if begun is None or id(begun) not in self._kept:
+                return
+            _, call = self._kept.pop(id(begun))
+            call.ended = next(self._process.moments)
+            call.result = self._saved.of(output)
+            call.outputs = self._operands(outputs_of(output))
+            left = self._saved.of((tuple(inputs[0]), dict(inputs[1])))
+            call.changed = tuple(_changed(call, left))
+            call.left = left if call.changed else None
+        except Exception as exc:
+            self.warn(f"{type(module).__name__} is not recorded ({type(exc).__name__}: {exc})")
+
+    def tell(self, sentence: str) -> None:
+        if self.warn(sentence):
+            self._recording.unseen.append(sentence)
+
+    def _keep(self, begun: Any) -> Call:
+        stack = self._process.calls.stack
+        around = next(
+            (self._kept[id(one)][1] for one in reversed(stack[:-1]) if id(one) in self._kept), None
+        )
+        identity = self._identities.get(id(begun.module)) or begun.identity
+        name, token_id = (identity.key, identity.shell), begun.round.token_id
+        again = self._times[token_id, name]
+        self._times[token_id, name] += 1
+        kind = type(begun.module).__name__
+        call = Call(name, kind, token_id, again, begun.began, around)
+        if around:
+            around.inside.append(call)
+        self._kept[id(begun)] = begun, call
+        self._recording.calls.append(call)
+        return call
+
+    def _operands(self, operands: Iterator[tuple[str, torch.Tensor]]) -> Operands:
+        return tuple((name, self._saved.held(tensor)) for name, tensor in operands)
+
+
+def _changed(call: Call, left: Any) -> Iterator[tuple[str, Held]]:
+    """What of the arguments is another tensor now."""
+    before = dict(places(call.arguments))
+    for name, held in places(left):
+        if before.get(name) is not held:
+            yield name, held
+
+
+def _drawn(module: torch.nn.Module) -> Drawn:
+    has_cuda = torch.cuda.is_available()
+    kinds = ("cpu", *(("cuda",) if has_cuda else ()))
+    return Drawn(
+        torch.get_rng_state(),
+        tuple(torch.cuda.get_rng_state_all()) if has_cuda else (),
+        {one: torch.get_autocast_dtype(one) for one in kinds if torch.is_autocast_enabled(one)},
+        module.training,
+    )
+
+
+@contextmanager
+def recorded(model: torch.nn.Module) -> Iterator[Recording]:
+    """While this holds, the calls of the modules that `model` has now are kept."""
+    types = {name: dict(_types(module)) for name, module in identities_of(model).items()}
+    recording = Recording(types=types)
+    recorder = _CallRecorder(recording, model)
+    with heard(recorder), hooked(model, recorder):
+        yield recording
+        recorder.tell_never_seen(model)
+
+
+def _types(module: torch.nn.Module) -> Iterator[tuple[str, torch.dtype]]:
+    """Of its own weights and buffers."""
+    for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+        if tensor is not None:
+            yield name, tensor.dtype
+
+
+def run_with(model: torch.nn.Module, inputs: Any) -> None:
+    """Call `model` with `inputs`: its only argument, a tuple of them, or a dict of those by name;
+    or let a function that is given call it. Floating inputs have the type of its weights."""
+    own = next((one.dtype for one in model.parameters() if one.is_floating_point()), None)
+    device = next((one.device for one in model.parameters()), torch.device("cpu"))
+
+    def cast(tensor: torch.Tensor) -> torch.Tensor:
+        kind = own if own and tensor.dtype in FLOATING else tensor.dtype
+        return tensor.detach().to(device, kind, copy=True)
+
+    with torch.no_grad():
+        if callable(inputs) and not isinstance(inputs, torch.Tensor):
+            inputs(model)
+            return
+        given = mapped(inputs, cast)
+        if isinstance(given, Mapping):
+            model(**given)
+        else:
+            model(*(given if isinstance(given, tuple) else (given,)))
+
+
+def identities_of(model: torch.nn.Module) -> dict[ModuleName, torch.nn.Module]:
+    """The modules of `model` by their names."""
+    by_id = {id(module): module for module in model.modules()}
+    return {
+        (identity.key, identity.shell): by_id[one]
+        for one, identity in module_identities(model).items()
+    }

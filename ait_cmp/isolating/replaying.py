@@ -1,0 +1,237 @@
+"""A golden module run on what one of my's modules was given, its children answered by my's.
+
+What a container computes itself is all that is left of it once each module inside gives what my's
+gave: what it hands to these, and what it makes of what they hand back. Golden's weights are cast
+for the call, one module at a time, and random state, buffers and mode are put back behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ait_cmp.dump.identity import inputs_of, outputs_of
+from ait_cmp.isolating.recording import FLOATING, Call, Drawn, Saved
+from ait_cmp.isolating.structure import Held, mapped, places
+
+__all__ = ["Answer", "Casting", "NotReplayedError", "Replayed", "replay"]
+
+
+class NotReplayedError(Exception):
+    """A call cannot be made again; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Casting:
+    """Which types the tensors of a call have: all floating ones `dtype`, or, where that is None,
+    those of my's: arguments as they are, weights as my's of the same name, or `usual`.
+
+    `cast` has weights that were cast already, by their ids.
+    """
+
+    dtype: torch.dtype | None
+    device: torch.device
+    usual: torch.dtype | None = None
+    cast: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def argument(self, held: Held) -> torch.Tensor:
+        """What was held of an argument, in a tensor of its own, on golden's device."""
+        here = "cpu" if held.device == "cpu" else self.device
+        tensor = held.tensor.to(here, copy=True)
+        if self.dtype and tensor.dtype in FLOATING:
+            tensor = tensor.to(self.dtype)
+        return tensor
+
+    def kind(self, kind: Any) -> Any:
+        """A dtype or device among the arguments."""
+        if isinstance(kind, torch.device):
+            return kind if kind.type == "cpu" else self.device
+        return self.dtype if self.dtype and kind in FLOATING else kind
+
+    def weight(self, tensor: torch.Tensor, of_my: torch.dtype | None) -> torch.Tensor:
+        """A weight or buffer of golden, whose counterpart in my is `of_my`, if it has one."""
+        wanted = self.dtype or (of_my if of_my in FLOATING else None) or self.usual
+        castable = tensor.dtype in FLOATING and wanted is not None
+        made = tensor.detach().to(wanted if castable else tensor.dtype, copy=True)
+        is_weight = isinstance(tensor, torch.nn.Parameter)
+        return torch.nn.Parameter(made, requires_grad=False) if is_weight else made
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A golden module that is not run: my's calls of its partner, which answer in its place."""
+
+    module: torch.nn.Module
+    calls: Sequence[Call]
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What golden's module gave back, what it handed to each module inside, by the number of its
+    call, and the arguments that it changed, by the path to each."""
+
+    outputs: dict[str, Held] = field(default_factory=dict)
+    given: dict[int, dict[str, Held]] = field(default_factory=dict)
+    changed: dict[str, Held] = field(default_factory=dict)
+
+
+OwnTypes = Callable[[torch.nn.Module], Mapping[str, torch.dtype]]
+
+
+def replay(
+    call: Call,
+    module: torch.nn.Module,
+    answers: Sequence[Answer],
+    casting: Casting,
+    types: OwnTypes,
+) -> Replayed:
+    """Run golden's `module` as `call` ran my's. Raises NotReplayedError."""
+    found = Replayed()
+    saved = Saved()
+    args, kwargs = mapped(call.arguments, casting.argument, kinds=casting.kind)
+    with (
+        _as_it_was(call.drawn, keep_autocast=casting.dtype is None),
+        _cast(module, [one.module for one in answers], casting, types),
+        _mode(module, call.drawn),
+        _answered(answers, casting, found, saved),
+    ):
+        try:
+            output = module(*args, **kwargs)
+        except NotReplayedError:
+            raise
+        except Exception as exc:
+            said = str(exc).splitlines()[0][:200] if str(exc) else "no message"
+            raise NotReplayedError(f"{type(exc).__name__}: {said}") from exc
+    found.outputs = {name: saved.held(tensor) for name, tensor in outputs_of(output)}
+    if call.changed:
+        left = dict(places(saved.of((args, kwargs))))
+        found.changed = {name: left[name] for name, _ in call.changed if name in left}
+    return found
+
+
+@contextlib.contextmanager
+def _as_it_was(drawn: Drawn | None, *, keep_autocast: bool) -> Iterator[None]:
+    """Torch's state as a call found it, and no gradients."""
+    with torch.random.fork_rng(), contextlib.ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        if drawn:
+            torch.set_rng_state(drawn.random)
+            if drawn.cuda and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all([*drawn.cuda][: torch.cuda.device_count()])
+        for kind in ("cpu", *(("cuda",) if torch.cuda.is_available() else ())):
+            dtype = drawn.autocast.get(kind) if drawn and keep_autocast else None
+            stack.enter_context(torch.autocast(kind, dtype=dtype, enabled=dtype is not None))
+        yield
+
+
+@contextlib.contextmanager
+def _mode(module: torch.nn.Module, drawn: Drawn | None) -> Iterator[None]:
+    """`module` in training, or not, as my's was."""
+    before = [(one, one.training) for one in module.modules()]
+    try:
+        if drawn and drawn.training != module.training:
+            module.train(drawn.training)
+        yield
+    finally:
+        for one, training in before:
+            one.training = training
+
+
+@contextlib.contextmanager
+def _cast(
+    module: torch.nn.Module,
+    answered: Sequence[torch.nn.Module],
+    casting: Casting,
+    types: OwnTypes,
+) -> Iterator[None]:
+    """The weights and buffers of `module` cast, but for those of modules that are not run."""
+    apart = {id(inner) for one in answered for inner in one.modules()}
+    buffers: dict[int, torch.Tensor] = {}  # which the call may change
+    before: list[tuple[dict[str, Any], str, torch.Tensor]] = []
+    try:
+        for one in module.modules():
+            if id(one) in apart:
+                continue
+            own = types(one)
+            weights: dict[str, Any] = one._parameters
+            for held, made in ((weights, casting.cast), (one._buffers, buffers)):
+                for name, tensor in [(name, one) for name, one in held.items() if one is not None]:
+                    if id(tensor) not in made:
+                        made[id(tensor)] = casting.weight(tensor, own.get(name))
+                    before.append((held, name, tensor))
+                    held[name] = made[id(tensor)]
+        yield
+    finally:
+        for held, name, tensor in before:
+            held[name] = tensor
+
+
+@contextlib.contextmanager
+def _answered(
+    answers: Sequence[Answer], casting: Casting, found: Replayed, saved: Saved
+) -> Iterator[None]:
+    """Each module that answers with my's calls does not run."""
+    before: list[tuple[torch.nn.Module, Any]] = []
+    try:
+        for one in answers:
+            before.append((one.module, one.module.__dict__.get("forward")))
+            one.module.__dict__["forward"] = _standing_in(one, casting, found, saved)
+        yield
+    finally:
+        for module, forward in reversed(before):
+            if forward is None:
+                module.__dict__.pop("forward", None)
+            else:
+                module.__dict__["forward"] = forward
+
+
+def _standing_in(
+    answer: Answer, casting: Casting, found: Replayed, saved: Saved
+) -> Callable[..., Any]:
+    waiting = iter(answer.calls)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        call = next(waiting, None)
+        if call is None:
+            raise NotReplayedError(
+                f"golden calls {answer.calls[0].name} more often than my, {len(answer.calls)} times"
+            )
+        operands = inputs_of(answer.module, args, kwargs)
+        found.given[call.began] = {name: saved.held(tensor) for name, tensor in operands}
+        if call.left is not None:
+            _leave((args, kwargs), call.left, casting)
+        return mapped(call.result, casting.argument, kinds=casting.kind)
+
+    with contextlib.suppress(TypeError, ValueError):
+        forward.__signature__ = inspect.signature(answer.module.forward)  # type: ignore[attr-defined]
+    return forward
+
+
+def _leave(arguments: Any, left: Any, casting: Casting) -> None:
+    """Change arguments in place as my's call did."""
+    _fill(arguments, mapped(left, casting.argument, kinds=casting.kind), set())
+
+
+def _fill(one: Any, other: Any, seen: set[int]) -> None:
+    """Put what is in `other` into `one`, which is of the same structure."""
+    if id(one) in seen:
+        return
+    seen.add(id(one))
+    if isinstance(one, torch.Tensor):
+        if isinstance(other, torch.Tensor) and one.shape == other.shape:
+            one.copy_(other)
+    elif isinstance(one, tuple) and isinstance(other, tuple):
+        for mine, its in zip(one, other, strict=False):
+            _fill(mine, its, seen)
+    elif isinstance(one, dict) and isinstance(other, dict):
+        for name in one.keys() & other.keys():
+            _fill(one[name], other[name], seen)
+    elif isinstance(one, list) and isinstance(other, list):
+        one[:] = other
+    elif type(one) is type(other) and hasattr(one, "__dict__"):
+        one.__dict__.update(other.__dict__)

@@ -1,0 +1,135 @@
+"""Arguments of any structure made again with other tensors: containers, dataclasses, caches.
+
+What is plain (numbers, text, functions, modules) is handed on as it is.
+"""
+
+from __future__ import annotations
+
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import torch
+
+__all__ = ["Held", "mapped", "places"]
+
+_DEPTH = 200  # of what holds what holds …
+_PLAIN = (
+    *(bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, range, Enum, type),
+    *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType),
+    *(torch.nn.Module, torch.Generator, torch.Size, torch.layout, torch.memory_format),
+)
+# Of these only the kind may be another one where a call is made again.
+_KINDS = (torch.dtype, torch.device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A tensor as it was: a copy in memory, and the device that it was on."""
+
+    tensor: torch.Tensor
+    device: str
+
+
+Change = Callable[[Any], Any]
+
+
+def mapped(value: Any, change: Change, *, kinds: Change | None = None) -> Any:
+    """`value` made again, with `change` of each tensor, or what is held of one, and `kinds` of each
+    dtype and device in it. What stands in two places stands in both again."""
+    return _Mapping(change, kinds).of(value, _DEPTH)
+
+
+class _Mapping:
+    def __init__(self, change: Change, kinds: Change | None) -> None:
+        self._change, self._kinds = change, kinds
+        self._made: dict[int, tuple[Any, Any]] = {}  # with the value, whose id no other may get
+
+    def of(self, value: Any, depth: int) -> Any:
+        if isinstance(value, _PLAIN) or depth == 0:
+            return value
+        if isinstance(value, _KINDS):
+            return self._kinds(value) if self._kinds else value
+        if id(value) in self._made:
+            return self._made[id(value)][1]
+        if isinstance(value, (torch.Tensor, Held)):
+            made = self._keep(value, self._change(value))
+        elif isinstance(value, tuple):
+            made = self._keep(value, self._tuple(value, depth))
+        else:
+            made = self._object(value, depth)
+        return made
+
+    def _keep(self, value: Any, made: Any) -> Any:
+        self._made[id(value)] = value, made
+        return made
+
+    def _tuple(self, value: tuple[Any, ...], depth: int) -> Any:
+        parts = [self.of(one, depth - 1) for one in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+
+    def _object(self, value: Any, depth: int) -> Any:
+        """What can change: made first, since it may hold itself."""
+        made = _empty(type(value))
+        if made is None:
+            return self._keep(value, value)
+        self._keep(value, made)
+        if isinstance(value, dict):
+            put = OrderedDict.__setitem__ if isinstance(value, OrderedDict) else dict.__setitem__
+            for key, one in value.items():
+                put(made, key, self.of(one, depth - 1))
+        elif isinstance(value, list):
+            list.extend(made, [self.of(one, depth - 1) for one in value])
+        elif isinstance(value, set):
+            set.update(made, value)
+        elif not _attributes(value):  # nothing that we could fill
+            return self._keep(value, value)
+        for name, one in _attributes(value):
+            object.__setattr__(made, name, self.of(one, depth - 1))
+        return made
+
+
+def _empty(kind: Any) -> Any:
+    """An object of `kind` that holds nothing yet; None where only its class can make one."""
+    try:
+        return kind.__new__(kind)
+    except TypeError:
+        return None
+
+
+def _attributes(value: Any) -> list[tuple[str, Any]]:
+    """What an object itself holds, in its dict and in slots."""
+    found = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                found[name] = getattr(value, name)
+    return list(found.items())
+
+
+def places(value: Any, name: str = "") -> Iterator[tuple[str, Held]]:
+    """All that is held in `value`, by the path to it, each once."""
+    yield from _places(value, name, set(), _DEPTH)
+
+
+def _places(value: Any, name: str, seen: set[int], depth: int) -> Iterator[tuple[str, Held]]:
+    if isinstance(value, (*_PLAIN, *_KINDS)) or id(value) in seen or depth == 0:
+        return
+    seen.add(id(value))
+    if isinstance(value, Held):
+        yield name, value
+        return
+    for key, part in _parts(value):
+        yield from _places(part, f"{name}.{key}" if name else str(key), seen, depth - 1)
+
+
+def _parts(value: Any) -> Iterator[tuple[object, Any]]:
+    if isinstance(value, Mapping):
+        yield from value.items()
+    elif isinstance(value, (list, tuple)):
+        yield from enumerate(value)
+    yield from _attributes(value)

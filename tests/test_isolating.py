@@ -1,0 +1,276 @@
+"""Each module by itself: what golden's modules make of what my's were given."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import ait_cmp
+from ait_cmp import RunComparison
+from ait_cmp.isolating.recording import recorded
+from ait_cmp.isolating.structure import Held, mapped, places
+from ait_cmp.judging import Status
+from ait_cmp.values.errors import Reason, UsageError
+
+LAYERS = 6
+WIDTH = 32
+
+
+@dataclass
+class State:
+    """What goes from layer to layer, as a cache that each changes."""
+
+    hidden: torch.Tensor
+    seen: list[torch.Tensor]
+
+
+class Mlp(nn.Module):
+    """A container that multiplies by itself, between its children."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.up = nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(WIDTH, 2 * WIDTH)
+        self.down = nn.Linear(2 * WIDTH, WIDTH)
+        self.slope = 1.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.down(torch.sigmoid(self.gate(x) * self.slope) * self.up(x))
+        return out
+
+
+class Layer(nn.Module):
+    """Takes a dataclass, and changes the cache in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.mlp = nn.LayerNorm(WIDTH), Mlp()
+        self.residual = 1.0
+
+    def forward(self, state: State, *, scales: dict[str, Any]) -> State:
+        state.seen.append(self.norm(state.hidden) * scales["by"][0])
+        added = self.mlp(torch.stack(state.seen).mean(0))
+        return State(state.hidden * self.residual + added, state.seen)
+
+
+class Model(nn.Module):
+    """Some layers, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(7)
+        self.embed = nn.Embedding(50, WIDTH)
+        self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
+        self.head = nn.Linear(WIDTH, 50)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        state = State(self.embed(ids), [])
+        for layer in self.layers:
+            state = layer(state, scales={"by": (torch.tensor(1.5),)})
+        out: torch.Tensor = self.head(state.hidden)
+        return out
+
+
+IDS = torch.arange(24).reshape(2, 12)
+
+
+def wrong(name: str) -> Callable[[Any], None]:
+    """A change of a module, of its weight or of what it does itself."""
+
+    def weight(model: Any) -> None:
+        with torch.no_grad():
+            model.get_submodule(name).weight[3] *= 1.5
+
+    def slope(model: Any) -> None:
+        model.get_submodule(name).slope = 1.3
+
+    def residual(model: Any) -> None:
+        model.get_submodule(name).residual = 0.9
+
+    return slope if name.endswith("mlp") else residual if name[-1].isdigit() else weight
+
+
+def isolated(my: nn.Module, golden: nn.Module | None = None, inputs: Any = IDS) -> RunComparison:
+    """My beside a golden model, on the same ids."""
+    found: RunComparison = ait_cmp.isolate(golden=golden or Model().eval(), my=my, inputs=inputs)
+    return found
+
+
+def blamed(found: RunComparison) -> set[str]:
+    """The modules that fail by themselves."""
+    alone = [row.pair.alone for row in found.rows if row.verdict.status is Status.FAIL]
+    return {one.module for one in alone if one}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_nobody_is_blamed_of_a_run_in_another_type(dtype: torch.dtype) -> None:
+    found = isolated(Model().to(dtype))
+    assert found.passed, found
+    levels = [row.comparison.measured.evidence for row in found.rows]
+    assert all(one is None or one.level < 0.02 for one in levels)  # None of ids
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("layers.1.norm", "layers.2.mlp.up"),
+        ("embed", "head"),
+        ("layers.0.mlp.down", "layers.3.mlp"),
+        ("layers.0", "layers.4.mlp.gate"),
+        ("layers.2.mlp", "layers.2.mlp.down", "layers.5"),
+    ],
+)
+def test_each_fault_is_named_behind_another_and_nobody_else(names: tuple[str, ...]) -> None:
+    my = Model()
+    for name in names:
+        wrong(name)(my)
+    found = isolated(my.to(torch.bfloat16))
+    assert blamed(found) == set(names)
+    first = [row.pair.alone.module for row in found.divergences if row.pair.alone]
+    assert first == sorted(names, key=first.index)  # each once
+
+
+def test_own_error_stands_beside_that_of_the_runs() -> None:
+    my = Model()
+    wrong("layers.0.norm")(my)
+    table = isolated(my).to_polars()
+    later = table.filter(table["data_id"] == "layers.4.mlp.up/out0").row(0, named=True)
+    assert later["own_error"] < 1e-6 < 1e-3 < later["error_level"]
+    assert later["own_module"] == "layers.4.mlp.up"
+    assert later["status"] == "pass"
+
+
+def test_what_a_module_is_given_is_judged_as_its_containers() -> None:
+    my = Model()
+    wrong("layers.3.mlp")(my)
+    failing = [row for row in isolated(my).rows if row.verdict.status is Status.FAIL]
+    assert [row.pair.data_id for row in failing] == ["layers.3.mlp.down/in0"]
+
+
+def test_golden_is_as_it_was_before() -> None:
+    golden = Model().train()
+    golden.norm = nn.BatchNorm1d(12)
+    before = copy.deepcopy(golden.state_dict())
+    weights = {name: id(one) for name, one in golden.named_parameters()}
+    random = torch.get_rng_state()
+    isolated(Model().eval(), golden)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(one, before[name]) for name, one in golden.state_dict().items())
+    assert {name: id(one) for name, one in golden.named_parameters()} == weights
+    assert all(one.training for one in golden.modules())
+    assert all("forward" not in vars(one) for one in golden.modules())
+
+
+class Dropping(nn.Module):
+    """Random, with state of its own, and it changes what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(WIDTH, WIDTH), nn.BatchNorm1d(WIDTH)
+        self.drop, self.add = nn.Dropout(0.5), nn.ReLU(inplace=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.add(self.norm(self.drop(self.first(x))))
+        return out
+
+
+def test_random_numbers_state_and_changes_in_place_are_replayed() -> None:
+    torch.manual_seed(0)
+    golden = Dropping().train()
+    my = copy.deepcopy(golden)
+    rows = isolated(my, golden, torch.randn(64, WIDTH)).rows
+    assert {row.verdict.status for row in rows} == {Status.PASS}
+    assert "add/left.0.0" in {row.pair.data_id for row in rows}
+
+
+def test_a_run_of_several_rounds_is_recorded_as_a_whole() -> None:
+    def generate(model: nn.Module) -> None:
+        for step in range(3):
+            model(IDS + step)
+
+    my = Model()
+    wrong("layers.1.norm")(my)
+    found = isolated(my, inputs=generate)
+    assert {row.pair.token_id for row in found.rows} == {0, 1, 2}
+    assert [row.pair.token_id for row in found.divergences] == [0]
+    assert blamed(found) == {"layers.1.norm"}
+
+
+def test_what_golden_cannot_run_is_said_as_rows() -> None:
+    class Choosy(Mlp):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert x.dtype is torch.float32, "takes float32 alone"
+            return super().forward(x)
+
+    golden = Model()
+    choosy = Choosy()
+    choosy.load_state_dict(golden.get_submodule("layers.2.mlp").state_dict())
+    golden.get_submodule("layers.2").mlp = choosy
+    rows = isolated(Model(), golden).rows
+    errors = [row for row in rows if row.verdict.reason is Reason.NOT_REPLAYED]
+    assert "layers.2.mlp/out0" in {row.pair.data_id for row in errors}
+    assert all("takes float32 alone" in row.verdict.sentence for row in errors)
+    assert blamed(isolated(Model(), golden)) == set()
+
+
+def test_what_has_no_partner_is_judged_with_the_module_around_it() -> None:
+    class Wrapped(Mlp):
+        def __init__(self) -> None:
+            super().__init__()
+            self.extra = nn.Linear(2 * WIDTH, 2 * WIDTH)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.down(self.extra(torch.sigmoid(self.gate(x)) * self.up(x)))
+            return out
+
+    my = Model()
+    torch.manual_seed(3)
+    other = Wrapped()
+    other.load_state_dict(my.get_submodule("layers.1.mlp").state_dict(), strict=False)
+    my.get_submodule("layers.1").mlp = other
+    assert blamed(isolated(my)) == {"layers.1.mlp"}
+
+
+def test_a_run_is_saved_and_judged_again(tmp_path: Path) -> None:
+    my = Model()
+    wrong("layers.0.norm")(my)
+    found = isolated(my.to(torch.bfloat16))
+    found.save(tmp_path)
+    again = ait_cmp.load(tmp_path)
+    assert [row.verdict for row in again.rows] == [row.verdict for row in found.rows]
+    assert [row.pair.alone for row in again.rows] == [row.pair.alone for row in found.rows]
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(TypeError, match="my must be a torch"):
+        ait_cmp.isolate(golden=Model(), my=3, inputs=IDS)
+    with pytest.raises(UsageError, match="float64 and float32"):
+        ait_cmp.isolate(golden=Model(), my=Model(), inputs=IDS, precision="int8")
+
+
+def test_structures_are_made_again_with_what_they_share() -> None:
+    one = torch.ones(2)
+    held = mapped({"a": [one, (one, 3)], "s": State(one, [])}, lambda x: Held(x.clone(), "cpu"))
+    assert [name for name, _ in places(held)] == ["a.0"]  # which is one tensor, wherever
+    assert held["a"][0] is held["a"][1][0] is held["s"].hidden
+    loop: list[Any] = [one]
+    loop.append(loop)
+    made = mapped(loop, lambda x: x + 1)
+    assert made[1] is made
+    assert made[0].tolist() == [2.0, 2.0]
+
+
+def test_a_tensor_is_kept_once_for_each_of_its_states() -> None:
+    model = nn.Sequential(nn.Identity(), nn.ReLU(inplace=True), nn.Identity())
+    with recorded(model) as recording:
+        model(torch.tensor([-1.0, 2.0]))
+    first, second, third = (call.inputs[0][1] for call in recording.calls[1:])
+    assert first is second
+    assert second.tensor.tolist() == [-1.0, 2.0]
+    assert third.tensor.tolist() == [0.0, 2.0]
