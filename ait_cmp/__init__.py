@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ait_cmp.dump.hooks import dump_modules
     from ait_cmp.judging import Growth, Limit, Rule, Tolerance
     from ait_cmp.judging.comparison import Comparison
+    from ait_cmp.live import Watched, watch
     from ait_cmp.results import RunComparison, load
     from ait_cmp.values.errors import AitCmpError, PairError, Reason, ReportError, UsageError
 
@@ -32,12 +33,14 @@ _HOMES = {
     "RunComparison": "results",
     "Tolerance": "judging",
     "UsageError": "values.errors",
+    "Watched": "live",
     "compare": "api",
     "compare_dumps": "api",
     "dump_data": "dump.data",
     "dump_modules": "dump.hooks",
     "isolate": "api",
     "load": "results",
+    "watch": "live",
     "write_bin": "dump.bin_file",
 }
 
@@ -53,12 +56,14 @@ __all__ = [
     "RunComparison",
     "Tolerance",
     "UsageError",
+    "Watched",
     "compare",
     "compare_dumps",
     "dump_data",
     "dump_modules",
     "isolate",
     "load",
+    "watch",
     "write_bin",
 ]
 

@@ -30,7 +30,8 @@ class JudgedRows(Sequence[Row]):
     """All rows of a run, in order. Of a million only the verdicts are kept, packed: going through
     them for the first time judges them, and any row is made of what was measured.
 
-    Of those that fail, `diagnoses` say what explains them, by their numbers.
+    Of those that fail, `diagnoses` say what explains them, by their numbers. Rows that were judged
+    as they came have their `verdicts`.
     """
 
     def __init__(
@@ -39,17 +40,17 @@ class JudgedRows(Sequence[Row]):
         tolerance: Tolerance,
         choice: MetricChoice,
         diagnoses: Mapping[int, Diagnosis] | None = None,
+        verdicts: Verdicts | None = None,
     ) -> None:
         self.settled = settled
         self.diagnoses = diagnoses or {}
         self._tolerance, self._choice = tolerance, choice
-        self._verdicts: Verdicts | None = None
+        self._verdicts = verdicts
 
     def explained(self, diagnoses: Mapping[int, Diagnosis]) -> JudgedRows:
         """The same, of which these explain those that fail."""
-        made = JudgedRows(self.settled, self._tolerance, self._choice, diagnoses)
-        made._verdicts = self._verdicts
-        return made
+        settled, verdicts = self.settled, self._verdicts
+        return JudgedRows(settled, self._tolerance, self._choice, diagnoses, verdicts)
 
     def __len__(self) -> int:
         return len(self.settled.pairs)

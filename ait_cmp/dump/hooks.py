@@ -30,7 +30,7 @@ from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.unseen import REPLAYED
 
-__all__ = ["dump_modules", "heard", "hooked", "watch_process"]
+__all__ = ["dump_modules", "heard", "hooked", "recording", "watch_process"]
 
 
 class _BeforeForward:
@@ -221,8 +221,15 @@ def dump_modules(
         max_bytes=max_bytes,
     )
     recorder = Recorder(request, {id(module) for module in model.modules()})
-    with heard(recorder), hooked(model, recorder):
+    with recording(model, recorder):
         yield Path(output, "ait_dump")
+
+
+@contextmanager
+def recording(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
+    """While this holds, `recorder` is told of the calls of the modules that `model` has now."""
+    with heard(recorder), hooked(model, recorder):
+        yield
         recorder.tell_never_seen(model)
 
 

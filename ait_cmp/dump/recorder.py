@@ -8,10 +8,10 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -39,12 +39,23 @@ from ait_cmp.dump.unseen import (
 )
 from ait_cmp.dump_tree import Direction, Moment, operand, operation
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "Sink"]
 
 _LOGGER = logging.getLogger("ait_cmp")
 _WARNINGS = 100
 _OUTERMOST = ModuleIdentity("")
 _Inputs = tuple[tuple[Any, ...], Mapping[str, Any]]  # positional, by keyword
+
+
+class Sink(Protocol):
+    """Where tensors go: into folders, or to who looks at them at once."""
+
+    def save(self, name: str, tensor: torch.Tensor, identity: Mapping[str, object], /) -> None:
+        """Take a tensor, which is called by its place and is `identity`. What goes wrong with it
+        is an exception, which is logged."""
+
+    def say(self, line: Mapping[str, object], /) -> None:
+        """Take what the tensors themselves do not tell."""
 
 
 @dataclass(slots=True)
@@ -108,6 +119,7 @@ class _Process:
     """What a forked child has to begin anew."""
 
     request: DumpRequest
+    make_sink: Callable[[DumpRequest], Sink]
     pid: int = field(default_factory=os.getpid)
     lock: threading.Lock = field(default_factory=threading.Lock)
     calls: _Calls = field(default_factory=_Calls)
@@ -115,10 +127,10 @@ class _Process:
     warned: set[str] = field(default_factory=set)
     has_stopped: bool = False  # since there is no room
     moments: Iterator[int] = field(default_factory=itertools.count)
-    folders: TensorFolders = field(init=False)
+    sink: Sink = field(init=False)
 
     def __post_init__(self) -> None:
-        self.folders = TensorFolders(self.request)
+        self.sink = self.make_sink(self.request)
 
 
 class Recorder:
@@ -127,17 +139,23 @@ class Recorder:
     Its methods never raise into the model: what goes wrong is logged, each thing once.
     """
 
-    def __init__(self, request: DumpRequest, watched: Collection[int] | None = None) -> None:
-        """`watched`: the ids of the modules that have hooks, where not all have."""
+    def __init__(
+        self,
+        request: DumpRequest,
+        watched: Collection[int] | None = None,
+        sink: Callable[[DumpRequest], Sink] = TensorFolders,
+    ) -> None:
+        """`watched`: the ids of the modules that have hooks, where not all have; `sink` makes what
+        takes the tensors."""
         self._request = request
         self._watched = watched
-        self._process = _Process(request)
+        self._process = _Process(request, sink)
 
     def enter(self, module: torch.nn.Module, inputs: _Inputs, frame: FrameType) -> None:
         """`module` is about to run with `inputs`; `frame` is the one that calls its forward."""
         try:
             if self._process.pid != os.getpid():
-                self._process = _Process(self._request)
+                self._process = _Process(self._request, self._process.make_sink)
             call = self._begin(module, frame)
             if call.round.topology:
                 self._draw(call.round.topology, call, inputs)
@@ -186,7 +204,7 @@ class Recorder:
     def tell(self, sentence: str) -> None:
         """Say once what is not seen, also in the dump."""
         self.warn(sentence)
-        self._process.folders.say({"unseen": sentence})
+        self._process.sink.say({"unseen": sentence})
 
     def tell_compiled(self) -> None:
         """Something is being compiled in this thread, by which no hook will be called."""
@@ -209,7 +227,7 @@ class Recorder:
             # Of one class once, by the first of them.
             sentence = without_inside(call.identity.key, _kind(module))
             if self.warn(sentence, f"inside {_kind(module)}"):
-                self._process.folders.say({"unseen": sentence})
+                self._process.sink.say({"unseen": sentence})
         if len(call.ids) == 1 and current.saves:
             apart = [
                 identity.key
@@ -331,12 +349,12 @@ class Recorder:
         traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if traced or self._process.has_stopped:
             return
-        self._process.folders.say(call.round.line)
+        self._process.sink.say(call.round.line)
         for number, (what, tensor) in enumerate(operands):
             name = f"{call.path}/{operand(moment, direction, number)}"
             try:
                 with torch.no_grad():
-                    self._process.folders.save(name, tensor, _line(call, what, at))
+                    self._process.sink.save(name, tensor, _line(call, what, at))
             except NoRoomError as exc:
                 self._stop(f"{exc}: dumping stopped before {name}, and the model goes on")
                 return

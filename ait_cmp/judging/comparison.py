@@ -7,7 +7,7 @@ import html
 import operator
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ait_cmp.engine.measured import Answers, Brief, Measured, TensorInfo
@@ -37,6 +37,7 @@ from ait_cmp.values.text import printable
 __all__ = [
     "Comparison",
     "Known",
+    "LiveJudge",
     "MetricChoice",
     "Row",
     "comparison_of",
@@ -221,6 +222,32 @@ def _judged(
             yield one, _doubted(pair, verdict)
         else:
             yield one, _doubted(pair, next(by_statistics))
+
+
+class LiveJudge:
+    """Judges pairs of a run as they come, each read against those before it. What a judge of all
+    rows knows of those to come, `expected` says: what the rows of one call are thought to be."""
+
+    def __init__(
+        self, tolerance: Tolerance, choice: MetricChoice, expected: Iterable[Sketch]
+    ) -> None:
+        self._tolerance, self._choice = tolerance, choice
+        self._ahead = Ahead(expected, tolerance)
+        self._judge = RunJudge(self._ahead, tolerance)
+
+    def row(self, pair: Pair, measured: Measured) -> Row:
+        """The row of the next pair, or of one that could not be compared."""
+        if measured.error:
+            error = measured.error
+            verdict = Verdict(Status.of(error), error.reason, error.sentence)
+        else:
+            assert measured.golden
+            assert measured.stats
+            subject = _subject(pair, measured)
+            number = self._ahead.take(Sketch(subject, None, None))
+            case = Case(subject, measured.golden.shape, measured.stats, measured.evidence)
+            verdict = self._judge.verdict(number, case)
+        return Row(pair, comparison_of(pair, measured, verdict, self._choice))
 
 
 class Known(dict[int, Measured]):

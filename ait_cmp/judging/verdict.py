@@ -92,6 +92,7 @@ class Ahead:
         self, sketches: Iterable[Sketch], tolerance: Tolerance, *, has_references: bool = False
     ) -> None:
         growth = tolerance.growth or Growth()
+        self._tolerance = tolerance
         self.taught = bytearray()  # of each whether growth judges it, else it teaches nothing
         self.wanted: set[tuple[str, int | None]] = set()  # of whose scores something was chosen
         data_ids: set[str] = set()
@@ -99,9 +100,7 @@ class Ahead:
         shown: list[Sketch] = []
         for one in sketches:
             subject = one.subject
-            teaches = tolerance.growth_for(subject) is tolerance.growth
-            self.taught.append(teaches)
-            if teaches:
+            if self.taught[self.take(one)]:
                 data_ids.add(subject.data_id)
                 types.add(subject.my)
             if one.chosen_from:
@@ -111,6 +110,12 @@ class Ahead:
         self.sparse = len(data_ids) < growth.few
         self.digits = _coarsest_digits(types, self.sparse)
         self.yardsticks = Yardsticks(shown, growth, sparse=self.sparse)
+
+    def take(self, sketch: Sketch) -> int:
+        """The number of one more row, which says nothing of the run as a whole."""
+        growth = self._tolerance.growth
+        self.taught.append(self._tolerance.growth_for(sketch.subject) is growth)
+        return len(self.taught) - 1
 
 
 class RunJudge:

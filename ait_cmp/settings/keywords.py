@@ -31,7 +31,14 @@ from ait_cmp.settings.tolerances import load_tolerance, tolerance_values
 from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import UsageError
 
-__all__ = ["PathLike", "ToleranceLike", "metrics_from", "settings_from", "tolerance_from"]
+__all__ = [
+    "PathLike",
+    "ToleranceLike",
+    "live_settings",
+    "metrics_from",
+    "settings_from",
+    "tolerance_from",
+]
 
 PathLike = str | os.PathLike[str]
 ToleranceLike = str | os.PathLike[str] | Tolerance | Mapping[str, Limit]
@@ -48,6 +55,23 @@ def settings_from(given: Mapping[str, Any]) -> Settings:
         raise UsageError(f"{', '.join(_WRITTEN)} are for what is written; pass output=FOLDER too")
     settings = resolve(_values(given))
     return settings if output is not None else replace(settings, output=None)
+
+
+def live_settings(
+    *, golden: str, my: str, tolerance: ToleranceLike, metrics: str, epsilon: float | None
+) -> Settings:
+    """The settings of a compare of what runs, as those of dumps are. Raises UsageError."""
+    config = Config(
+        golden_path=golden,
+        my_path=my,
+        metrics=_changed(load_option("metrics", metrics), epsilon=epsilon),
+        tolerance=tolerance_values(tolerance_from(tolerance)),
+        mapping=load_option("mapping", "auto"),
+        executor=load_option("executor", "auto"),
+        report=load_option("report", "default"),
+        diagnosis=load_option("diagnosis", "default"),
+    )
+    return replace(resolve(config), output=None)
 
 
 def _values(given: Mapping[str, Any]) -> Config:

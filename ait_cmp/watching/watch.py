@@ -1,0 +1,238 @@
+"""One model watched beside another: what each module of both gives back, judged at once."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ait_cmp.dump.dump_request import OUTPUTS, DumpRequest
+from ait_cmp.dump.hooks import recording
+from ait_cmp.dump.identity import ModuleIdentity, module_identities
+from ait_cmp.dump.recorder import Recorder
+from ait_cmp.dump_tree import is_wrapper
+from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.request import Wanted
+from ait_cmp.engine.tensor_pair import measure_tensors
+from ait_cmp.tensors import is_traced
+from ait_cmp.values.errors import PairError, Reason, UsageError
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
+from ait_cmp.watching.arguments import Arguments, Home
+from ait_cmp.watching.twin import Appeared, Key, Twin
+
+__all__ = ["Sides", "Take", "Watch"]
+
+_REQUEST = DumpRequest("", execute_range=((0, 10**9 - 1),), save_tensor_part=OUTPUTS)
+
+Sides = tuple[torch.Tensor, torch.Tensor]  # golden, my
+# Is told what was measured of each pair as it appears, and of which tensors, if there are two. What
+# it raises that is no Exception goes through the model.
+Take = Callable[[Pair, Measured, Sides | None], None]
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call of a module of my by the script, and what of golden waits for my to have the like."""
+
+    module: torch.nn.Module
+    token_id: int
+    prefix: str  # of the names of its tensors
+    thread: int = field(default_factory=threading.get_ident)
+    why_not: str = ""  # golden is not run
+    modules: frozenset[str] = frozenset()  # of my
+    waiting: dict[Key, torch.Tensor] = field(default_factory=dict)
+    seen: set[Key] = field(default_factory=set)
+    golden_seen: set[Key] = field(default_factory=set)
+
+
+class Watch:
+    """Goes along with the calls of `my`, has `golden` run beside it, and hands each pair to `take`.
+
+    Raises UsageError where both are one.
+    """
+
+    def __init__(
+        self,
+        *,
+        golden: torch.nn.Module,
+        my: torch.nn.Module,
+        wanted: Wanted,
+        take: Take,
+        ignore_unpaired: bool = False,
+    ) -> None:
+        modules = {id(one) for one in my.modules()}
+        if any(id(one) in modules for one in golden.modules()):
+            raise UsageError(
+                "golden and my have modules in common, whose calls cannot be told apart; make one "
+                "of the two anew, or with copy.deepcopy"
+            )
+        self._golden, self._my = golden, my
+        self._wanted, self._take, self._ignore_unpaired = wanted, take, ignore_unpaired
+        self._twin = Twin()
+        self._arguments = Arguments(golden=Home.of(golden), my=Home.of(my))
+        self._identities = module_identities(my)
+        self._rounds: dict[str, int] = {}
+        self._order = 0
+        self._call: _Call | None = None
+        self._recorder = Recorder(_REQUEST, modules, lambda _: _Sink(self._look))
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While this holds, calls are gone along with."""
+        golden = Recorder(
+            _REQUEST, {id(one) for one in self._golden.modules()}, lambda _: _Sink(self._show)
+        )
+        handles = []
+        for module in self._my.modules():
+            if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
+                handles.append(module.register_forward_pre_hook(self._begin, with_kwargs=True))
+                handles.append(module.register_forward_hook(self._end, always_call=True))
+        try:
+            with recording(self._golden, golden), recording(self._my, self._recorder):
+                yield
+            self._leave()
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._twin.close()
+
+    def _begin(self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
+        """A module of my begins: called by the script, if in none of them."""
+        if torch.compiler.is_compiling() or self._recorder.is_inside(sys._getframe(1)):
+            return
+        if self._call and self._twin.is_running and self._call.thread != threading.get_ident():
+            self._recorder.warn("my runs in several threads at once, of which one is watched")
+            return
+        self._leave()
+        identity = self._identities.get(id(module), ModuleIdentity(""))
+        token_id = self._rounds.get(identity.key, 0)
+        self._rounds[identity.key] = token_id + 1
+        self._call = call = _Call(module, token_id, identity.key)
+        call.modules = frozenset(one.key for one in module_identities(module).values())
+        golden = self._golden if module is self._my else self._counterpart(identity)
+        if golden is None:
+            call.why_not = f"golden has no {identity.key}, which the script calls by itself"
+            return
+        try:
+            given, named = self._arguments.of((args, dict(kwargs)))
+        except Exception as exc:
+            kind = type(exc).__name__
+            call.why_not = f"golden cannot be given what my is ({kind}: {exc})"
+            return
+        self._twin.start(lambda: golden(*given, **named))
+
+    def _counterpart(self, identity: ModuleIdentity) -> torch.nn.Module | None:
+        known = module_identities(self._golden)
+        return next((one for one in self._golden.modules() if known[id(one)] == identity), None)
+
+    def _end(self, module: torch.nn.Module, args: Any, output: Any) -> None:
+        """A module of my has ended: with the script's call, golden's ends as well."""
+        del args
+        call = self._call
+        if call is None or module is not call.module or call.thread != threading.get_ident():
+            return
+        self._await(call, None)
+        if output is not None and not self._twin.error:
+            self._arguments.learn(golden=self._twin.output, my=output)
+        self._twin.output = None
+
+    def _leave(self) -> None:
+        """The last call is over: tell what golden alone had."""
+        call, self._call = self._call, None
+        self._twin.stop()
+        for key in call.waiting if call else ():
+            assert call
+            self._tell(call, key, Measured(error=self._unpaired(Reason.MY_MISSING, call, key)))
+
+    def _show(self, key: Key, tensor: torch.Tensor) -> None:
+        """Golden has a tensor."""
+        self._twin.show(Appeared(key, tensor))
+
+    def _look(self, key: Key, tensor: torch.Tensor) -> None:
+        """My has a tensor."""
+        call = self._call
+        if call is None or call.thread != threading.get_ident() or key in call.seen:
+            return
+        call.seen.add(key)
+        golden = self._await(call, key)
+        if golden is None:
+            error = self._unpaired(Reason.GOLDEN_MISSING, call, key)
+            self._tell(call, key, Measured(error=error))
+        else:
+            measured = measure_tensors(golden=golden, my=tensor, wanted=self._wanted)
+            self._tell(call, key, measured, (golden, tensor))
+
+    def _await(self, call: _Call, key: Key | None) -> torch.Tensor | None:
+        """Golden's tensor of `key`: golden runs until it has it, or ends."""
+        if key in call.waiting:
+            return call.waiting.pop(key)
+        while appeared := self._twin.step():
+            if appeared.key in call.golden_seen:  # handed on by what is around the module
+                continue
+            call.golden_seen.add(appeared.key)
+            if appeared.key == key:
+                return appeared.tensor
+            if appeared.key not in call.seen:  # may be changed in place before my asks
+                call.waiting[appeared.key] = appeared.tensor.clone()
+        return None
+
+    def _tell(
+        self, call: _Call, key: Key, measured: Measured, tensors: Sides | None = None
+    ) -> None:
+        data_id = _name(call.prefix, key)
+        golden, my = (
+            Location.of(f"live:{side}/{call.token_id}/{data_id}") for side in ("golden", "my")
+        )
+        pair = Pair(data_id, call.token_id, golden, my, order=self._order, error=measured.error)
+        self._order += 1
+        self._take(pair, measured, tensors)
+
+    def _unpaired(self, reason: Reason, call: _Call, key: Key) -> PairError:
+        name = _name(call.prefix, key)
+        error = self._twin.error
+        if reason is Reason.GOLDEN_MISSING and (call.why_not or error):
+            why = call.why_not or f"golden ended with {type(error).__name__}: {error}"
+            return PairError(reason, f"there is no golden {name}, since {why}")
+        side, other = ("golden", "my") if reason is Reason.GOLDEN_MISSING else ("my", "golden")
+        sentence = f"{side} gave no {name} in this call, and {other} did"
+        if self._ignore_unpaired:
+            return PairError(Reason.UNPAIRED, f"{sentence}; it is not compared")
+        return PairError(
+            reason, f"{sentence}; pass unpaired='ignore' where the two are built differently"
+        )
+
+
+def _name(prefix: str, key: Key) -> str:
+    """As tensors of a dump are called."""
+    module, operand = key
+    apart = "." if prefix and module and module[0] not in "@#" else ""
+    whole = f"{prefix}{apart}{module}"
+    return f"{whole}/{operand}" if whole else operand
+
+
+class _Sink:
+    """Hands on the tensors that a recorder sees, by keys that both models have."""
+
+    def __init__(self, look: Callable[[Key, torch.Tensor], None]) -> None:
+        self._look = look
+
+    def save(self, name: str, tensor: torch.Tensor, identity: Mapping[str, object]) -> None:
+        """Look at a tensor. Raises TypeError for one without values."""
+        del name
+        if is_traced(tensor):
+            raise TypeError("a graph is being traced, whose tensors have no values")
+        if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
+            raise TypeError("a CUDA graph is being captured, which allows no look")
+        shell, again = identity.get("shell", ""), identity.get("again", 0)
+        inner = not shell or is_wrapper(str(shell))  # a wrapper hands on what it holds
+        module = f"{identity['module']}{'' if inner else f'@{shell}'}{f'#{again}' if again else ''}"
+        self._look((module, str(identity["operand"])), tensor)
+
+    def say(self, line: Mapping[str, object]) -> None:
+        """What no hook sees was logged."""

@@ -1,0 +1,286 @@
+"""Models compared while they run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ait_cmp
+from ait_cmp import Reason, UsageError, compare_dumps, dump_modules, watch
+from ait_cmp.judging import Status
+
+
+class Block(torch.nn.Module):
+    """A residual block, which changes a tensor in place and drops some elements."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm: Any = torch.nn.LayerNorm(width)
+        self.up, self.down = torch.nn.Linear(width, 2 * width), torch.nn.Linear(2 * width, width)
+        self.drop = torch.nn.Dropout(0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner: torch.Tensor = self.down(torch.relu_(self.up(self.norm(x))))
+        dropped: torch.Tensor = self.drop(inner)
+        return dropped.add_(x)
+
+
+class Model(torch.nn.Module):
+    """Blocks that keep what they saw in a cache of the caller's, or in one of their own."""
+
+    def __init__(self, width: int = 32, blocks: int = 8) -> None:
+        super().__init__()
+        self.blocks: Any = torch.nn.ModuleList([Block(width) for _ in range(blocks)])
+        self.head = torch.nn.Linear(width, 5)
+
+    def forward(self, x: torch.Tensor, cache: Cache | None = None) -> dict[str, Any]:
+        cache = cache or Cache()
+        for block in self.blocks:
+            x = block(x)
+        cache.seen.append(x.mean(0))
+        return {"logits": self.head(x + sum(cache.seen)), "cache": cache}
+
+
+class Cache:
+    """What a model remembers of earlier calls."""
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+
+@pytest.fixture
+def models() -> Iterator[tuple[Model, Model]]:
+    """Golden and my, of the same weights."""
+    torch.manual_seed(0)
+    golden = Model().eval()
+    yield golden, copy.deepcopy(golden)
+    for model in (golden, my := golden):
+        assert not any(one._forward_hooks or one._forward_pre_hooks for one in model.modules()), my
+
+
+X = torch.randn(6, 32, generator=torch.Generator().manual_seed(1))
+
+
+def _steps(model: Model, steps: int = 3) -> list[torch.Tensor]:
+    """Calls with a cache that comes back from the first."""
+    out, cache = [], None
+    for number in range(steps):
+        found = model(X + number, cache=cache)
+        cache = found["cache"]
+        out.append(found["logits"])
+    return out
+
+
+def test_equal_models_are_equal_in_every_row(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        _steps(my)
+    result = watched.result
+    assert result.passed
+    assert len(result.rows) == 3 * (8 * 5 + 2)
+    assert {row.comparison.metrics["max_absolute_error"] for row in result.rows} == {0.0}
+    names = [row.pair.data_id for row in result.rows[:6]]
+    assert names == [*(f"blocks.0.{name}/out0" for name in ("norm", "up", "down", "drop")),
+                     "blocks.0/out0", "blocks.1.norm/out0"]  # fmt: skip
+    assert {row.pair.token_id for row in result.rows} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("trains", [False, True])
+def test_watching_changes_nothing_of_my(models: tuple[Model, Model], trains: bool) -> None:
+    golden, my = (model.train(trains) for model in models)
+
+    def run() -> list[torch.Tensor]:
+        torch.manual_seed(7)
+        my.zero_grad()
+        outputs = _steps(my)
+        sum(one.square().sum() for one in outputs).backward()  # type: ignore[union-attr]
+        drawn = torch.rand(3)  # as many numbers were drawn
+        return [
+            *outputs,
+            *(one.grad.clone() for one in my.parameters() if one.grad is not None),
+            drawn,
+        ]
+
+    before = run()
+    with watch(my=my, golden=golden) as watched:
+        inside = run()
+    after = run()
+    assert watched.result.passed  # the same elements were dropped
+    for one, two, three in zip(before, inside, after, strict=True):
+        assert torch.equal(one, two)
+        assert torch.equal(one, three)
+    assert all(one.grad is None for one in golden.parameters())
+
+
+def _spoil(model: Model) -> None:
+    with torch.no_grad():
+        model.blocks[3].up.weight[5] *= 3
+
+
+def test_the_first_divergence_is_told_while_the_model_runs(
+    models: tuple[Model, Model], capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden, my = models
+    _spoil(my)
+    told: list[str] = []
+    my.blocks[4].register_forward_hook(lambda *_: told.append(capsys.readouterr().err))
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my(X)
+    my.blocks[4]._forward_hooks.clear()
+    assert told[0].startswith("ait_cmp: it goes wrong from token 0 blocks.3.up/out0 on")
+    assert watched.first_divergence
+    assert watched.first_divergence.pair.data_id == "blocks.3.up/out0"
+    assert watched.result.first_divergence
+    assert watched.result.first_divergence.pair == watched.first_divergence.pair
+    assert watched.first_divergence.comparison.diagnosis
+    assert not watched.stopped
+
+
+def test_the_model_stops_at_the_first_divergence(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    _spoil(my)
+    reached: list[str] = []
+    with watch(my=my, golden=golden, stop_at="first") as watched, torch.no_grad():
+        my(X)
+        reached.append("the end")
+    assert watched.stopped
+    assert not reached
+    last = watched.result.rows[-1]
+    assert last.pair.data_id == "blocks.3.up/out0"
+    assert last.verdict.status is Status.FAIL
+    with torch.no_grad():
+        my(X)  # as before
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_verdicts_are_those_of_dumps(
+    models: tuple[Model, Model], dtype: torch.dtype, tmp_path: Path
+) -> None:
+    golden, my = models
+    _spoil(my)
+    my.to(dtype)
+    x = X.to(dtype)
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my(x)
+    for name, model, given in (("golden", golden, x.float()), ("my", my, x)):
+        with dump_modules(model, tmp_path / name, save_tensor_part=1), torch.no_grad():
+            model(given)
+    dumped = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    live = watched.result
+    assert [_told(row) for row in live.rows] == [_told(row) for row in dumped.rows]
+    assert live.first_divergence
+    assert live.first_divergence.pair.data_id == "blocks.3.up/out0"
+
+
+def _told(row: Any) -> tuple[Any, ...]:
+    verdict = row.verdict
+    metrics = {name: one and round(one, 9) for name, one in row.comparison.metrics.items()}
+    return row.pair.data_id, verdict.status, verdict.follows, verdict.expected, metrics
+
+
+def test_what_one_side_alone_has_is_told(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    my.blocks[2].drop = torch.nn.Identity()
+    my.blocks[2].more = torch.nn.Identity()
+    my.blocks[2].register_forward_hook(lambda block, _, out: block.more(out))
+    del golden.blocks[7]
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my(X)
+    my.blocks[2]._forward_hooks.clear()
+    lost = {row.pair.data_id: row.verdict.reason for row in watched.result.rows if
+            row.verdict.status is Status.ERROR}  # fmt: skip
+    inside = ("norm", "up", "down", "drop")
+    assert lost == {f"blocks.7.{one}/out0": Reason.GOLDEN_MISSING for one in inside} | {
+        "blocks.7/out0": Reason.GOLDEN_MISSING,
+        "blocks.2.more/out0": Reason.GOLDEN_MISSING,
+    }
+
+
+def test_unpaired_may_be_skipped(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    golden.blocks.append(Block(32).eval())
+    golden.blocks[8].down.weight.data.zero_()
+    golden.blocks[8].down.bias.data.zero_()
+    with watch(my=my, golden=golden, unpaired="ignore") as watched, torch.no_grad():
+        my(X)
+    skipped = [row for row in watched.result.rows if row.verdict.status is Status.SKIPPED]
+    assert {row.verdict.reason for row in skipped} == {Reason.UNPAIRED}
+    assert len(skipped) == 5
+    assert watched.result.passed
+
+
+def test_a_part_that_the_script_calls_by_itself(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my.blocks[1](my.blocks[0](X))
+        my.blocks[1](X)
+    found = [(row.pair.data_id, row.pair.token_id) for row in watched.result.rows]
+    assert found[4] == ("blocks.0/out0", 0)
+    assert found[-1] == ("blocks.1/out0", 1)
+    assert watched.result.passed
+
+
+def test_a_golden_that_fails_gives_rows_that_say_so(models: tuple[Model, Model]) -> None:
+    golden, my = models
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("no luck")
+
+    golden.blocks[1].up.register_forward_pre_hook(fail)
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my(X)
+        my(X)
+    golden.blocks[1].up._forward_pre_hooks.clear()
+    rows = watched.result.rows
+    assert {row.verdict.status for row in rows[:6]} == {Status.PASS}
+    assert "ZeroDivisionError: no luck" in rows[6].verdict.sentence
+    assert rows[-1].verdict.reason is Reason.GOLDEN_MISSING
+    assert not watched.result.passed
+
+
+def test_an_error_of_my_goes_to_the_script(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        with pytest.raises(RuntimeError):
+            my(torch.zeros(2, 3))
+        my(X)
+    tokens = [row.pair.token_id for row in watched.result.rows]
+    assert tokens.count(1) == 8 * 5 + 2
+
+
+def test_shapes_that_differ_are_error_rows(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    my.head = torch.nn.Linear(32, 6)
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my(X)
+    last = {row.pair.data_id: row.verdict.reason for row in watched.result.rows[-2:]}
+    assert last["head/out0"] is Reason.SHAPE_MISMATCH
+
+
+def test_a_result_is_kept_and_judged_again(models: tuple[Model, Model], tmp_path: Path) -> None:
+    golden, my = models
+    _spoil(my)
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my(X)
+    watched.result.save(tmp_path)
+    again = ait_cmp.load(tmp_path)
+    assert [row.verdict.status for row in again.rows] == [
+        row.verdict.status for row in watched.result.rows
+    ]
+    assert again.first_divergence
+    assert again.first_divergence.pair.data_id == "blocks.3.up/out0"
+
+
+def test_what_makes_no_sense_is_refused(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    with pytest.raises(UsageError, match="modules in common"), watch(my=my, golden=my):
+        pass
+    with pytest.raises(UsageError, match="stop_at"), watch(my=my, golden=golden, stop_at="x"):
+        pass
+    with pytest.raises(TypeError, match="golden must be"), watch(my=my, golden=X):  # type: ignore[arg-type]
+        pass
