@@ -5,6 +5,7 @@ dump_data and the library, whose successor puts either below `msit_dump_{TIME}/`
     ait_dump/{PID}_{DEVICE}/golden_tensor/metadata.json
                                           {TOKEN}/{DATA_ID}_tensor.pth
     ait_dump/tensors/{DEVICE}_{PID}/{ROUND}/{N}_{Operation}/…/{before,after}/{in,out}tensor{K}.bin
+    ait_dump/fingerprints/{PID}.fp.safetensors
     ait_dump/{model,layer}/{PID}/{N}_{Name}.json
     atb_dump_data/data/{DEVICE}_{PID}/{ROUND}/…
 
@@ -33,6 +34,7 @@ from typing import Literal
 __all__ = [
     "BASE_LAYER",
     "DUMP",
+    "FINGERPRINTS",
     "GOLDEN_TENSOR",
     "IN_EVERY_FOLDER",
     "LIBRARY_PLACES",
@@ -47,12 +49,14 @@ __all__ = [
     "LibraryPlace",
     "Moment",
     "RankName",
+    "fingerprint_file",
     "former_data_id",
     "golden_file",
     "golden_rank",
     "golden_tensor",
     "is_below_rank",
     "is_dump",
+    "is_fingerprint_file",
     "is_foreign",
     "is_hidden",
     "is_successor",
@@ -145,6 +149,7 @@ _WRAPPERS = frozenset(
     ]
 )
 
+FINGERPRINTS = ".fp.safetensors"  # how a file of them is called
 _TENSORS = "tensors"
 _NEWER = "atb_dump_data"
 _LIBRARY = (f"{DUMP}/{_TENSORS}", f"{_NEWER}/data")
@@ -299,6 +304,20 @@ def tensor_name(data_id: str) -> str:
         digest = hashlib.sha256(data_id.encode("utf-8", "surrogatepass")).hexdigest()[:16]
         data_id = f"{_UNSAFE_IN_DATA_ID.sub('_', data_id)[:60].lstrip('.-')}-{digest}"
     return f"{data_id}{_TENSOR_SUFFIX}"
+
+
+# -- fingerprints
+
+
+def fingerprint_file(root: str, process: int, again: int) -> str:
+    """The file of a process, the `again`-th of its number."""
+    name = f"{process}_{again}" if again else f"{process}"
+    return os.path.join(root, DUMP, "fingerprints", f"{name}{FINGERPRINTS}")
+
+
+def is_fingerprint_file(name: str) -> bool:
+    """Whether a file called `name` is one of fingerprints."""
+    return name.endswith(FINGERPRINTS)
 
 
 # -- the library

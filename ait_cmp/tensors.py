@@ -11,7 +11,7 @@ import torch
 from ait_cmp.values.dtypes import COMPLEX, DTYPES, DType
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["as_array", "compact", "dtype_of", "is_traced", "plain", "raw_bytes"]
+__all__ = ["as_array", "compact", "dtype_of", "is_traced", "plain", "raw_bytes", "version_of"]
 
 _CARRIERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -58,6 +58,14 @@ def raw_bytes(dense: torch.Tensor) -> memoryview:
     # Not reshape(-1): of one element it keeps a stride that is not 1, which no view can have.
     flat = dense.as_strided((dense.numel(),), (1,))
     return memoryview(flat.view(torch.uint8).numpy().data)
+
+
+def version_of(tensor: torch.Tensor) -> int | None:
+    """How often it was changed in place; None where torch does not count, in inference mode."""
+    try:
+        return tensor._version
+    except Exception:  # what a subclass of torch.Tensor raises is its own affair
+        return None
 
 
 def dtype_of(tensor: torch.Tensor, what: str) -> DType:

@@ -40,14 +40,14 @@ def test_what_is_committed_is_there_for_every_reader(rounds: list[dict[str, byte
     path = Path(os.environ["PYTEST_FILE"])
     file, told = Container(str(path), {"made": 'by a "test"'}), dict[str, bytes]()
     for number, one in enumerate(rounds):
-        told |= {file.add(f"{number}/{name}", content): content for name, content in one.items()}
+        told |= {file.add(f"{number}/{name}", each): each for name, each in one.items()}
         file.say({"round": number})
-        before = contents(path)
-        assert not set(before) & {f"{number}/{name}" for name in one}
+        assert not {f"{number}/{name}" for name in one} & set(contents(path))
         file.commit()
         assert contents(path) == own(path) == told
     file.close()
     assert contents(path) == own(path) == told
+    assert len(set(told.values())) == len(told)  # each content is there once
     assert list(lines_of(str(path))) == [{"round": number} for number in range(len(rounds))]
 
 
@@ -61,14 +61,14 @@ def test_names_that_come_again_have_numbers_and_headers_grow(tmp_path: Path) -> 
     file = Container(str(path))
     names = []
     for number in range(40):
-        names += [file.add("x" * 1000, bytes([number])) for _ in range(3)]
+        names += [file.add("x" * 1000, bytes([number, part])) for part in range(3)]
         file.commit()
     assert len(set(names)) == 120
     assert set(contents(path)) == set(names)
     assert contents(path) == own(path)
     size = path.stat().st_size
     file.close()
-    assert contents(path) == {n: bytes([i // 3]) for i, n in enumerate(names)}
+    assert contents(path) == {n: bytes([i // 3, i % 3]) for i, n in enumerate(names)}
     assert path.stat().st_size < size
 
 
@@ -78,7 +78,7 @@ from ait_cmp.fingerprint.container import Container
 file = Container(sys.argv[1])
 for number in range(10**6):
     for part in range(50):
-        file.add(f"{number}/{part}", bytes([part]) * 999)
+        file.add(f"{number}/{part}", b"%d" % number + bytes([part]) * 999)
     file.say({"round": number})
     file.commit()
     print(number, flush=True)
@@ -100,7 +100,7 @@ def test_a_file_of_a_killed_process_is_whole_up_to_its_last_round(
     numbers = [line["round"] for line in lines_of(str(path))]
     assert len(numbers) > rounds
     assert numbers == list(range(len(numbers)))
-    assert found == {f"{n}/{p}": bytes([p]) * 999 for n in numbers for p in range(50)}
+    assert found == {f"{n}/{p}": b"%d" % n + bytes([p]) * 999 for n in numbers for p in range(50)}
 
 
 def test_every_state_between_two_commits_is_the_former(

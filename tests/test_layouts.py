@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from ait_cmp import dump_data
 from ait_cmp.files import Entry, confined_to, list_folder
+from ait_cmp.fingerprint.container import Container
+from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.mapping import listing, map_pairs
 from ait_cmp.mapping.layouts import LAYOUTS, Dump, list_dump
 from ait_cmp.mapping.layouts.ranks import DumpedTensor
@@ -87,6 +89,20 @@ def _dump_data(folder: Path) -> None:
         (folder / name[0]).rmdir()
 
 
+def _fingerprints(folder: Path) -> None:
+    place = folder / "ait_dump" / "fingerprints"
+    place.mkdir(parents=True)
+    for process in (7, 8):
+        file = Container(str(place / f"{process}.fp.safetensors"))
+        for token in (0, 1):
+            for side in ("in", "out"):
+                name = f"-1_{process}/{token}/0_Net/after/{side}tensor0"
+                content = make_fingerprint(torch.ones(process + 10 * token, 1 + len(side))).pack()
+                file.say({"file": file.add(name, content)})
+            file.commit()
+        file.close()
+
+
 def _folder(folder: Path) -> None:
     files(folder, ["a/b/x.npy", "a/y.pt", "0/z.bin", "q.pth"])
 
@@ -100,6 +116,7 @@ DUMPS: dict[str, tuple[str, Make]] = {
     "two runs of sglang": ("sglang", _sglang_runs),
     "sglang passes": ("sglang passes", _sglang_passes),
     "dump_data": ("dump_data", _dump_data),
+    "fingerprints": ("fingerprints", _fingerprints),
     "folder": ("folder", _folder),
 }
 every_dump = pytest.mark.parametrize("dump", DUMPS)
@@ -123,7 +140,7 @@ def tensors(folder: Path) -> list[DumpedTensor]:
 
 def dumped(folder: Path) -> set[str]:
     """Every tensor file below a folder."""
-    suffixes = (".bin", ".pt", ".pth", ".npy")
+    suffixes = (".bin", ".pt", ".pth", ".npy", ".safetensors")
     return {str(path) for path in folder.rglob("*") if path.suffix in suffixes}
 
 

@@ -6,11 +6,13 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from ait_cmp.commands.say import remark
-from ait_cmp.commands.status import ExitStatus
+from ait_cmp.commands.status import ExitStatus, status_of
 from ait_cmp.dump.backends import BACKENDS, choose, environment
 from ait_cmp.dump.dump_request import (
     DTYPES,
@@ -24,7 +26,8 @@ from ait_cmp.dump.dump_request import (
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.dump.room import byte_count
 from ait_cmp.dump.summary import Summary, dumped_files, summarize
-from ait_cmp.values.errors import UsageError, os_reason
+from ait_cmp.dump_tree import is_fingerprint_file
+from ait_cmp.values.errors import AitCmpError, UsageError, os_reason
 
 __all__ = ["add_arguments", "dump", "make_parser"]
 
@@ -67,7 +70,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--only-save-desc", "-sd", action="store_true", help="type and shape of tensors, no data")
     _add_selection(parser)
     _add_tensors(parser)
-    add("--output", "-o", default="./", help="the folder that gets ait_dump/ (default: this one)")
+    add(
+        "--fingerprint",
+        "-fp",
+        action="store_true",
+        help="fingerprints, not tensors: a hundredth of the bytes, compared like a dump (torch)",
+    )
+    add(
+        "--output",
+        "-o",
+        default="./",
+        help="the folder that gets ait_dump/ (default: this one); with -fp also X.fp.safetensors",
+    )
     add(
         "--max-bytes",
         metavar="SIZE",
@@ -152,18 +166,49 @@ def _add_tensors(parser: argparse.ArgumentParser) -> None:
 
 def dump(arguments: argparse.Namespace) -> int:
     """Run what `add_arguments` parsed; the exit status is the command's, 2 for bad usage."""
-    with (
-        tempfile.NamedTemporaryFile(prefix="ait_dump") as counter,
-        tempfile.NamedTemporaryFile("w", prefix="ait_tokens", suffix=".json") as tokens,
-    ):
-        return _dump(arguments, counter.name, tokens)
+    try:
+        with (
+            tempfile.NamedTemporaryFile(prefix="ait_dump") as counter,
+            tempfile.NamedTemporaryFile("w", prefix="ait_tokens", suffix=".json") as tokens,
+            _place(arguments) as output,
+        ):
+            return _dump(arguments, output, counter.name, tokens)
+    except AitCmpError as exc:
+        _say(f"error: {exc}")
+        return status_of(exc)
 
 
-def _dump(arguments: argparse.Namespace, counter: str, tokens: IO[str]) -> int:
+@contextmanager
+def _place(arguments: argparse.Namespace) -> Iterator[str]:
+    """Where the processes of the command write to: of one file of fingerprints, a folder beside
+    it, whose files become that."""
+    # Absolute, since the command may change folders.
+    output = os.path.abspath(arguments.output)
+    if not (arguments.fingerprint and is_fingerprint_file(output)):
+        yield output
+        return
+    above = _output_folder(os.path.dirname(output))
+    with tempfile.TemporaryDirectory(prefix=".ait_dump", dir=above) as folder:
+        yield folder
+        _join(Path(folder), Path(output))
+
+
+def _join(folder: Path, path: Path) -> None:
+    """Make one file of those of all processes."""
+    files = [folder / name for name in dumped_files(folder) if is_fingerprint_file(name)]
+    if len(files) > 1:
+        raise UsageError(
+            f"{len(files)} processes dumped; take a folder in the place of --output {path}"
+        )
+    for file in files:
+        os.replace(file, path)
+
+
+def _dump(arguments: argparse.Namespace, place: str, counter: str, tokens: IO[str]) -> int:
     try:
         backend = arguments.backend or choose(os.environ)
         forced = _write_forced(arguments.force_tokens, tokens)
-        request = _request(arguments, counter, forced)
+        request = _request(arguments, place, counter, forced)
         command = split_command(arguments.exec)
         environ = environment(backend, request, os.environ)
         output = _output_folder(request.output)
@@ -175,6 +220,8 @@ def _dump(arguments: argparse.Namespace, counter: str, tokens: IO[str]) -> int:
         _say(f"error: {exc}")
         return ExitStatus.USAGE
     found = summarize(output, before)
+    if arguments.fingerprint and is_fingerprint_file(arguments.output):
+        found = found.in_file(arguments.output)
     for sentence in found.sentences(only_described=request.only_save_desc):
         _say(sentence)
     _tell_odd(found, backend, status)
@@ -195,10 +242,9 @@ def _write_forced(path: str | None, tokens: IO[str]) -> str:
     return tokens.name
 
 
-def _request(arguments: argparse.Namespace, counter: str, forced: str) -> DumpRequest:
+def _request(arguments: argparse.Namespace, place: str, counter: str, forced: str) -> DumpRequest:
     return DumpRequest(
-        # Absolute, since the command may change folders.
-        output=os.path.abspath(arguments.output),
+        output=place,
         types=tuple(dict.fromkeys(arguments.type)),
         only_save_desc=arguments.only_save_desc,
         save_operation_ids=id_list(arguments.save_operation_ids),
@@ -214,6 +260,7 @@ def _request(arguments: argparse.Namespace, counter: str, forced: str) -> DumpRe
         counter=counter,
         force_tokens=forced,
         dtype=arguments.dtype or "",
+        fingerprint=arguments.fingerprint,
     )
 
 

@@ -41,6 +41,11 @@ def variables(request: DumpRequest, environ: Mapping[str, str]) -> dict[str, str
         raise UsageError(
             "--dtype casts modules of torch, which backend atb does not see; take --backend torch"
         )
+    if request.fingerprint:
+        raise UsageError(
+            "--fingerprint is not offered by backend atb, whose probe writes tensors; make it of "
+            "its dump: ait-cmp fingerprint golden_path=DUMP output=X.fp.safetensors"
+        )
     library = _atb_library(environ)
     probe = _probe(environ, cxx11_abi=_has_cxx11_abi(library))
     preloaded = environ.get("LD_PRELOAD", "")

@@ -38,7 +38,8 @@ class DumpRequest:
     `operation_name` (the start of a name); all are where neither is given. All processes count in
     the file `counter`, where there is one, what they use up of `max_bytes`. `force_tokens` is a
     file of the tokens that `generate` is to choose, as `dump.forcing` reads it. `dtype` is what the
-    weights and inputs of modules are cast to, where it is not empty.
+    weights and inputs of modules are cast to, where it is not empty. With `fingerprint` one file of
+    fingerprints is written and no tensor; `output` may be its name.
 
     Raises UsageError for values that make no sense.
     """
@@ -59,6 +60,7 @@ class DumpRequest:
     counter: str = ""
     force_tokens: str = ""
     dtype: str = ""
+    fingerprint: bool = False
 
     def __post_init__(self) -> None:
         for name in self.types:
@@ -82,6 +84,10 @@ class DumpRequest:
                 raise UsageError(f"--{option} must be 0, 1 or 2, not {value}")
         if self.max_bytes is not None and self.max_bytes < 1:
             raise UsageError(f"--max-bytes must be 1 or more, not {self.max_bytes}")
+        if self.fingerprint and self.only_save_desc:
+            raise UsageError(
+                "--fingerprint keeps what --only-save-desc would leave out; take one of the two"
+            )
         if self.dtype and self.dtype not in DTYPES:
             raise UsageError(
                 f"--dtype {self.dtype} is none that modules are cast to; choose from "

@@ -10,6 +10,7 @@ each time that the module begins.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
@@ -29,6 +30,7 @@ from ait_cmp.dump.casting import Casting
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.unseen import REPLAYED
+from ait_cmp.dump_tree import is_fingerprint_file
 
 __all__ = ["dump_modules", "heard", "hooked", "recording", "watch_process"]
 
@@ -176,6 +178,7 @@ def watch_process(request: DumpRequest) -> None:
 
         force_tokens(request.force_tokens)
     recorder = Recorder(request)
+    atexit.register(recorder.close)
     heard(recorder).__enter__()
     casting = Casting(request.dtype, recorder.warn) if request.dtype else None
     register_module_forward_pre_hook(_BeforeForward(recorder, _AfterForward(recorder), casting))
@@ -196,11 +199,14 @@ def dump_modules(
     save_tensor_part: int = 2,
     device_id: int | None = None,
     max_bytes: int | None = None,
+    fingerprint: bool = False,
 ) -> Iterator[Path]:
     """Dump what the modules of `model` are given and give back while the block runs.
 
     Yields the folder {output_path}/ait_dump. The filters are those of `ait llm dump`: see
     `DumpRequest`. Only modules that `model` has at the start are hooked, and no hook stays.
+    With `fingerprint` the fingerprints of the tensors are kept and not the tensors;
+    an `output_path` that ends with .fp.safetensors is then the file itself, and yielded.
 
     Raises TypeError for a `model` that is no module, UsageError for filters that make no sense.
     """
@@ -219,18 +225,23 @@ def dump_modules(
         save_tensor_part=save_tensor_part,
         device_id=device_id,
         max_bytes=max_bytes,
+        fingerprint=fingerprint,
     )
     recorder = Recorder(request, {id(module) for module in model.modules()})
     with recording(model, recorder):
-        yield Path(output, "ait_dump")
+        is_file = fingerprint and is_fingerprint_file(output)
+        yield Path(output) if is_file else Path(output, "ait_dump")
 
 
 @contextmanager
 def recording(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     """While this holds, `recorder` is told of the calls of the modules that `model` has now."""
-    with heard(recorder), hooked(model, recorder):
-        yield
-        recorder.tell_never_seen(model)
+    try:
+        with heard(recorder), hooked(model, recorder):
+            yield
+            recorder.tell_never_seen(model)
+    finally:
+        recorder.close()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from ait_cmp.dump_tree import rank_file
 from ait_cmp.new_file import in_place_of
 from ait_cmp.values.process import ProcessRecord
 
-__all__ = ["settle_rank", "write_rank"]
+__all__ = ["process_record", "settle_rank", "write_rank"]
 
 # rank, local rank and world size, as launchers call them: torchrun and all that follow it, Open
 # MPI, MPICH and Intel MPI, Slurm.
@@ -66,11 +66,15 @@ def settle_rank() -> None:
             _write(folder)
 
 
-def _write(folder: str) -> None:
+def process_record() -> ProcessRecord:
+    """Which process this is, as far as it is known by now."""
     rank, local_rank, world_size = _ranks(os.environ)
-    record = ProcessRecord(_process.name, _process.started, rank, local_rank, world_size)
+    return ProcessRecord(_process.name, _process.started, rank, local_rank, world_size)
+
+
+def _write(folder: str) -> None:
     with contextlib.suppress(OSError), in_place_of(rank_file(folder)) as temporary:
-        Path(temporary).write_text(record.to_json())
+        Path(temporary).write_text(process_record().to_json())
 
 
 def _ranks(environ: Mapping[str, str]) -> tuple[int | None, int | None, int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -38,6 +39,7 @@ from ait_cmp.dump.unseen import (
     without_inside,
 )
 from ait_cmp.dump_tree import Direction, Moment, operand, operation
+from ait_cmp.tensors import version_of
 
 __all__ = ["Recorder", "Sink"]
 
@@ -56,6 +58,12 @@ class Sink(Protocol):
 
     def say(self, line: Mapping[str, object], /) -> None:
         """Take what the tensors themselves do not tell."""
+
+    def end_round(self) -> None:
+        """A round has ended: what was taken stays, however the process ends. Raises OSError."""
+
+    def close(self) -> None:
+        """Nothing more comes. Raises OSError."""
 
 
 @dataclass(slots=True)
@@ -143,13 +151,13 @@ class Recorder:
         self,
         request: DumpRequest,
         watched: Collection[int] | None = None,
-        sink: Callable[[DumpRequest], Sink] = TensorFolders,
+        sink: Callable[[DumpRequest], Sink] | None = None,
     ) -> None:
         """`watched`: the ids of the modules that have hooks, where not all have; `sink` makes what
-        takes the tensors."""
+        takes the tensors, else it is as `request` says."""
         self._request = request
         self._watched = watched
-        self._process = _Process(request, sink)
+        self._process = _Process(request, sink or _sink(request))
 
     def enter(self, module: torch.nn.Module, inputs: _Inputs, frame: FrameType) -> None:
         """`module` is about to run with `inputs`; `frame` is the one that calls its forward."""
@@ -161,7 +169,7 @@ class Recorder:
                 self._draw(call.round.topology, call, inputs)
             if call.selected and self._request.inputs:
                 operands = list(inputs_of(module, *inputs))
-                call.versions = tuple(_version(tensor) for _, tensor in operands)
+                call.versions = tuple(version_of(tensor) for _, tensor in operands)
                 if self._request.before:
                     self._save(call, "before", "in", operands, call.began)
         except Exception as exc:
@@ -179,8 +187,15 @@ class Recorder:
                 call.round.topology.end(call.node, _tensors(outputs_of(output)))
                 self._describe(call)
             self._tell_unseen(call)
+            if not self._process.calls.stack:
+                self._or_stop(self._process.sink.end_round)
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not dumped ({type(exc).__name__}: {exc})")
+
+    def close(self) -> None:
+        """Nothing more is called."""
+        if self._process.pid == os.getpid():
+            self._or_stop(self._process.sink.close)
 
     def is_running(self, module: torch.nn.Module) -> bool:
         """Whether another call of `module` goes on in this thread."""
@@ -332,7 +347,7 @@ class Recorder:
         if self._request.inputs:
             operands = list(inputs_of(call.module, *inputs))
             # What was changed in place is a result, which may be wrong by what is inside.
-            changed = call.versions != tuple(_version(tensor) for _, tensor in operands)
+            changed = call.versions != tuple(version_of(tensor) for _, tensor in operands)
             self._save(call, "after", "in", operands, ended if changed else call.began)
         if self._request.outputs:
             self._save(call, "after", "out", outputs_of(output), ended)
@@ -362,6 +377,12 @@ class Recorder:
                 why = first_line(exc)
                 self.warn(f"a tensor is not dumped ({why}); the first such is {name}", why)
 
+    def _or_stop(self, saved: Callable[[], None]) -> None:
+        try:
+            saved()
+        except OSError as exc:
+            self._stop(f"what was dumped last is lost ({first_line(exc)}), and the model goes on")
+
     def _stop(self, why: str) -> None:
         """Dump nothing more in this process."""
         self._process.has_stopped = True
@@ -388,6 +409,15 @@ class Recorder:
             topology.write(self._request, root.number, root.kind)
 
 
+def _sink(request: DumpRequest) -> Callable[[DumpRequest], Sink]:
+    """What makes the place that `request` wants tensors to go to."""
+    if not request.fingerprint:
+        return TensorFolders
+    from ait_cmp.dump.fingerprint_file import FingerprintFile  # rare
+
+    return functools.partial(FingerprintFile, owner=os.getpid())
+
+
 def _line(call: _Call, what: str, at: int) -> dict[str, object]:
     """What one of its tensors is, for the list of the dump."""
     root, identity = call.round.root, call.identity
@@ -398,14 +428,6 @@ def _line(call: _Call, what: str, at: int) -> dict[str, object]:
 
 def _tensors(operands: Iterable[tuple[str, torch.Tensor]]) -> Iterator[torch.Tensor]:
     return (tensor for _, tensor in operands)
-
-
-def _version(tensor: torch.Tensor) -> int | None:
-    """How often it was changed in place; None where torch does not count, in inference mode."""
-    try:
-        return tensor._version
-    except Exception:  # what a subclass of torch.Tensor raises is its own affair
-        return None
 
 
 def _inner(module: torch.nn.Module) -> torch.nn.Module:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ait_cmp.dump_tree import (
     DUMP,
     IN_EVERY_FOLDER,
     is_dump,
+    is_fingerprint_file,
     library_file,
     not_saved,
     not_saved_for,
 )
+from ait_cmp.fingerprint.container import lines_of
 from ait_cmp.values.overrides import override
 
 __all__ = ["Files", "Summary", "dumped_files", "summarize"]
@@ -33,7 +36,11 @@ class Summary:
     others: int
     bytes: int
     rounds: int
-    folders: tuple[str, ...]  # {DEVICE_ID}_{PID}, below `output`
+    folders: tuple[str, ...]  # {DEVICE_ID}_{PID}, or files of fingerprints, below `output`
+
+    def in_file(self, path: str) -> Summary:
+        """The same, where one file was made of all files of fingerprints."""
+        return replace(self, output=Path(), folders=(path,) if self.folders else ())
 
     def sentences(self, *, only_described: bool = False) -> Iterator[str]:
         """What was dumped, where, and how to compare it, where it is not `only_described`."""
@@ -87,17 +94,28 @@ def summarize(output: Path, before: Files) -> Summary:
     """What is in `output` now and was not, or was otherwise, `before`."""
     new = {path: state for path, state in dumped_files(output).items() if before.get(path) != state}
     tensors = [file for path in new if (file := library_file(path))]
+    kept = [path for path in new if is_fingerprint_file(path)]
+    lines = [line for path in kept for line in _lines(output / path)]
+    places = [line["file"].split("/") for line in lines if "failed" not in line]
     failed = sum(not_saved_for(path) is not None for path in new)
     ours = sum(os.path.basename(path) in IN_EVERY_FOLDER for path in new)
     return Summary(
         output=output,
-        tensors=len(tensors),
-        failed=failed,
-        others=len(new) - len(tensors) - failed - ours,
+        tensors=len(tensors) + len(places),
+        failed=failed + len(lines) - len(places),
+        others=len(new) - len(tensors) - len(kept) - failed - ours,
         bytes=sum(size for size, _ in new.values()),
-        rounds=len({file.round for file in tensors}),
-        folders=tuple(sorted({file.rank for file in tensors})),
+        rounds=len({file.round for file in tensors} | {int(place[1]) for place in places}),
+        folders=tuple(sorted({*kept, *(file.rank for file in tensors)})),
     )
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """What a file of fingerprints says of its tensors."""
+    try:
+        return [line for line in lines_of(str(path)) if "file" in line]
+    except (OSError, ValueError):  # compared, it says what is wrong with it
+        return []
 
 
 def _names(folder: Path) -> list[str]:

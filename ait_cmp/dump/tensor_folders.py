@@ -81,6 +81,12 @@ class TensorFolders:
                     with contextlib.suppress(OSError):
                         identities.add(line)
 
+    def end_round(self) -> None:
+        """Each tensor is whole on the disk by itself."""
+
+    def close(self) -> None:
+        """As above."""
+
     def _folder(self, device: int) -> tuple[str, IdentityFile]:
         with self._lock:
             if device not in self._folders:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import threading
@@ -23,7 +24,6 @@ from ait_cmp.new_file import in_place_of
 __all__ = [
     "FORMAT",
     "HEADER_LIMIT",
-    "SUFFIX",
     "Container",
     "entries_in",
     "is_lines",
@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 FORMAT = "ait_cmp.fingerprints"
-SUFFIX = ".fp.safetensors"
 HEADER_LIMIT = 100_000_000  # bytes, as the format's own library has it: some 500,000 tensors
 _LINES = "__lines__/"
 _ROOM = 1 << 16  # bytes that a header is given at first
@@ -118,6 +117,7 @@ class Container:
         ).encode()
         self._lock = threading.RLock()
         self._names: set[str] = set()
+        self._known: dict[bytes, str] = {}  # digest of a content -> its name
         self._staged: list[tuple[str, bytes]] = []
         self._waiting = 0
         self._lines: list[bytes] = []
@@ -127,13 +127,18 @@ class Container:
         self._rewrite(self._entries, _ROOM)
 
     def add(self, name: str, content: bytes) -> str:
-        """Take `content` to be committed; the name that it has got, since each is of one alone."""
+        """Take `content` to be committed; the name that it has got: a name is of one content, and a
+        content that is there already keeps the name it has."""
+        digest = hashlib.blake2b(content, digest_size=16).digest()
         with self._lock:
+            if digest in self._known:
+                return self._known[digest]
             again, own = 0, name
             while own in self._names or is_lines(own):
                 again += 1
                 own = f"{name.removeprefix(_LINES)}#{again}"
             self._names.add(own)
+            self._known[digest] = own
             self._staged.append((own, content))
             self._waiting += len(content)
             if self._waiting > _STAGED:

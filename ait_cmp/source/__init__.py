@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import cast
 
 from ait_cmp.files import FileState, OpenFile, open_file, open_soon, state_of
-from ait_cmp.source.header import Elsewhere, Header
+from ait_cmp.source.fingerprints import FingerprintSource, kept_source, needs_tensors
+from ait_cmp.source.header import Elsewhere, Header, Kept
 from ait_cmp.source.memory import from_array, from_memory
 from ait_cmp.source.view import Array, FileSource, FractalNz, Source
 from ait_cmp.values.errors import PairError, Reason
@@ -21,20 +22,24 @@ from ait_cmp.values.paths import is_url, suffix_of
 __all__ = [
     "SOURCES",
     "Array",
+    "FingerprintSource",
     "Format",
     "Source",
+    "fingerprint_lines",
     "from_array",
     "from_memory",
     "is_tensor_path",
     "keeps_order",
     "names_soon",
+    "needs_tensors",
     "open_source",
     "split_name",
     "tensor_bytes",
     "tensor_names",
 ]
 
-Reader = Callable[[OpenFile, str | None], Header | Elsewhere]
+Reader = Callable[[OpenFile, str | None], Header | Elsewhere | Kept]
+Liner = Callable[[str], list[bytes] | None]
 Lister = Callable[[str], list[str] | None]
 
 
@@ -99,6 +104,15 @@ def tensor_names(path: str) -> list[str] | None:
     return cast(Lister, _imported(row.module, row.names))(path)
 
 
+def fingerprint_lines(path: str) -> list[bytes] | None:
+    """What a file of fingerprints says of their tensors, line by line; None where `path` is another
+    file. Raises as `open_source` does."""
+    row = SOURCES.get(suffix_of(path))
+    if row is None or row.module != "safetensors":
+        return None
+    return cast(Liner, _imported(row.module, "fingerprint_lines"))(path)
+
+
 def names_soon(paths: Iterable[str]) -> None:
     """`tensor_names` will be asked of these, about in this order."""
     open_soon([path for path in paths if is_url(path) and _may_have_names(path)])
@@ -131,6 +145,8 @@ def open_source(location: str) -> Source:
         if isinstance(header, Header):
             _refuse_others(promised, header, location)
             return _view(header, file, states)
+        if isinstance(header, Kept):
+            return kept_source(header, file, location)
         promised.append(header)
         path = header.path
     raise PairError(Reason.BIN_ALIAS, f"{location} points to files that point to each other")
@@ -160,6 +176,8 @@ def tensor_bytes(location: str) -> int:
     if name is None:
         return state_of(path).size
     source = open_source(location)
+    if isinstance(source, FingerprintSource):
+        return source.size
     return source.elements * source.dtype.itemsize
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "DIMS_LIMIT",
     "Elsewhere",
     "Header",
+    "Kept",
     "UnsupportedError",
     "dense_strides",
     "is_possible",
@@ -53,6 +54,14 @@ class Elsewhere:
     path: str
     dtype: DType | None
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The file holds what was kept of a tensor: a fingerprint of so many bytes."""
+
+    offset: int
+    size: int
 
 
 def is_possible(shape: Sequence[int], itemsize: int) -> bool:

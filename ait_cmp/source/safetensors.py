@@ -1,7 +1,8 @@
 """`.safetensors` files: many tensors by name.
 
 The layout is 8 bytes of header length (little-endian), a JSON header
-{name: {dtype, shape, data_offsets}}, then the data.
+{name: {dtype, shape, data_offsets}}, then the data. Those of fingerprints (`fingerprint.container`)
+have, of each tensor, what was kept of it.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import functools
 import json
 import math
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 from ait_cmp.files import OpenFile, open_file
+from ait_cmp.fingerprint import container
 from ait_cmp.source.containers import Containers, one_of
-from ait_cmp.source.header import Header, is_possible
+from ait_cmp.source.header import Header, Kept, is_possible
 from ait_cmp.values.dtypes import COMPLEX, DTYPES
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["read_safetensors", "safetensors_names"]
+__all__ = ["fingerprint_lines", "read_safetensors", "safetensors_names"]
 
 # Bytes; some 30,000 tensors. The format's own reader takes 100 MB, which JSON would turn into
 # gigabytes of Python objects.
@@ -47,16 +49,30 @@ _NAMES = {
 
 
 Entries = dict[str, dict[str, Any]]
+Places = dict[str, tuple[int, int]]
 
 
-def read_safetensors(file: OpenFile, name: str | None) -> Header:
+class _Content(NamedTuple):
+    """The entries by name, and where the data begin. One of fingerprints has their `places`, and
+    those of its `lines`."""
+
+    entries: Entries
+    begin: int
+    places: Places | None = None
+    lines: tuple[tuple[int, int], ...] = ()
+
+
+def read_safetensors(file: OpenFile, name: str | None) -> Header | Kept:
     """The tensor `name` of `file`; without a name, the only one.
 
     Raises PairError: SAFETENSORS_MALFORMED for a file that does not hold together, NOT_A_TENSOR
     where there is no such name, DTYPE_UNSUPPORTED.
     """
     try:
-        entries, begin = _CONTAINERS.content(file)
+        entries, begin, places, _ = _CONTAINERS.content(file)
+        if places is not None:
+            start, stop = one_of(places, name, file.path, "fingerprints")
+            return Kept(begin + start, stop - start)
         return _tensor(one_of(entries, name, file.path, "tensors"), begin, file.path)
     except ValueError as exc:
         raise _malformed(file.path, exc) from exc
@@ -66,9 +82,24 @@ def safetensors_names(path: str) -> list[str] | None:
     """The names of all tensors in `path`, in its order; None where there is none. Raises as opening
     one does."""
     try:
-        return list(_CONTAINERS.content(open_file(path))[0]) or None
+        content = _CONTAINERS.content(open_file(path))
     except ValueError as exc:
         raise _malformed(path, exc) from exc
+    return list(content.entries if content.places is None else content.places) or None
+
+
+def fingerprint_lines(path: str) -> list[bytes] | None:
+    """What a file of fingerprints says of their tensors, line by line; None where `path` is another
+    file. Raises as opening one does."""
+    file = open_file(path)
+    try:
+        content = _CONTAINERS.content(file)
+    except ValueError as exc:
+        raise _malformed(path, exc) from exc
+    if content.places is None:
+        return None
+    parts = (file.read(content.begin + start, stop - start) for start, stop in content.lines)
+    return [line for part in parts for line in part.splitlines()]
 
 
 def _malformed(path: str, why: ValueError) -> PairError:
@@ -77,14 +108,30 @@ def _malformed(path: str, why: ValueError) -> PairError:
     )
 
 
-def _read(file: OpenFile) -> tuple[Entries, int]:
-    """The entries by name, and where the data begin."""
-    length = int.from_bytes(file.read(0, min(8, file.size)), "little")
-    if file.size < 8 or length > min(file.size - 8, _HEADER_LIMIT):
-        raise ValueError("its header is longer than the file, or than 4 MiB")
+def _read(file: OpenFile) -> _Content:
+    """What the header says."""
+    begins = container.opening()
+    head = file.read(0, min(8 + len(begins), file.size))
+    length = int.from_bytes(head[:8], "little")
+    is_ours = head[8:] == begins
+    limit = container.HEADER_LIMIT if is_ours else _HEADER_LIMIT
+    if file.size < 8 or length > min(file.size - 8, limit):
+        raise ValueError(f"its header is longer than the file, or than {limit} bytes")
     begin, text = 8 + length, file.read(8, length)
+    if is_ours:
+        return _of_fingerprints(text, begin, file.size)
     parse = _parsed_before if length <= _ALIKE_LIMIT else _parsed
-    return parse(text, file.size - begin), begin
+    return _Content(parse(text, file.size - begin), begin)
+
+
+def _of_fingerprints(text: bytes, begin: int, size: int) -> _Content:
+    """Behind the data of the last commit there may be those of one that was cut short."""
+    places = container.entries_in(text)
+    if max((stop for _, stop in places.values()), default=0) > size - begin:
+        raise ValueError("its fingerprints end behind the file")
+    lines = tuple(place for name, place in places.items() if container.is_lines(name))
+    kept = {name: place for name, place in places.items() if not container.is_lines(name)}
+    return _Content({}, begin, kept, lines)
 
 
 _CONTAINERS = Containers(_read)

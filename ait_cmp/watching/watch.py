@@ -236,3 +236,9 @@ class _Sink:
 
     def say(self, line: Mapping[str, object]) -> None:
         """What no hook sees was logged."""
+
+    def end_round(self) -> None:
+        """What it took was looked at."""
+
+    def close(self) -> None:
+        """As above."""

@@ -14,6 +14,7 @@ from ait_cmp.mapping.checkpoint_index import is_index
 from ait_cmp.mapping.layouts.beside import files_beside, files_of
 from ait_cmp.mapping.layouts.checkpoint import tensors_of_index
 from ait_cmp.mapping.layouts.dump_data import dump_data_ranks
+from ait_cmp.mapping.layouts.fingerprints import container_ranks, fingerprint_ranks
 from ait_cmp.mapping.layouts.library import library_ranks
 from ait_cmp.mapping.layouts.msprobe import msprobe_ranks
 from ait_cmp.mapping.layouts.plain_folder import folder_ranks, order_by
@@ -35,6 +36,7 @@ LAYOUTS: dict[str, Callable[[Folder], list[RankDump]]] = {
     "sglang": sglang_ranks,
     "sglang passes": sglang_pass_ranks,
     "dump_data": dump_data_ranks,
+    "fingerprints": fingerprint_ranks,
     "folder": folder_ranks,
 }
 # Those whose dumps may be given with a folder above them, which holds several runs perhaps.
@@ -60,6 +62,8 @@ def list_dump(key: str, path: str) -> Dump:
     """The ranks of a dump folder, or of a file that holds tensors by name. Raises UsageError,
     naming `key`, for one without any."""
     if is_tensor_path(path) and not is_folder(path):
+        if ranks := container_ranks(path):
+            return Dump(ranks, [])
         names = tensor_names(path) or ()
         tensors = [DumpedTensor(name, None, f"{path}::{name}") for name in names]
         return Dump([RankDump("", None, tensors, order_by=order_by(tensors))], [])

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,7 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, Identity
 from ait_cmp.mapping.lookup import read_mapping
 from ait_cmp.values.errors import UsageError, os_reason
 
-__all__ = ["identified", "unseen_in"]
+__all__ = ["identified", "identified_by", "unseen_in"]
 
 _LOGGER = logging.getLogger(__name__)
 _LEVELS = 4  # from {DEVICE}_{PID} down to a folder that is passed by itself
@@ -69,6 +69,18 @@ def identified(folder: str, tensors: Sequence[DumpedTensor]) -> list[DumpedTenso
     said = _Said(lines, roots)
     start = len(os.path.join(folder, "")) if folder != "." else 0
     return [said.identified(one, below + one.file[start:]) for one in tensors]
+
+
+def identified_by(
+    said: Iterable[Any], tensors: Sequence[tuple[DumpedTensor, str]]
+) -> list[DumpedTensor]:
+    """Tensors, each with its path below {DEVICE}_{PID}, by what the lines `said` of them."""
+    found = [line for members in said if (line := _said(members))]
+    lines = [one for one in found if isinstance(one, _Line)]
+    if not lines:
+        return [one for one, _ in tensors]
+    known = _Said(lines, [one for one in found if isinstance(one, _Root)])
+    return [known.identified(one, file) for one, file in tensors]
 
 
 def unseen_in(folder: str) -> tuple[str, ...]:
@@ -126,9 +138,15 @@ def _lines(file: str) -> tuple[list[_Line], list[_Root]]:
 
 def _line(text: bytes) -> _Line | _Root | None:
     try:
-        members: dict[str, Any] = json.loads(text)
+        return _said(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _said(members: Any) -> _Line | _Root | None:
+    try:
         return _root(members) if "model" in members else _tensor(members)
-    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (TypeError, KeyError, AttributeError):
         return None
 
 
