@@ -19,7 +19,7 @@ from ait_cmp.isolating.structure import Held, mapped, places
 from ait_cmp.judging import Status
 from ait_cmp.values.errors import Reason, UsageError
 
-LAYERS = 6
+LAYERS = 5
 WIDTH = 32
 
 
@@ -123,7 +123,7 @@ def test_nobody_is_blamed_of_a_run_in_another_type(dtype: torch.dtype) -> None:
         ("embed", "head"),
         ("layers.0.mlp.down", "layers.3.mlp"),
         ("layers.0", "layers.4.mlp.gate"),
-        ("layers.2.mlp", "layers.2.mlp.down", "layers.5"),
+        ("layers.2.mlp", "layers.2.mlp.down", "layers.3"),
     ],
 )
 def test_each_fault_is_named_behind_another_and_nobody_else(names: tuple[str, ...]) -> None:
@@ -256,7 +256,9 @@ def test_bad_arguments_are_refused() -> None:
 
 def test_structures_are_made_again_with_what_they_share() -> None:
     one = torch.ones(2)
-    held = mapped({"a": [one, (one, 3)], "s": State(one, [])}, lambda x: Held(x.clone(), "cpu"))
+    held = mapped(
+        {"a": [one, (one, 3)], "s": State(one, [])}, lambda x: Held(x.clone(), "cpu", x.dtype)
+    )
     assert [name for name, _ in places(held)] == ["a.0"]  # which is one tensor, wherever
     assert held["a"][0] is held["a"][1][0] is held["s"].hidden
     loop: list[Any] = [one]
@@ -274,3 +276,72 @@ def test_a_tensor_is_kept_once_for_each_of_its_states() -> None:
     assert first is second
     assert second.tensor.tolist() == [-1.0, 2.0]
     assert third.tensor.tolist() == [0.0, 2.0]
+
+
+def test_a_change_below_rounding_shows_where_others_have_the_very_bits() -> None:
+    my = Model().to(torch.bfloat16)
+    norm: Any = my.get_submodule("layers.3.norm")
+    norm.eps = 2e-3
+    found = isolated(my)
+    assert blamed(found) == {"layers.3.norm"}
+    (row,) = found.divergences
+    assert row.verdict.findings[0].check == "replay"
+    assert "4 of 5 modules of its class give the very bits" in row.verdict.sentence
+
+
+class Attend(nn.Module):
+    """Adds up what a mask lets be seen; fused, where no mask means those before."""
+
+    def __init__(self, *, fused: bool) -> None:
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x: torch.Tensor, *, mask: torch.Tensor | None = None) -> torch.Tensor:
+        seen = torch.ones(x.shape[-2], x.shape[-2], dtype=x.dtype)
+        if mask is not None:
+            seen = seen * mask
+        elif self.fused:
+            seen = seen.tril()
+        return seen @ x
+
+
+class Holder(nn.Module):
+    """Gives a mask to what is not fused."""
+
+    def __init__(self, *, fused: bool) -> None:
+        super().__init__()
+        self.attend = Attend(fused=fused)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        size = x.shape[-2]
+        mask = None if self.attend.fused else torch.ones(size, size, dtype=x.dtype).tril()
+        out: torch.Tensor = self.attend(x, mask=mask)
+        return out
+
+
+def test_a_mask_that_my_has_no_need_of_is_that_of_goldens_own_run() -> None:
+    x = torch.randn(9, WIDTH, generator=torch.Generator().manual_seed(1))
+    found = isolated(Holder(fused=True), Holder(fused=False), x)
+    assert found.passed
+    assert any("mask of golden's own run" in row.pair.paired_by for row in found.rows)
+
+
+class Truncating(nn.Linear):
+    """A product of inputs that were cut to tf32."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one, other = (
+            (each.contiguous().view(torch.int32) & ~0x1FFF).view(torch.float32)
+            for each in (x, self.weight.detach())
+        )
+        return nn.functional.linear(one, other, self.bias)
+
+
+def test_nobody_is_blamed_of_tf32_and_a_fault_in_it_is() -> None:
+    my = Model()
+    for module in my.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = Truncating
+    assert isolated(my).passed
+    wrong("layers.1.mlp.up")(my)
+    assert blamed(isolated(my)) == {"layers.1.mlp.up"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 
@@ -11,21 +11,26 @@ from ait_cmp.commands.judged_rows import JudgedRows
 from ait_cmp.commands.kept import Run
 from ait_cmp.commands.shards import Settled
 from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Request, Wanted
-from ait_cmp.isolating.isolation import IsolatedRow, Isolation
+from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, settled
 from ait_cmp.isolating.partners import Partners
 from ait_cmp.isolating.recording import recorded, run_with
+from ait_cmp.isolating.structure import Held
 from ait_cmp.judging import Tolerance
 from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.measuring.row import pack_row
-from ait_cmp.values.errors import UsageError
+from ait_cmp.source import from_memory
+from ait_cmp.tensors import as_array
+from ait_cmp.values.errors import PairError, Reason, UsageError
+from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 
-__all__ = ["isolated_run"]
+__all__ = ["PRECISIONS", "isolated_run"]
 
 _LOGGER = logging.getLogger(__name__)
-_PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
+PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 
 
 def isolated_run(
@@ -45,8 +50,8 @@ def isolated_run(
     for name, model in (("golden", golden), ("my", my)):
         if not isinstance(model, torch.nn.Module):
             raise TypeError(f"{name} must be a torch.nn.Module, not {type(model).__name__}")
-    if precision not in _PRECISIONS:
-        known = " and ".join(_PRECISIONS)
+    if precision not in PRECISIONS:
+        known = " and ".join(PRECISIONS)
         raise UsageError(f"there is no precision {precision!r}; golden is run in {known}")
     with recorded(golden) as run:
         run_with(golden, inputs)
@@ -54,28 +59,71 @@ def isolated_run(
         run_with(my, inputs)
     for sentence in recording.unseen:
         _LOGGER.warning("%s", sentence)
-    isolation = Isolation(
-        golden,
-        Partners(golden),
-        recording.types,
-        wanted,
-        _PRECISIONS[precision],
-        run.tensors(),
+    isolation = Isolation(golden, Partners(golden), recording, run, PRECISIONS[precision])
+    made = _settled(isolation.tensors(), wanted)
+    return Run(made, tolerance, metrics, JudgedRows(made, tolerance, metrics))
+
+
+def _settled(tensors: Iterable[Kinded], wanted: Wanted) -> Settled:
+    """What is measured of each, one by one, so that no more than one tensor of golden's is kept."""
+    found: list[Kinded] = []
+    rows: list[tuple[Pair, Measured | None, Measured | None]] = []
+    for kind, one in tensors:
+        pair = _pair(one)
+        measured = reference = None
+        if pair.error is None:
+            measured = _measured(one.golden, one.my, wanted)
+            if pair.reference:
+                reference = _measured(one.golden, one.reference, wanted)
+        rows.append((pair, measured, reference))
+        found.append((kind, one.empty()))
+    made, together = _empty(len(rows)), settled(found)
+    for number, (place, alone) in enumerate(together.order):
+        pair, measured, reference = rows[place]
+        pair = pair._replace(order=number, alone=alone)
+        if together.coarse and measured and _is_float32(measured):
+            pair = pair._replace(reference=None)
+        made.pairs.append(pair)
+        _put(made.measured, number, pair, measured, wanted)
+        if pair.reference:
+            _put(made.references, number, pair.reference, reference, wanted)
+    return made
+
+
+def _empty(rows: int) -> Settled:
+    return Settled([], MeasuredRows(rows, slices=True), MeasuredRows(rows, slices=True))
+
+
+def _is_float32(measured: Measured) -> bool:
+    return measured.my is not None and measured.my.dtype.name == "float32"
+
+
+def _pair(one: OwnTensor) -> Pair:
+    """The row of a tensor, whose sides are nowhere but in memory."""
+    place = f"{one.data_id} of round {one.token_id}"
+    golden, my, reference = (
+        Location.of(f"{place}, {side}")
+        for side in ("golden on my's inputs", "my", "golden in my's types")
     )
-    return _judged(isolation.rows(recording), tolerance, metrics, wanted)
+    pair = Pair(one.data_id, one.token_id, golden, my, alone=one.alone, paired_by=one.by)
+    if one.why:
+        return pair._replace(error=PairError(Reason.NOT_REPLAYED, one.why))
+    if one.reference is None:
+        return pair
+    return pair._replace(reference=Pair(one.data_id, one.token_id, golden, reference))
 
 
-def _judged(
-    rows: Sequence[IsolatedRow], tolerance: Tolerance, metrics: MetricChoice, wanted: Wanted
-) -> Run:
-    measured = MeasuredRows(len(rows), slices=True)
-    references = MeasuredRows(len(rows), slices=True)
-    for number, row in enumerate(rows):
-        _put(measured, number, row.pair, row.measured, wanted)
-        if row.pair.reference:
-            _put(references, number, row.pair.reference, row.reference, wanted)
-    settled = Settled([row.pair for row in rows], measured, references)
-    return Run(settled, tolerance, metrics, JudgedRows(settled, tolerance, metrics))
+def _measured(golden: Held | None, my: Held | None, wanted: Wanted) -> Measured:
+    assert golden
+    assert my
+    try:
+        one, other = (
+            from_memory(*as_array(held.tensor, what))
+            for held, what in ((golden, "golden"), (my, "my"))
+        )
+    except PairError as exc:
+        return Measured(error=exc)
+    return measure_sources(golden=one, my=other, wanted=wanted)
 
 
 def _put(

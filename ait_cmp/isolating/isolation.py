@@ -1,4 +1,4 @@
-"""Rows of a run whose modules are each judged by themselves.
+"""The tensors of a run of which each is made by one module alone, and golden's of the same.
 
 A tensor that a module gave back is that module's own; one that it was given is of the module
 around it, which made it of what others gave back. Golden's is what its module makes of the same.
@@ -6,111 +6,114 @@ around it, which made it of what others gave back. Golden's is what its module m
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
-from ait_cmp.engine.measured import Measured
-from ait_cmp.engine.pairwise import measure_sources
-from ait_cmp.engine.request import Wanted
 from ait_cmp.isolating.partners import Partners
-from ait_cmp.isolating.recording import Call, ModuleName, Recording
+from ait_cmp.isolating.recording import Call, Recording
 from ait_cmp.isolating.replaying import Answer, Casting, NotReplayedError, Replayed, replay
 from ait_cmp.isolating.structure import Held
-from ait_cmp.source import from_memory
-from ait_cmp.tensors import as_array
-from ait_cmp.values.errors import PairError, Reason
-from ait_cmp.values.location import Location
-from ait_cmp.values.pair import Alone, Pair
+from ait_cmp.values.pair import Alone
 
-__all__ = ["IsolatedRow", "Isolation"]
+__all__ = ["Isolation", "Kinded", "OwnTensor", "Settled", "settled"]
 
-
-@dataclass(frozen=True, slots=True)
-class IsolatedRow:
-    """A tensor of my's run: whose own it is, what was measured of it and golden's, and of golden's
-    and what golden's module makes of the same in my's types."""
-
-    pair: Pair
-    measured: Measured | None = None
-    reference: Measured | None = None
+_FAR, _MANY = 8.0, 0.2  # roundings, and the share of modules that are so far where it is no fault
+_NOTHING = "golden's module gives back nothing that is called so"
 
 
 @dataclass(frozen=True, slots=True)
-class _Tensor:
-    """One that is to be judged: its name, its place in the order, and both sides."""
+class OwnTensor:
+    """One tensor of my's run: how a dump calls it, its place in the order, and three sides: my's,
+    `golden` of golden's module on what my's was given, `reference` of the same in my's types.
 
-    call: Call
+    `why` says why there is no golden, and `by` what is not my's of what golden's was given.
+    """
+
     data_id: str
+    token_id: int
     at: int
-    my: Held | None
+    alone: Alone
+    my: Held
     golden: Held | None = None
     reference: Held | None = None
     why: str = ""
+    by: str = ""
+
+    def empty(self) -> OwnTensor:
+        """The same without golden's tensors."""
+        return replace(self, golden=None, reference=None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """Golden's answers to one call, in its own types and in my's, and what was taken from golden's
+    own run for them."""
+
+    golden: Replayed
+    reference: Replayed
+    by: str
 
 
 _Cast = tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]
+Kinded = tuple[str, OwnTensor]  # with the class of my's module
 
 
 @dataclass(frozen=True, slots=True)
 class Isolation:
-    """Golden's modules as they stand for my's, and how they are run; `run` is what golden's own run
-    had, by round and name."""
+    """Golden's modules as they stand for my's, how they are run, and both runs as they were."""
 
     golden: torch.nn.Module
     partners: Partners
-    types: Mapping[ModuleName, Mapping[str, torch.dtype]]
-    wanted: Wanted
+    recording: Recording
+    run: Recording = field(default_factory=Recording)
     precision: torch.dtype = torch.float64
-    run: Mapping[tuple[int, str], Held] = field(default_factory=dict)
 
-    def rows(self, recording: Recording) -> list[IsolatedRow]:
-        """Those of all calls, in the order of the run."""
-        made: list[tuple[int, IsolatedRow]] = []
+    def tensors(self) -> Iterator[Kinded]:
+        """Those of all calls, module by module, with the class of my's module; `settled` says in
+        which order they were made."""
+        in_run = self.run.tensors()
+        own = {(call.token_id, call.name): call for call in self.run.calls}
         calls: dict[int, list[Call]] = defaultdict(list)  # of each of golden's modules
-        for call in recording.calls:
+        for call in self.recording.calls:
             if module := self.partners.of(call):
                 calls[id(module)].append(call)
         for module in self.golden.modules():
             cast: _Cast = ({}, {})  # of one module at a time
             for call in calls[id(module)]:
-                tensors = self._tensors(call, module, cast)
-                made += [(tensor.at, self._row(tensor)) for tensor in tensors]
-        made.sort(key=lambda one: one[0])
-        return [
-            replace(row, pair=row.pair._replace(order=number))
-            for number, (_, row) in enumerate(made)
-        ]
+                for one in self._of_call(call, module, cast, own.get((call.token_id, call.name))):
+                    golden = in_run.get((one.token_id, one.data_id))
+                    level = _distance(golden, one.my) if golden else None
+                    yield call.kind, replace(one, alone=one.alone._replace(in_run=level))
 
-    def _tensors(self, call: Call, module: torch.nn.Module, cast: _Cast) -> Iterator[_Tensor]:
+    def _of_call(
+        self, call: Call, module: torch.nn.Module, cast: _Cast, own: Call | None
+    ) -> Iterator[OwnTensor]:
         """What a call is judged by: what it gave back, what it changed, and what it handed on."""
         inside = [*self._inside(call)]
         try:
-            golden, reference = self._replayed(call, module, inside, cast)
+            found = self._replayed(call, module, inside, cast, own)
         except NotReplayedError as exc:
-            why = f"golden's {call.name or call.kind} cannot be run on what my's was given: {exc}"
-            golden = reference = Replayed()
-            for name, my in call.outputs:
-                yield _Tensor(call, call.under(name), call.ended, my, why=why)
-            for one in inside:
-                for name, my in one.inputs:
-                    yield _Tensor(call, one.under(name), one.began, my, why=why)
-            return
+            why = f"golden's {call.owner} cannot be run on what my's was given: {exc}"
+            found = _Pass(Replayed(), Replayed(), "")
+        else:
+            why = ""
+        sides = found.golden, found.reference
         for name, my in call.outputs:
-            sides = golden.outputs.get(name), reference.outputs.get(name)
-            yield _Tensor(call, call.under(name), call.ended, my, *sides)
+            both = [side.outputs.get(name) for side in sides]
+            yield _own(call, call.under(name), call.ended, my, both, why, found.by)
         for name, my in call.changed:
-            sides = golden.changed.get(name), reference.changed.get(name)
-            yield _Tensor(call, call.under(f"left.{name}"), call.ended, my, *sides)
+            both = [side.changed.get(name) for side in sides]
+            yield _own(call, call.under(f"left.{name}"), call.ended, my, both, why, found.by)
         for one in inside:
-            known = one.began in golden.given
-            why = "" if known else f"golden's {call.name or call.kind} does not call {one.name}"
-            given, by_reference = (side.given.get(one.began, {}) for side in (golden, reference))
+            skipped = not why and one.began not in found.golden.given
+            said = f"golden's {call.owner} does not call {one.name}" if skipped else why
             for name, my in one.inputs:
-                sides = given.get(name), by_reference.get(name)
-                yield _Tensor(call, one.under(name), one.began, my, *sides, why)
+                both = [side.given.get(one.began, {}).get(name) for side in sides]
+                yield _own(call, one.under(name), one.began, my, both, said, found.by)
 
     def _inside(self, call: Call) -> Iterator[Call]:
         """The calls inside that have a partner, through those that have none."""
@@ -121,10 +124,15 @@ class Isolation:
                 yield from self._inside(one)
 
     def _replayed(
-        self, call: Call, module: torch.nn.Module, inside: Sequence[Call], cast: _Cast
-    ) -> tuple[Replayed, Replayed]:
-        if call.arguments is None or call.ended < 0:
-            raise NotReplayedError("it was not called as a module, or did not return")
+        self,
+        call: Call,
+        module: torch.nn.Module,
+        inside: Sequence[Call],
+        cast: _Cast,
+        own: Call | None,
+    ) -> _Pass:
+        if call.why or call.arguments is None or call.ended < 0:
+            raise NotReplayedError(call.why or "it was not called as a module, or did not return")
         calls: dict[int, list[Call]] = {}
         modules: dict[int, torch.nn.Module] = {}
         for one in inside:
@@ -136,51 +144,111 @@ class Isolation:
             calls.setdefault(id(other), []).append(one)
         answers = [Answer(modules[one], found) for one, found in calls.items()]
         device = _device_of(module) or _device_of(self.golden) or torch.device("cpu")
-        usual = _usual(call)
+        arguments, by = _completed(call, own)
         castings = (
             Casting(self.precision, device, None, cast[0]),
-            Casting(None, device, usual, cast[1]),
+            Casting(None, device, _usual(call), cast[1]),
         )
-        golden, reference = (replay(call, module, answers, one, self._types_of) for one in castings)
-        return golden, reference
+        golden, reference = (
+            replay(call, arguments, module, answers, one, self._types_of) for one in castings
+        )
+        return _Pass(golden, reference, by)
 
-    def _types_of(self, module: torch.nn.Module) -> Mapping[str, torch.dtype]:
-        return self.types.get(self.partners.my_of(module), {})
+    def _types_of(self, module: torch.nn.Module) -> dict[str, torch.dtype]:
+        return self.recording.types.get(self.partners.my_of(module), {})
 
-    def _row(self, tensor: _Tensor) -> IsolatedRow:
-        call = tensor.call
-        place = f"{tensor.data_id} of round {call.token_id}"
-        golden = Location.of(f"{place}, golden on my's inputs")
-        my = Location.of(f"{place}, my")
-        alone = Alone(call.name or call.kind, self._in_run(tensor))
-        pair = Pair(tensor.data_id, call.token_id, golden, my, alone=alone)
-        if tensor.why or tensor.golden is None or tensor.my is None:
-            why = tensor.why or "golden's module gives back nothing that is called so"
-            return IsolatedRow(pair._replace(error=PairError(Reason.NOT_REPLAYED, why)))
-        measured = self._measured(tensor.golden, tensor.my)
-        if tensor.reference is None:
-            return IsolatedRow(pair, measured)
-        other = Location.of(f"{place}, golden in my's types")
-        pair = pair._replace(reference=Pair(tensor.data_id, call.token_id, golden, other))
-        return IsolatedRow(pair, measured, self._measured(tensor.golden, tensor.reference))
 
-    def _in_run(self, tensor: _Tensor) -> float | None:
-        """How far golden's own run is from my's there, with all that was inherited."""
-        golden = self.run.get((tensor.call.token_id, tensor.data_id))
-        if golden is None or tensor.my is None:
-            return None
-        evidence = self._measured(golden, tensor.my).evidence
-        return evidence.level if evidence else None
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is known once all is: the places of tensors in the order of the run, each with how many
+    modules of its class have golden's bits in all that they did; and whether my's float32 is
+    `coarse`: products of tf32 inputs, of which golden's own float32 shows nothing."""
 
-    def _measured(self, golden: Held, my: Held) -> Measured:
-        try:
-            one, other = (
-                from_memory(*as_array(held.tensor, what))
-                for held, what in ((golden, "golden"), (my, "my"))
-            )
-        except PairError as exc:
-            return Measured(error=exc)
-        return measure_sources(golden=one, my=other, wanted=self.wanted)
+    order: tuple[tuple[int, Alone], ...]
+    coarse: bool
+
+
+def settled(tensors: Sequence[Kinded]) -> Settled:
+    """All `tensors` of a run together."""
+    modules: dict[str, dict[str, float]] = defaultdict(dict)  # how far each module is, at most
+    far: dict[str, float] = defaultdict(float)  # of those in float32
+    for kind, one in tensors:
+        name, moved = one.alone.module, one.alone.moved or 0.0
+        modules[kind][name] = max(modules[kind].get(name, 0.0), moved)
+        if one.my.dtype is torch.float32:
+            far[name] = max(far[name], moved)
+    counts = {
+        kind: (sum(not moved for moved in of_kind.values()), len(of_kind))
+        for kind, of_kind in modules.items()
+    }
+    order = []
+    for place in sorted(range(len(tensors)), key=lambda place: tensors[place][1].at):
+        kind, one = tensors[place]
+        alike, count = counts[kind]
+        order.append((place, one.alone._replace(alike=alike, kind=count)))
+    coarse = sum(moved > _FAR for moved in far.values()) > _MANY * len(far)
+    return Settled(tuple(order), coarse)
+
+
+def _distance(golden: Held, my: Held) -> float | None:
+    """How far my's is from golden's, relative to golden; None where they are no such pair."""
+    one, other = golden.tensor, my.tensor
+    if one.shape != other.shape or not (one.is_floating_point() and other.is_floating_point()):
+        return None
+    return _relative(other.double() - one.double(), one.double())
+
+
+def _own(
+    call: Call,
+    data_id: str,
+    at: int,
+    my: Held,
+    both: Sequence[Held | None],
+    why: str,
+    by: str,
+) -> OwnTensor:
+    golden, reference = both
+    moved = _moved(golden, reference, my) if golden and reference else None
+    said = why or ("" if golden else _NOTHING)
+    alone = Alone(call.owner, None, moved)
+    return OwnTensor(data_id, call.token_id, at, alone, my, golden, reference, said, by)
+
+
+def _moved(golden: Held, reference: Held, my: Held) -> float | None:
+    """How far my's is from golden's in my's types, beside how far this is from golden's."""
+    one, other, mine = golden.tensor, reference.tensor, my.tensor
+    if not (one.shape == other.shape == mine.shape and mine.is_floating_point()):
+        return None
+    if mine.dtype == other.dtype and torch.allclose(mine, other, 0.0, 0.0, equal_nan=True):
+        return 0.0
+    return _relative(mine.double() - other.double(), other.double() - one.double())
+
+
+def _relative(difference: torch.Tensor, size: torch.Tensor) -> float:
+    """The norm of one over that of the other, of what is finite."""
+    one, other = (float(each.nan_to_num(0.0, 0.0, 0.0).norm()) for each in (difference, size))
+    return one / other if other else math.inf if one else 0.0
+
+
+def _completed(call: Call, own: Call | None) -> tuple[object, str]:
+    """The arguments of a call of my's, with the tensors that golden's own run gave its module where
+    my's was given none: what a mask of None means is not the same in every kernel."""
+    args, kwargs = call.arguments
+    if own is None or own.arguments is None:
+        return call.arguments, ""
+    more = {
+        name: value
+        for name, value in own.arguments[1].items()
+        if isinstance(value, Held) and kwargs.get(name) is None and f"in.{name}" not in _given(call)
+    }
+    if not more:
+        return call.arguments, ""
+    by = f"{', '.join(sorted(more))} of golden's own run, since my's was given none"
+    return (args, {**kwargs, **more}), by
+
+
+def _given(call: Call) -> set[str]:
+    return {name for name, _ in call.inputs}
 
 
 def _device_of(module: torch.nn.Module) -> torch.device | None:
@@ -191,6 +259,6 @@ def _device_of(module: torch.nn.Module) -> torch.device | None:
 def _usual(call: Call) -> torch.dtype | None:
     """The floating type of what a call gave back, or was given."""
     for _, held in (*call.outputs, *call.inputs):
-        if held.tensor.is_floating_point():
-            return held.tensor.dtype
+        if held.dtype.is_floating_point:
+            return held.dtype
     return None

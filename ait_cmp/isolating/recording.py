@@ -6,6 +6,7 @@ another gave back, mostly.
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -77,11 +78,16 @@ class Call:
     inside: list[Call] = field(default_factory=list)
 
     @property
+    def owner(self) -> str:
+        """How a person calls its module: the model itself by its class."""
+        key, shell = self.module
+        return f"{key}{f'@{shell}' if shell else ''}" or self.kind
+
+    @property
     def name(self) -> str:
         """How a dump calls what it is of, without the operand."""
-        key, shell = self.module
         again = f"#{self.again}" if self.again else ""
-        return f"{key}{f'@{shell}' if shell else ''}{again}"
+        return f"{self.owner if any(self.module) else ''}{again}"
 
     def under(self, operand: str) -> str:
         """How a dump calls a tensor of it."""
@@ -107,9 +113,12 @@ class Recording:
 
 
 class Saved:
-    """Copies of tensors, one of each state that a tensor has while it lives."""
+    """Copies of tensors, one of each state that a tensor has while it lives; in memory, or as files
+    in `folder`."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str = "") -> None:
+        self._folder = folder
+        self._numbers = itertools.count()
         self._known: dict[int, tuple[Any, int | None, Held]] = {}
 
     def of(self, value: Any) -> Any:
@@ -129,9 +138,16 @@ class Saved:
         with torch.inference_mode(mode=False), torch.no_grad():
             copy = torch.empty_like(tensor, device="cpu", requires_grad=False)
             copy.copy_(tensor.detach())
-        held = Held(copy, str(tensor.device))
+        held = self._kept(copy, str(tensor.device))
         self._known[id(tensor)] = weakref.ref(tensor), version, held
         return held
+
+    def _kept(self, copy: torch.Tensor, device: str) -> Held:
+        if not self._folder:
+            return Held(copy, device, copy.dtype)
+        file = f"{self._folder}/{next(self._numbers):06}.pth"
+        torch.save(copy, file)
+        return Held(None, device, copy.dtype, file)
 
 
 class _CallRecorder(Recorder):

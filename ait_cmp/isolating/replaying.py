@@ -85,15 +85,16 @@ OwnTypes = Callable[[torch.nn.Module], Mapping[str, torch.dtype]]
 
 def replay(
     call: Call,
+    arguments: Any,
     module: torch.nn.Module,
     answers: Sequence[Answer],
     casting: Casting,
     types: OwnTypes,
 ) -> Replayed:
-    """Run golden's `module` as `call` ran my's. Raises NotReplayedError."""
+    """Run golden's `module` with `arguments`, as `call` ran my's. Raises NotReplayedError."""
     found = Replayed()
     saved = Saved()
-    args, kwargs = mapped(call.arguments, casting.argument, kinds=casting.kind)
+    args, kwargs = mapped(arguments, casting.argument, kinds=casting.kind)
     with (
         _as_it_was(call.drawn, keep_autocast=casting.dtype is None),
         _cast(module, [one.module for one in answers], casting, types),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -26,12 +25,26 @@ _PLAIN = (
 _KINDS = (torch.dtype, torch.device)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """A tensor as it was: a copy in memory, and the device that it was on."""
+    """A tensor as it was: a copy in memory, or in a file, and the device that it was on."""
 
-    tensor: torch.Tensor
-    device: str
+    __slots__ = ("_tensor", "device", "dtype", "file")
+
+    def __init__(
+        self, tensor: torch.Tensor | None, device: str, dtype: torch.dtype, file: str = ""
+    ) -> None:
+        self._tensor = tensor
+        self.device = device
+        self.dtype = dtype
+        self.file = file
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """The copy, which nobody may change."""
+        if self._tensor is not None:
+            return self._tensor
+        found: torch.Tensor = torch.load(self.file, map_location="cpu", weights_only=True)
+        return found
 
 
 Change = Callable[[Any], Any]

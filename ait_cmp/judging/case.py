@@ -11,6 +11,7 @@ from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.stats import Stats
 from ait_cmp.judging.tolerance import Subject
 from ait_cmp.judging.yardstick import Reference
+from ait_cmp.values.pair import Alone
 
 __all__ = ["Case"]
 
@@ -30,7 +31,7 @@ class Case(NamedTuple):
     chosen_from: tuple[str, int | None] | None = None
     reference: Reference | None = None
     extra: Mapping[str, float | None] = {}  # never changed
-    own_of: str = ""  # the module that alone made the error, where none is inherited
+    alone: Alone | None = None  # the module that made the error, where none is inherited
 
     @property
     def lines(self) -> int:

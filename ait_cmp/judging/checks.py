@@ -36,6 +36,12 @@ _STILL_MEANT = 9.0  # times the room that a limit left may be wanted in addition
 _VOCABULARY, _VARYING = 4096, 0.25  # channels from which they are scores; least part that varies
 _EXPLAINED = 0.5  # of what all parts share may remain where that explains the error
 
+# Of the modules of a class so many, and this share, have the bits of golden's where the same
+# kernels run; how far one may be from them, in roundings, in a type of which sums are taken in a
+# finer one, and in any other.
+_FEWEST_ALIKE, _ALIKE = 4, 0.75
+_MOVED_NARROW, _MOVED, _WIDE = 0.3, 3.0, 4
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -150,6 +156,27 @@ def exact_finding(case: Case) -> Finding | None:
         return None
     meaning = f"{differing} of {case.stats.elements} elements differ, where none may"
     return Finding("exact", differing, 0, meaning)
+
+
+def replay_finding(case: Case) -> Finding | None:
+    """A module that does not give the bits of golden's in my's types, where others of its class do:
+    then no other kernels are at work, and what differs is a change of the module.
+
+    Of a type whose sums are taken in a finer one other orders of a sum move few elements.
+    """
+    alone = case.alone
+    if alone is None or not alone.moved or alone.alike < _ALIKE * alone.kind:
+        return None
+    if alone.alike < _FEWEST_ALIKE or not case.subject.is_floating:
+        return None
+    limit = _MOVED_NARROW if case.subject.my.itemsize < _WIDE else _MOVED
+    if alone.moved <= limit:
+        return None
+    meaning = (
+        f"{alone.alike} of {alone.kind} modules of its class give the very bits of golden's in "
+        f"my's types, and this differs from them by {alone.moved:.3g} times their rounding"
+    )
+    return Finding("replay", alone.moved, limit, meaning, 1.0)
 
 
 def growth_findings(

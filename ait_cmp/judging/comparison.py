@@ -311,7 +311,7 @@ class _Run:
             pair.chosen_from,
             reference,
             _extra_of(one),
-            pair.alone.module if pair.alone else "",
+            pair.alone,
         )
 
     def _reference(

@@ -15,6 +15,7 @@ from ait_cmp.judging.checks import (
     growth_findings,
     limit_findings,
     nonfinite_finding,
+    replay_finding,
     saturation_finding,
 )
 from ait_cmp.judging.choices import ChoiceJudge, JudgedFlip
@@ -26,6 +27,7 @@ from ait_cmp.judging.tolerance import Growth, Subject, Tolerance, Unjudged
 from ait_cmp.judging.yardstick import Sketch, Yardsticks
 from ait_cmp.values.dtypes import DTYPES, DType
 from ait_cmp.values.errors import SKIPPED, PairError, Reason
+from ait_cmp.values.pair import Alone
 
 __all__ = ["Ahead", "RunJudge", "Status", "Verdict", "named_counts"]
 
@@ -257,7 +259,8 @@ def _findings(
         grown = (exact,)
     clipped = filter(None, [saturation_finding(case, tolerance.nonfinite)])
     limits = limit_findings(case.stats, tolerance.limits(case.subject), case.extra)
-    return (*clipped, *grown, *limits)
+    moved = filter(None, [replay_finding(case)] if growth else [])
+    return (*clipped, *grown, *moved, *limits)
 
 
 def _reason(findings: Sequence[Finding]) -> Reason:
@@ -295,8 +298,8 @@ class _Divergences:
         """(the row that a failing row follows, the sentence if a divergence begins here, the same
         without what the checks say)."""
         subject, evidence = case.subject, case.evidence
-        if case.own_of:
-            first = self._own.setdefault(case.own_of, subject)
+        if case.alone:
+            first = self._own.setdefault(case.alone.module, subject)
             says = first is subject
             return ("", *_describe(case, findings, expected)) if says else (str(first), "", "")
         sudden = findings[0].check in _SUDDEN
@@ -343,8 +346,8 @@ def _describe(
     said = [f"from {case.subject} on" if case.subject.data_id else ""]
     plain = findings[0]
     local = _local(evidence, case.shape, plain) if evidence else ""
-    if case.own_of:
-        said.append(_own(case, evidence, expected))
+    if case.alone:
+        said.append(_own(case.alone, evidence, expected))
     elif evidence and expected:
         said.append(_jump(evidence, expected))
     began = "; ".join(filter(None, said))
@@ -355,9 +358,9 @@ def _describe(
     return "; ".join(filter(None, said)), began
 
 
-def _own(case: Case, evidence: Evidence | None, expected: Expectation | None) -> str:
+def _own(alone: Alone, evidence: Evidence | None, expected: Expectation | None) -> str:
     """Whose error it is, where it is inherited from none."""
-    said = f"{case.own_of} itself gives another result than golden's on the same inputs"
+    said = f"{alone.module} itself gives another result than golden's on the same inputs"
     if not (evidence and expected and math.isfinite(evidence.level)):
         return said
     times = evidence.level / expected.error

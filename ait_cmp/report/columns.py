@@ -25,7 +25,7 @@ from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.pair import Alone, Pair
 from ait_cmp.values.statistics import Statistics
 
-__all__ = ["COLUMNS", "Column", "frame", "with_rows"]
+__all__ = ["COLUMNS", "Column", "frame", "judged_level", "with_rows"]
 
 Type = type[pl.DataType]
 
@@ -280,6 +280,11 @@ def _part(columns: Mapping[str, Column], rows: Iterator[Row]) -> pl.DataFrame:
         if len(some) < _AT_ONCE:
             break
     return pl.DataFrame([_series(name, one.dtype, cells[name]) for name, one in columns.items()])
+
+
+def judged_level() -> pl.Expr:
+    """The error that a row is judged by, as `error_level`: where a module stands alone its own."""
+    return pl.coalesce("own_error", "error_level").alias("error_level")
 
 
 def with_rows(

@@ -18,6 +18,7 @@ from ait_cmp.judging import Status, named_counts
 from ait_cmp.judging.choices import NEAR_TIE
 from ait_cmp.judging.yardstick import BY_REFERENCE
 from ait_cmp.report.answer import wrong_ranks
+from ait_cmp.report.columns import judged_level
 from ait_cmp.report.report import Report
 from ait_cmp.values.growth import Growth
 from ait_cmp.values.order import NO_ORDER
@@ -196,7 +197,7 @@ def _show_few(console: Console, report: Report) -> None:
 def _judged_by_growth(report: Report) -> pl.DataFrame:
     """The rows whose own run alone says what rounding does to them."""
     by_reference = pl.col("yardstick").fill_null("").str.starts_with(BY_REFERENCE)
-    told = report.table.select("data_id", "status", "error_level", "expected_error", "yardstick")
+    told = report.table.select("data_id", "status", judged_level(), "expected_error", "yardstick")
     return told.filter(pl.col("expected_error").is_not_null() & ~by_reference)
 
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from ait_cmp.files.output import in_places_of
 from ait_cmp.judging import Status
+from ait_cmp.report.columns import judged_level
 from ait_cmp.report.markdown import as_code, as_text, table_lines
 from ait_cmp.report.table import safe_table
 from ait_cmp.values.errors import Reason, ReportError, os_reason
@@ -204,7 +205,8 @@ def _keyed(table: pl.DataFrame) -> pl.DataFrame:
 
 def _side(table: pl.DataFrame, side: str, by: list[str]) -> pl.DataFrame:
     astray = pl.sum_horizontal(_COUNTED, ignore_nulls=False).alias(f"{side}_{_ASTRAY}")
-    return table.select(*by, *(pl.col(name).alias(f"{side}_{name}") for name in _OF_SIDE), astray)
+    told = table.with_columns(judged_level())
+    return told.select(*by, *(pl.col(name).alias(f"{side}_{name}") for name in _OF_SIDE), astray)
 
 
 def _ratio() -> pl.Expr:

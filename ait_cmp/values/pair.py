@@ -19,10 +19,18 @@ DOUBTED = "doubted: the sides may count from different numbers"
 
 class Alone(NamedTuple):
     """Of a pair whose golden was made of what my's module was given: the module that made my's,
-    whose own the error is, and the error level of both whole runs there, where that is known."""
+    whose own the error is.
+
+    `in_run` is the error level of both whole runs there. `moved` is how far my's is from what
+    golden's module makes in my's types, in multiples of the rounding of that; 0.0 where both have
+    the same bits, as of `kind` modules of its class `alike` have. None where it is not known.
+    """
 
     module: str
     in_run: float | None = None
+    moved: float | None = None
+    alike: int = 0
+    kind: int = 0
 
 
 class Pair(NamedTuple):

@@ -85,15 +85,20 @@ class Report {
     this.said = header;
     this.rows = header.rows;
     this.columns = columns;
-    const level = this.numbers("error_level");
     const expected = this.numbers("expected_error");
-    if (level && expected) this.#add("times_expected", level.map((one, row) => one / expected[row]));
+    if (expected) this.#add("times_expected", expected.map((one, row) => this.#judged(row) / one));
     this.weights = this.numbers("stands_for");
   }
 
   #add(name, values) {
     const column = { name, isText: false, isWhole: false, isEmpty: false, values };
     if (!values.every(Number.isNaN)) this.columns.set(name, column);
+  }
+
+  // The error that a row is judged by: of a module that stands alone its own.
+  #judged(row) {
+    const own = this.number("own_error", row);
+    return Number.isNaN(own) ? this.number("error_level", row) : own;
   }
 
   column(name) {

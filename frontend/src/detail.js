@@ -9,7 +9,7 @@ import { address, choose, on, state } from "./state.js";
 import { columnName, t } from "./words.js";
 
 const NUMBERS = [
-  "error_level", "expected_error", "times_expected", "relative_euclidean_distance",
+  "own_error", "error_level", "expected_error", "times_expected", "relative_euclidean_distance",
   "cosine_similarity", "max_absolute_error", "mean_absolute_error", "max_relative_error",
   "mismatch_ratio", "rmse", "kl_divergence", "nonfinite_golden", "nonfinite_my",
 ];

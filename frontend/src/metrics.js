@@ -12,7 +12,7 @@ const SHARES = new Set([
   "cosine_similarity", "exact_match", "one_thousandth_ratio", "five_thousandths_ratio",
   "same_top1", "top5_overlap",
 ]);
-const FIRST = ["times_expected", "error_level", "relative_euclidean_distance", "cosine_similarity"];
+const FIRST = ["times_expected", "own_error", "error_level", "relative_euclidean_distance", "cosine_similarity"];
 
 /** The names of metrics that some row has, the most telling first. */
 export function metricsOf(report) {

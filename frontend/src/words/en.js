@@ -147,6 +147,8 @@ export const en = {
   "column.worst_index": "worst element",
   "column.times_expected": "× expected",
   "column.error_level": "error (of golden)",
+  "column.own_error": "own error (of golden)",
+  "column.own_module": "made by",
   "column.expected_error": "expected error",
   "column.relative_euclidean_distance": "relative distance",
   "column.cosine_similarity": "cosine",

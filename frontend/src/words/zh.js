@@ -142,6 +142,8 @@ export const zh = {
   "column.worst_index": "最差元素",
   "column.times_expected": "预期的倍数",
   "column.error_level": "误差（相对 golden）",
+  "column.own_error": "自身误差（相对 golden）",
+  "column.own_module": "由谁计算",
   "column.expected_error": "预期误差",
   "column.relative_euclidean_distance": "相对距离",
   "column.cosine_similarity": "余弦相似度",
