@@ -4,6 +4,7 @@ dump_data and the library, whose successor puts either below `msit_dump_{TIME}/`
 
     ait_dump/{PID}_{DEVICE}/golden_tensor/metadata.json
                                           {TOKEN}/{DATA_ID}_tensor.pth
+                                          golden.fp.safetensors
     ait_dump/tensors/{DEVICE}_{PID}/{ROUND}/{N}_{Operation}/…/{before,after}/{in,out}tensor{K}.bin
     ait_dump/fingerprints/{PID}.fp.safetensors
     ait_dump/{model,layer}/{PID}/{N}_{Name}.json
@@ -52,12 +53,14 @@ __all__ = [
     "fingerprint_file",
     "former_data_id",
     "golden_file",
+    "golden_fingerprints",
     "golden_rank",
     "golden_tensor",
     "is_below_rank",
     "is_dump",
     "is_fingerprint_file",
     "is_foreign",
+    "is_golden_fingerprint",
     "is_hidden",
     "is_successor",
     "is_wrapper",
@@ -150,6 +153,7 @@ _WRAPPERS = frozenset(
 )
 
 FINGERPRINTS = ".fp.safetensors"  # how a file of them is called
+_GOLDEN_FINGERPRINTS = f"golden{FINGERPRINTS}"
 _TENSORS = "tensors"
 _NEWER = "atb_dump_data"
 _LIBRARY = (f"{DUMP}/{_TENSORS}", f"{_NEWER}/data")
@@ -313,6 +317,16 @@ def fingerprint_file(root: str, process: int, again: int) -> str:
     """The file of a process, the `again`-th of its number."""
     name = f"{process}_{again}" if again else f"{process}"
     return os.path.join(root, DUMP, "fingerprints", f"{name}{FINGERPRINTS}")
+
+
+def golden_fingerprints(folder: str) -> str:
+    """The file of those that dump_data keeps, in a `golden_tensor` folder."""
+    return os.path.join(folder, _GOLDEN_FINGERPRINTS)
+
+
+def is_golden_fingerprint(name: str) -> bool:
+    """Whether `file::name`, without folders, is of that file."""
+    return name.startswith(f"{_GOLDEN_FINGERPRINTS}::")
 
 
 def is_fingerprint_file(name: str) -> bool:

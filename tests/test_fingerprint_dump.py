@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -14,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from ait_cmp import dump_modules
-from ait_cmp.dump import fingerprint_file
+from ait_cmp.dump import fingerprints
+from ait_cmp.fingerprint.container import Container
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.mapping.layouts import list_dump
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.source import FingerprintSource, open_source
-from ait_cmp.values.errors import Reason, UsageError
+from ait_cmp.tensors import raw_bytes
+from ait_cmp.values.errors import PairError, Reason, UsageError
 from tests.dumps import ait_llm_dump, read_bin
 
 
@@ -49,6 +52,8 @@ def dumped(path: Path) -> list[RankDump]:
 def kept(one: DumpedTensor) -> FingerprintSource:
     source = open_source(one.file)
     assert isinstance(source, FingerprintSource)
+    with pytest.raises(PairError, match="dump the tensors"):
+        source.read(0, 1)
     return source
 
 
@@ -89,7 +94,7 @@ def test_a_tensor_that_is_handed_on_is_looked_at_once(
         made.append(tensor)
         return make_fingerprint(tensor)
 
-    monkeypatch.setattr(fingerprint_file, "make_fingerprint", make)
+    monkeypatch.setattr(fingerprints, "make_fingerprint", make)
     with dump_modules(model, tmp_path / "a.fp.safetensors", fingerprint=True) as path:
         model(X)
     # Of each block what the three give back, of which one is changed in place and looked at again,
@@ -135,6 +140,19 @@ def test_what_cannot_be_kept_is_a_row_that_says_why(tmp_path: Path) -> None:
     assert errors == {"in0": None, "out0": Reason.NOT_SAVED, "out1": None}
 
 
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.tensor(2.5), torch.arange(6).reshape(2, 3), torch.ones(0, 3), torch.ones(3).bfloat16()],
+)
+def test_a_small_tensor_is_there_itself(tensor: Tensor, tmp_path: Path) -> None:
+    file = Container(str(tmp_path / "a.fp.safetensors"))
+    file.add("x", make_fingerprint(tensor).pack())
+    file.close()
+    source = open_source(f"{file.path}::x")
+    assert (source.dtype.name, source.shape) == (str(tensor.dtype)[6:], tuple(tensor.shape))
+    assert source.read(0, source.elements).tobytes() == bytes(raw_bytes(tensor))
+
+
 @pytest.mark.parametrize("max_bytes", [2000, 40_000])
 def test_no_more_is_kept_than_is_allowed(
     max_bytes: int, model: nn.Module, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -154,6 +172,32 @@ def test_types_and_fingerprints_are_not_asked_for_together(
         dump_modules(model, tmp_path, fingerprint=True, only_save_desc=True),
     ):
         pass
+
+
+def test_dump_data_keeps_fingerprints_where_it_is_told_to(tmp_path: Path) -> None:
+    text = """
+import torch
+from ait_cmp import dump_data
+for token in range(2):
+    for data_id in ("a", "b/ü"):
+        torch.manual_seed(token)  # both of a token are the same, and kept once
+        dump_data(token, data_id, torch.randn(40, 64), f"my/{token}.bin")
+dump_data(1, "no", torch.eye(3).to_sparse(), "my/no.bin")
+dump_data(1, "later", torch.eye(3).to_sparse(), "my/no.bin")
+dump_data(1, "later", torch.ones(90, 50), "my/no.bin")
+"""
+    environ = os.environ | {"AIT_CMP_FINGERPRINT": "1"}
+    run = [PYTHON, "-W", "ignore", "-c", text]
+    subprocess.run(run, cwd=tmp_path, env=environ, check=True, timeout=120)
+    (tmp_path / "ait_dump").rename(tmp_path / "moved")  # each is found beside its metadata.json
+    (rank,) = dumped(tmp_path / "moved")
+    found = {(one.name, one.token_id): one for one in rank.tensors}
+    assert {key for key, one in found.items() if one.error} == {("no", 1)}
+    torch.manual_seed(1)
+    expected = make_fingerprint(torch.randn(40, 64)).pack()
+    assert kept(found["a", 1]).fingerprint.pack() == expected
+    assert kept(found["b/ü", 1]).fingerprint.pack() == expected
+    assert kept(found["later", 1]).shape == (90, 50)
 
 
 PYTHON = sys.executable

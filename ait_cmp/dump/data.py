@@ -11,7 +11,7 @@ import reprlib
 import threading
 import warnings
 from pathlib import Path
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
 
 import torch
 
@@ -22,10 +22,15 @@ from ait_cmp.dump.reason_file import first_line, write_reason
 from ait_cmp.dump.room import refuse_full_disk
 from ait_cmp.dump_tree import METADATA, golden_file, golden_tensor, not_saved, tensor_name
 from ait_cmp.new_file import is_made, new_beside
-from ait_cmp.tensors import compact, is_traced
+from ait_cmp.tensors import compact, is_traced, plain
 from ait_cmp.values.text import printable
 
+if TYPE_CHECKING:
+    from ait_cmp.dump.fingerprints import GoldenFingerprints
+
 __all__ = ["dump_data"]
+
+_FINGERPRINT = "AIT_CMP_FINGERPRINT"
 
 
 def dump_data(
@@ -51,6 +56,9 @@ def dump_data(
     TypeError. A key that comes twice warns once: the last tensor counts, and the report says
     so. Of complex numbers, real and imaginary part are compared.
 
+    With AIT_CMP_FINGERPRINT=1 in the environment the fingerprints of the tensors are kept, in one
+    file beside metadata.json, and not the tensors.
+
     Nothing is saved where a graph is traced that must not break (torch.export, fullgraph=True),
     which is warned of once.
 
@@ -62,8 +70,8 @@ def dump_data(
     library_path = _path(my_path, "my_path")
     root = _path(output_path, "output_path")
     try:
-        dense = compact(golden_data, argument="golden_data")
-        again = _folder(root, golden_data.get_device()).save(token, key, dense, library_path)
+        folder = _folder(root, golden_data.get_device())
+        again = folder.save(token, key, golden_data, library_path)
     except Exception as exc:  # whatever torch raises, and ImportError when the interpreter ends
         with contextlib.suppress(Exception):
             folder = _folder(root, golden_data.get_device())
@@ -89,11 +97,17 @@ class _DumpFolder:
         self._targets: set[int] = set()
         self._failed: set[int] = set()
         self._unrecorded: list[tuple[str, int, str, str]] = []
+        self._fingerprints: GoldenFingerprints | None = None
 
-    def save(self, token: int, data_id: str, dense: torch.Tensor, my_path: str) -> bool:
+    def save(self, token: int, data_id: str, golden_data: torch.Tensor, my_path: str) -> bool:
         """Save and record; whether this key came before."""
         settle_rank()
         target = golden_file(self._path, token, tensor_name(data_id))
+        if os.environ.get(_FINGERPRINT) == "1":
+            place = self._kept(golden_file("", token, tensor_name(data_id)), golden_data)
+            self._add(token, data_id, place, my_path, target)
+            return not self._is_new(target)
+        dense = compact(golden_data, argument="golden_data")
         folder = os.path.dirname(target)
         if token not in self._tokens:
             os.makedirs(folder, exist_ok=True)
@@ -107,13 +121,28 @@ class _DumpFolder:
             # Somebody deleted the folder, or moved it away: begin anew at the same place.
             os.makedirs(folder, exist_ok=True)
             again = self._write(dense, folder, target)
+        self._add(token, data_id, target, my_path, target)
+        return again
+
+    def _add(self, token: int, data_id: str, place: str, my_path: str, target: str) -> None:
+        """Record a tensor that is at `place`, whether or not one of its key was not saved before,
+        and `target` says why."""
         with self._lock:
             self._record()
-            self._metadata.add(data_id, token, target, my_path)
+            self._metadata.add(data_id, token, place, my_path)
             if hash(target) in self._failed:
                 os.unlink(not_saved(target))
                 self._failed.discard(hash(target))
-        return again
+
+    def _kept(self, name: str, golden_data: torch.Tensor) -> str:
+        """Where the fingerprint of a tensor is, that is kept in the place of it."""
+        from ait_cmp.dump.fingerprints import GoldenFingerprints  # rare
+
+        with self._lock:
+            if self._fingerprints is None:
+                os.makedirs(self._path, exist_ok=True)
+                self._fingerprints = GoldenFingerprints(self._path)
+        return self._fingerprints.save(name, plain(golden_data, "golden_data"))
 
     def give_up(self, token: int, data_id: str, my_path: str, why: str) -> None:
         """Record a tensor that could not be saved, and why, as far as the disk allows it.

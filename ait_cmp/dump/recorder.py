@@ -413,7 +413,7 @@ def _sink(request: DumpRequest) -> Callable[[DumpRequest], Sink]:
     """What makes the place that `request` wants tensors to go to."""
     if not request.fingerprint:
         return TensorFolders
-    from ait_cmp.dump.fingerprint_file import FingerprintFile  # rare
+    from ait_cmp.dump.fingerprints import FingerprintFile  # rare
 
     return functools.partial(FingerprintFile, owner=os.getpid())
 

@@ -158,6 +158,8 @@ class Container:
                 staged.append((f"{_LINES}{len(self._entries)}", _joined(self._lines)))
             if not staged:
                 return
+            if not self._is_in_place():
+                self._rewrite(self._entries, _ROOM)
             new, place = [], self._size
             for name, content in staged:
                 new.append(_Entry(name, place, place + len(content)))
@@ -183,6 +185,13 @@ class Container:
             os.close(file)
 
     # -- how a commit goes
+
+    def _is_in_place(self) -> bool:
+        """Whether the open file is the one at its path, which may have been moved or deleted."""
+        try:
+            return os.path.samestat(os.fstat(self._file), os.stat(self.path))
+        except OSError:
+            return False
 
     def _append(self, new: Sequence[_Entry], contents: Sequence[bytes]) -> None:
         text = b",".join(entry.text for entry in new) + b"}"

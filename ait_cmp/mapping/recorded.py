@@ -14,6 +14,7 @@ from ait_cmp.dump_tree import (
     DUMP,
     LibraryPlace,
     golden_file,
+    is_golden_fingerprint,
     library_place,
     library_rank,
 )
@@ -52,7 +53,14 @@ class Found(NamedTuple):
 
 def beside(entry: MetadataEntry, folder: str) -> str:
     """Where the golden tensor is in the dump whose metadata.json is in `folder`."""
-    return _round_folder(folder, entry.token_id or 0) + _own_name(entry.golden)
+    return _beside(folder, entry.token_id or 0, _own_name(entry.golden))
+
+
+def _beside(folder: str, token_id: int, name: str) -> str:
+    """What is called `name`, of a token, in the dump in `folder`."""
+    if is_golden_fingerprint(name):
+        return os.path.join(folder, name)
+    return _round_folder(folder, token_id) + name
 
 
 @functools.lru_cache(maxsize=64)  # asked for every tensor of a round
@@ -104,8 +112,8 @@ class Recorded:
             return Found(entry.golden, near, None, near != entry.golden)
         mapped = self._path_map.apply(entry.golden)
         token, name = entry.token_id or 0, _own_name(entry.golden)
-        own = _round_folder(folder, token) + name
-        if entry.golden == _round_folder(_absolute(folder), token) + name:
+        own = _beside(folder, token, name)
+        if entry.golden == _beside(_absolute(folder), token, name):
             own = entry.golden  # the same, as it was recorded
         if mapped is None and self._lookup.finds(own):  # as nearly all
             self._golden = self._near(own, entry.golden, entry, folder)

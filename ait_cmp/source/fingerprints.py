@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ait_cmp.files import OpenFile
 from ait_cmp.source.header import Kept
+from ait_cmp.source.memory import from_memory
 from ait_cmp.source.view import Array, Source
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Step
@@ -56,8 +59,9 @@ def needs_tensors(place: str, why: str) -> PairError:
     )
 
 
-def kept_source(kept: Kept, file: OpenFile, location: str) -> FingerprintSource:
-    """The tensor at `location`, whose fingerprint is `kept` in `file`. Raises PairError."""
+def kept_source(kept: Kept, file: OpenFile, location: str) -> Source:
+    """The tensor at `location`, whose fingerprint is `kept` in `file`: itself, where that has all
+    of its elements. Raises PairError."""
     from ait_cmp.fingerprint.value import Fingerprint  # rare
 
     try:
@@ -66,6 +70,9 @@ def kept_source(kept: Kept, file: OpenFile, location: str) -> FingerprintSource:
         raise PairError(
             Reason.FINGERPRINT_MALFORMED, f"{location} cannot be read: {exc}; dump it again"
         ) from exc
+    if found.is_whole:
+        bits = np.frombuffer(found.elements, found.dtype.storage).reshape(found.shape)
+        return replace(from_memory(found.dtype, bits), states=(file.state,))
     return FingerprintSource(
         found.dtype, found.shape, found, location, kept.size, states=(file.state,)
     )

@@ -1,7 +1,8 @@
-"""The one file that a process writes fingerprints of tensors of module calls to."""
+"""Fingerprints in the place of tensors: those of module calls, and those of dump_data."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import itertools
 import os
@@ -17,13 +18,19 @@ from ait_cmp.dump.rank_file import process_record
 from ait_cmp.dump.reason_file import first_line
 from ait_cmp.dump.room import Room
 from ait_cmp.dump.tensor_folders import NoRoomError
-from ait_cmp.dump_tree import FINGERPRINTS, RankName, fingerprint_file, is_fingerprint_file
+from ait_cmp.dump_tree import (
+    FINGERPRINTS,
+    RankName,
+    fingerprint_file,
+    golden_fingerprints,
+    is_fingerprint_file,
+)
 from ait_cmp.fingerprint.container import Container
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.new_file import is_made
 from ait_cmp.tensors import is_traced, version_of
 
-__all__ = ["FingerprintFile"]
+__all__ = ["FingerprintFile", "GoldenFingerprints"]
 
 _AROUND = 400  # bytes at most that a fingerprint takes in header and lines, its name apart
 
@@ -117,6 +124,27 @@ class FingerprintFile:
                 self._record = record
                 self._file.say({"record": record})
             return self._file
+
+
+class GoldenFingerprints:
+    """The file beside a metadata.json: each fingerprint is there for good when `save` returns."""
+
+    def __init__(self, folder: str) -> None:
+        self._file = Container(golden_fingerprints(folder))
+        self._process = os.getpid()
+        atexit.register(self._close)
+
+    def save(self, name: str, tensor: torch.Tensor) -> str:
+        """Take the fingerprint of `tensor` as `name`; where it is. Raises TypeError for a tensor
+        that has none, OSError."""
+        entry = self._file.add(os.path.splitext(name)[0], make_fingerprint(tensor).pack())
+        self._file.commit()
+        return f"{self._file.path}::{entry}"
+
+    def _close(self) -> None:
+        if self._process == os.getpid():
+            with contextlib.suppress(OSError):  # what was committed is there
+                self._file.close()
 
 
 class _Seen:
