@@ -40,10 +40,11 @@ def binned(values: np.ndarray, axis: int) -> np.ndarray:
 def by_definition(values: np.ndarray, buckets: int) -> np.ndarray:
     """The signed sums of the bins of channels, element by element."""
     lines, channels = values.shape
-    bits, width = signs.bit_rows(0, lines), bin_width(channels)
+    rows, columns = (np.arange(count, dtype=np.uint64) for count in values.shape)
+    bits, width = signs.bit_rows(rows), bin_width(channels)
     sums = np.zeros((-(-channels // width), buckets))
-    own, other = signs.turns(0, lines), signs.kept_buckets(0, channels)
-    kept = signs.kept_signs(0, channels)
+    own, other = signs.turns(rows), signs.kept_buckets(columns)
+    kept = signs.kept_signs(columns)
     for line in range(lines):
         for channel in range(channels):
             sign = 1 - 2 * (int(bits[line]) >> channel % 64 & 1)
@@ -65,7 +66,7 @@ def test_sums_of_bins_are_exact_to_float32(shape: tuple[int, ...]) -> None:
     assert (whole.minimum, whole.maximum) == (float(tensor.min()), float(tensor.max()))
     assert whole.total == pytest.approx(values.sum(), abs=1e-3)
     assert whole.squares == pytest.approx((values**2).sum(), rel=1e-6)
-    first = np.argsort(-np.abs(values.flatten()), kind="stable")[:8]
+    first = np.argsort(-np.abs(values.flatten()), kind="stable")[:16]
     assert made.top_indices.tolist() == first.tolist()
     assert made.top.tolist() == values.flatten()[first].tolist()
 

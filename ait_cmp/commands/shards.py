@@ -311,7 +311,7 @@ def distance(measured: Measured) -> float:
         return math.inf
     if evidence is not None:
         return evidence.level
-    return 1.0 - stats.equal / stats.pairs if stats.pairs else 0.0
+    return 1.0 - max(stats.equal, 0) / stats.pairs if stats.pairs else 0.0
 
 
 def shown_distance(error: float) -> str:

@@ -84,6 +84,9 @@ class Evidence:
     the largest element of each. `typical` is what the error of three quarters of the lines, over
     the line's own rms, stays below: a few huge lines do not hide it. `usual` is the evidence of
     the other elements, where a few are so huge that they hide them; see `engine.usual`.
+
+    What is estimated of two fingerprints has `buckets` of a slice, else 0: Σd² of a slice is off by
+    a share of √(2/buckets), that of the whole by `spread` (one standard deviation).
     """
 
     count: int
@@ -106,6 +109,8 @@ class Evidence:
     line_rest: float
     dead_channels: Dead
     dead_lines: Dead
+    buckets: int = 0
+    spread: float = 0.0
     usual: Evidence | None = None
 
     def pack(self) -> bytes:
@@ -127,8 +132,11 @@ _EMPTY = Evidence(
 ).pack()  # fmt: skip
 
 
-def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evidence:
-    """The evidence of a whole pair of `shape`: its stats, and the slices among them.
+def make_evidence(
+    stats: Stats, slices: Slices, shape: tuple[int, ...], *, few: bool = False
+) -> Evidence:
+    """The evidence of a whole pair of `shape`: its stats, and the slices among them, in `few` bins
+    where they are of fingerprints.
 
     Where golden is zero, or squares are out of float64's reach, only the level tells.
     """
@@ -137,8 +145,8 @@ def make_evidence(stats: Stats, slices: Slices, shape: tuple[int, ...]) -> Evide
 
     usual = None  # made first, since what the loops answer is valid until the next call
     if slices.usual and _hide(slices, slices.usual):
-        usual = make_evidence(stats, slices.usual, shape)
-    counts, sums, errors = reduce_to(_EMPTY, slices, Bins.of(shape))
+        usual = make_evidence(stats, slices.usual, shape, few=few)
+    counts, sums, errors = reduce_to(_EMPTY, slices, Bins.of(shape, few=few))
     if not 0 < counts[SLOTS.count] < stats.pairs:
         sums[SLOTS.level] = _level(stats)
     elif math.isnan(slices.lines.squares.sum()):  # too large a pair for `engine.reach`

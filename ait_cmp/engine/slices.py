@@ -33,17 +33,18 @@ class Bins:
 
     lines: int
     channels: int
+    few: bool = False
 
     @classmethod
-    def of(cls, shape: tuple[int, ...]) -> Bins:
-        """The bins of a tensor of `shape`."""
+    def of(cls, shape: tuple[int, ...], *, few: bool = False) -> Bins:
+        """The bins of a tensor of `shape`; `few` are at most 64 an axis, as a fingerprint has."""
         channels = shape[-1] if shape else 1
-        return cls(math.prod(shape[:-1]), channels)
+        return cls(math.prod(shape[:-1]), channels, few)
 
     @property
     def line_width(self) -> int:
         """Lines in a bin: a power of two, 1 for up to 256 lines."""
-        return _power_of_two(-(-self.lines // _LINES))
+        return _power_of_two(-(-self.lines // (_FEW_LINES if self.few else _LINES)))
 
     @property
     def channel_width(self) -> int:
@@ -51,7 +52,7 @@ class Bins:
 
         Heads are mostly of a power of two of channels, and so fall into whole bins.
         """
-        if self.channels <= _CHANNELS:
+        if self.channels <= _CHANNELS and not self.few:
             return 1
         return _power_of_two(-(-self.channels * _LANES // _CHANNELS))
 

@@ -134,7 +134,8 @@ class Stats:
     Sums are over `pairs`, the elements finite on both sides. Squares and products would
     leave float64's range for float64 data near its ends, so each side's sums are in units
     of 2**exponent (`golden.exponent`, `my.exponent`; d's in 2**difference_exponent),
-    0 but for such data. Indices are flat, -1 where there is none.
+    0 but for such data. Indices are flat, -1 where there is none. Of a pair that is estimated
+    (`engine.estimating`) counts that are not known are -1, and sums and extremes NaN.
     """
 
     elements: int = _count()

@@ -34,7 +34,7 @@ from ait_cmp.fingerprint.value import (
 from ait_cmp.tensors import compact, dtype_of, plain, raw_bytes
 from ait_cmp.values.dtypes import DType
 
-__all__ = ["make_fingerprint"]
+__all__ = ["make_fingerprint", "sketch"]
 
 _STRIP = 8192  # lines, and channels, whose sums are held at a time
 _WIDE = 1024  # channels of a tile on the processor
@@ -48,19 +48,30 @@ def make_fingerprint(tensor: torch.Tensor, *, buckets: int = BUCKETS) -> Fingerp
     Complex numbers become their real and imaginary part, in one more dimension. Raises TypeError
     for what has no dense data.
     """
+    dense = _dense(tensor)
+    dtype, shape = dtype_of(dense, "tensor"), tuple(dense.shape)
+    if not is_small(dtype, shape, buckets):
+        return sketch(dense, buckets=buckets)
+    elements = bytes(raw_bytes(compact(dense, argument="tensor")))
+    return Fingerprint(dtype, shape, checksum(dense), elements)
+
+
+def sketch(tensor: torch.Tensor, *, buckets: int) -> Fingerprint:
+    """The same, where the elements of no tensor are kept, however small: what one of another type,
+    or of other buckets, can be estimated against."""
+    dense = _dense(tensor)
+    dtype, shape = dtype_of(dense, "tensor"), tuple(dense.shape)
+    if not dtype.is_floating:
+        return Fingerprint(dtype, shape, checksum(dense), whole=_exact(dense))
+    made = _Large(dense, dtype, buckets_of(dtype, buckets)).fingerprint()
+    return replace(made, checksum=checksum(dense))
+
+
+def _dense(tensor: torch.Tensor) -> torch.Tensor:
     dense = plain(tensor, "tensor").resolve_neg()
     if dense.is_complex():
         dense = torch.view_as_real(dense.resolve_conj())
-    dense = dense.contiguous()
-    dtype, shape = dtype_of(dense, "tensor"), tuple(dense.shape)
-    mark = checksum(dense)
-    if is_small(dtype, shape, buckets):
-        elements = bytes(raw_bytes(compact(dense, argument="tensor")))
-        return Fingerprint(dtype, shape, mark, elements)
-    if not dtype.is_floating:
-        return Fingerprint(dtype, shape, mark, whole=_exact(dense))
-    made = _Large(dense, dtype, buckets_of(dtype, buckets)).fingerprint()
-    return replace(made, checksum=mark)
+    return dense.contiguous()
 
 
 def _exact(dense: torch.Tensor) -> Whole:

@@ -15,7 +15,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GROUP", "MOST", "PATTERNS", "bit_rows", "hashed", "kept_buckets", "kept_signs", "turns"]
+__all__ = [
+    "GROUP",
+    "MOST",
+    "PATTERNS",
+    "bit_rows",
+    "hashed",
+    "kept_buckets",
+    "kept_signs",
+    "of_elements",
+    "turns",
+]
 
 MOST = 32  # buckets
 GROUP = 32  # neighbours that are spread evenly over the buckets
@@ -25,6 +35,8 @@ _GAMMA, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB1331
 _ALL = (1 << 64) - 1
 
 Words = npt.NDArray[np.uint64]
+Indices = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 def hashed(stream: int, index: Words) -> Words:
@@ -40,28 +52,33 @@ def hashed(stream: int, index: Words) -> Words:
     return bits ^ (bits >> np.uint64(31))
 
 
-def bit_rows(start: int, stop: int) -> Words:
+def bit_rows(places: Words) -> Words:
     """For each place on the summed axis 64 bits: those of the signs of 64 neighbours."""
-    return hashed(_SIGNS, np.arange(start, stop, dtype=np.uint64))
+    return hashed(_SIGNS, places)
 
 
-def turns(start: int, stop: int) -> npt.NDArray[np.int64]:
+def turns(places: Words) -> Indices:
     """The part of the bucket that a place on the summed axis has, below `MOST`."""
-    return _buckets(_TURNS, start, stop)
+    return _buckets(_TURNS, places)
 
 
-def kept_buckets(start: int, stop: int) -> npt.NDArray[np.int64]:
+def kept_buckets(places: Words) -> Indices:
     """The part of the bucket that a place on the kept axis has, below `MOST`."""
-    return _buckets(_KEPT_TURNS, start, stop)
+    return _buckets(_KEPT_TURNS, places)
 
 
-def kept_signs(start: int, stop: int) -> npt.NDArray[np.float64]:
+def kept_signs(places: Words) -> Floats:
     """The sign of each place on the kept axis."""
-    bits = hashed(_KEPT_SIGNS, np.arange(start, stop, dtype=np.uint64))
-    return 1.0 - 2.0 * (bits >> np.uint64(63)).astype(np.float64)
+    return 1.0 - 2.0 * (hashed(_KEPT_SIGNS, places) >> np.uint64(63)).astype(np.float64)
 
 
-def _buckets(stream: int, start: int, stop: int) -> npt.NDArray[np.int64]:
-    places = np.arange(start, stop, dtype=np.uint64)
+def of_elements(summed: Words, kept: Words, buckets: int) -> tuple[Indices, Floats]:
+    """The bucket and the sign of each element of such places on both axes."""
+    negative = (bit_rows(summed) >> kept % np.uint64(PATTERNS)) & np.uint64(1)
+    signs = kept_signs(kept) * (1.0 - 2.0 * negative.astype(np.float64))
+    return (turns(summed) ^ kept_buckets(kept)) % buckets, signs
+
+
+def _buckets(stream: int, places: Words) -> Indices:
     turn = hashed(stream, places // np.uint64(GROUP)) >> np.uint64(59)
     return ((places ^ turn) % np.uint64(MOST)).astype(np.int64)

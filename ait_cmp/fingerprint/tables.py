@@ -42,8 +42,8 @@ class Kept(NamedTuple):
 @functools.lru_cache(maxsize=64)
 def summed(start: int, count: int, device: torch.device, dtype: torch.dtype) -> Summed:
     """Those of so many places from `start` on, which is a multiple of 32."""
-    buckets = turns(start, start + count)
-    bits = bit_rows(start, start + count)
+    places = np.arange(start, start + count, dtype=np.uint64)
+    buckets, bits = turns(places), bit_rows(places)
     some = (bits[:, None] >> np.arange(PATTERNS, dtype=np.uint64)) & np.uint64(1)
     signs = 1.0 - 2.0 * some.astype(np.float32)
     padded = -(-count // GROUP) * GROUP
@@ -59,7 +59,7 @@ def summed(start: int, count: int, device: torch.device, dtype: torch.dtype) -> 
 @functools.lru_cache(maxsize=64)
 def kept(start: int, count: int, buckets: int, device: torch.device, dtype: torch.dtype) -> Kept:
     """Those of so many places from `start` on, for so many buckets."""
-    own = kept_buckets(start, start + count)
-    origins = (np.arange(buckets)[:, None] ^ own) & (buckets - 1)
-    signs = torch.from_numpy(kept_signs(start, start + count))
+    places = np.arange(start, start + count, dtype=np.uint64)
+    origins = (np.arange(buckets)[:, None] ^ kept_buckets(places)) & (buckets - 1)
+    signs = torch.from_numpy(kept_signs(places))
     return Kept(torch.from_numpy(origins).to(device), signs.to(dtype).to(device))

@@ -31,7 +31,7 @@ __all__ = [
 
 BUCKETS = 16  # of a bin, unless others are asked for
 BINS = 64  # of an axis, at most
-TOP = 8  # elements that are kept, the largest
+TOP = 16  # elements that are kept, the largest
 SATURATED = 0.99  # of a type's largest value, from which on elements stand for infinity
 SMALL = 4096  # bytes of a tensor that is kept whole
 _VERSION = 1
@@ -139,9 +139,9 @@ class Fingerprint:
         if self.elements or 0 in self.shape:
             return b"".join((*parts, self.elements))
         parts.append(_WHOLE.pack(*(getattr(self.whole, one.name) for one in fields(Whole))))
-        parts += [self.top.astype("<f8").tobytes(), self.top_indices.astype("<i8").tobytes()]
+        kind = _number(self.dtype)
+        parts += [self.top.astype(kind).tobytes(), self.top_indices.astype("<i8").tobytes()]
         for axis in filter(None, (self.lines, self.channels)):
-            kind = _number(self.dtype)
             parts += [axis.sums.astype(kind).tobytes(), axis.left_out.astype("<u4").tobytes()]
             parts.append(axis.signed.astype(kind).tobytes())
         return b"".join(parts)
@@ -251,7 +251,7 @@ def _unpacked(reader: _Reader) -> Fingerprint:
             raise ValueError(f"the fingerprint has {size} bytes of elements for {list(shape)}")
         return Fingerprint(dtype, shape, checksum, reader.rest(size))
     whole = Whole(*reader.some(_WHOLE))
-    values, indices = reader.array("<f8", top), reader.array("<i8", top)
+    values, indices = reader.array(_number(dtype), top), reader.array("<i8", top)
     axes = [*_axes(reader, dtype, shape, buckets, some_left_out)] if buckets else [None, None]
     reader.rest(0)
     return Fingerprint(dtype, shape, checksum, b"", whole, values, indices, *axes)

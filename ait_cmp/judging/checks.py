@@ -98,9 +98,10 @@ def saturation_finding(case: Case, allowed: NonFinite) -> Finding | None:
         return None
     meaning = (
         f"saturation: {evidence.clipped} of {case.stats.elements} elements of my are at the end of "
-        f"the range of {my.name}, {my.largest:.6g}, and golden is beyond it, the first at "
-        f"{name_spot(evidence.clipped_first, case.shape)}"
+        f"the range of {my.name}, {my.largest:.6g}, and golden is beyond it"
     )
+    if evidence.clipped_first >= 0:  # which fingerprints do not tell
+        meaning += f", the first at {name_spot(evidence.clipped_first, case.shape)}"
     return Finding("saturation", evidence.clipped, 0, meaning)
 
 
@@ -117,7 +118,7 @@ def limit_findings(
     known = compute(stats, (name for name in limits if name in METRICS))
     values = {name: known[name] if name in known else extra.get(name) for name in limits}
     unknown = [name for name, value in values.items() if value is None]
-    if unknown and stats.equal < stats.pairs:
+    if unknown and 0 <= stats.equal < stats.pairs:
         # Nothing has shown that this difference is allowed (a golden of zeros has no relative
         # error), whatever the other limits say.
         names = " and ".join(unknown)
@@ -154,7 +155,10 @@ def exact_finding(case: Case) -> Finding | None:
     differing = case.stats.pairs - case.stats.equal
     if not differing:
         return None
-    meaning = f"{differing} of {case.stats.elements} elements differ, where none may"
+    told = f"{differing} of {case.stats.elements}"
+    if case.stats.equal < 0:  # of fingerprints, whose checksums tell no more
+        differing, told = 1, f"some of {case.stats.elements}"
+    meaning = f"{told} elements differ, where none may"
     return Finding("exact", differing, 0, meaning)
 
 

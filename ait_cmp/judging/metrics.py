@@ -40,11 +40,11 @@ def _cosine_similarity(stats: Stats) -> float | None:
 
 
 def _max_absolute_error(stats: Stats) -> float | None:
-    return stats.difference_max if stats.pairs else None
+    return _known(stats.difference_max) if stats.pairs else None
 
 
 def _mean_absolute_error(stats: Stats) -> float | None:
-    return _mean(stats.difference_total, stats.difference_exponent, stats.pairs)
+    return _known(_mean(stats.difference_total, stats.difference_exponent, stats.pairs))
 
 
 def _max_relative_error(stats: Stats) -> float | None:
@@ -127,7 +127,13 @@ def _mean(total: float, exponent: int, count: int) -> float | None:
 
 
 def _share(count: int, total: int) -> float | None:
-    return count / total if total else None
+    """None of a count that is not known, which is below 0."""
+    return count / total if total and count >= 0 else None
+
+
+def _known(value: float | None) -> float | None:
+    """None of a sum that is not known, which is NaN."""
+    return None if value is None or math.isnan(value) else value
 
 
 def _scaled(value: float, exponent: int) -> float:

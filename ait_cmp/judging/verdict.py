@@ -326,7 +326,7 @@ class _Divergences:
 def _share(case: Case) -> float:
     """The share of elements that differ, where they have no size to differ by."""
     stats = case.stats
-    wrong = stats.nonfinite_disagreeing + stats.nonfinite_alike + stats.pairs - stats.equal
+    wrong = stats.nonfinite_disagreeing + stats.nonfinite_alike + stats.pairs - max(stats.equal, 0)
     return wrong / max(1, stats.elements)
 
 

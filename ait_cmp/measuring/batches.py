@@ -24,7 +24,7 @@ __all__ = [
     "scan",
 ]
 
-FORMAT = 2  # of header, batches and rows
+FORMAT = 3  # of header, batches and rows
 _MAGIC = b"\x89AITSTAT"
 _MARK = b"\xf5ROWS\r\n\x1a"
 _HEADER = struct.Struct("<8sIII")  # magic, format, bytes of JSON, their checksum

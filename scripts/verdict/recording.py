@@ -25,11 +25,14 @@ from torch import Tensor, nn
 
 import ait_cmp
 from ait_cmp.engine import Parts
+from ait_cmp.engine.estimating import estimate
 from ait_cmp.engine.evidence import Evidence, make_evidence
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.engine.slices import Slices
 from ait_cmp.engine.stats import Stats
+from ait_cmp.fingerprint.make import sketch
+from ait_cmp.fingerprint.value import Fingerprint, is_small
 from ait_cmp.judging import Case
 from ait_cmp.judging import Subject as Pair
 from ait_cmp.source import from_memory
@@ -40,13 +43,16 @@ from verdict.models import Call, Key, Output, Rows, Subject, Variant, pair_of, r
 from verdict.rules import EPSILON, OTHERS, broken_rules
 
 __all__ = [
+    "BUCKETS",
     "Changed",
+    "Estimate",
     "Faulty",
     "Place",
     "Row",
     "Unit",
     "layer_of",
     "read",
+    "read_estimated",
     "record_unit",
     "seed",
     "unit_path",
@@ -54,6 +60,7 @@ __all__ = [
     "write",
 ]
 
+BUCKETS = (2, 4, 8, 16, 32)  # of fingerprints, each of which is tried
 WANTED = Wanted(EPSILON, Parts(relative=True, slices=True))
 PROBED = 10_000_000  # elements of a run on all of whose rows every kind of fault is tried
 TRIED = 12  # rows of a larger one, in the prompt and in what comes after it
@@ -83,6 +90,14 @@ class Row(NamedTuple):
     def breaks(self, name: str) -> bool:
         """Whether it breaks one of OTHERS."""
         return bool(self.broken >> list(OTHERS).index(name) & 1)
+
+
+class Estimate(NamedTuple):
+    """What fingerprints tell of a row: its sums, its evidence and its slices."""
+
+    stats: bytes
+    evidence: bytes
+    slices: bytes
 
 
 class Place(NamedTuple):
@@ -127,6 +142,7 @@ class Unit:
     seconds: float = 0.0
     slices: list[bytes] = field(default_factory=list)
     evidence: list[bytes] = field(default_factory=list)
+    estimates: dict[int, list[Estimate]] = field(default_factory=dict)  # by buckets
 
     def all_rows(self) -> Iterator[Row]:
         """In the order of `slices`."""
@@ -179,7 +195,9 @@ def write(unit: Unit, path: Path) -> None:
     """Keep a unit, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _dump(path.with_suffix(".slices"), unit.slices)
-    _dump(path, replace(unit, slices=[], evidence=[]))
+    for buckets, estimates in unit.estimates.items():
+        _dump(path.with_suffix(f".estimates-{buckets}"), estimates)
+    _dump(path, replace(unit, slices=[], evidence=[], estimates={}))
 
 
 def _dump(path: Path, what: object) -> None:
@@ -199,6 +217,21 @@ def read(path: Path, *, slices: bool = False) -> Unit:
             old.unlink(missing_ok=True)
         _dump(kept, [_evidence(*both) for both in zip(unit.all_rows(), unit.slices, strict=True)])
     unit.evidence = pickle.loads(kept.read_bytes())
+    return unit
+
+
+def read_estimated(path: Path, buckets: int) -> Unit:
+    """The same unit as fingerprints of so many buckets tell of it."""
+    unit: Unit = pickle.loads(path.read_bytes())
+    told: list[Estimate] = pickle.loads(path.with_suffix(f".estimates-{buckets}").read_bytes())
+    unit.evidence = [one.evidence for one in told]
+    unit.slices = [one.slices for one in told]
+    stats = iter(told)
+    unit.rows = [row._replace(stats=next(stats).stats) for row in unit.rows]
+    for fault in unit.faults:
+        fault.changed = [
+            one._replace(row=one.row._replace(stats=next(stats).stats)) for one in fault.changed
+        ]
     return unit
 
 
@@ -235,12 +268,15 @@ class Clean:
     variant: Variant
     model: nn.Module
     keep: bool  # outputs, for faults
+    fingerprints: dict[Key, Fingerprint] | None = None  # of golden, where estimates are wanted
     rows: list[Row] = field(default_factory=list)
     slices: list[bytes] = field(default_factory=list)
+    estimates: dict[int, list[Estimate]] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     outs: Rows = field(default_factory=dict)
     weights: Rows = field(default_factory=dict)
     index: dict[Key, int] = field(default_factory=dict)
+    _last: tuple[Tensor, Tensor, Stats] = field(init=False)
     _read: dict[Key, tuple[int, ...]] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -261,7 +297,34 @@ class Clean:
         packed = stats.slices.pack() if stats.slices else b""
         names = (types[0].name, types[1].name)
         made = Row(call.key, tuple(my.shape), *names, stats.pack(), bits, self._feeds(call))
+        self._last = golden, my, stats
         return made, packed
+
+    def estimated(self, key: Key) -> Iterator[tuple[int, Estimate]]:
+        """What fingerprints of each number of buckets tell of the row made last, which is exact
+        where they keep every element."""
+        if self.fingerprints is None:
+            return
+        golden, my, stats = self._last
+        exact = Estimate(stats.pack(), b"", b"")
+        if stats.slices:
+            made = make_evidence(stats, stats.slices, tuple(my.shape))
+            exact = Estimate(stats.pack(), made.pack(), stats.slices.pack_few())
+        both: tuple[Fingerprint, Fingerprint] | None = None
+        for buckets in BUCKETS:
+            small = all(is_small(dtype_of(one), tuple(one.shape), buckets) for one in (golden, my))
+            if small or not stats.slices:
+                yield buckets, exact
+                continue
+            if both is None:
+                first = self.fingerprints.get(key) or sketch(golden, buckets=max(BUCKETS))
+                self.fingerprints[key] = first
+                both = first, sketch(my, buckets=max(BUCKETS))
+            one, two = (side.folded(buckets) for side in both)
+            found = estimate(golden=one, my=two, wanted=WANTED)
+            assert found.stats
+            assert found.evidence
+            yield buckets, Estimate(found.stats.pack(), found.evidence.pack(), found.slices or b"")
 
     def _place(self, one: Output) -> Place:
         return Place(one.name, one.point, one.layer, self.index[one.key])
@@ -279,6 +342,8 @@ class Clean:
         self._read[call.key] = (len(self.rows),)
         self.rows.append(made[0])
         self.slices.append(made[1])
+        for buckets, one in self.estimated(call.key):
+            self.estimates.setdefault(buckets, []).append(one)
         if self.keep:
             self.outs[call.key] = call.out.clone()
             weight = _weight(call)
@@ -370,6 +435,7 @@ class Trial:
     key: Key
     made: Faulty | None = None
     slices: list[bytes] = field(default_factory=list)
+    estimates: dict[int, list[Estimate]] = field(default_factory=dict)
     wanted: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -424,21 +490,34 @@ class Trial:
             Changed(at, kept[0]._replace(feeds=clean.rows[at].feeds), rho, snr)
         )
         self.slices.append(kept[1])
+        for buckets, one in clean.estimated(call.key):
+            self.estimates.setdefault(buckets, []).append(one)
 
 
-def record_unit(subject: Subject, golden: Rows, variant: Variant, faults: int) -> Unit:
-    """Run the subject that way, without a fault and with at most so many."""
+def record_unit(
+    subject: Subject,
+    golden: Rows,
+    variant: Variant,
+    faults: int,
+    fingerprints: dict[Key, Fingerprint] | None = None,
+) -> Unit:
+    """Run the subject that way, without a fault and with at most so many; where `fingerprints` are
+    given, of golden, also by these."""
     start = time.monotonic()
-    clean = Clean(subject, golden, variant, variant.model(subject), keep=faults > 0)
+    clean = Clean(
+        subject, golden, variant, variant.model(subject), faults > 0, fingerprints=fingerprints
+    )
     clean.run()
     types = str(variant.dtype).removeprefix("torch.")
     dtype = "tf32" if variant.name.startswith("tf32") else types
     unit = Unit(subject.name, variant.name, variant.scheme, dtype, clean.rows, clean.places)
-    unit.slices = clean.slices
+    unit.slices, unit.estimates = clean.slices, clean.estimates
     for trial in _trials(clean, faults):
         if made := trial.run():
             unit.faults.append(made)
             unit.slices += trial.slices
+            for buckets, estimates in trial.estimates.items():
+                unit.estimates[buckets] += estimates
     unit.seconds = time.monotonic() - start
     return unit
 

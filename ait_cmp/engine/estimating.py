@@ -1,0 +1,268 @@
+"""What two fingerprints tell of a pair, as if it had been measured; what they cannot is left open.
+
+Counts that are not known are -1, and sums that are not known are NaN: metrics of these are empty.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ait_cmp.engine.evidence import Evidence, make_evidence
+from ait_cmp.engine.fingerprinting import fingerprint_of
+from ait_cmp.engine.lone import Elements, Tops, standing_out
+from ait_cmp.engine.measured import Measured, TensorInfo
+from ait_cmp.engine.mismatch import way_out
+from ait_cmp.engine.request import Wanted
+from ait_cmp.engine.sketches import Sketches, sketches_of
+from ait_cmp.engine.slices import Slices, Table
+from ait_cmp.engine.stats import Side, Softmax, Stats
+from ait_cmp.fingerprint.value import Fingerprint, Whole
+from ait_cmp.source import Source, from_memory
+from ait_cmp.values.errors import PairError, Reason
+
+__all__ = ["alike", "estimate", "estimated"]
+
+_HUGE = 16.0  # times the rms of the others makes an element huge
+_NAN = math.nan
+
+
+def alike(
+    golden: Source | Fingerprint, my: Source | Fingerprint
+) -> tuple[Source, Source] | tuple[Fingerprint, Fingerprint]:
+    """Both sides of a pair as tensors, where all elements are known, else as fingerprints that can
+    be estimated against each other. Raises as reading does."""
+    one, two = (
+        _kept_elements(side) if isinstance(side, Fingerprint) and side.is_whole else side
+        for side in (golden, my)
+    )
+    if isinstance(one, Fingerprint):
+        return one, two if isinstance(two, Fingerprint) else fingerprint_of(two, one.buckets)
+    return (fingerprint_of(one, two.buckets), two) if isinstance(two, Fingerprint) else (one, two)
+
+
+def _kept_elements(fingerprint: Fingerprint) -> Source:
+    bits = np.frombuffer(fingerprint.elements, fingerprint.dtype.storage)
+    return from_memory(fingerprint.dtype, bits.reshape(fingerprint.shape))
+
+
+def estimate(*, golden: Fingerprint, my: Fingerprint, wanted: Wanted) -> Measured:
+    """What is known of a pair of fingerprints, neither of which keeps all elements.
+
+    Raises PairError where they cannot be compared.
+    """
+    if golden.shape != my.shape:
+        sentence = f"golden has the shape {list(golden.shape)}, my {list(my.shape)}"
+        raise PairError(Reason.SHAPE_MISMATCH, sentence + way_out(golden.shape, my.shape))
+    stats = replace(_counted(golden, my), epsilon=wanted.epsilon)
+    infos = TensorInfo(golden.dtype, golden.shape), TensorInfo(my.dtype, my.shape)
+    if golden.lines is None or my.lines is None:
+        return Measured(*infos, _exact(golden, my, stats), stats.nonfinite_index)
+    slices, evidence, stats = estimated(golden, my, stats)
+    return Measured(
+        *infos, stats, stats.nonfinite_index, evidence=evidence, slices=slices.pack_few()
+    )
+
+
+def estimated(golden: Fingerprint, my: Fingerprint, stats: Stats) -> tuple[Slices, Evidence, Stats]:
+    """The slices and the evidence of two fingerprints that have axes, and `stats` with sums."""
+    sketches, exponent = sketches_of(golden, my)
+    tops = Tops.of(golden, my, exponent)
+    known, beyond = tops.known()
+    slices, spread, whole = _slices(sketches, known, beyond, tops)
+    usual = None
+    if huge := _huge(sketches, known):
+        chosen = np.arange(huge)
+        rest = sketches.without(known.golden[chosen], known.my[chosen], known.indices[chosen])
+        usual = _slices(rest, known.where(np.arange(huge, len(known.golden))), beyond, tops)
+    slices = replace(
+        slices,
+        golden_bits=golden.whole.bits,
+        my_bits=my.whole.bits,
+        gridded=my.whole.gridded,
+        nonfinite_saturated=_saturated_instead(golden.whole, my.whole),
+        clipped=_clipped(golden, my),
+        exponent=exponent,
+    )
+    if usual:
+        slices = replace(slices, usual=replace(slices, **_tables(usual[0])))
+    stats = _with_sums(stats, golden, my, whole, exponent)
+    evidence = make_evidence(stats, slices, golden.shape, few=True)
+    evidence = replace(evidence, buckets=sketches.buckets, spread=spread)
+    if usual and evidence.usual:
+        told = replace(evidence.usual, buckets=sketches.buckets, spread=usual[1])
+        evidence = replace(evidence, usual=told)
+    return slices, evidence, stats
+
+
+def _tables(slices: Slices) -> dict[str, Any]:
+    return {"lines": slices.lines, "channels": slices.channels, "top": slices.top}
+
+
+def _slices(
+    sketches: Sketches, known: Elements, beyond: Elements, tops: Tops
+) -> tuple[Slices, float, float]:
+    """The tables and the largest errors, one standard deviation of Σd² as a share, and Σd².
+
+    Elements that are known count as they are; what is estimated is the rest.
+    """
+    rest = sketches.without(known.golden, known.my, known.indices)
+    whole, spread = rest.spread()
+    exact = float(((known.my - known.golden) ** 2).sum())
+    tables = []
+    for axis, bins in zip((rest.lines, rest.channels), rest.bins(known.indices), strict=True):
+        squares = axis.estimated
+        total = float(squares.sum())
+        squares = squares * (whole / total) if total > 0 else squares
+        np.add.at(squares, bins, (known.my - known.golden) ** 2)
+        tables.append(squares)
+    lone = standing_out(rest.without(beyond.golden, beyond.my, beyond.indices), tops)
+    top = (known + beyond + lone).top()
+    made = [
+        Table(
+            np.stack(
+                (
+                    axis.count,
+                    axis.golden_squares,
+                    squares,
+                    (axis.my_squares - axis.golden_squares - squares) / 2,
+                    axis.total,
+                )
+            )
+        )
+        for axis, squares in zip((sketches.lines, sketches.channels), tables, strict=True)
+    ]
+    share = whole / (whole + exact) if whole + exact else 0.0
+    lines, channels = made
+    return Slices(lines, channels, top, 0, 0, 0, 0, 0, -1), spread * share, whole + exact
+
+
+def _huge(sketches: Sketches, known: Elements) -> int:
+    """How many of golden's largest elements are huge beside all others; 0 where more may be."""
+    left = sketches.golden_squares - np.cumsum(known.golden**2)
+    count = float(sketches.lines.count.sum())
+    for huge in range(len(known.golden) - 1, 0, -1):
+        size = math.sqrt(max(float(left[huge - 1]), 0.0) / count)
+        if abs(known.golden[huge - 1]) > _HUGE * size >= abs(known.golden[huge]):
+            return huge
+    return 0
+
+
+def _counted(golden: Fingerprint, my: Fingerprint) -> Stats:
+    """What is known of any pair: counts, and both sides by themselves."""
+    elements = math.prod(golden.shape)
+    one, two = golden.whole, my.whole
+    instead = _saturated_instead(one, two)
+    alike = min(one.nonfinite, two.nonfinite)
+    more, fewer = one.nonfinite - alike, two.nonfinite - alike
+    different = 0
+    if one.places != two.places and not (more or fewer) and alike:
+        different, alike = 1, alike - 1  # at the least
+    if instead and not (more or fewer):
+        more = instead
+    firsts = [side.first for side in (one, two) if side.first >= 0]
+    equal = golden.dtype == my.dtype and golden.checksum == my.checksum
+    pairs = elements - max(one.nonfinite, two.nonfinite) - different
+    stats = Stats(
+        elements,
+        nonfinite_golden=more,
+        nonfinite_my=fewer,
+        nonfinite_alike=alike,
+        nonfinite_different=different,
+        nonfinite_index=min(firsts, default=-1) if more or fewer or different else -1,
+        golden=_side(golden, elements),
+        my=_side(my, elements),
+        pairs=pairs,
+        equal=pairs if equal else -1,
+        mismatched=0 if equal else -1,
+        difference_max=0.0 if equal else _NAN,
+        difference_total=0.0 if equal else _NAN,
+    )
+    return _of_equal(stats) if equal else stats
+
+
+def _of_equal(stats: Stats) -> Stats:
+    """What follows of relative errors, and of what a softmax makes of both."""
+    reached = max(stats.golden.maximum, -stats.golden.minimum)
+    relative = int(stats.pairs > 0 and reached > stats.epsilon)
+    return replace(
+        stats,
+        relative_count=relative,
+        within_thousandth=relative,
+        within_five_thousandths=relative,
+        softmax=Softmax(0.0, 1.0, 0.0, 1.0, 0.0),
+    )
+
+
+def _side(fingerprint: Fingerprint, elements: int) -> Side:
+    whole = fingerprint.whole
+    finite = elements - whole.nonfinite
+    return Side(finite, whole.minimum, whole.maximum, whole.total, whole.exponent)
+
+
+def _saturated_instead(golden: Whole, my: Whole) -> int:
+    """Elements that are infinite on one side and at the end of its range on the other."""
+    if golden.places != my.places:
+        return 0
+    pairs = (golden.positive - my.positive, golden.negative - my.negative)
+    return sum(map(abs, pairs))
+
+
+def _clipped(golden: Fingerprint, my: Fingerprint) -> int:
+    """Elements of my at the end of its range, where golden reaches beyond it, and more than stand
+    for infinity in golden; at the least."""
+    one, two = golden.whole, my.whole
+    if not my.dtype.largest < max(one.maximum, -one.minimum) < math.inf:
+        return 0
+    more = (
+        two.saturated_positive - one.saturated_positive - one.positive,
+        two.saturated_negative - one.saturated_negative - one.negative,
+    )
+    return sum(max(count, 0) for count in more)
+
+
+def _exact(golden: Fingerprint, my: Fingerprint, stats: Stats) -> Stats:
+    """Of a pair that is not rounded: whether all are equal is all that is known.
+
+    Raises PairError where that is not known.
+    """
+    sides = stats.golden, stats.my
+    same = len({(one.minimum, one.maximum, one.total) for one in sides}) == 1
+    if golden.dtype != my.dtype and same:
+        raise PairError(
+            Reason.NOT_SUPPORTED,
+            f"fingerprints of {golden.dtype} and {my.dtype} do not tell whether all elements are "
+            "equal; compare the tensors, or cast one side before it is dumped",
+        )
+    return stats if stats.equal == stats.pairs else replace(stats, difference_squares=_NAN)
+
+
+def _with_sums(
+    stats: Stats, golden: Fingerprint, my: Fingerprint, whole: float, exponent: int
+) -> Stats:
+    """`stats` with Σg², Σm², Σgm and Σd², in units of 2**exponent."""
+    squares = [
+        math.ldexp(one.whole.squares, 2 * (one.whole.exponent - exponent)) for one in (golden, my)
+    ]
+    sides = (
+        replace(
+            side,
+            total=math.ldexp(side.total, side.exponent - exponent),
+            exponent=exponent,
+        )
+        for side in (stats.golden, stats.my)
+    )
+    one, two = sides
+    return replace(
+        stats,
+        golden=one,
+        my=two,
+        golden_squares=squares[0],
+        my_squares=squares[1],
+        products=(squares[0] + squares[1] - whole) / 2,
+        difference_squares=whole,
+        difference_exponent=exponent,
+    )

@@ -1,0 +1,157 @@
+"""Elements of a pair that two fingerprints tell one by one: those that both keep, and those whose
+error stands out of the signed sums that it went into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ait_cmp.engine.sketches import PairAxis, Sketches
+from ait_cmp.engine.slices import TOP, Top
+from ait_cmp.fingerprint.signs import of_elements
+from ait_cmp.fingerprint.value import TOP as KEPT
+from ait_cmp.fingerprint.value import Fingerprint, Floats, Indices, bin_width, line_and_channel
+
+__all__ = ["Elements", "Tops", "standing_out"]
+
+_MOST = 4  # that are looked for in signed sums
+# How far the square of a sum has to be above the mean of its bin's others, by how many there are:
+# Student's t of so many, at 1e-5. Two sums, of a line's bin and of a channel's, have to agree.
+_STANDS_OUT = {4: 2200.0, 8: 100.0, 16: 42.0, 32: 28.0}
+_LEAST = 2.0**-40  # of a bin's squares: what is less is rounding
+_AGREE = 4.0  # deviations by which the two may differ
+_BEYOND = 2.0  # times what golden reaches elsewhere
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Elements:
+    """Some elements: golden, my, and where they are."""
+
+    golden: Floats
+    my: Floats
+    indices: Indices
+
+    def __add__(self, other: Elements) -> Elements:
+        return Elements(
+            np.concatenate((self.golden, other.golden)),
+            np.concatenate((self.my, other.my)),
+            np.concatenate((self.indices, other.indices)),
+        )
+
+    def where(self, chosen: Floats | Indices) -> Elements:
+        """Those."""
+        return Elements(self.golden[chosen], self.my[chosen], self.indices[chosen])
+
+    def top(self) -> Top:
+        """Those of the largest error, as slices keep them."""
+        differences = self.my - self.golden
+        order = np.lexsort((self.indices, -np.abs(differences)))
+        order = order[differences[order] != 0][:TOP]
+        return Top(differences[order], self.golden[order], self.indices[order])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tops:
+    """The largest elements of both sides, in one unit, and where they are."""
+
+    golden: Floats
+    golden_indices: Indices
+    my: Floats
+    my_indices: Indices
+
+    @staticmethod
+    def of(golden: Fingerprint, my: Fingerprint, exponent: int) -> Tops:
+        """Those of two fingerprints, in units of 2**exponent."""
+        unit = 2.0**-exponent
+        return Tops(golden.top * unit, golden.top_indices, my.top * unit, my.top_indices)
+
+    @property
+    def most(self) -> float:
+        """What golden's other elements have at most."""
+        return float(abs(self.golden[-1])) if len(self.golden) == KEPT else 0.0
+
+    def known(self) -> tuple[Elements, Elements]:
+        """The elements that both sides tell of, by golden's size; and those of my that are far
+        beyond what golden can have there, with as little of an error as they may have."""
+        shared, first, second = np.intersect1d(
+            self.golden_indices, self.my_indices, return_indices=True
+        )
+        order = np.argsort(-np.abs(self.golden[first]), kind="stable")
+        both = Elements(self.golden[first][order], self.my[second][order], shared[order])
+        alone = ~np.isin(self.my_indices, self.golden_indices)
+        alone &= np.abs(self.my) > _BEYOND * self.most
+        reached = np.sign(self.my[alone]) * self.most
+        return both, Elements(reached, self.my[alone], self.my_indices[alone])
+
+    def at(self, indices: Indices, differences: Floats) -> tuple[int, float]:
+        """Which of some places one of the sides tells of, the first where none does, and what
+        golden has there: no more than its other elements where it is not known."""
+        for told, values, errors in (
+            (self.golden_indices, self.golden, np.zeros(len(indices))),
+            (self.my_indices, self.my, differences),
+        ):
+            for at, index in enumerate(indices.tolist()):
+                if len(found := np.flatnonzero(told == index)):
+                    return at, float(values[found[0]] - errors[at])
+        return 0, self.most
+
+
+def standing_out(sketches: Sketches, tops: Tops) -> Elements:
+    """Elements whose error stands out; where it is not known what golden has there, as large as it
+    can be."""
+    found = Elements(np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
+    for _ in range(_MOST):
+        one = _worst(sketches, tops)
+        if one is None:
+            break
+        found += one
+        sketches = sketches.without(one.golden, one.my, one.indices)
+    return found
+
+
+def _worst(sketches: Sketches, tops: Tops) -> Elements | None:
+    line, channel = (_outstanding(axis) for axis in (sketches.lines, sketches.channels))
+    if line is None or channel is None:
+        return None
+    deviation = np.sqrt(line[3] + channel[3])
+    if abs(abs(line[2]) - abs(channel[2])) > _AGREE * deviation + 1e-3 * abs(line[2]):
+        return None
+    indices, differences = _places(sketches, line, channel)
+    if not len(indices):
+        return None
+    at, size = tops.at(indices, differences)
+    return Elements(np.array([size]), size + differences[[at]], indices[[at]])
+
+
+def _outstanding(axis: PairAxis) -> tuple[int, int, float, float] | None:
+    """The bin and the bucket of the largest sum, the sum, and the mean square of the bin's others;
+    None where it does not stand out."""
+    squares = axis.signed**2
+    buckets = squares.shape[1]
+    at, bucket = divmod(int(squares.argmax()), buckets)
+    largest = float(squares[at, bucket])
+    others = (float(squares[at].sum()) - largest) / max(buckets - 1, 1)
+    least = _LEAST * float(axis.golden_squares[at] + axis.my_squares[at])
+    if largest <= least or largest < _STANDS_OUT.get(buckets, np.inf) * others:
+        return None
+    return at, bucket, float(axis.signed[at, bucket]), others
+
+
+def _places(
+    sketches: Sketches, line: tuple[int, int, float, float], channel: tuple[int, int, float, float]
+) -> tuple[Indices, Floats]:
+    """The elements of both bins that both buckets may have, and their error by the sharper sum."""
+    counts = line_and_channel(sketches.shape)
+    lines, channels = (
+        np.arange(at * bin_width(count), min((at + 1) * bin_width(count), count), dtype=np.uint64)
+        for (at, *_), count in ((line, counts[0]), (channel, counts[1]))
+    )
+    rows, columns = (one.flatten() for one in np.meshgrid(lines, channels, indexing="ij"))
+    bucket, sign = of_elements(columns, rows, sketches.buckets)
+    other, other_sign = of_elements(rows, columns, sketches.buckets)
+    fits = (bucket == line[1]) & (other == channel[1])
+    fits &= sign * line[2] * other_sign * channel[2] > 0
+    sharper, its = (line, sign) if line[3] <= channel[3] else (channel, other_sign)
+    indices = (rows * np.uint64(counts[1]) + columns).astype(np.int64)
+    return indices[fits], its[fits] * sharper[2]
