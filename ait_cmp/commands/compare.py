@@ -53,6 +53,7 @@ from ait_cmp.values.errors import UsageError
 from ait_cmp.values.pair import Pair
 
 __all__ = [
+    "collecting",
     "compare_and_report",
     "judged",
     "list_pairs",
@@ -64,14 +65,13 @@ __all__ = [
 ]
 
 _LOGGER = logging.getLogger(__name__)
-_SELDOM = 50_000  # allocations between two collections, instead of 700
 
 
 @contextmanager
-def collecting(*, after: int) -> Iterator[None]:
-    """The garbage collector runs after so many allocations, and never after 0: what is kept of
-    entries and rows is no garbage, and looking through it again and again takes a fifth of mapping
-    a million entries, and a tenth of a run of small pairs."""
+def collecting(*, after: int = 50_000) -> Iterator[None]:
+    """The garbage collector runs after so many allocations, instead of 700, and never after 0:
+    what is kept of entries and rows is no garbage, and looking through it again and again takes a
+    fifth of mapping a million entries, a tenth of a run of small pairs, a seventh of a judge."""
     before = gc.get_threshold()
     gc.set_threshold(after, *before[1:])
     try:
@@ -80,7 +80,7 @@ def collecting(*, after: int) -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-@collecting(after=_SELDOM)
+@collecting()
 def compare_and_report(settings: Settings) -> ExitStatus:
     """Compare, write the report, show the summary.
 
@@ -105,7 +105,7 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     return exit_status(report.statuses, settings.fail_on)
 
 
-@collecting(after=_SELDOM)
+@collecting()
 def list_pairs(settings: Settings) -> ExitStatus:
     """Show which pairs would be compared; the status tells of those that could not be."""
     pairs = select_pairs(settings)

@@ -6,7 +6,7 @@ import shutil
 from datetime import UTC, datetime
 
 from ait_cmp.commands.ci import tell_ci
-from ait_cmp.commands.compare import warn_of_idle
+from ait_cmp.commands.compare import collecting, warn_of_idle
 from ait_cmp.commands.details import with_kept_details
 from ait_cmp.commands.judged_rows import JudgedRows
 from ait_cmp.commands.kept import Run, keep, kept, require_stats
@@ -29,6 +29,7 @@ _OF_JUDGE = (
 )
 
 
+@collecting()
 def judge(settings: Settings) -> ExitStatus:
     """Judge, write the report, show the summary; the status is that of the rows.
 
