@@ -6,6 +6,8 @@ dump_data and the library, whose successor puts either below `msit_dump_{TIME}/`
                                           {TOKEN}/{DATA_ID}_tensor.pth
                                           golden.fp.safetensors
     ait_dump/tensors/{DEVICE}_{PID}/{ROUND}/{N}_{Operation}/…/{before,after}/{in,out}tensor{K}.bin
+                                            {N}_{Operation}/…/after/grad_{in,out}tensor{K}.bin
+                                            {N}_{Model}/{before/weight,after/grad,after/state}{K}.bin
     ait_dump/fingerprints/{PID}.fp.safetensors
     ait_dump/{model,layer}/{PID}/{N}_{Name}.json
     atb_dump_data/data/{DEVICE}_{PID}/{ROUND}/…
@@ -56,6 +58,7 @@ __all__ = [
     "golden_fingerprints",
     "golden_rank",
     "golden_tensor",
+    "gradient_operand",
     "is_below_rank",
     "is_dump",
     "is_fingerprint_file",
@@ -64,6 +67,7 @@ __all__ = [
     "is_hidden",
     "is_successor",
     "is_wrapper",
+    "learned",
     "library_file",
     "library_place",
     "library_rank",
@@ -403,6 +407,16 @@ def operation_number(name: str) -> int | None:
 def operand(moment: Moment, direction: Direction, number: int) -> str:
     """A tensor of an operation, below its folder."""
     return f"{moment}/{direction}tensor{number}.bin"
+
+
+def gradient_operand(direction: Direction, number: int) -> str:
+    """The gradient of a tensor of an operation, below its folder."""
+    return f"after/grad_{direction}tensor{number}.bin"
+
+
+def learned(path: str, kind: Literal["weight", "grad", "state"], number: int) -> str:
+    """What a model whose round is at `path` has of its `number`-th parameter or buffer."""
+    return f"{path}/{'before' if kind == 'weight' else 'after'}/{kind}{number}.bin"
 
 
 def operand_direction(name: str) -> str | None:

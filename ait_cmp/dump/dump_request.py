@@ -12,7 +12,10 @@ from ait_cmp.values.errors import UsageError
 
 __all__ = ["DTYPES", "LOG_LEVELS", "TYPES", "DumpRequest", "id_list", "name_list", "range_list"]
 
-TYPES = ("model", "layer", "op", "kernel", "tensor", "cpu_profiling")
+TYPES = (
+    *("model", "layer", "op", "kernel", "tensor", "cpu_profiling"),
+    *("grad", "weight", "optimizer"),
+)
 DTYPES = ("float32", "float16", "bfloat16")
 LOG_LEVELS = {
     "debug": 0,
@@ -97,6 +100,21 @@ class DumpRequest:
             raise UsageError(
                 f"there is no log level {self.log_level!r}; choose from {', '.join(LOG_LEVELS)}"
             )
+
+    @property
+    def activations(self) -> bool:
+        """Whether what modules are given and give back is saved."""
+        return "tensor" in self.types
+
+    @property
+    def of_rounds(self) -> bool:
+        """Whether tensors are saved in the rounds of a model."""
+        return not {"tensor", "grad", "weight"}.isdisjoint(self.types)
+
+    @property
+    def learning(self) -> bool:
+        """Whether what a model learns by is saved."""
+        return not {"grad", "weight", "optimizer"}.isdisjoint(self.types)
 
     @property
     def before(self) -> bool:

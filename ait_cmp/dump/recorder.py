@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -40,6 +40,9 @@ from ait_cmp.dump.unseen import (
 )
 from ait_cmp.dump_tree import Direction, Moment, operand, operation
 from ait_cmp.tensors import version_of
+
+if TYPE_CHECKING:
+    from ait_cmp.dump.learning import Learning
 
 __all__ = ["Recorder", "Sink"]
 
@@ -136,6 +139,7 @@ class _Process:
     has_stopped: bool = False  # since there is no room
     moments: Iterator[int] = field(default_factory=itertools.count)
     sink: Sink = field(init=False)
+    learning: Learning | None = None
 
     def __post_init__(self) -> None:
         self.sink = self.make_sink(self.request)
@@ -157,17 +161,26 @@ class Recorder:
         takes the tensors, else it is as `request` says."""
         self._request = request
         self._watched = watched
-        self._process = _Process(request, sink or _sink(request))
+        self._begin_process(sink or _sink(request))
+
+    def _begin_process(self, sink: Callable[[DumpRequest], Sink]) -> None:
+        self._process = process = _Process(self._request, sink)
+        if self._request.learning:
+            from ait_cmp.dump.learning import Learning  # which imports torch.optim
+
+            process.learning = Learning(self._request, self._put, lambda: next(process.moments))
 
     def enter(self, module: torch.nn.Module, inputs: _Inputs, frame: FrameType) -> None:
         """`module` is about to run with `inputs`; `frame` is the one that calls its forward."""
         try:
             if self._process.pid != os.getpid():
-                self._process = _Process(self._request, self._process.make_sink)
+                if self._process.learning:
+                    self._process.learning.close()
+                self._begin_process(self._process.make_sink)
             call = self._begin(module, frame)
             if call.round.topology:
                 self._draw(call.round.topology, call, inputs)
-            if call.selected and self._request.inputs:
+            if call.selected and self._request.inputs and self._request.activations:
                 operands = list(inputs_of(module, *inputs))
                 call.versions = tuple(version_of(tensor) for _, tensor in operands)
                 if self._request.before:
@@ -194,6 +207,8 @@ class Recorder:
 
     def close(self) -> None:
         """Nothing more is called."""
+        if self._process.learning:
+            self._process.learning.close()
         if self._process.pid == os.getpid():
             self._or_stop(self._process.sink.close)
 
@@ -291,10 +306,11 @@ class Recorder:
 
     def _outermost(self, module: torch.nn.Module, depth: int) -> _Call:
         root, token_id = self._root(module)
-        saves = "tensor" in self._request.types and self._request.covers(token_id)
+        saves = self._request.of_rounds and self._request.covers(token_id)
+        learning = self._process.learning
         describes = not root.described and not {"model", "layer"}.isdisjoint(self._request.types)
         current = _Round(token_id, root, None, Topology() if describes else None, saves)
-        if saves or describes:
+        if saves or describes or (learning and not token_id):
             names = {id(each): _plain(name) for name, each in module.named_modules()}
             current.names, current.identities = names, module_identities(module)
             modules = len({identity.key for identity in current.identities.values()})
@@ -302,6 +318,8 @@ class Recorder:
         call = _Call(module, current, depth, (root.number,))
         if current.names is not None:
             self._identify(call, root.kind, f"{token_id}/{operation(root.number, root.kind)}")
+        if learning:
+            learning.begin(module, root.number, call.path, current)
         return call
 
     def _child(self, module: torch.nn.Module, parent: _Call, depth: int) -> _Call:
@@ -343,6 +361,14 @@ class Recorder:
 
     def _save_after(self, call: _Call, inputs: _Inputs, output: Any) -> None:
         """What a call that ends was given, as it is now, and gives back."""
+        learning = self._process.learning
+        if learning:
+            said = _line(call, "", 0), call.round.line
+            learning.watch(call.path, *said, "out", outputs_of(output))
+            if len(call.ids) == 1:  # that of any other is of what gave it
+                learning.watch(call.path, *said, "in", inputs_of(call.module, *inputs))
+        if not self._request.activations:
+            return
         ended = next(self._process.moments)
         if self._request.inputs:
             operands = list(inputs_of(call.module, *inputs))
@@ -360,22 +386,31 @@ class Recorder:
         operands: Iterable[tuple[str, torch.Tensor]],
         at: int,
     ) -> None:
+        for number, (what, tensor) in enumerate(operands):
+            name = f"{call.path}/{operand(moment, direction, number)}"
+            self._put(name, tensor, _line(call, what, at), call.round.line)
+
+    def _put(
+        self,
+        name: str,
+        tensor: torch.Tensor,
+        line: Mapping[str, object],
+        root: Mapping[str, object],
+    ) -> None:
+        """Save a tensor, which `line` is of, of the model that `root` is of."""
         # What we do to a tensor would be traced too.
         traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         if traced or self._process.has_stopped:
             return
-        self._process.sink.say(call.round.line)
-        for number, (what, tensor) in enumerate(operands):
-            name = f"{call.path}/{operand(moment, direction, number)}"
-            try:
-                with torch.no_grad():
-                    self._process.sink.save(name, tensor, _line(call, what, at))
-            except NoRoomError as exc:
-                self._stop(f"{exc}: dumping stopped before {name}, and the model goes on")
-                return
-            except Exception as exc:
-                why = first_line(exc)
-                self.warn(f"a tensor is not dumped ({why}); the first such is {name}", why)
+        try:
+            self._process.sink.say(root)
+            with torch.no_grad():
+                self._process.sink.save(name, tensor, line)
+        except NoRoomError as exc:
+            self._stop(f"{exc}: dumping stopped before {name}, and the model goes on")
+        except Exception as exc:
+            why = first_line(exc)
+            self.warn(f"a tensor is not dumped ({why}); the first such is {name}", why)
 
     def _or_stop(self, saved: Callable[[], None]) -> None:
         try:

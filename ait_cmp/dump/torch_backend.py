@@ -10,7 +10,7 @@ from ait_cmp.values.errors import UsageError
 
 __all__ = ["TYPES", "variables"]
 
-TYPES = frozenset({"model", "layer", "tensor"})
+TYPES = frozenset({"model", "layer", "tensor", "grad", "weight", "optimizer"})
 
 
 def variables(request: DumpRequest, environ: Mapping[str, str]) -> dict[str, str | None]:

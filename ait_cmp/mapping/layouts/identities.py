@@ -18,7 +18,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ait_cmp.dump_tree import BASE_LAYER, UNKNOWN_SHELL, is_wrapper, library_rank, modules_file
+from ait_cmp.dump_tree import (
+    BASE_LAYER,
+    UNKNOWN_SHELL,
+    is_wrapper,
+    library_rank,
+    modules_file,
+    operand_direction,
+)
 from ait_cmp.files import real_path
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, Identity
 from ait_cmp.mapping.lookup import read_mapping
@@ -207,7 +214,11 @@ class _Said:
     @cached_property
     def _inner(self) -> dict[_Call, str]:
         """The wrapper that stands for a module which was not seen itself: the innermost."""
-        seen = {line.call for line in self._lines if not line.shell}
+        seen = {
+            line.call
+            for line in self._lines
+            if not line.shell and operand_direction(os.path.basename(line.file))
+        }
         hidden = [one for one in self._lines if one.shell != BASE_LAYER and one.call not in seen]
         hidden.sort(key=lambda one: one.file.count("/"))
         return {line.call: line.shell for line in hidden}

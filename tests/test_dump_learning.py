@@ -1,0 +1,257 @@
+"""Dumps of weights, gradients and what an optimizer keeps."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ait_cmp import RunComparison, compare_dumps, dump_modules
+from ait_cmp.judging import Status
+
+ALL = ("tensor", "grad", "weight", "optimizer")
+
+
+class Block(torch.nn.Module):
+    """A residual block that changes tensors in place."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = torch.nn.LayerNorm(width)
+        self.up, self.down = torch.nn.Linear(width, 2 * width), torch.nn.Linear(2 * width, width)
+        self.drop = torch.nn.Dropout(0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        inner = torch.nn.functional.gelu(self.up(self.norm(x)))
+        dropped: torch.Tensor = self.drop(self.down(inner))
+        return dropped.add_(x)
+
+
+class Model(torch.nn.Module):
+    """Blocks, a buffer, and a head that is tied to the embedding."""
+
+    scale: torch.Tensor
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        self.embed = torch.nn.Embedding(50, width)
+        self.blocks: Any = torch.nn.ModuleList([Block(width) for _ in range(6)])
+        self.head = torch.nn.Linear(width, 50, bias=False)
+        self.head.weight = self.embed.weight
+        self.register_buffer("scale", torch.tensor(0.5))
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = block(x)
+        found: torch.Tensor = self.head(x * self.scale)
+        return found
+
+
+IDS = torch.arange(24).view(2, 12)
+
+
+@pytest.fixture
+def model() -> Model:
+    """In training."""
+    torch.manual_seed(0)
+    return Model()
+
+
+def _train(model: Model, steps: int = 2, dtype: torch.dtype | None = None) -> list[torch.Tensor]:
+    """Losses, and in the end all that was learned and drawn."""
+    torch.manual_seed(3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    found = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None):
+            logits = model(IDS)
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), IDS.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        found += [loss.detach(), logits.detach().clone()]
+    kept = [value for state in optimizer.state.values() for value in state.values()]
+    weights = [one.detach() for one in model.parameters()]
+    return [*found, *kept, *weights, *(one.grad for one in model.parameters()), torch.rand(2)]
+
+
+def _dumped(
+    model: Model, folder: Path, types: Sequence[str] = ALL, **more: Any
+) -> list[torch.Tensor]:
+    with dump_modules(model, folder, types=types, execute_range=[(0, 1)], **more):
+        return _train(model)
+
+
+@pytest.mark.parametrize("more", [{}, {"fingerprint": True}])
+def test_dumping_changes_no_bit(model: Model, tmp_path: Path, more: dict[str, Any]) -> None:
+    plain = _train(copy.deepcopy(model))
+    watched = _dumped(copy.deepcopy(model), tmp_path / "dump", **more)
+    for one, two in zip(plain, watched, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_nothing_stays(model: Model, tmp_path: Path) -> None:
+    _dumped(model, tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    _train(model)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not any(one._post_accumulate_grad_hooks for one in model.parameters())
+
+
+def _rows(run: RunComparison) -> dict[tuple[int | None, str], Any]:
+    return {(row.pair.token_id, row.pair.data_id): row for row in run.rows}
+
+
+def test_every_kind_is_there_by_its_name_with_its_values(model: Model, tmp_path: Path) -> None:
+    start = copy.deepcopy(model)
+    for side in ("golden", "my"):
+        after = copy.deepcopy(start)
+        _dumped(after, tmp_path / side)
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    assert run.passed
+    rows = _rows(run)
+    names = {name for _, name in rows}
+    inside = {"blocks.3.up/weight", "blocks.3.norm/bias", "scale", "embed/weight", "head/weight"}
+    grads = {f"blocks.3.up/grad.{one}" for one in ("weight", "bias", "out0")} | {"head/grad.out0"}
+    states = {f"blocks.3.up/state.weight.{one}" for one in ("exp_avg", "exp_avg_sq", "step")}
+    assert inside | grads | states <= names
+    assert {token for token, name in rows if name == "blocks.3.up/weight"} == {0}  # once
+    assert {token for token, name in rows if name in grads | states} == {0, 1}
+    order = [name for token, name in rows if token == 0]
+    places = [order.index(one) for one in ("blocks.3.up/weight", "embed/out0", "blocks.5/out0")]
+    back = [order.index(f"blocks.{number}.up/grad.weight") for number in (5, 0)]
+    assert [*places, *back] == sorted([*places, *back])
+    assert order.index("embed/state.weight.exp_avg") > back[-1]
+    shown = rows[0, "blocks.3.up/weight"].comparison.measured.stats.golden
+    assert shown.maximum == start.blocks[3].up.weight.max().item()
+
+
+def test_a_weight_that_differs_is_where_it_began(model: Model, tmp_path: Path) -> None:
+    _dumped(copy.deepcopy(model), tmp_path / "golden")
+    with torch.no_grad():
+        model.blocks[2].down.weight[:, 5] *= 1.5
+    _dumped(model, tmp_path / "my")
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    failing = [row.pair.data_id for row in run.rows if row.verdict.status is Status.FAIL]
+    assert failing[0] == "blocks.2.down/weight"
+    assert {name for name in failing if name.endswith("/weight")} == {"blocks.2.down/weight"}
+    assert run.first_divergence
+    assert run.first_divergence.pair.data_id == "blocks.2.down/weight"
+
+
+class _Wrong(torch.autograd.Function):
+    """Right forward, wrong backward."""
+
+    @staticmethod
+    def forward(context: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> torch.Tensor:
+        gradient = gradient.clone()
+        gradient[..., ::2] *= 2
+        return gradient
+
+
+def test_a_wrong_gradient_is_found_where_it_begins(model: Model, tmp_path: Path) -> None:
+    model.eval()
+    wrong: Any = _Wrong.apply
+    _dumped(copy.deepcopy(model), tmp_path / "golden", ("tensor", "grad"))
+    hook = model.blocks[2].register_forward_hook(lambda *found: wrong(found[-1]))
+    _dumped(model, tmp_path / "my", ("tensor", "grad"))
+    hook.remove()
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my", tokens=0)
+    assert run.first_divergence
+    # That of the block's own output is right. In evaluation drop hands on what down gave.
+    assert run.first_divergence.pair.data_id == "blocks.2.down/grad.out0"
+
+
+def test_gradients_are_those_of_autograd(model: Model, tmp_path: Path) -> None:
+    """Also of what is changed in place later on: linear layers' outputs here, which are views."""
+    model.eval()
+    with dump_modules(model, tmp_path, types=("grad",)):
+        loss = model(IDS).square().mean()
+        loss.backward()
+    rows = _rows(compare_dumps(golden_path=tmp_path, my_path=tmp_path, allow_same=True))
+    delta = torch.zeros(2, 12, 32, requires_grad=True)
+    model.blocks[2].down.register_forward_hook(lambda *found: found[-1] + delta)
+    model(IDS).square().mean().backward()
+    for name in ("down", "drop"):  # in evaluation the latter hands on what it is given
+        shown = rows[0, f"blocks.2.{name}/grad.out0"].comparison.measured.stats.golden
+        assert delta.grad is not None
+        assert shown.total == pytest.approx(delta.grad.double().sum().item(), rel=1e-3)
+        assert shown.maximum == pytest.approx(delta.grad.max().item(), rel=1e-5)
+    names = {name.rpartition("/")[0] for _, name in rows if "grad.out" in name}
+    assert {f"blocks.{number}.{one}" for number in range(6) for one in ("up", "down")} <= names
+
+
+def test_each_type_alone(model: Model, tmp_path: Path) -> None:
+    kinds = {"grad": "grad.", "weight": "", "optimizer": "state."}
+    for kind, begins in kinds.items():
+        for side in ("golden", "my"):
+            _dumped(copy.deepcopy(model), tmp_path / kind / side, (kind,))
+        run = compare_dumps(golden_path=tmp_path / kind / "golden", my_path=tmp_path / kind / "my")
+        assert run.passed
+        assert all(row.pair.data_id.rpartition("/")[2].startswith(begins) for row in run.rows)
+        assert not any("out0" in row.pair.data_id and kind != "grad" for row in run.rows)
+
+
+def test_a_graph_that_is_gone_through_twice_gives_both_gradients(
+    model: Model, tmp_path: Path
+) -> None:
+    for side in ("golden", "my"):
+        with dump_modules(copied := copy.deepcopy(model), tmp_path / side, types=("grad",)):
+            torch.manual_seed(1)
+            loss = copied(IDS).sum()
+            loss.backward(retain_graph=True)
+            loss.backward()
+    rows = _rows(compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my"))
+    once, twice = (rows[0, f"blocks.0/grad.out0{again}"] for again in ("", "@1"))
+    assert once.comparison.measured.stats.golden == twice.comparison.measured.stats.golden
+    assert (0, "blocks.0.up/grad.weight@1") in rows
+
+
+def test_fingerprints_have_them_too(model: Model, tmp_path: Path) -> None:
+    file = tmp_path / "golden.fp.safetensors"
+    _dumped(copy.deepcopy(model), file, fingerprint=True)
+    from ait_cmp.mapping.layouts import list_dump
+
+    (rank,) = list_dump("golden_path", str(file)).ranks
+    names = {one.name for one in rank.tensors}
+    assert {"blocks.3.up/weight", "blocks.3.up/grad.weight", "scale"} <= names
+    assert "blocks.3.up/state.weight.exp_avg" in names
+
+
+SCRIPT = """
+import torch
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+for _ in range(2):
+    optimizer.zero_grad()
+    model(torch.ones(3, 4)).square().sum().backward()
+    optimizer.step()
+"""
+
+
+def test_the_command_dumps_them_of_an_unmodified_script(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    for side in ("golden", "my"):
+        command = [sys.executable, "-m", "ait_cmp.ait", "llm", "dump"]
+        command += ["--exec", f"{sys.executable} {script}", "--output", str(tmp_path / side)]
+        command += ["--type", "tensor", "grad", "weight", "optimizer", "--execute-range", "0,1"]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ})
+        assert done.returncode == 0, done.stderr
+    rows = _rows(compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my"))
+    assert (0, "0/weight") in rows
+    assert (1, "2/grad.bias") in rows
+    assert (1, "0/state.weight.momentum_buffer") in rows
