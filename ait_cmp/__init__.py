@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ait_cmp.judging.comparison import Comparison
     from ait_cmp.live import Watched, watch
     from ait_cmp.results import RunComparison, load
+    from ait_cmp.snapshots import assert_matches
     from ait_cmp.values.errors import AitCmpError, PairError, Reason, ReportError, UsageError
 
 __version__ = "0.1.0"
@@ -34,6 +35,7 @@ _HOMES = {
     "Tolerance": "judging",
     "UsageError": "values.errors",
     "Watched": "live",
+    "assert_matches": "snapshots",
     "compare": "api",
     "compare_dumps": "api",
     "dump_data": "dump.data",
@@ -57,6 +59,7 @@ __all__ = [
     "Tolerance",
     "UsageError",
     "Watched",
+    "assert_matches",
     "compare",
     "compare_dumps",
     "dump_data",

@@ -101,6 +101,12 @@ COMMANDS: dict[str, Command] = {
             *("output", "fail_on", "log_level", "mapping.budget"),
         ),
     ),
+    "fingerprint": Command(
+        "ait_cmp.commands.fingerprint:fingerprint",
+        "make the fingerprints of a dump: one file, a hundredth of the bytes, compared like a dump",
+        "golden_path=DUMP output=X.fp.safetensors",
+        heeds=("golden_path", "allowed_roots", "output", "fail_on", "log_level"),
+    ),
     "judge": Command(
         "ait_cmp.commands.judge:judge",
         "judge a finished run anew, of what was measured: no tensor is read",

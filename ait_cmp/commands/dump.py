@@ -196,12 +196,13 @@ def _place(arguments: argparse.Namespace) -> Iterator[str]:
 def _join(folder: Path, path: Path) -> None:
     """Make one file of those of all processes."""
     files = [folder / name for name in dumped_files(folder) if is_fingerprint_file(name)]
-    if len(files) > 1:
-        raise UsageError(
-            f"{len(files)} processes dumped; take a folder in the place of --output {path}"
-        )
-    for file in files:
-        os.replace(file, path)
+    if len(files) == 1:
+        os.replace(files[0], path)
+    elif files:
+        from ait_cmp.commands.fingerprint import write_fingerprints  # heavy, and rare
+        from ait_cmp.mapping.layouts import list_dump
+
+        write_fingerprints(list_dump("--output", str(folder)).ranks, path)
 
 
 def _dump(arguments: argparse.Namespace, place: str, counter: str, tokens: IO[str]) -> int:

@@ -56,11 +56,9 @@ def dump_data(
     TypeError. A key that comes twice warns once: the last tensor counts, and the report says
     so. Of complex numbers, real and imaginary part are compared.
 
-    With AIT_CMP_FINGERPRINT=1 in the environment the fingerprints of the tensors are kept, in one
-    file beside metadata.json, and not the tensors.
-
-    Nothing is saved where a graph is traced that must not break (torch.export, fullgraph=True),
-    which is warned of once.
+    With AIT_CMP_FINGERPRINT=1 in the environment fingerprints are kept, in a file beside
+    metadata.json, and no tensors. Nothing is saved where a graph is traced that must not break
+    (torch.export, fullgraph=True), which is warned of once.
 
     Raises TypeError or ValueError, naming the argument, for arguments that are wrong.
     """

@@ -21,7 +21,7 @@ from ait_cmp.engine.row_errors import as_pair_error, changed, dated
 from ait_cmp.engine.stats import Stats
 from ait_cmp.engine.usual import huge_from
 from ait_cmp.files import FileState, confined_to, holds, open_soon, state_of
-from ait_cmp.source import Source, split_name
+from ait_cmp.source import FingerprintSource, Source, split_name
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.paths import is_url
@@ -197,6 +197,8 @@ def _parts(
     """Each range of two sources, or this one; an error stands alone."""
     try:
         golden, my = align(golden=golden, my=my)
+        if isinstance(golden, FingerprintSource) or isinstance(my, FingerprintSource):
+            return [_kept(golden, my, wanted, files)]
         parts = [
             _measure_range(golden, my, wanted, files, start, stop)
             for start, stop in ([span] if span else ranges(golden.elements))
@@ -204,6 +206,14 @@ def _parts(
         return parts if span else _in_reach(golden, my, wanted, parts)
     except Exception as exc:
         return [Measured(_info(golden), _info(my), error=as_pair_error(exc, "this pair"))]
+
+
+def _kept(golden: Source, my: Source, wanted: Wanted, files: tuple[FileState, ...]) -> Measured:
+    """What is known of a pair of which one side is a fingerprint, or both are."""
+    from ait_cmp.engine.kept import measure_kept  # rare
+
+    measured = measure_kept(golden=golden, my=my, wanted=wanted)
+    return replace(measured, files=files)
 
 
 def _in_reach(golden: Source, my: Source, wanted: Wanted, parts: list[Measured]) -> list[Measured]:

@@ -267,7 +267,9 @@ class Config:
     path_map: Any = _said(
         "prefixes of moved files, {/old/place: /new/place}", None, kind=dict[str, str] | None
     )
-    output: str = _said("where the report goes (default: this folder); of pair, the file", ".")
+    output: str = _said(
+        "where the report goes (default: this folder); of pair and fingerprint, the file", "."
+    )
     report_path: str | None = _said(
         "judge: the folder of a finished compare; written report=FOLDER there", None
     )

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 
 from ait_cmp.engine.adapters.dropped import drop
 from ait_cmp.engine.adapters.joins import JOINERS
+from ait_cmp.engine.adapters.moved import moved
 from ait_cmp.engine.adapters.regrouped import regroup
 from ait_cmp.engine.adapters.unpadded import unpad
 from ait_cmp.engine.adapters.views import SHAPES, VIEWS, viewed
-from ait_cmp.source import Source, open_source
+from ait_cmp.source import FingerprintSource, Source, needs_tensors, open_source
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, Step
 
@@ -47,6 +48,7 @@ def adapt(sources: Sequence[Source], steps: Sequence[Step]) -> Source:
     for step in steps:
         try:
             if step.joins:
+                _refuse_fingerprints(sources, step)
                 sources = [JOINERS[step.name](sources, step)]
             else:
                 sources = [_adapted(source, step) for source in sources]
@@ -63,6 +65,15 @@ def _described(source: Source) -> str:
     return f"{source.dtype.name} {list(source.shape)}"
 
 
+def _refuse_fingerprints(sources: Sequence[Source], step: Step) -> None:
+    """Raise PairError NEEDS_TENSORS where `step` would join what has no elements."""
+    for source in sources:
+        if isinstance(source, FingerprintSource) and len(sources) > 1:
+            raise needs_tensors(source.place, f"{step} picks or joins elements")
+
+
 def _adapted(source: Source, step: Step) -> Source:
+    if isinstance(source, FingerprintSource):
+        return moved(source, step)
     select = SELECTORS.get(step.name)
     return select(source, step) if select else viewed(source, step)

@@ -1,0 +1,44 @@
+"""A pair of which one side, or both, is the fingerprint of a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ait_cmp.engine.adapters import adapt
+from ait_cmp.engine.estimating import alike, estimate
+from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.request import Wanted
+from ait_cmp.fingerprint.value import Fingerprint, line_and_channel
+from ait_cmp.source import FingerprintSource, Source, needs_tensors
+from ait_cmp.values.location import Step
+
+__all__ = ["measure_kept"]
+
+
+def measure_kept(*, golden: Source, my: Source, wanted: Wanted) -> Measured:
+    """What the fingerprints of two sides of equal shape tell. Raises PairError."""
+    first, *second = [side for side in (golden, my) if isinstance(side, FingerprintSource)]
+    if second:
+        _refuse_other_axes(first, *second)
+    one, other = alike(_side(golden, first.back), _side(my, first.back))
+    assert isinstance(one, Fingerprint)
+    assert isinstance(other, Fingerprint)
+    return estimate(golden=one, my=replace(other, shape=one.shape), wanted=wanted)
+
+
+def _side(side: Source, back: Sequence[Step]) -> Source | Fingerprint:
+    """A fingerprint, or the tensor, its axes moved to where the other's fingerprint has them."""
+    return side.fingerprint if isinstance(side, FingerprintSource) else adapt([side], back)
+
+
+def _refuse_other_axes(golden: FingerprintSource, my: FingerprintSource) -> None:
+    """Raise PairError NEEDS_TENSORS where the elements of two fingerprints are not in one order."""
+    moves = [[step for step in side.back if step.name == "permute"] for side in (golden, my)]
+    kept = [line_and_channel(side.fingerprint.shape) for side in (golden, my)]
+    if moves[0] != moves[1] or kept[0] != kept[1]:
+        raise needs_tensors(
+            f"{golden.place} and {my.place}",
+            f"made of {list(golden.fingerprint.shape)} and {list(my.fingerprint.shape)}, and axes "
+            "that one of them has elsewhere are to be moved",
+        )
