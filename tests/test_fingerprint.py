@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from ait_cmp.engine.fingerprinting import fingerprint_of, fingerprint_of_tensor
 from ait_cmp.fingerprint import signs
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.fingerprint.value import (
@@ -17,6 +18,8 @@ from ait_cmp.fingerprint.value import (
     is_small,
     line_and_channel,
 )
+from ait_cmp.source import from_memory
+from ait_cmp.tensors import as_array
 from ait_cmp.values.dtypes import DTYPES
 
 # Narrow, wide, one line, three channels, more dims, sizes that no group or tile divides.
@@ -71,7 +74,7 @@ def test_sums_of_bins_are_exact_to_float32(shape: tuple[int, ...]) -> None:
     assert made.top.tolist() == values.flatten()[first].tolist()
 
 
-@pytest.mark.parametrize("shape", [(130, 70), (33, 200), (20, 300), (70, 65)])
+@pytest.mark.parametrize("shape", [(130, 70), (33, 200), (20, 300), (70, 65), (220, 300)])
 @pytest.mark.parametrize("buckets", [2, 16, 32])
 def test_signed_sums_are_those_of_the_definition(shape: tuple[int, int], buckets: int) -> None:
     values = drawn(*shape).double()
@@ -231,3 +234,31 @@ def test_an_unknown_version_says_so() -> None:
     packed[4] = 9
     with pytest.raises(ValueError, match="version 9"):
         Fingerprint.unpack(packed)
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16", "float8_e5m2", "float64"])
+@pytest.mark.parametrize("shape", [(130, 70), (5000, 3), (3, 9000), (600, 300)])
+def test_compiled_loops_make_what_torch_makes(shape: tuple[int, ...], name: str) -> None:
+    tensor = drawn(*shape).to(getattr(torch, name))
+    one, two = fingerprint_of_tensor(tensor), make_fingerprint(tensor)
+    assert (one.checksum, one.shape, one.elements) == (two.checksum, two.shape, two.elements)
+    assert np.array_equal(np.abs(one.top), np.abs(two.top))  # of equal ones any may be kept
+    assert (one.whole.minimum, one.whole.maximum) == (two.whole.minimum, two.whole.maximum)
+    for axis, other in ((one.lines, two.lines), (one.channels, two.channels)):
+        if axis and other:
+            np.testing.assert_allclose(axis.signed, other.signed, atol=1e-3)
+            np.testing.assert_allclose(axis.sums[0], other.sums[0], atol=2e-2)
+            np.testing.assert_allclose(axis.sums[1], other.sums[1], rtol=2e-6)
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf, -math.inf, 3.4e38, 1e25])
+def test_compiled_loops_leave_what_is_rare_to_torch(value: float) -> None:
+    tensor = drawn(200, 100)
+    tensor[150, 50] = value
+    assert fingerprint_of_tensor(tensor).pack() == make_fingerprint(tensor).pack()
+
+
+def test_a_source_has_the_fingerprint_of_its_tensor() -> None:
+    tensor = drawn(200, 100).to(torch.bfloat16)
+    found = fingerprint_of(from_memory(*as_array(tensor, "tensor")))
+    assert found.pack() == fingerprint_of_tensor(tensor).pack()

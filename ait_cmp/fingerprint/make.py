@@ -7,7 +7,7 @@ may be taken in less where the model asks for it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from ait_cmp.fingerprint.value import (
     TOP,
     Axis,
     Fingerprint,
+    Floats,
     Whole,
     bin_width,
     buckets_of,
@@ -34,7 +35,7 @@ from ait_cmp.fingerprint.value import (
 from ait_cmp.tensors import compact, dtype_of, plain, raw_bytes
 from ait_cmp.values.dtypes import DType
 
-__all__ = ["make_fingerprint", "sketch"]
+__all__ = ["TORCH", "Found", "Large", "Means", "Tile", "make_fingerprint", "sketch"]
 
 _STRIP = 8192  # lines, and channels, whose sums are held at a time
 _WIDE = 1024  # channels of a tile on the processor
@@ -42,29 +43,32 @@ _TILE, _LARGE_TILE = 1 << 17, 1 << 23  # elements of one on the processor, and e
 _HUGE, _TINY = 2.0**50, 2.0**-50  # beyond, squares want another unit
 
 
-def make_fingerprint(tensor: torch.Tensor, *, buckets: int = BUCKETS) -> Fingerprint:
+def make_fingerprint(
+    tensor: torch.Tensor, *, buckets: int = BUCKETS, means: Means | None = None
+) -> Fingerprint:
     """What is kept of `tensor`, with so many buckets a bin, a power of two up to 32.
 
-    Complex numbers become their real and imaginary part, in one more dimension. Raises TypeError
-    for what has no dense data.
+    Complex numbers become their real and imaginary part, in one more dimension. Other `means` than
+    torch operations give the same, up to rounding. Raises TypeError for what has no dense data.
     """
-    dense = _dense(tensor)
+    dense, means = _dense(tensor), means or TORCH
     dtype, shape = dtype_of(dense, "tensor"), tuple(dense.shape)
     if not is_small(dtype, shape, buckets):
-        return sketch(dense, buckets=buckets)
+        return sketch(dense, buckets=buckets, means=means)
     elements = bytes(raw_bytes(compact(dense, argument="tensor")))
-    return Fingerprint(dtype, shape, checksum(dense), elements)
+    return Fingerprint(dtype, shape, means.checksum(dense), elements)
 
 
-def sketch(tensor: torch.Tensor, *, buckets: int) -> Fingerprint:
+def sketch(tensor: torch.Tensor, *, buckets: int, means: Means | None = None) -> Fingerprint:
     """The same, where the elements of no tensor are kept, however small: what one of another type,
     or of other buckets, can be estimated against."""
-    dense = _dense(tensor)
+    dense, means = _dense(tensor), means or TORCH
     dtype, shape = dtype_of(dense, "tensor"), tuple(dense.shape)
+    mark = means.checksum(dense)
     if not dtype.is_floating:
-        return Fingerprint(dtype, shape, checksum(dense), whole=_exact(dense))
-    made = _Large(dense, dtype, buckets_of(dtype, buckets)).fingerprint()
-    return replace(made, checksum=checksum(dense))
+        return Fingerprint(dtype, shape, mark, whole=_exact(dense))
+    made = means.large(dense, dtype, buckets_of(dtype, buckets)).fingerprint()
+    return replace(made, checksum=mark)
 
 
 def _dense(tensor: torch.Tensor) -> torch.Tensor:
@@ -88,7 +92,7 @@ def _wide(device: torch.device) -> torch.dtype:
     return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
 
 
-class _Tile(NamedTuple):
+class Tile(NamedTuple):
     """Lines and channels of a part of a tensor."""
 
     lines: slice
@@ -111,7 +115,7 @@ class _Sums:
 
 
 @dataclass
-class _Found:
+class Found:
     """What is known of all strips: extremes, and the largest elements with their flat indices."""
 
     least: list[torch.Tensor] = field(default_factory=list)
@@ -120,106 +124,107 @@ class _Found:
     indices: list[torch.Tensor] = field(default_factory=list)
 
 
-class _Large:
+class Large:
     """A tensor of a floating type of which not every element is kept."""
 
     def __init__(self, dense: torch.Tensor, dtype: DType, buckets: int) -> None:
-        self._dtype, self._shape = dtype, tuple(dense.shape)
-        self._counts = line_and_channel(self._shape)
-        self._values = dense.view(self._counts)
-        self._buckets, self._device = buckets, dense.device
+        self.dtype, self.shape = dtype, tuple(dense.shape)
+        self.counts = line_and_channel(self.shape)
+        self.values = dense.view(self.counts)
+        self.buckets, self.device = buckets, dense.device
         self._work = torch.float64 if dtype.name == "float64" else torch.float32
-        self._exponent = 0  # the unit is two to it
-        self._picks = False  # whether some elements are left out
+        self.exponent = 0  # the unit is two to it
+        self.picks = False  # whether some elements are left out
 
     def fingerprint(self) -> Fingerprint:
         """All but the checksum: in one go, and once more where elements are to be left out, or have
         squares that are out of reach."""
-        axes, found = self._axes()
+        axes, found = self.axes()
         low, high = (float(torch.stack(one).max()) for one in (found.least, found.most))
         whole = Whole(minimum=-low, maximum=high)
         largest = max(low, high)
-        if not largest < SATURATED * self._dtype.largest:  # also where it is NaN
-            whole, largest = what_is_left_out(self._values, self._dtype)
-            self._picks = whole.left_out > 0
-        if self._picks or largest > _HUGE or 0 < largest < _TINY:
-            self._exponent = math.frexp(largest)[1] if largest else 0
-            axes, found = self._axes()
+        end = SATURATED * self.dtype.largest
+        if not (low < end and high < end):  # also where one is NaN
+            whole, largest = what_is_left_out(self.values, self.dtype)
+            self.picks = whole.left_out > 0
+        if self.picks or largest > _HUGE or 0 < largest < _TINY:
+            self.exponent = math.frexp(largest)[1] if largest else 0
+            axes, found = self.axes()
         return self._told(whole, axes, found)
 
-    def _told(self, whole: Whole, axes: list[Axis], found: _Found) -> Fingerprint:
+    def _told(self, whole: Whole, axes: list[Axis], found: Found) -> Fingerprint:
         total, squares = axes[0].sums.sum(1).tolist()
-        bits, gridded = bits_in_use(self._values, self._dtype)
+        bits, gridded = bits_in_use(self.values, self.dtype)
         whole = replace(
-            whole, total=whole.total * 2.0**-self._exponent + total, squares=squares,
-            exponent=self._exponent, bits=bits, gridded=gridded,
+            whole, total=whole.total * 2.0**-self.exponent + total, squares=squares,
+            exponent=self.exponent, bits=bits, gridded=gridded,
         )  # fmt: skip
-        top = np.ldexp(torch.cat(found.top).cpu().double().numpy(), self._exponent)
+        top = np.ldexp(torch.cat(found.top).cpu().double().numpy(), self.exponent)
         indices = torch.cat(found.indices).cpu().numpy()
         first = np.lexsort((indices, -np.abs(top)))[:TOP]
         first = first[top[first] != 0]
-        return Fingerprint(
-            self._dtype, self._shape, 0, b"", whole, top[first], indices[first], *axes
-        )
+        return Fingerprint(self.dtype, self.shape, 0, b"", whole, top[first], indices[first], *axes)
 
-    def _axes(self) -> tuple[list[Axis], _Found]:
+    def axes(self) -> tuple[list[Axis], Found]:
         """The bins of lines and of channels, and what is known of the whole."""
-        found = _Found()
-        wide = _wide(self._device)
-        bins = [-(-count // bin_width(count)) for count in self._counts]
+        found = Found()
+        wide = _wide(self.device)
+        bins = [-(-count // bin_width(count)) for count in self.counts]
         tables = [
-            torch.zeros(one, self._buckets + 3, dtype=wide, device=self._device) for one in bins
+            torch.zeros(one, self.buckets + 3, dtype=wide, device=self.device) for one in bins
         ]
-        for lines in _parts(slice(0, self._counts[0]), _STRIP):
-            for channels in _parts(slice(0, self._counts[1]), _STRIP):
-                for at, sums in enumerate(self._strip(_Tile(lines, channels), found)):
+        for lines in _parts(slice(0, self.counts[0]), _STRIP):
+            for channels in _parts(slice(0, self.counts[1]), _STRIP):
+                for at, sums in enumerate(self._strip(Tile(lines, channels), found)):
                     first = (lines, channels)[at].start
-                    width = bin_width(self._counts[at])
+                    width = bin_width(self.counts[at])
                     some = self._binned(sums, first, width).to(wide)
                     tables[at][first // width :][: len(some)] += some
-        return [self._axis(table.cpu().numpy().astype(np.float64)) for table in tables], found
+        return [self.axis(table.cpu().numpy().astype(np.float64)) for table in tables], found
 
-    def _axis(self, table: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Axis:
-        signed, sums, left_out = np.split(table, [self._buckets, self._buckets + 2], axis=1)
-        counts = left_out[:, 0].astype(np.int64) if self._picks else np.zeros(0, np.int64)
+    def axis(self, table: Floats) -> Axis:
+        """That of its signed sums, Σx, Σx² and left-out counts, a row a bin."""
+        signed, sums, left_out = np.split(table, [self.buckets, self.buckets + 2], axis=1)
+        counts = left_out[:, 0].astype(np.int64) if self.picks else np.zeros(0, np.int64)
         return Axis(np.ascontiguousarray(sums.T), counts, signed)
 
     def _binned(self, sums: _Sums, first: int, width: int) -> torch.Tensor:
         """(bins, buckets + 3) of a strip whose first place this is."""
         places = sums.plain.shape[1]
-        own = kept(first, places, self._buckets, self._device, self._work)
+        own = kept(first, places, self.buckets, self.device, self._work)
         signed = sums.signed.gather(0, own.origins) * own.signs
         rows = torch.cat((signed, sums.plain, sums.left_out))
         width = min(width, _STRIP)
         rows = torch.nn.functional.pad(rows, (0, -places % width))
         return rows.view(len(rows), -1, width).sum(2).t()
 
-    def _strip(self, strip: _Tile, found: _Found) -> tuple[_Sums, _Sums]:
+    def _strip(self, strip: Tile, found: Found) -> tuple[_Sums, _Sums]:
         """By line, and by channel."""
         sizes = [one.stop - one.start for one in strip]
         by_line, by_channel = (
-            _Sums.empty(self._buckets, one, self._values.new_zeros(0, dtype=self._work))
+            _Sums.empty(self.buckets, one, self.values.new_zeros(0, dtype=self._work))
             for one in sizes
         )
         peaks = []
-        wide = _WIDE if self._device.type == "cpu" else _STRIP
-        tile = _TILE if self._device.type == "cpu" else _LARGE_TILE
+        wide = _WIDE if self.device.type == "cpu" else _STRIP
+        tile = _TILE if self.device.type == "cpu" else _LARGE_TILE
         columns = [*_parts(strip.channels, wide)]
-        high = max(tile // min(wide, sizes[1]) // GROUP, 1) * GROUP
+        # Signs repeat after so many places, and buckets after half of that.
+        high = max(tile // min(wide, sizes[1]) // PATTERNS, 1) * PATTERNS
         for lines in _parts(strip.lines, high):
             row = [
-                self._tile(_Tile(lines, channels), strip, by_line, by_channel, found)
+                self._tile(Tile(lines, channels), strip, by_line, by_channel, found)
                 for channels in columns
             ]
             peaks.append(torch.stack(row, 1))
-        self._add_top(strip, torch.cat(peaks), columns[0].stop - columns[0].start, found)
+        self.add_top(strip, torch.cat(peaks), columns[0].stop - columns[0].start, found)
         return by_line, by_channel
 
     def _tile(
-        self, tile: _Tile, strip: _Tile, by_line: _Sums, by_channel: _Sums, found: _Found
+        self, tile: Tile, strip: Tile, by_line: _Sums, by_channel: _Sums, found: Found
     ) -> torch.Tensor:
         """Add a tile to the sums of its strip; the largest magnitude of each of its lines."""
-        x, left_out = self._summed(self._values[tile])
+        x, left_out = self._summed(self.values[tile])
         lines = slice(tile.lines.start - strip.lines.start, tile.lines.stop - strip.lines.start)
         start = tile.channels.start - strip.channels.start
         channels = slice(start, start + x.shape[1])
@@ -229,9 +234,9 @@ class _Large:
             sums.plain[1, places] += squares.sum(axis)
             if left_out is not None:
                 sums.left_out[0, places] += left_out.sum(axis)
-        by_channel.signed[:, channels] += _signed(x, tile.lines.start, self._buckets)
+        by_channel.signed[:, channels] += _signed(x, tile.lines.start, self.buckets)
         turned = x.t().contiguous()
-        by_line.signed[:, lines] += _signed(turned, tile.channels.start, self._buckets)
+        by_line.signed[:, lines] += _signed(turned, tile.channels.start, self.buckets)
         low, high = x.amin(1), x.amax(1)
         found.least.append(-low.amin())
         found.most.append(high.amax())
@@ -240,25 +245,25 @@ class _Large:
     def _summed(self, some: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Elements in units, those that are left out as 0, and which these are."""
         x, left_out = some.to(self._work), None
-        if self._picks:
-            left_out = ~(x.abs() < SATURATED * self._dtype.largest)
+        if self.picks:
+            left_out = ~(x.abs() < SATURATED * self.dtype.largest)
             x = x.masked_fill(left_out, 0.0)
-        if self._exponent:
+        if self.exponent:
             # In two steps, since a power of two may be out of reach where values are not.
-            half = self._exponent // 2
-            x = x * 2.0**-half * 2.0 ** (half - self._exponent)
+            half = self.exponent // 2
+            x = x * 2.0**-half * 2.0 ** (half - self.exponent)
         return x, left_out
 
-    def _add_top(self, strip: _Tile, peaks: torch.Tensor, width: int, found: _Found) -> None:
+    def add_top(self, strip: Tile, peaks: torch.Tensor, width: int, found: Found) -> None:
         """The largest elements, which are among the lines of tiles with the largest peaks."""
         some = torch.nan_to_num(peaks.flatten())
         _, at = some.topk(min(TOP, len(some)))
         line, column = at // peaks.shape[1], at % peaks.shape[1]
-        channels = column[:, None] * width + torch.arange(width, device=self._device)
+        channels = column[:, None] * width + torch.arange(width, device=self.device)
         most = strip.channels.stop - strip.channels.start
-        index = (line[:, None] + strip.lines.start) * self._counts[1]
+        index = (line[:, None] + strip.lines.start) * self.counts[1]
         index = index + channels.clamp(max=most - 1) + strip.channels.start
-        values, _ = self._summed(self._values.view(-1)[index])
+        values, _ = self._summed(self.values.view(-1)[index])
         values = torch.where(channels < most, values, torch.zeros_like(values)).flatten()
         _, first = values.abs().topk(min(TOP, values.numel()))
         found.top.append(values[first])
@@ -290,3 +295,13 @@ def _times(x: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
         return some
     rest = x[:, whole:] * signs[:, : places - whole]
     return torch.cat((some, rest), 1) if whole else rest
+
+
+class Means(NamedTuple):
+    """What the work is done by."""
+
+    large: type[Large]
+    checksum: Callable[[torch.Tensor], int]
+
+
+TORCH = Means(Large, checksum)

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from ait_cmp.engine.identity import digest_of
 from ait_cmp.engine.kernel.abi.flags import EXACT
-from ait_cmp.engine.kernel.abi.signature import ADD, REDUCE
+from ait_cmp.engine.kernel.abi.signature import ADD, CHECK, REDUCE, SKETCH
 from ait_cmp.engine.kernel.internals import (
     VERSION,
     NotCachedError,
@@ -32,13 +32,14 @@ from ait_cmp.engine.kernel.internals import (
 )
 from ait_cmp.engine.kernel.loops.entry import add_elements
 from ait_cmp.engine.kernel.loops.reduction import reduce_slices
+from ait_cmp.engine.kernel.loops.sketching import add_words, sketch_lines
 
-__all__ = ["adder", "compile_here", "load", "reducer"]
+__all__ = ["adder", "checker", "compile_here", "load", "reducer", "sketcher"]
 
 T = TypeVar("T")
 
 _LOGGER = logging.getLogger("ait_cmp")
-_HERE = "from ait_cmp.engine.kernel.compiled import compile_here; compile_here()"
+_HERE = "from ait_cmp.engine.kernel.compiled import compile_here; compile_here({})"
 
 
 def load() -> None:
@@ -59,11 +60,23 @@ def reducer() -> Callable[..., bool]:
     return _loaded(_reduce)
 
 
-def compile_here() -> None:
+@functools.cache
+def sketcher() -> Callable[..., None]:
+    """`sketch_lines` as machine code; most processes need none."""
+    return _loaded(_sketch, sketches=True)
+
+
+@functools.cache
+def checker() -> Callable[..., int]:
+    """`add_words` as machine code."""
+    return _loaded(_check, sketches=True)
+
+
+def compile_here(sketches: bool = False) -> None:
     """Fill the cache, in a process that does nothing else."""
     with _cached():
-        _add()
-        _reduce()
+        for make in (_sketch, _check) if sketches else (_add, _reduce):
+            make()
 
 
 def _add() -> Callable[..., None]:
@@ -74,17 +87,25 @@ def _reduce() -> Callable[..., bool]:
     return _compiled(reduce_slices, REDUCE)
 
 
+def _sketch() -> Callable[..., None]:
+    return _compiled(sketch_lines, SKETCH)
+
+
+def _check() -> Callable[..., int]:
+    return _compiled(add_words, CHECK)
+
+
 def _compiled(function: Callable[..., T], signature: Any) -> Callable[..., T]:
     compiled = njit(signature, nogil=True, cache=True, **EXACT)(function)
     code: Callable[..., T] = entry_point(compiled, signature)
     return code
 
 
-def _loaded(make: Callable[[], Callable[..., T]]) -> Callable[..., T]:
+def _loaded(make: Callable[[], Callable[..., T]], *, sketches: bool = False) -> Callable[..., T]:
     with _cached():
         found = _in_cache(make)
         if found is None:
-            _compile_apart()
+            _compile_apart(sketches)
             found = _in_cache(make)
         return found or make()  # compiles here, where the other process could not
 
@@ -95,14 +116,17 @@ def _in_cache(make: Callable[[], T]) -> T | None:
     return None
 
 
-def _compile_apart() -> None:
+def _compile_apart(sketches: bool = False) -> None:
     _LOGGER.info("compiling the kernel for this processor (once; takes about half a minute)")
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(_folder())}
     try:
         with _one_at_a_time():  # the others find what that one compiled
             done = subprocess.run(  # noqa: S603 - this interpreter
-                [sys.executable, "-c", _HERE], env=environment, capture_output=True, check=False
+                [sys.executable, "-c", _HERE.format(sketches)],
+                env=environment,
+                capture_output=True,
+                check=False,
             )
     except (OSError, TypeError) as exc:  # an interpreter that knows no program of its own
         _LOGGER.debug("the kernel could not be compiled apart: %s", exc)

@@ -14,7 +14,7 @@ from ait_cmp.engine.kernel.abi.arguments import (
 )
 from ait_cmp.engine.parts import Parts
 
-__all__ = ["ADD", "REDUCE"]
+__all__ = ["ADD", "CHECK", "REDUCE", "SKETCH"]
 
 # Arrays that may be written, or are aligned, are accepted for one that may not or is not.
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True, aligned=False)
@@ -47,4 +47,12 @@ _SIDE = (_BYTES, _STORED)
 ADD = types.void(
     *_SIDE, *_SIDE, types.int64, types.boolean, _THRESHOLDS, _ROOM, _RESULTS, _GRID, _TABLES
 )
+_WORDS = types.Array(types.uint64, 1, "C", readonly=True)
+_NUMBERS = types.Array(types.int64, 2, "C", readonly=True)
+_HALVES = types.Array(types.uint32, 2, "C", readonly=True)
+SKETCH = types.void(
+    *_SIDE, types.int64, types.UniTuple(types.int64, 2), _WORDS, _NUMBERS, _HALVES, _NUMBERS,
+    _PLACES, _SINGLES, _SINGLES, _DOUBLES, _DOUBLES, _SINGLES,
+)  # fmt: skip
+CHECK = types.int64(_BYTES, types.Array(types.int32, 1, "C", readonly=True), _WORDS)
 REDUCE = types.boolean(_TABLE, _TABLE, _ROW, _ROW, _PLACES, *(types.int64,) * 4, _ROOM, _RESULTS)
