@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from os import fspath
 
 import torch
 
@@ -12,7 +13,9 @@ from ait_cmp.commands.judged_rows import JudgedRows
 from ait_cmp.commands.kept import Run
 from ait_cmp.commands.say import remark
 from ait_cmp.commands.shards import Settled
+from ait_cmp.dump.hooks import recording
 from ait_cmp.dump.identity import module_identities
+from ait_cmp.dump.recorder import Recorder
 from ait_cmp.engine.looks import look_at
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Request
@@ -23,15 +26,17 @@ from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.measuring.row import pack_row
 from ait_cmp.report import facts_since
 from ait_cmp.results import RunComparison
-from ait_cmp.settings.keywords import ToleranceLike, live_settings
+from ait_cmp.settings.keywords import PathLike, ToleranceLike, live_settings
 from ait_cmp.settings.options import one_of
 from ait_cmp.settings.values import Settings
 from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
 from ait_cmp.values.diagnosis import Diagnosis
-from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.dtypes import DTYPES, DType
 from ait_cmp.values.pair import Pair
-from ait_cmp.watching.watch import Sides, Watch
+from ait_cmp.watching.kept import AgainstDump, Golden
+from ait_cmp.watching.outputs import REQUEST, Key, Sides, Sink
+from ait_cmp.watching.watch import Watch
 
 __all__ = ["Watched", "watch"]
 
@@ -47,10 +52,13 @@ class Watched:
     """What was seen so far: `result` is as `compare_dumps` gives it, `first_divergence` its row as
     soon as there is one, and `stopped` says that the model was stopped at it."""
 
-    def __init__(self, settings: Settings, judge: LiveJudge, *, stops: bool) -> None:
+    def __init__(
+        self, settings: Settings, expected: Callable[[], Iterable[Sketch]], *, stops: bool
+    ) -> None:
         self.first_divergence: Row | None = None
         self.stopped = False
-        self._settings, self._judge, self._stops = settings, judge, stops
+        self._settings, self._expected, self._stops = settings, expected, stops
+        self._judges: dict[int, LiveJudge] = {}  # of each process
         self._started = datetime.now(UTC)
         self._pairs: list[Pair] = []
         self._measured: list[bytes | Measured] = []
@@ -80,7 +88,10 @@ class Watched:
 
     def _take(self, pair: Pair, measured: Measured, tensors: Sides | None) -> None:
         """One more pair; a model that is to stop leaves by an exception."""
-        row = self._judge.row(pair, measured)
+        if pair.run not in self._judges:
+            chosen = self._settings.tolerance, self._settings.metrics
+            self._judges[pair.run] = LiveJudge(*chosen, self._expected())
+        row = self._judges[pair.run].row(pair, measured)
         self._verdicts.append(row.verdict)
         self._pairs.append(pair)
         request = Request(pair.golden, pair.my, self._settings.wanted)
@@ -107,54 +118,89 @@ class Watched:
 def watch(
     *,
     my: torch.nn.Module,
-    golden: torch.nn.Module,
+    golden: torch.nn.Module | PathLike,
     tolerance: ToleranceLike = "dtype",
     metrics: str = "standard",
     epsilon: float | None = None,
     unpaired: str = "error",
     stop_at: str = "end",
 ) -> Iterator[Watched]:
-    """Compare every module's output of two models while the block runs, without a dump.
+    """Compare every module's output of a model while the block runs, without a dump of it.
 
-    Each call of `my` is one of `golden` as well, on copies of the same arguments; what a module of
-    my gives back is judged at once, beside golden's, where it is: no tensor of a GPU is copied to
-    the host. The first divergence is told on stderr as soon as it is there, and with
-    `stop_at="first"` the block ends there, without an error. `unpaired="ignore"` skips what one
-    side alone has. Raises UsageError for what makes no sense, TypeError for what is no module.
+    With a model as `golden` each call of `my` is one of `golden` as well, on copies of the same
+    arguments; what a module of my gives back is judged at once, beside golden's, where it is: no
+    tensor of a GPU is copied to the host. Else `golden` is a dump, of tensors or of fingerprints.
+    The first divergence is told on stderr as soon as it is there, and with `stop_at="first"` the
+    block ends there, without an error. `unpaired="ignore"` skips what one side alone has.
+
+    Raises UsageError for what makes no sense, TypeError for what is no module.
     """
-    for side, one in (("my", my), ("golden", golden)):
-        if not isinstance(one, torch.nn.Module):
-            raise TypeError(f"{side} must be a torch.nn.Module, not {type(one).__name__}")
+    if not isinstance(my, torch.nn.Module):
+        raise TypeError(f"my must be a torch.nn.Module, not {type(my).__name__}")
     one_of("unpaired", unpaired, _UNPAIRED)
     stops = one_of("stop_at", stop_at, _STOPS) == "first"
-    settings = live_settings(
-        golden="live:golden", my="live:my", tolerance=tolerance, metrics=metrics, epsilon=epsilon
-    )
-    judge = LiveJudge(settings.tolerance, settings.metrics, _expected(golden=golden, my=my))
-    watched = Watched(settings, judge, stops=stops)
-    watching = Watch(
-        golden=golden,
-        my=my,
-        wanted=settings.wanted,
-        take=watched._take,
-        ignore_unpaired=unpaired == "ignore",
-    )
-    with suppress(_StopError), watching.watching():
+    ignores = unpaired == "ignore"
+    if not isinstance(golden, torch.nn.Module):
+        path = fspath(golden)
+        settings = live_settings(
+            golden=path, my="live:my", tolerance=tolerance, metrics=metrics, epsilon=epsilon
+        )
+        kept = Golden(path)
+        watched = Watched(settings, lambda: expected_of(kept, _types(my)), stops=stops)
+        against = AgainstDump(kept, settings.wanted, watched._take, ignore_unpaired=ignores)
+        watching = _recorded(my, against)
+    else:
+        settings = live_settings(
+            golden="live:golden",
+            my="live:my",
+            tolerance=tolerance,
+            metrics=metrics,
+            epsilon=epsilon,
+        )
+        model = golden
+        watched = Watched(settings, lambda: _expected(golden=model, my=my), stops=stops)
+        watching = Watch(
+            golden=golden,
+            my=my,
+            wanted=settings.wanted,
+            take=watched._take,
+            ignore_unpaired=ignores,
+        ).watching()
+    with suppress(_StopError), watching:
         yield watched
+
+
+@contextmanager
+def _recorded(my: torch.nn.Module, against: AgainstDump) -> Iterator[None]:
+    """While this holds, what modules of `my` give back is held against a dump."""
+
+    def look(key: Key, tensor: torch.Tensor, token_id: int, root: int) -> None:
+        against.look(key, tensor, token_id, sink.models.get(root, ""))
+
+    sink = Sink(look)
+    modules = {id(module) for module in my.modules()}
+    with recording(my, Recorder(REQUEST, modules, lambda _: sink)):
+        yield
+    against.finish()
+
+
+def _types(model: torch.nn.Module) -> list[DType]:
+    """Those of the parameters; float32 where there are none."""
+    names = dict.fromkeys(str(one.dtype).removeprefix("torch.") for one in model.parameters())
+    return [DTYPES[name] for name in names if name in DTYPES] or [DTYPES["float32"]]
 
 
 def _expected(*, golden: torch.nn.Module, my: torch.nn.Module) -> Iterator[Sketch]:
     """What one call is thought to give: an output of each module, of the types of the
     parameters."""
-    types = [
-        [
-            DTYPES[name]
-            for name in dict.fromkeys(str(one.dtype).removeprefix("torch.") for one in side)
-            if name in DTYPES
-        ]
-        for side in (golden.parameters(), my.parameters())
-    ]
-    first = (types[0] or [DTYPES["float32"]])[0]
+    first = _types(golden)[0]
     for identity in module_identities(my).values():
-        for dtype in types[1] or [first]:
+        for dtype in _types(my):
             yield Sketch(Subject(f"{identity.key}/out0", 0, first, dtype))
+
+
+def expected_of(golden: Golden, types: Iterable[DType]) -> Iterator[Sketch]:
+    """What a call is thought to give of which golden was dumped."""
+    for name in golden.outputs:
+        for dtype in types:
+            yield Sketch(Subject(name, 0, dtype, dtype))

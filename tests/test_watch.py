@@ -276,11 +276,44 @@ def test_a_result_is_kept_and_judged_again(models: tuple[Model, Model], tmp_path
     assert again.first_divergence.pair.data_id == "blocks.3.up/out0"
 
 
+@pytest.mark.parametrize("name", ["golden", "golden.fp.safetensors"])
+def test_golden_may_be_a_dump(models: tuple[Model, Model], name: str, tmp_path: Path) -> None:
+    golden, my = models
+    path = tmp_path / name
+    with dump_modules(golden, path, fingerprint="." in name, execute_range=[(0, 1)]):
+        _steps(golden, 2)
+    with watch(my=my, golden=path) as watched:
+        _steps(my)  # of the third call nothing is known
+    assert watched.result.passed
+    assert len(watched.result.rows) == 2 * (8 * 5 + 2)
+    _spoil(my)
+    with watch(my=my, golden=path, stop_at="first") as watched:
+        _steps(my)
+    assert watched.stopped
+    assert watched.first_divergence
+    assert watched.first_divergence.pair.data_id == "blocks.3.up/out0"
+
+
+def test_what_a_dump_alone_has_is_told(models: tuple[Model, Model], tmp_path: Path) -> None:
+    golden, my = models
+    with dump_modules(golden, tmp_path):
+        golden(X)
+    my.blocks[7].drop = torch.nn.Identity()
+    del my.blocks[6]
+    with watch(my=my, golden=tmp_path) as watched:
+        my(X)
+    lost = {row.pair.data_id for row in watched.result.rows if
+            row.verdict.reason is Reason.MY_MISSING}  # fmt: skip
+    assert lost == {f"blocks.7{one}/out0" for one in ("", ".norm", ".up", ".down", ".drop")}
+
+
 def test_what_makes_no_sense_is_refused(models: tuple[Model, Model]) -> None:
     golden, my = models
     with pytest.raises(UsageError, match="modules in common"), watch(my=my, golden=my):
         pass
     with pytest.raises(UsageError, match="stop_at"), watch(my=my, golden=golden, stop_at="x"):
         pass
-    with pytest.raises(TypeError, match="golden must be"), watch(my=my, golden=X):  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="my must be"), watch(my=X, golden=golden):  # type: ignore[arg-type]
+        pass
+    with pytest.raises(UsageError), watch(my=my, golden="nowhere"):
         pass

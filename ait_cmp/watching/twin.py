@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ait_cmp.watching.outputs import Key
 from ait_cmp.watching.random_state import RandomState
 
-__all__ = ["Appeared", "Key", "Twin"]
-
-Key = tuple[str, str]  # a module, and which of its tensors
+__all__ = ["Appeared", "Twin"]
 
 
 class Appeared(NamedTuple):

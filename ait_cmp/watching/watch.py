@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from ait_cmp.dump.dump_request import OUTPUTS, DumpRequest
 from ait_cmp.dump.hooks import recording
 from ait_cmp.dump.identity import ModuleIdentity, module_identities
 from ait_cmp.dump.recorder import Recorder
-from ait_cmp.dump_tree import is_wrapper
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Wanted
 from ait_cmp.engine.tensor_pair import measure_tensors
-from ait_cmp.tensors import is_traced
 from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.watching.arguments import Arguments, Home
-from ait_cmp.watching.twin import Appeared, Key, Twin
+from ait_cmp.watching.outputs import REQUEST, Key, Sides, Sink, Take, named
+from ait_cmp.watching.twin import Appeared, Twin
 
-__all__ = ["Sides", "Take", "Watch"]
-
-_REQUEST = DumpRequest("", execute_range=((0, 10**9 - 1),), save_tensor_part=OUTPUTS)
-
-Sides = tuple[torch.Tensor, torch.Tensor]  # golden, my
-# Is told what was measured of each pair as it appears, and of which tensors, if there are two. What
-# it raises that is no Exception goes through the model.
-Take = Callable[[Pair, Measured, Sides | None], None]
+__all__ = ["Watch"]
 
 
 @dataclass(slots=True)
@@ -80,13 +71,13 @@ class Watch:
         self._rounds: dict[str, int] = {}
         self._order = 0
         self._call: _Call | None = None
-        self._recorder = Recorder(_REQUEST, modules, lambda _: _Sink(self._look))
+        self._recorder = Recorder(REQUEST, modules, lambda _: Sink(self._look))
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """While this holds, calls are gone along with."""
         golden = Recorder(
-            _REQUEST, {id(one) for one in self._golden.modules()}, lambda _: _Sink(self._show)
+            REQUEST, {id(one) for one in self._golden.modules()}, lambda _: Sink(self._show)
         )
         handles = []
         for module in self._my.modules():
@@ -150,11 +141,11 @@ class Watch:
             assert call
             self._tell(call, key, Measured(error=self._unpaired(Reason.MY_MISSING, call, key)))
 
-    def _show(self, key: Key, tensor: torch.Tensor) -> None:
+    def _show(self, key: Key, tensor: torch.Tensor, *_: object) -> None:
         """Golden has a tensor."""
         self._twin.show(Appeared(key, tensor))
 
-    def _look(self, key: Key, tensor: torch.Tensor) -> None:
+    def _look(self, key: Key, tensor: torch.Tensor, *_: object) -> None:
         """My has a tensor."""
         call = self._call
         if call is None or call.thread != threading.get_ident() or key in call.seen:
@@ -185,7 +176,7 @@ class Watch:
     def _tell(
         self, call: _Call, key: Key, measured: Measured, tensors: Sides | None = None
     ) -> None:
-        data_id = _name(call.prefix, key)
+        data_id = named(call.prefix, key)
         golden, my = (
             Location.of(f"live:{side}/{call.token_id}/{data_id}") for side in ("golden", "my")
         )
@@ -194,7 +185,7 @@ class Watch:
         self._take(pair, measured, tensors)
 
     def _unpaired(self, reason: Reason, call: _Call, key: Key) -> PairError:
-        name = _name(call.prefix, key)
+        name = named(call.prefix, key)
         error = self._twin.error
         if reason is Reason.GOLDEN_MISSING and (call.why_not or error):
             why = call.why_not or f"golden ended with {type(error).__name__}: {error}"
@@ -206,39 +197,3 @@ class Watch:
         return PairError(
             reason, f"{sentence}; pass unpaired='ignore' where the two are built differently"
         )
-
-
-def _name(prefix: str, key: Key) -> str:
-    """As tensors of a dump are called."""
-    module, operand = key
-    apart = "." if prefix and module and module[0] not in "@#" else ""
-    whole = f"{prefix}{apart}{module}"
-    return f"{whole}/{operand}" if whole else operand
-
-
-class _Sink:
-    """Hands on the tensors that a recorder sees, by keys that both models have."""
-
-    def __init__(self, look: Callable[[Key, torch.Tensor], None]) -> None:
-        self._look = look
-
-    def save(self, name: str, tensor: torch.Tensor, identity: Mapping[str, object]) -> None:
-        """Look at a tensor. Raises TypeError for one without values."""
-        del name
-        if is_traced(tensor):
-            raise TypeError("a graph is being traced, whose tensors have no values")
-        if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
-            raise TypeError("a CUDA graph is being captured, which allows no look")
-        shell, again = identity.get("shell", ""), identity.get("again", 0)
-        inner = not shell or is_wrapper(str(shell))  # a wrapper hands on what it holds
-        module = f"{identity['module']}{'' if inner else f'@{shell}'}{f'#{again}' if again else ''}"
-        self._look((module, str(identity["operand"])), tensor)
-
-    def say(self, line: Mapping[str, object]) -> None:
-        """What no hook sees was logged."""
-
-    def end_round(self) -> None:
-        """What it took was looked at."""
-
-    def close(self) -> None:
-        """As above."""
