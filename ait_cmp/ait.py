@@ -17,6 +17,7 @@ from ait_cmp.commands.original import overrides
 from ait_cmp.commands.overview import version
 from ait_cmp.commands.say import complain, reader_may_leave
 from ait_cmp.commands.status import ExitStatus
+from ait_cmp.commands.watch_arguments import add_arguments as add_watch_arguments
 from ait_cmp.values.errors import UsageError
 
 __all__ = ["main", "run"]
@@ -52,6 +53,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     return compare(settings)
 
 
+def _watch(arguments: argparse.Namespace) -> int:
+    from ait_cmp.commands.watch import watch_command  # heavy, as what it judges with is
+
+    return watch_command(arguments)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ait", description="The ait command line.")
     parser.add_argument("--version", action="store_true", help="which ait_cmp this is")
@@ -65,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("dump", help="run a command so that its tensors are dumped")
     add_dump_arguments(command)
     command.set_defaults(run=dump)
+    command = commands.add_parser("watch", help="run a command, its modules judged meanwhile")
+    add_watch_arguments(command)
+    command.set_defaults(run=_watch)
     return parser
 
 

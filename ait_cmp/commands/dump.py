@@ -140,6 +140,13 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="only operations whose name begins so: self,linear (default: all)",
     )
+    add(
+        "--switch",
+        metavar="FILE",
+        default="",
+        help="dump only calls that begin while this file exists, and count no others: for servers "
+        "(torch)",
+    )
 
 
 def _add_tensors(parser: argparse.ArgumentParser) -> None:
@@ -262,6 +269,7 @@ def _request(arguments: argparse.Namespace, place: str, counter: str, forced: st
         force_tokens=forced,
         dtype=arguments.dtype or "",
         fingerprint=arguments.fingerprint,
+        switch=os.path.abspath(arguments.switch) if arguments.switch else "",
     )
 
 

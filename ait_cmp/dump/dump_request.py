@@ -64,6 +64,8 @@ class DumpRequest:
     force_tokens: str = ""
     dtype: str = ""
     fingerprint: bool = False
+    watcher: str = ""
+    switch: str = ""
 
     def __post_init__(self) -> None:
         for name in self.types:

@@ -200,13 +200,15 @@ def dump_modules(
     device_id: int | None = None,
     max_bytes: int | None = None,
     fingerprint: bool = False,
+    switch: str | os.PathLike[str] | None = None,
 ) -> Iterator[Path]:
     """Dump what the modules of `model` are given and give back while the block runs.
 
     Yields the folder {output_path}/ait_dump. The filters are those of `ait llm dump`: see
     `DumpRequest`. Only modules that `model` has at the start are hooked, and no hook stays.
     With `fingerprint` the fingerprints of the tensors are kept and not the tensors;
-    an `output_path` that ends with .fp.safetensors is then the file itself, and yielded.
+    an `output_path` that ends with .fp.safetensors is then the file itself, and yielded. With a
+    `switch` only calls count, and are dumped, that begin while a file of that name exists.
 
     Raises TypeError for a `model` that is no module, UsageError for filters that make no sense.
     """
@@ -226,6 +228,7 @@ def dump_modules(
         device_id=device_id,
         max_bytes=max_bytes,
         fingerprint=fingerprint,
+        switch=os.path.abspath(switch) if switch else "",
     )
     recorder = Recorder(request, {id(module) for module in model.modules()})
     with recording(model, recorder):

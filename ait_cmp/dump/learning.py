@@ -91,6 +91,11 @@ class Learning:
                 place = learned(path, "weight", owner.number)
                 self._put(place, tensor.detach(), self._line(owner, owner.name), owner.said)
 
+    def pause(self) -> None:
+        """A call begins of which nothing is wanted."""
+        for seen in self._seen.values():
+            seen.saves = False
+
     def watch(
         self,
         path: str,

@@ -305,6 +305,9 @@ class Recorder:
         return stack.pop()
 
     def _outermost(self, module: torch.nn.Module, depth: int) -> _Call:
+        switch = self._request.switch
+        if switch and not os.path.exists(switch):
+            return self._unseen(module, depth)
         root, token_id = self._root(module)
         saves = self._request.of_rounds and self._request.covers(token_id)
         learning = self._process.learning
@@ -321,6 +324,13 @@ class Recorder:
         if learning:
             learning.begin(module, root.number, call.path, current)
         return call
+
+    def _unseen(self, module: torch.nn.Module, depth: int) -> _Call:
+        """A call of the script while nothing is wanted: no round, of which nothing is saved."""
+        root = _Root(-1, _kind(module), "", weakref.ref(module))
+        if self._process.learning:
+            self._process.learning.pause()
+        return _Call(module, _Round(-1, root, None, None, False), depth, (-1,))
 
     def _child(self, module: torch.nn.Module, parent: _Call, depth: int) -> _Call:
         call = _Call(module, parent.round, depth, (*parent.ids, parent.children))
@@ -446,6 +456,10 @@ class Recorder:
 
 def _sink(request: DumpRequest) -> Callable[[DumpRequest], Sink]:
     """What makes the place that `request` wants tensors to go to."""
+    if request.watcher:
+        from ait_cmp.dump.telling import Telling  # rare
+
+        return Telling
     if not request.fingerprint:
         return TensorFolders
     from ait_cmp.dump.fingerprints import FingerprintFile  # rare

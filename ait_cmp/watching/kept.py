@@ -15,10 +15,10 @@ from ait_cmp.engine.tensor_pair import measure_kept
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.fingerprint.value import Fingerprint
 from ait_cmp.mapping.layouts import list_dump
-from ait_cmp.mapping.layouts.ranks import DumpedTensor
+from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.source import FingerprintSource, from_memory, open_source
 from ait_cmp.tensors import as_array
-from ait_cmp.values.errors import PairError, Reason, UsageError
+from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.watching.outputs import Key, Take, named
@@ -33,7 +33,7 @@ class Golden:
     """
 
     def __init__(self, path: str) -> None:
-        ranks = [one for one in list_dump("golden", path).ranks if one.tensors]
+        ranks = [one for one in _listed(path) if one.tensors]
         if len(ranks) != 1:
             names = ", ".join(one.name for one in ranks)
             raise UsageError(
@@ -55,6 +55,16 @@ class Golden:
         """How the dump calls a tensor of a model of this class: with the class in front, where it
         is not the main one."""
         return named(model if model in self._starts else "", key)
+
+
+def _listed(path: str) -> list[RankDump]:
+    try:
+        return list_dump("golden", path).ranks
+    except FileNotFoundError as exc:
+        raise UsageError(f"golden={path} does not exist; dump it first") from exc
+    except (OSError, PairError) as exc:
+        why = os_reason(exc) if isinstance(exc, OSError) else str(exc)
+        raise UsageError(f"golden={path} cannot be read: {why}") from exc
 
 
 class AgainstDump:

@@ -1,0 +1,105 @@
+"""Run a command, each module's output judged by a dump as it appears: `ait llm watch`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ait_cmp.commands.kept import keep, write_stats
+from ait_cmp.commands.live_run import LiveRun, StopWatchingError, expected_of
+from ait_cmp.commands.say import may_go_unread, remark
+from ait_cmp.commands.status import ExitStatus, exit_status, status_of
+from ait_cmp.dump.backends import environment
+from ait_cmp.dump.dump_request import OUTPUTS, DumpRequest, name_list
+from ait_cmp.dump.launch import run_command, split_command
+from ait_cmp.files.staging import near_output
+from ait_cmp.report import make_report, write_report
+from ait_cmp.report.console import show_summary
+from ait_cmp.settings.keywords import live_settings
+from ait_cmp.values.dtypes import DTYPES
+from ait_cmp.values.errors import AitCmpError
+from ait_cmp.watching.kept import AgainstDump, Golden
+from ait_cmp.watching.listening import listening
+
+__all__ = ["watch_command"]
+
+_WORST = 10  # rows that are shown
+_COARSEST = DTYPES["bfloat16"]  # that may be in a process of which nothing is known yet
+
+
+def watch_command(arguments: argparse.Namespace) -> int:
+    """Run what `add_arguments` parsed. The exit status is that of a compare, or the command's where
+    that ends with one of its own."""
+    try:
+        return _watch(arguments)
+    except AitCmpError as exc:
+        remark(f"ait llm watch: error: {exc}")
+        return status_of(exc)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    command = split_command(arguments.exec)
+    golden = Golden(arguments.golden)
+    settings = live_settings(
+        golden=arguments.golden,
+        my="live:my",
+        tolerance=arguments.tolerance,
+        metrics="standard",
+        epsilon=None,
+    )
+    live = LiveRun(
+        settings, lambda: expected_of(golden, [_COARSEST]), stops=arguments.stop_at == "first"
+    )
+
+    def against(number: int, process: int) -> AgainstDump:
+        return AgainstDump(
+            golden,
+            settings.wanted,
+            live.take,
+            ignore_unpaired=arguments.unpaired == "ignore",
+            run=number,
+            process=str(process),
+        )
+
+    with listening(against, StopWatchingError) as path:
+        environ = environment("torch", _request(arguments, golden, path), os.environ)
+        status = run_command(command, environ)
+    if not len(live):
+        remark(
+            "ait llm watch: nothing was seen: is a torch.nn.Module called in a round that golden "
+            "has, and does the command start Python with PYTHONPATH (not with -I, -E or -S)?"
+        )
+    found = _report(live, arguments.output)
+    if status and not live.stopped:
+        remark(f"ait llm watch: the command ended with status {status}")
+        return status
+    return found
+
+
+def _request(arguments: argparse.Namespace, golden: Golden, path: str) -> DumpRequest:
+    return DumpRequest(
+        output="",
+        execute_range=tuple((one, one) for one in sorted(golden.tensors)),
+        save_tensor_part=OUTPUTS,
+        operation_name=name_list(arguments.operation_name),
+        device_id=arguments.device_id,
+        log_level=arguments.log_level,
+        watcher=path,
+        switch=os.path.abspath(arguments.switch) if arguments.switch else "",
+    )
+
+
+def _report(live: LiveRun, output: str | None) -> ExitStatus:
+    """Show what was found, and write it where that is wanted."""
+    run = live.run
+    report = make_report(run.rows, run.facts, run.metrics.extra)
+    paths: list[Path] = []
+    if output is not None:
+        folder = near_output(output)
+        paths = write_report(report, folder, ("csv", "parquet"))
+        write_stats(run, folder)
+        keep(run, folder)
+    with may_go_unread("the summary"):
+        show_summary(report, paths, _WORST)
+    return exit_status(report.statuses)

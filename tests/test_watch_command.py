@@ -1,0 +1,114 @@
+"""`ait llm watch`, and dumps that are switched on and off from outside."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import ait_cmp
+from ait_cmp import dump_modules
+
+SCRIPT = """
+import sys, torch
+torch.manual_seed(0)
+model = torch.nn.Sequential(*(torch.nn.Linear(64, 64) for _ in range(30))).eval()
+if "wrong" in sys.argv:
+    with torch.no_grad():
+        model[7].weight[3] *= 4
+print("begins", flush=True)
+with torch.no_grad():
+    for number in range(3):
+        model(torch.randn(80, 64, generator=torch.Generator().manual_seed(number)))
+print("ends", flush=True)
+sys.exit(7 if "fails" in sys.argv else 0)
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """One that knows nothing of us."""
+    path = tmp_path / "main.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def _ait(command: str, script: Path, words: str = "", *options: str) -> tuple[int, str, str]:
+    arguments = [sys.executable, "-m", "ait_cmp.ait", "llm", command]
+    arguments += ["--exec", f"{sys.executable} {script} {words}", *options]
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, check=False, cwd=script.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def golden(script: Path) -> Path:
+    """The fingerprints of its first two rounds."""
+    path = script.with_name("golden.fp.safetensors")
+    status, _, error = _ait("dump", script, "", "-fp", "-o", str(path), "-er", "0,1")
+    assert status == 0, error
+    return path
+
+
+def test_a_script_is_watched_by_fingerprints(script: Path, golden: Path) -> None:
+    status, out, error = _ait("watch", script, "", "--golden", str(golden), "-o", "report")
+    assert status == 0, error
+    assert "62 rows: 62 pass" in out
+    assert "ends" in out
+    assert ait_cmp.load(script.with_name("report")).passed
+    status, out, error = _ait("watch", script, "wrong", "--golden", str(golden))
+    assert status == 1
+    assert error.startswith("ait_cmp: it goes wrong from token 0 7/out0 on")
+    assert "ends" in out
+
+
+def test_a_script_stops_at_the_first_divergence(script: Path, golden: Path) -> None:
+    options = ("--golden", str(golden), "--stop-at", "first")
+    status, out, _ = _ait("watch", script, "wrong", *options)
+    assert status == 1
+    assert "begins" in out
+    assert "ends" not in out
+    assert "8 rows: 7 pass, 1 fail" in out
+
+
+def test_a_command_that_fails_ends_with_its_own_status(script: Path, golden: Path) -> None:
+    status, out, error = _ait("watch", script, "fails", "--golden", str(golden))
+    assert status == 7
+    assert "62 rows: 62 pass" in out
+    assert "ended with status 7" in error
+
+
+def test_what_makes_no_sense_is_one_sentence(script: Path) -> None:
+    status, _, error = _ait("watch", script, "", "--golden", "nowhere.fp.safetensors")
+    assert status == 2
+    assert error.startswith("ait llm watch: error: ")
+    assert error.count("\n") == 1
+
+
+def test_a_file_switches_dumps_on_and_off(tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.ReLU())
+    switch = tmp_path / "on"
+    with dump_modules(
+        model, tmp_path / "dump", types=("tensor", "grad", "weight"),
+        execute_range=[(0, 9)], save_tensor_part=1, switch=switch,
+    ):  # fmt: skip
+        for number in range(6):
+            if number in (2, 5):
+                switch.touch()
+            elif number == 4:
+                switch.unlink()
+            model(torch.full((2, 3), float(number))).sum().backward()
+    rows = ait_cmp.compare_dumps(
+        golden_path=tmp_path / "dump", my_path=tmp_path / "dump", allow_same=True
+    ).rows
+    found = {(row.pair.token_id, row.pair.data_id): row for row in rows}
+    assert {token for token, _ in found} == {0, 1, 2}  # calls 2, 3 and 5
+    assert (0, "0/weight") in found
+    assert {(token, "0/grad.weight") for token in range(3)} <= found.keys()
+    assert {(token, "1/out0") for token in range(3)} <= found.keys()
