@@ -4,7 +4,8 @@
     python scripts/bench.py --against CHECKOUT [ROW ...]
 
 ROW is one of kernel, large, small, workers, dump, memory, metadata (default: all of these), growth,
-and scale, which needs Ray and moto: executors side by side, of which no bound is asked. The two
+scale, which needs Ray and moto: executors side by side, of which no bound is asked, and steps, of a
+model that is watched (beside msprobe, where that is installed). The two
 sides of a ratio are measured in turn, several times, and their medians are divided, so that what
 else the machine does falls on both alike. FOLDER (default: a temporary one) needs 2 GiB, for
 metadata two million names, and for growth 6 GiB besides.
@@ -221,6 +222,13 @@ def scale(folder: Path) -> Iterator[Row]:
     yield from scale_rows(folder)
 
 
+def steps(folder: Path) -> Iterator[Row]:
+    """9: a model's step with fingerprints, against one without, and against full dumps."""
+    from speed.steps import step_rows
+
+    yield from step_rows(folder)
+
+
 ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "kernel": kernel,
     "large": large,
@@ -231,8 +239,9 @@ ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "metadata": metadata,
     "growth": growth,
     "scale": scale,
+    "steps": steps,
 }
-_SELDOM = ("growth", "scale")  # only by name
+_SELDOM = ("growth", "scale", "steps")  # only by name
 
 
 def show(rows: Sequence[Row]) -> None:

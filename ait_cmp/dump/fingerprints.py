@@ -29,6 +29,7 @@ from ait_cmp.fingerprint.container import Container
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.new_file import is_made
 from ait_cmp.tensors import is_traced, version_of
+from ait_cmp.values.errors import os_reason
 
 __all__ = ["FingerprintFile", "GoldenFingerprints"]
 
@@ -58,19 +59,25 @@ class FingerprintFile:
         """Take the fingerprint of `tensor` as `name` (a relative path), which is `identity`, unless
         its device is not wanted.
 
-        Raises TypeError for a tensor that has none, which the file then says; OSError, and
-        NoRoomError where it would be too much.
+        Raises TypeError for a tensor that has none, which the file then says; NoRoomError where it
+        would be too much, or the disk takes nothing.
         """
         if is_traced(tensor):
             raise TypeError("a graph is being traced, whose tensors have no values")
         device = tensor.get_device()
         if self._request.device_id not in (None, device):
             return
-        file = self._container()
+        try:
+            file = self._container()
+        except OSError as exc:
+            place = self._request.output
+            raise NoRoomError(f"{place} cannot be written to: {os_reason(exc)}") from exc
         own = f"{RankName(device, os.getpid()).library}/{os.path.splitext(name)[0]}"
         line = {"file": own, **identity}
         try:
             entry = self._seen.entry(tensor) or self._taken(file, own, tensor)
+        except OSError as exc:
+            raise NoRoomError(f"{file.path} cannot be written: {os_reason(exc)}") from exc
         except NoRoomError:
             raise
         except Exception as exc:
@@ -181,6 +188,7 @@ def _state(tensor: torch.Tensor) -> object:
 def _claimed(output: str, owner: int) -> str:
     """The path of a file that no other process writes to, or wrote to."""
     if is_fingerprint_file(output):
+        os.makedirs(os.path.dirname(output), exist_ok=True)
         own = "" if os.getpid() == owner else f"-{os.getpid()}"
         return f"{output.removesuffix(FINGERPRINTS)}{own}{FINGERPRINTS}"
     for again in itertools.count():
