@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ait_cmp import dump_modules
 from ait_cmp.dump import fingerprints
+from ait_cmp.engine.fingerprinting import fingerprint_of_tensor
 from ait_cmp.fingerprint.container import Container
-from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.mapping.layouts import list_dump
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
 from ait_cmp.source import FingerprintSource, open_source
@@ -80,7 +80,7 @@ def test_it_has_what_a_dump_of_tensors_has(
     names = [(one.token_id, one.name, one.identity and one.identity.at) for one in full.tensors]
     assert [(o.token_id, o.name, o.identity and o.identity.at) for o in light.tensors] == names
     for one, tensor in zip(light.tensors, full.tensors, strict=True):
-        expected = make_fingerprint(read_bin(Path(tensor.file)))
+        expected = fingerprint_of_tensor(read_bin(Path(tensor.file)))
         assert kept(one).fingerprint.pack() == expected.pack()
         assert kept(one).shape == expected.shape
 
@@ -90,11 +90,11 @@ def test_a_tensor_that_is_handed_on_is_looked_at_once(
 ) -> None:
     made: list[Tensor] = []
 
-    def make(tensor: Tensor) -> Any:
+    def make(tensor: Tensor) -> bytes:
         made.append(tensor)
-        return make_fingerprint(tensor)
+        return fingerprint_of_tensor(tensor).pack()
 
-    monkeypatch.setattr(fingerprints, "make_fingerprint", make)
+    monkeypatch.setattr(fingerprints, "_fingerprint", make)
     with dump_modules(model, tmp_path / "a.fp.safetensors", fingerprint=True) as path:
         model(X)
     # Of each block what the three give back, of which one is changed in place and looked at again,
@@ -146,7 +146,7 @@ def test_what_cannot_be_kept_is_a_row_that_says_why(tmp_path: Path) -> None:
 )
 def test_a_small_tensor_is_there_itself(tensor: Tensor, tmp_path: Path) -> None:
     file = Container(str(tmp_path / "a.fp.safetensors"))
-    file.add("x", make_fingerprint(tensor).pack())
+    file.add("x", fingerprint_of_tensor(tensor).pack())
     file.close()
     source = open_source(f"{file.path}::x")
     assert (source.dtype.name, source.shape) == (str(tensor.dtype)[6:], tuple(tensor.shape))
@@ -162,6 +162,16 @@ def test_no_more_is_kept_than_is_allowed(
     assert "are used up" in caplog.text
     size = sum(path.stat().st_size for path in tmp_path.rglob("*.fp.safetensors"))
     assert size <= max_bytes
+
+
+def test_a_place_that_takes_no_file_stops_the_dump_with_one_sentence(
+    model: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
+    with dump_modules(model, "/proc/none/a.fp.safetensors", fingerprint=True):
+        assert model(X).shape == X.shape
+    assert len(caplog.messages) == 1
+    assert "/proc/none" in caplog.text
+    assert "the model goes on" in caplog.text
 
 
 def test_types_and_fingerprints_are_not_asked_for_together(
@@ -194,7 +204,7 @@ dump_data(1, "later", torch.ones(90, 50), "my/no.bin")
     found = {(one.name, one.token_id): one for one in rank.tensors}
     assert {key for key, one in found.items() if one.error} == {("no", 1)}
     torch.manual_seed(1)
-    expected = make_fingerprint(torch.randn(40, 64)).pack()
+    expected = fingerprint_of_tensor(torch.randn(40, 64)).pack()
     assert kept(found["a", 1]).fingerprint.pack() == expected
     assert kept(found["b/ü", 1]).fingerprint.pack() == expected
     assert kept(found["later", 1]).shape == (90, 50)

@@ -14,7 +14,7 @@ from dataclasses import asdict
 import torch
 
 from ait_cmp.dump.dump_request import DumpRequest
-from ait_cmp.dump.rank_file import process_record
+from ait_cmp.dump.rank_file import is_distributed, process_record
 from ait_cmp.dump.reason_file import first_line
 from ait_cmp.dump.room import Room
 from ait_cmp.dump.tensor_folders import NoRoomError
@@ -26,7 +26,6 @@ from ait_cmp.dump_tree import (
     is_fingerprint_file,
 )
 from ait_cmp.fingerprint.container import Container
-from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.new_file import is_made
 from ait_cmp.tensors import is_traced, version_of
 from ait_cmp.values.errors import os_reason
@@ -52,7 +51,7 @@ class FingerprintFile:
         self._lock = threading.Lock()
         self._file: Container | None = None
         self._said: dict[str, Mapping[str, object]] = {}
-        self._record: object = None
+        self._knows_all: bool | None = None  # which process it is of; None: nothing was said
         self._seen = _Seen()
 
     def save(self, name: str, tensor: torch.Tensor, identity: Mapping[str, object]) -> None:
@@ -109,7 +108,7 @@ class FingerprintFile:
         """The entry of a tensor that was not seen before."""
         if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
             raise TypeError("a CUDA graph is being captured, which allows no copy")
-        content = make_fingerprint(tensor).pack()
+        content = _fingerprint(tensor)
         no_room = self._room.refusal(
             os.path.dirname(file.path), len(content) + _AROUND + 2 * len(own)
         )
@@ -126,10 +125,9 @@ class FingerprintFile:
                 self._file = Container(_claimed(self._request.output, self._owner))
                 for line in self._said.values():
                     self._file.say(line)
-            record = asdict(process_record())
-            if record != self._record:  # torch.distributed may tell more, later on
-                self._record = record
-                self._file.say({"record": record})
+            if self._knows_all is not is_distributed():  # which may tell more, later on
+                self._knows_all = is_distributed()
+                self._file.say({"record": asdict(process_record())})
             return self._file
 
 
@@ -144,7 +142,7 @@ class GoldenFingerprints:
     def save(self, name: str, tensor: torch.Tensor) -> str:
         """Take the fingerprint of `tensor` as `name`; where it is. Raises TypeError for a tensor
         that has none, OSError."""
-        entry = self._file.add(os.path.splitext(name)[0], make_fingerprint(tensor).pack())
+        entry = self._file.add(os.path.splitext(name)[0], _fingerprint(tensor))
         self._file.commit()
         return f"{self._file.path}::{entry}"
 
@@ -152,6 +150,14 @@ class GoldenFingerprints:
         if self._process == os.getpid():
             with contextlib.suppress(OSError):  # what was committed is there
                 self._file.close()
+
+
+def _fingerprint(tensor: torch.Tensor) -> bytes:
+    """What is kept of `tensor`. Raises TypeError."""
+    # Only here, since it brings compiled loops along, and most that is dumped has no use for them.
+    from ait_cmp.engine.fingerprinting import fingerprint_of_tensor
+
+    return fingerprint_of_tensor(tensor).pack()
 
 
 class _Seen:

@@ -18,7 +18,7 @@ from ait_cmp.dump_tree import rank_file
 from ait_cmp.new_file import in_place_of
 from ait_cmp.values.process import ProcessRecord
 
-__all__ = ["process_record", "settle_rank", "write_rank"]
+__all__ = ["is_distributed", "process_record", "settle_rank", "write_rank"]
 
 # rank, local rank and world size, as launchers call them: torchrun and all that follow it, Open
 # MPI, MPICH and Intel MPI, Slurm.
@@ -53,14 +53,14 @@ os.register_at_fork(after_in_child=_forget_parent)
 def write_rank(folder: str) -> None:
     """Say in a new `folder` of this process which it is; where that fails, runs are paired by
     start, as those of which nothing is known."""
-    if not _is_distributed():
+    if not is_distributed():
         _process.waiting.append(folder)
     _write(folder)
 
 
 def settle_rank() -> None:
     """Say it anew where torch.distributed knows it by now; to be called before every tensor."""
-    if _process.waiting and _is_distributed():
+    if _process.waiting and is_distributed():
         folders, _process.waiting = _process.waiting, []
         for folder in folders:
             _write(folder)
@@ -81,7 +81,7 @@ def _ranks(environ: Mapping[str, str]) -> tuple[int | None, int | None, int | No
     """Rank, local rank and world size: torch.distributed goes before what the launcher said."""
     told = [[_number(environ.get(name)) for name in names] for names in _VARIABLES]
     rank, local_rank, world_size = next((one for one in told if one[0] is not None), [None] * 3)
-    if not _is_distributed():
+    if not is_distributed():
         return rank, local_rank, world_size
     import torch.distributed as dist
 
@@ -89,7 +89,8 @@ def _ranks(environ: Mapping[str, str]) -> tuple[int | None, int | None, int | No
     return dist.get_rank(), local_rank, dist.get_world_size()
 
 
-def _is_distributed() -> bool:
+def is_distributed() -> bool:
+    """Whether torch.distributed knows which process this is."""
     # Not imported here: who uses it has done so, and others need not wait for it.
     dist = sys.modules.get("torch.distributed")
     return dist is not None and dist.is_available() and dist.is_initialized()
