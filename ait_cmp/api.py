@@ -26,6 +26,7 @@ from ait_cmp.results import RunComparison
 from ait_cmp.settings.keywords import (
     PathLike,
     ToleranceLike,
+    live_settings,
     metrics_from,
     settings_from,
     tolerance_from,
@@ -171,8 +172,7 @@ def isolate(
     precision: str = "float64",
     tolerance: ToleranceLike = "dtype",
     metrics: str = "standard",
-    metric_names: Sequence[str] | None = None,
-    epsilon: float = 2.0**-23,
+    epsilon: float | None = None,
 ) -> RunComparison:
     """Judge each module of `my` by itself: golden's module is run on what my's was given.
 
@@ -184,19 +184,15 @@ def isolate(
     Raises TypeError for what is no module, UsageError for unknown names.
     """
     started = datetime.now(UTC)
-    choice, _ = metrics_from(metrics, metric_names, None)
-    chosen = tolerance_from(tolerance)
-    run = isolated_run(
-        golden=golden,
-        my=my,
-        inputs=inputs,
-        precision=precision,
-        tolerance=chosen,
-        metrics=choice,
-        wanted=Wanted(epsilon_of(epsilon), choice.needs(chosen)),
+    settings = live_settings(
+        golden=type(golden).__name__,
+        my=type(my).__name__,
+        tolerance=tolerance,
+        metrics=metrics,
+        epsilon=epsilon,
     )
-    facts = facts_since(started, {"precision": precision, "metrics.epsilon": repr(epsilon)})
-    return RunComparison.of(replace(run, facts=facts))
+    run = isolated_run(golden=golden, my=my, inputs=inputs, precision=precision, settings=settings)
+    return RunComparison.of(replace(run, facts=facts_since(started, settings.in_force)))
 
 
 def _source(value: TensorLike, argument: str) -> Source:

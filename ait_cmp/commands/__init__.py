@@ -92,6 +92,12 @@ COMMANDS: dict[str, Command] = {
         "--exec COMMAND --output FOLDER",
         parser_home="ait_cmp.commands.dump:make_parser",
     ),
+    "isolate": Command(
+        "ait_cmp.commands.isolate:isolate",
+        "judge each module by itself: golden's is run on what my's was given",
+        "--golden COMMAND --my COMMAND --output FOLDER",
+        parser_home="ait_cmp.commands.isolate:make_parser",
+    ),
     "pair": Command(
         "ait_cmp.commands.pair:pair",
         "propose who belongs to whom in two dumps whose names differ: a mapping to read and edit",

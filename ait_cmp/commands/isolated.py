@@ -17,10 +17,9 @@ from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, settled
 from ait_cmp.isolating.partners import Partners
 from ait_cmp.isolating.recording import recorded, run_with
 from ait_cmp.isolating.structure import Held
-from ait_cmp.judging import Tolerance
-from ait_cmp.judging.comparison import MetricChoice
 from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.measuring.row import pack_row
+from ait_cmp.settings.values import Settings
 from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
 from ait_cmp.values.errors import PairError, Reason, UsageError
@@ -39,9 +38,7 @@ def isolated_run(
     my: torch.nn.Module,
     inputs: object,
     precision: str,
-    tolerance: Tolerance,
-    metrics: MetricChoice,
-    wanted: Wanted,
+    settings: Settings,
 ) -> Run:
     """Both models run with `inputs`, and each module of my judged by itself.
 
@@ -60,8 +57,9 @@ def isolated_run(
     for sentence in recording.unseen:
         _LOGGER.warning("%s", sentence)
     isolation = Isolation(golden, Partners(golden), recording, run, PRECISIONS[precision])
-    made = _settled(isolation.tensors(), wanted)
-    return Run(made, tolerance, metrics, JudgedRows(made, tolerance, metrics))
+    made = _settled(isolation.tensors(), settings.wanted)
+    by = settings.tolerance, settings.metrics
+    return Run(made, *by, JudgedRows(made, *by))
 
 
 def _settled(tensors: Iterable[Kinded], wanted: Wanted) -> Settled:

@@ -32,7 +32,7 @@ from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.unseen import REPLAYED
 from ait_cmp.dump_tree import is_fingerprint_file
 
-__all__ = ["dump_modules", "heard", "hooked", "recording", "watch_process"]
+__all__ = ["dump_modules", "recording", "watch", "watch_process"]
 
 
 class _BeforeForward:
@@ -140,7 +140,7 @@ _tell_compiled._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @contextmanager
-def heard(recorder: Recorder) -> Iterator[None]:
+def _heard(recorder: Recorder) -> Iterator[None]:
     """While this holds, `recorder` hears of graphs that are traced, and of those replayed."""
     graph = getattr(torch.cuda, "CUDAGraph", None)
     replay = getattr(graph, "replay", None)
@@ -179,8 +179,12 @@ def watch_process(request: DumpRequest) -> None:
         force_tokens(request.force_tokens)
     recorder = Recorder(request)
     atexit.register(recorder.close)
-    heard(recorder).__enter__()
-    casting = Casting(request.dtype, recorder.warn) if request.dtype else None
+    watch(recorder, Casting(request.dtype, recorder.warn) if request.dtype else None)
+
+
+def watch(recorder: Recorder, casting: Casting | None = None) -> None:
+    """Tell `recorder` of every module that this process calls from now on."""
+    _heard(recorder).__enter__()
     register_module_forward_pre_hook(_BeforeForward(recorder, _AfterForward(recorder), casting))
 
 
@@ -240,7 +244,7 @@ def dump_modules(
 def recording(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     """While this holds, `recorder` is told of the calls of the modules that `model` has now."""
     try:
-        with heard(recorder), hooked(model, recorder):
+        with _heard(recorder), _hooked(model, recorder):
             yield
             recorder.tell_never_seen(model)
     finally:
@@ -248,7 +252,7 @@ def recording(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
 
 
 @contextmanager
-def hooked(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
+def _hooked(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
     """While this holds, the modules that `model` has now tell `recorder` of their calls."""
     after = _AfterForward(recorder)
     before = _BeforeForward(recorder, after)

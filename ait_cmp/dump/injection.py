@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ait_cmp.dump.dump_request import DumpRequest
 
-__all__ = ["REQUEST", "hook_modules", "python_path"]
+__all__ = ["ISOLATE", "REQUEST", "hook_modules", "python_path"]
 
 REQUEST = "AIT_CMP_DUMP"  # the variable that carries a request for module hooks
+ISOLATE = "AIT_CMP_ISOLATE"  # and that for calls of modules, one by one
 _INJECTED = Path(__file__).resolve().parent / "injected"
 
 
@@ -28,3 +29,8 @@ def hook_modules() -> None:
         from ait_cmp.dump.hooks import watch_process
 
         watch_process(DumpRequest.from_json(request))
+    task = os.environ.get(ISOLATE)
+    if task is not None:
+        from ait_cmp.isolating.in_process import isolate_process
+
+        isolate_process(task)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from ait_cmp.dump import hooks
 from ait_cmp.dump.dump_request import DumpRequest
-from ait_cmp.dump.hooks import heard, hooked
 from ait_cmp.dump.identity import inputs_of, module_identities, outputs_of
 from ait_cmp.dump.recorder import Recorder
 from ait_cmp.isolating.structure import Held, mapped, places
@@ -150,21 +150,36 @@ class Saved:
         return Held(None, device, copy.dtype, file)
 
 
-class _CallRecorder(Recorder):
-    """Keeps each call that it is told of."""
+class CallRecorder(Recorder):
+    """Keeps each call that it is told of, of `model`, or of whatever the process calls, in the
+    rounds of `request`; `ended` hears of each call of a model that has ended, and of what it
+    called. While it is `paused` it keeps none."""
 
-    def __init__(self, recording: Recording, model: torch.nn.Module) -> None:
-        watched = {id(module) for module in model.modules()}
-        super().__init__(DumpRequest("", execute_range=((0, _ALL),)), watched)
+    def __init__(
+        self,
+        recording: Recording,
+        request: DumpRequest,
+        model: torch.nn.Module | None = None,
+        ended: Callable[[torch.nn.Module, Call], None] | None = None,
+        folder: str = "",
+    ) -> None:
+        super().__init__(request, {id(module) for module in model.modules()} if model else None)
+        self.paused = False
         self._recording = recording
-        self._identities = module_identities(model)
+        self._identities = module_identities(model) if model else {}
+        self._ended = ended
         self._times: Counter[tuple[int, ModuleName]] = Counter()
-        self._saved = Saved()
+        self._saved = Saved(folder)
         self._kept: dict[int, tuple[object, Call]] = {}  # by the id of what the base has of it
 
     def enter(self, module: torch.nn.Module, inputs: Any, frame: FrameType) -> None:
+        """Keep the arguments of a call."""
+        if self.paused:
+            return
         try:
             begun = self._begin(module, frame)
+            if not begun.round.saves:
+                return
             call = self._keep(begun)
             call.arguments = self._saved.of((tuple(inputs[0]), dict(inputs[1])))
             call.inputs = self._operands(inputs_of(module, *inputs))
@@ -173,6 +188,9 @@ class _CallRecorder(Recorder):
             self.warn(f"{type(module).__name__} is not recorded ({type(exc).__name__}: {exc})")
 
     def leave(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        """Keep what came of it."""
+        if self.paused:
+            return
         try:
             begun = self._end(module)
             if begun is None or id(begun) not in self._kept:
@@ -184,10 +202,13 @@ class _CallRecorder(Recorder):
             left = self._saved.of((tuple(inputs[0]), dict(inputs[1])))
             call.changed = tuple(_changed(call, left))
             call.left = left if call.changed else None
+            if self._ended and call.around is None:
+                self._ended(module, call)
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not recorded ({type(exc).__name__}: {exc})")
 
     def tell(self, sentence: str) -> None:
+        """Keep what no hook sees."""
         if self.warn(sentence):
             self._recording.unseen.append(sentence)
 
@@ -196,6 +217,8 @@ class _CallRecorder(Recorder):
         around = next(
             (self._kept[id(one)][1] for one in reversed(stack[:-1]) if id(one) in self._kept), None
         )
+        if around is None and not self._identities:
+            self._recording.types |= types_of(begun.module)
         identity = self._identities.get(id(begun.module)) or begun.identity
         name, token_id = (identity.key, identity.shell), begun.round.token_id
         again = self._times[token_id, name]
@@ -234,12 +257,15 @@ def _drawn(module: torch.nn.Module) -> Drawn:
 @contextmanager
 def recorded(model: torch.nn.Module) -> Iterator[Recording]:
     """While this holds, the calls of the modules that `model` has now are kept."""
-    types = {name: dict(_types(module)) for name, module in identities_of(model).items()}
-    recording = Recording(types=types)
-    recorder = _CallRecorder(recording, model)
-    with heard(recorder), hooked(model, recorder):
-        yield recording
-        recorder.tell_never_seen(model)
+    found = Recording(types=types_of(model))
+    every = DumpRequest("", execute_range=((0, _ALL),))
+    with hooks.recording(model, CallRecorder(found, every, model)):
+        yield found
+
+
+def types_of(model: torch.nn.Module) -> dict[ModuleName, dict[str, torch.dtype]]:
+    """The types of what each module of `model` has of its own."""
+    return {name: dict(_types(module)) for name, module in identities_of(model).items()}
 
 
 def _types(module: torch.nn.Module) -> Iterator[tuple[str, torch.dtype]]:

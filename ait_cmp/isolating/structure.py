@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["Held", "mapped", "places"]
+__all__ = ["Held", "attributes", "empty", "mapped", "places"]
 
 _DEPTH = 200  # of what holds what holds …
 _PLAIN = (
@@ -86,7 +86,7 @@ class _Mapping:
 
     def _object(self, value: Any, depth: int) -> Any:
         """What can change: made first, since it may hold itself."""
-        made = _empty(type(value))
+        made = empty(type(value))
         if made is None:
             return self._keep(value, value)
         self._keep(value, made)
@@ -98,14 +98,14 @@ class _Mapping:
             list.extend(made, [self.of(one, depth - 1) for one in value])
         elif isinstance(value, set):
             set.update(made, value)
-        elif not _attributes(value):  # nothing that we could fill
+        elif not attributes(value):  # nothing that we could fill
             return self._keep(value, value)
-        for name, one in _attributes(value):
+        for name, one in attributes(value):
             object.__setattr__(made, name, self.of(one, depth - 1))
         return made
 
 
-def _empty(kind: Any) -> Any:
+def empty(kind: Any) -> Any:
     """An object of `kind` that holds nothing yet; None where only its class can make one."""
     try:
         return kind.__new__(kind)
@@ -113,7 +113,7 @@ def _empty(kind: Any) -> Any:
         return None
 
 
-def _attributes(value: Any) -> list[tuple[str, Any]]:
+def attributes(value: Any) -> list[tuple[str, Any]]:
     """What an object itself holds, in its dict and in slots."""
     found = dict(getattr(value, "__dict__", {}))
     for kind in type(value).__mro__:
@@ -145,4 +145,4 @@ def _parts(value: Any) -> Iterator[tuple[object, Any]]:
         yield from value.items()
     elif isinstance(value, (list, tuple)):
         yield from enumerate(value)
-    yield from _attributes(value)
+    yield from attributes(value)

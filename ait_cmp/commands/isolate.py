@@ -1,0 +1,161 @@
+"""`ait-cmp isolate`: two scripts in, a report in which each module of my's is judged by itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ait_cmp.commands.say import complain, remark
+from ait_cmp.commands.status import ExitStatus, status_of
+from ait_cmp.dump.dump_request import LOG_LEVELS, range_list
+from ait_cmp.dump.injection import ISOLATE, python_path
+from ait_cmp.dump.launch import run_command, split_command
+from ait_cmp.isolating.in_process import ROWS, Row, Task, read_rows
+from ait_cmp.isolating.written import CALLS
+from ait_cmp.values.errors import AitCmpError, PairError, Reason, ReportError, UsageError, os_reason
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Pair
+
+__all__ = ["isolate", "make_parser"]
+
+_CALLS, _ANSWERS = "isolate_calls", "isolate_golden"  # below the output
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of `ait-cmp isolate`."""
+    parser = argparse.ArgumentParser(prog="ait-cmp isolate", description=__doc__)
+    add = parser.add_argument
+    add("--golden", metavar="COMMAND", help="runs the golden model, without a shell")
+    add("--my", metavar="COMMAND", help="runs my model: its calls are recorded")
+    add("--calls", metavar="FOLDER", help="my's calls as an earlier run recorded them, for --my")
+    add(
+        *("--execute-range", "-er"),
+        default="0,0",
+        metavar="FIRST,LAST",
+        help="token rounds, as closed ranges: 0,3 (default: 0,0)",
+    )
+    add(
+        "--precision",
+        choices=("float64", "float32"),
+        default="float64",
+        help="in which golden's modules are run on what my's were given (default: float64)",
+    )
+    add("--tolerance", default="dtype", help="a preset or FILE.yaml (default: dtype)")
+    add("--output", "-o", default="./", help="where the report goes (default: this folder)")
+    add(
+        "--keep",
+        action="store_true",
+        help="keep golden's tensors beside my's calls, which `show` reads for a closer look",
+    )
+    add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
+    return parser
+
+
+def isolate(arguments: argparse.Namespace) -> int:
+    """Record my's calls, have golden's modules answer them, and judge each; without --golden record
+    alone."""
+    try:
+        return _isolated(arguments)
+    except AitCmpError as exc:
+        complain(str(exc))
+        return status_of(exc)
+
+
+def _isolated(arguments: argparse.Namespace) -> int:
+    if bool(arguments.my) == bool(arguments.calls):
+        raise UsageError("name either --my COMMAND or --calls FOLDER, of an earlier run's calls")
+    if not (arguments.golden or arguments.my):
+        raise UsageError("name --golden COMMAND, whose modules are to answer the calls")
+    output, started = Path(os.path.abspath(arguments.output)), datetime.now(UTC)
+    task = Task(str(output / _CALLS), range_list(arguments.execute_range))
+    if arguments.my:
+        _run(arguments.my, task)
+    calls = _only(Path(arguments.calls or task.folder), CALLS, "--my called no torch.nn.Module")
+    if not arguments.golden:
+        remark(f"ait-cmp isolate: my's calls are in {calls}; --calls {calls} takes them")
+        return ExitStatus.PASS
+    answers = Task(str(output / _ANSWERS), task.rounds, str(calls), arguments.precision)
+    _run(arguments.golden, answers)
+    found = _only(
+        Path(answers.folder), ROWS, "no model of --golden has the modules that my's calls are of"
+    )
+    status = _reported(read_rows(found, calls), arguments, output, started)
+    if not arguments.keep:
+        shutil.rmtree(answers.folder, ignore_errors=True)
+    return status
+
+
+def _run(command: str, task: Task) -> None:
+    """Run a script, the processes of which do `task`."""
+    folder = Path(task.folder)
+    try:
+        if folder.exists():  # of an earlier run
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+    except OSError as exc:
+        raise ReportError(f"{folder} cannot be made anew: {os_reason(exc)}") from exc
+    environ = {**os.environ, "PYTHONPATH": python_path(os.environ), ISOLATE: task.to_json()}
+    status = run_command(split_command(command), environ)
+    if status:
+        remark(f"ait-cmp isolate: {command!r} ended with status {status}")
+
+
+def _only(folder: Path, name: str, nothing: str) -> Path:
+    """The folder of the one process that left a file `name`. Raises UsageError for none, and for
+    several."""
+    found = [folder] if (folder / name).exists() else sorted(folder.glob(f"*/{name}"))
+    if not found:
+        raise UsageError(f"{nothing}: there is no {name} in {folder}")
+    if len(found) > 1:
+        raise UsageError(
+            f"{len(found)} processes left calls in {folder}, and isolate takes those of one; name "
+            f"it: --calls {found[0].parent}"
+        )
+    return found[0] if found[0].is_dir() else found[0].parent
+
+
+def _reported(
+    rows: Sequence[Row], arguments: argparse.Namespace, output: Path, started: datetime
+) -> int:
+    """Compare the tensors of the rows as those of any dump, and write the report."""
+    from ait_cmp.commands.compare import judged, open_store, written
+    from ait_cmp.commands.say import may_go_unread
+    from ait_cmp.commands.status import exit_status
+    from ait_cmp.report import facts_since
+    from ait_cmp.report.console import show_summary
+    from ait_cmp.report.progress import painted_progress
+    from ait_cmp.settings.keywords import live_settings
+
+    sides = arguments.golden, arguments.my or arguments.calls
+    golden, my = (f"{said}, module by module" for said in sides)
+    settings = live_settings(
+        golden=golden, my=my, tolerance=arguments.tolerance, metrics="standard", epsilon=None
+    )
+    settings = replace(settings, output=output, reference_path=golden)
+    pairs = [_pair(row, number) for number, row in enumerate(rows)]
+    with open_store(settings) as store:
+        with painted_progress() as progress:
+            run = judged(pairs, settings, store, progress)
+        run = replace(run, facts=facts_since(started, settings.in_force))
+        report, paths = written(run, settings, store)
+    with may_go_unread("the summary"):
+        show_summary(report, paths, settings.worst)
+    return exit_status(report.statuses, settings.fail_on)
+
+
+def _pair(row: Row, order: int) -> Pair:
+    golden, my = Location.of(row.golden), Location.of(row.my)
+    pair = Pair(
+        row.data_id, row.token_id, golden, my, order=order, paired_by=row.by, alone=row.alone
+    )
+    if row.why:
+        return pair._replace(error=PairError(Reason.NOT_REPLAYED, row.why))
+    if not row.reference:
+        return pair
+    other = Location.of(row.reference)
+    return pair._replace(reference=Pair(row.data_id, row.token_id, golden, other))

@@ -1,0 +1,157 @@
+"""`ait-cmp isolate`: scripts whose models are run beside each other, and calls on disk."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections import OrderedDict
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+
+from ait_cmp.commands import main
+from ait_cmp.isolating.recording import recorded
+from ait_cmp.isolating.structure import Held, mapped
+from ait_cmp.isolating.written import CALLS, _Packing, _Unpacking, read_recording
+from ait_cmp.values.errors import UsageError
+
+SCRIPT = """
+import sys
+import torch
+from torch import nn
+
+class Cache:
+    def __init__(self):
+        self.seen = []
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.up = nn.LayerNorm(16), nn.Linear(16, 16)
+
+    def forward(self, x, cache=None):
+        cache.seen.append(self.norm(x))
+        return x + self.up(torch.stack(cache.seen).mean(0))
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layers = nn.ModuleList(Layer() for _ in range(5))
+
+    def forward(self, x):
+        cache = Cache()
+        for layer in self.layers:
+            x = layer(x, cache=cache)
+        return x
+
+model = Model().eval()
+if "my" in sys.argv:
+    with torch.no_grad():
+        model.layers[1].norm.weight += 0.5
+        model.layers[3].up.weight[2] *= 3
+    model = model.bfloat16()
+if "none" not in sys.argv:
+    with torch.no_grad():
+        for step in range(2):
+            x = torch.linspace(-1, 1, 80).reshape(5, 16) + step
+            model(x.to(next(model.parameters()).dtype))
+"""
+
+
+def rows(output: Path) -> list[dict[str, str]]:
+    """The lines of a report."""
+    with (output / "cmp_report.csv").open(newline="") as file:
+        return [*csv.DictReader(file)]
+
+
+def blamed(output: Path) -> set[str]:
+    """The modules that fail by themselves."""
+    return {row["own_module"] for row in rows(output) if row["status"] == "fail"}
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("script") / "model.py"
+    path.write_text(SCRIPT)
+    return f"{sys.executable} {path}"
+
+
+def test_two_scripts_are_run_and_every_module_is_judged(script: str, tmp_path: Path) -> None:
+    scripts = ["--golden", script, "--my", f"{script} my"]
+    assert main(["isolate", *scripts, "--output", str(tmp_path), "-er", "0,1"]) == 1
+    assert blamed(tmp_path) == {"layers.1.norm", "layers.3.up"}
+    assert {row["token_id"] for row in rows(tmp_path)} == {"0", "1"}
+    assert {row["status"] for row in rows(tmp_path)} == {"fail", "pass"}
+    assert not (tmp_path / "isolate_golden").exists()
+
+    calls = ["--calls", str(tmp_path / "isolate_calls"), "--precision", "float32"]
+    again = tmp_path / "again"
+    assert main(["isolate", "--golden", script, *calls, "-o", str(again)]) == 1
+    assert blamed(again) == {"layers.1.norm", "layers.3.up"}
+
+
+def test_what_makes_no_sense_is_refused(
+    script: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["isolate", "--golden", script, "-o", str(tmp_path)]) == 2
+    assert "either --my COMMAND or --calls FOLDER" in capsys.readouterr().err
+    nothing = ["isolate", "--my", f"{script} none", "--golden", script, "-o", str(tmp_path)]
+    assert main(nothing) == 2
+    assert "--my called no torch.nn.Module" in capsys.readouterr().err
+
+
+class Point(NamedTuple):
+    x: Any
+    y: Any
+
+
+class Colour(Enum):
+    RED = 1
+
+
+class Slotted:
+    __slots__ = ("held", "number")
+
+    def __init__(self, held: Any) -> None:
+        self.held, self.number = held, 3
+
+
+def test_structures_are_written_and_read_as_they_were(tmp_path: Path) -> None:
+    tensor = torch.arange(3.0)
+    torch.save(tensor, tmp_path / "0.pth")
+    held = Held(None, "cpu", tensor.dtype, str(tmp_path / "0.pth"))
+    ordered = OrderedDict([("b", [held, (1, None)]), ("a", {"x": float("inf"), 2: torch.int8})])
+    whole = [Point(held, Colour.RED), Slotted(held), ordered, slice(1, None), torch.Size([2, 3])]
+    whole.append(whole[1])
+    found = _Unpacking(tmp_path).of(_Packing().of(whole))
+    assert found[1] is found[5]
+    assert found[1].number == 3
+    assert found[1].held.tensor.tolist() == tensor.tolist()
+    assert (found[0].y, found[3], found[4]) == (Colour.RED, slice(1, None), torch.Size([2, 3]))
+    assert [*found[2]] == ["b", "a"]
+    assert found[2]["a"] == {"x": float("inf"), 2: torch.int8}
+    assert mapped(found, lambda one: one.tensor)[0].x.tolist() == tensor.tolist()
+
+
+def test_what_no_file_keeps_is_said(tmp_path: Path) -> None:
+    from ait_cmp.isolating.written import write_calls
+
+    class Taking(torch.nn.Module):
+        def forward(self, x: torch.Tensor, function: Any) -> Any:
+            return function(x)
+
+    model = Taking()
+    with recorded(model) as recording:
+        model(torch.ones(2), torch.sin)
+        model(torch.ones(2), lambda x: x)
+    write_calls(str(tmp_path), recording.calls, recording)
+    calls = read_recording(tmp_path).calls
+    assert [bool(call.why) for call in calls] == [True, True]
+    assert "which no file keeps" in calls[1].why
+    (tmp_path / CALLS).write_text("{}\n")
+    with pytest.raises(UsageError, match="is no list of calls"):
+        read_recording(tmp_path)
