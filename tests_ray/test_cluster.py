@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -170,10 +172,17 @@ def test_files_that_no_node_sees_end_with_one_sentence(cluster: Cluster, dump: P
     assert sentence.endswith("mount the same storage at the same place on every node")
 
 
-def test_a_cluster_that_is_not_there_is_told_of(cluster: Cluster, dump: Path) -> None:
-    given = ("executor.address=127.0.0.1:1", f"golden_path={dump}", "output=nowhere")
-    begun = time.monotonic()
-    status, said = ended(start(cluster, *given))
+@pytest.mark.parametrize("answers", [False, True], ids=["nobody", "another"])
+def test_a_cluster_that_is_not_there_is_told_of(
+    cluster: Cluster, dump: Path, answers: bool
+) -> None:
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port if answers else 1}"
+        begun = time.monotonic()
+        given = (f"executor.address={address}", f"golden_path={dump}", "output=nowhere")
+        status, said = ended(start(cluster, *given))
+        server.shutdown()
     assert status == 2
-    assert "executor.address=127.0.0.1:1: no Ray cluster can be joined there" in said
+    assert f"executor.address={address}: no Ray cluster can be joined there" in said
     assert time.monotonic() - begun < 60

@@ -10,7 +10,7 @@ import pytest
 import torch
 from polars.testing import assert_frame_equal
 
-from ait_cmp import write_bin
+from ait_cmp import dump_data, write_bin
 from ait_cmp.api import compare_dumps
 from ait_cmp.mapping import MAPPINGS
 from ait_cmp.source import open_source, tensor_names
@@ -88,3 +88,14 @@ def test_a_list_may_name_files_of_several_places(s3: S3Server, tmp_path: Path) -
     found = table("", golden_path=tmp_path / "pairs.csv")
     assert found["status"].to_list() == ["pass"] * 2
     assert found["my_data_path"].to_list() == [f"{ROOT}/m/a/y.pt", f"{ROOT}/m/q.pth"]
+
+
+def test_what_a_bucket_lacks_is_not_read_from_a_disk(s3: S3Server, tmp_path: Path) -> None:
+    for name in ("kept", "lost"):
+        write_bin(tmp_path / "my" / f"{name}.bin", torch.ones(4))
+        dump_data(0, name, torch.ones(4), tmp_path / "my" / f"{name}.bin", tmp_path)
+    s3.upload(tmp_path, BUCKET)
+    (lost,) = (one for one in s3.keys(BUCKET) if one.endswith("lost_tensor.pth"))
+    s3.client.delete_object(Bucket=BUCKET, Key=lost)
+    found = table("", golden_path=ROOT, my_path=f"{ROOT}/my")  # the root is a folder as any other
+    assert found["reason"].to_list() == [None, "GOLDEN_MISSING"], found["cmp_fail_reason"]

@@ -259,11 +259,12 @@ def _seen(path: str) -> Thing | None:
     """What was or is at `path`."""
     store, place = _store(path), normal(path)
     folder, seen = parent(place), _MEMORY.seen
-    known = _MEMORY.folders.get(folder)
+    is_root = folder == place  # which no folder lists
+    known = None if is_root else _MEMORY.folders.get(folder)
     if known is None:
         if place in seen:
             return seen[place]
-        if folder != place and _is_asked_often(folder):
+        if not is_root and _is_asked_often(folder):
             with contextlib.suppress(FileNotFoundError, PairError):
                 known = _listed(folder)
     if known is not None:

@@ -26,7 +26,7 @@ from ait_cmp.mapping.metadata_entries import MetadataEntry
 from ait_cmp.mapping.selection import PathMap
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason
-from ait_cmp.values.paths import absolute, is_absolute, normal
+from ait_cmp.values.paths import absolute, is_absolute, is_url, normal
 
 __all__ = ["BelowFolder", "Claims", "Found", "OneFile", "Recorded", "beside"]
 
@@ -118,7 +118,7 @@ class Recorded:
         if mapped is None and self._lookup.finds(own):  # as nearly all
             self._golden = self._near(own, entry.golden, entry, folder)
             return Found(entry.golden, own, None, own != entry.golden)
-        places = (mapped, own) if mapped else (own, *_as_recorded(entry.golden, entry, folder))
+        places = (mapped, own) if mapped else (own, *_elsewhere(entry, folder))
         found = self._lookup.first(Reason.GOLDEN_MISSING, places)
         is_elsewhere = found != entry.golden and found in (mapped, own)
         return Found.of(entry.golden, found, looked_up=is_elsewhere)
@@ -148,6 +148,14 @@ class Recorded:
 
 
 _absolute = functools.lru_cache(maxsize=64)(absolute)
+
+
+def _elsewhere(entry: MetadataEntry, folder: str) -> Sequence[str]:
+    """Where a golden tensor was recorded; of a dump in a store, what is there of this machine is
+    another's, or what a copy lacks."""
+    if is_url(folder) and not is_url(entry.golden):
+        return ()
+    return _as_recorded(entry.golden, entry, folder)
 
 
 def _as_recorded(path: str, entry: MetadataEntry, folder: str) -> Sequence[str]:

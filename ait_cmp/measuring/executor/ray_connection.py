@@ -32,6 +32,8 @@ _OBJECTS = 256 << 20  # bytes of shared memory; answers are small, and do not st
 _SHORT = "/tmp"  # noqa: S108  what is made there has a name of its own
 _LONGEST = 40  # characters of a folder in which Ray's sockets still have a name that is allowed
 _ANSWERING = 10.0  # seconds
+_KIND, _SETTINGS = 3, b"\x04"  # the place of a frame's type, and this one
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS + b"\0" * 5
 _SILENT = logging.CRITICAL + 1
 
 
@@ -110,14 +112,29 @@ def _joined(ray: Any, address: str) -> Iterator[None]:
 
 
 def _probe(address: str) -> None:
-    """Raises UsageError where nobody listens: Ray would go on asking for minutes, and say so."""
+    """Raises UsageError where no Ray listens: it would go on asking for minutes, and say so."""
     given = os.environ.get("RAY_ADDRESS") if address == "auto" else None
     host, _, port = (given or address).rpartition(":")
     if port.isdecimal():
         try:
-            socket.create_connection((host.strip("[]"), int(port)), _ANSWERING).close()
+            with socket.create_connection((host.strip("[]"), int(port)), _ANSWERING) as there:
+                is_ray = _greets(there)
         except OSError as exc:
             raise _nobody_at(address, os_reason(exc)) from exc
+        if not is_ray:
+            raise _nobody_at(address, "what answers there is no Ray")
+
+
+def _greets(there: socket.socket) -> bool:
+    """Whether HTTP/2 is spoken, as gRPC and so Ray does: both sides begin with their settings (RFC
+    9113, 3.4)."""
+    if os.environ.get("RAY_USE_TLS") == "1":
+        return True
+    there.sendall(_PREFACE)
+    answer = b""
+    while len(answer) <= _KIND and (more := there.recv(_KIND + 1)):
+        answer += more
+    return answer[_KIND : _KIND + 1] == _SETTINGS
 
 
 def _nobody_at(address: str, why: str) -> UsageError:
