@@ -115,7 +115,7 @@ def _no_residual(model: Any, layer: int) -> set[str]:
     place = f"encoder.layer.{layer}.output"
     module = model.get_submodule(place)
 
-    def forward(hidden: torch.Tensor, given: torch.Tensor) -> Any:
+    def forward(hidden: torch.Tensor, given: torch.Tensor) -> Any:  # called otherwise, too
         return module.LayerNorm(module.dropout(module.dense(hidden)) + 0.9 * given)
 
     module.forward = forward

@@ -298,7 +298,9 @@ class Attend(nn.Module):
 
     def forward(self, x: torch.Tensor, *, mask: torch.Tensor | None = None) -> torch.Tensor:
         seen = torch.ones(x.shape[-2], x.shape[-2], dtype=x.dtype)
-        if mask is not None:
+        if mask is not None and mask.dtype is torch.bool:
+            seen = seen * ~mask
+        elif mask is not None:
             seen = seen * mask
         elif self.fused:
             seen = seen.tril()
@@ -308,21 +310,35 @@ class Attend(nn.Module):
 class Holder(nn.Module):
     """Gives a mask to what is not fused."""
 
-    def __init__(self, *, fused: bool) -> None:
+    def __init__(self, *, fused: bool, chooses: bool = False) -> None:
         super().__init__()
-        self.attend = Attend(fused=fused)
+        self.attend, self.chooses = Attend(fused=fused), chooses
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         size = x.shape[-2]
         mask = None if self.attend.fused else torch.ones(size, size, dtype=x.dtype).tril()
+        if self.chooses:
+            mask = torch.ones(size, size, dtype=torch.bool).tril().logical_not()
         out: torch.Tensor = self.attend(x, mask=mask)
         return out
 
 
-def test_a_mask_that_my_has_no_need_of_is_that_of_goldens_own_run() -> None:
+class Adding(Attend):
+    """Knows no mask of True and False."""
+
+    def forward(self, x: torch.Tensor, *, mask: torch.Tensor | None = None) -> torch.Tensor:
+        assert mask is not None
+        return (torch.ones(9, 9, dtype=x.dtype) * mask) @ x
+
+
+@pytest.mark.parametrize("chooses", [False, True])
+def test_a_mask_that_my_has_no_need_of_is_that_of_goldens_own_run(chooses: bool) -> None:
     x = torch.randn(9, WIDTH, generator=torch.Generator().manual_seed(1))
-    found = isolated(Holder(fused=True), Holder(fused=False), x)
-    assert found.passed
+    golden = Holder(fused=False)
+    golden.attend = Adding(fused=False)
+    found = isolated(Holder(fused=True, chooses=chooses), golden, x)
+    by_name = {row.pair.data_id: row for row in found.rows}
+    assert by_name["attend/out0"].verdict.status is Status.PASS
     assert any("mask of golden's own run" in row.pair.paired_by for row in found.rows)
 
 

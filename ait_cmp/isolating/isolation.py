@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from ait_cmp.isolating.partners import Partners
-from ait_cmp.isolating.recording import Call, Recording
+from ait_cmp.isolating.recording import Call, Operands, Recording
 from ait_cmp.isolating.replaying import Answer, Casting, NotReplayedError, Replayed, replay
 from ait_cmp.isolating.structure import Held
 from ait_cmp.values.pair import Alone
@@ -102,18 +102,19 @@ class Isolation:
         else:
             why = ""
         sides = found.golden, found.reference
-        for name, my in call.outputs:
-            both = [side.outputs.get(name) for side in sides]
-            yield _own(call, call.under(name), call.ended, my, both, why, found.by)
+
+        both = [_by_name(call.outputs, side.outputs) for side in sides]
+        for (name, my), *pair in zip(call.outputs, *both, strict=True):
+            yield _own(call, call.under(name), call.ended, my, pair, why, found.by)
         for name, my in call.changed:
-            both = [side.changed.get(name) for side in sides]
-            yield _own(call, call.under(f"left.{name}"), call.ended, my, both, why, found.by)
+            pair = [side.changed.get(name) for side in sides]
+            yield _own(call, call.under(f"left.{name}"), call.ended, my, pair, why, found.by)
         for one in inside:
             skipped = not why and one.began not in found.golden.given
             said = f"golden's {call.owner} does not call {one.name}" if skipped else why
-            for name, my in one.inputs:
-                both = [side.given.get(one.began, {}).get(name) for side in sides]
-                yield _own(call, one.under(name), one.began, my, both, said, found.by)
+            both = [_by_name(one.inputs, side.given.get(one.began, {})) for side in sides]
+            for (name, my), *pair in zip(one.inputs, *both, strict=True):
+                yield _own(call, one.under(name), one.began, my, pair, said, found.by)
 
     def _inside(self, call: Call) -> Iterator[Call]:
         """The calls inside that have a partner, through those that have none."""
@@ -232,23 +233,45 @@ def _relative(difference: torch.Tensor, size: torch.Tensor) -> float:
 
 def _completed(call: Call, own: Call | None) -> tuple[object, str]:
     """The arguments of a call of my's, with the tensors that golden's own run gave its module where
-    my's was given none: what a mask of None means is not the same in every kernel."""
+    my's was given none, or one of another kind: what a mask of None means, or of True and False, is
+    not the same in every kernel."""
     args, kwargs = call.arguments
     if own is None or own.arguments is None:
         return call.arguments, ""
+    others, named = own.arguments
+    made = [
+        other if _is_other(mine, other) else mine for mine, other in zip(args, others, strict=False)
+    ]
+    given = {name for name, _ in call.inputs}
     more = {
-        name: value
-        for name, value in own.arguments[1].items()
-        if isinstance(value, Held) and kwargs.get(name) is None and f"in.{name}" not in _given(call)
+        name: other
+        for name, other in named.items()
+        if _is_other(kwargs.get(name), other) and (name in kwargs or f"in.{name}" not in given)
     }
-    if not more:
+    taken = [f"argument {place}" for place, one in enumerate(made) if one is not args[place]]
+    taken += sorted(more)
+    if not taken:
         return call.arguments, ""
-    by = f"{', '.join(sorted(more))} of golden's own run, since my's was given none"
-    return (args, {**kwargs, **more}), by
+    by = f"{', '.join(taken)} of golden's own run, since my's was given none of its kind"
+    return ((*made, *args[len(made) :]), {**kwargs, **more}), by
 
 
-def _given(call: Call) -> set[str]:
-    return {name for name, _ in call.inputs}
+def _is_other(mine: object, golden: object) -> bool:
+    """Whether golden was given a tensor where my was given none, or one that only chooses."""
+    if not isinstance(golden, Held) or mine is golden:
+        return False
+    if mine is None:
+        return True
+    return isinstance(mine, Held) and mine.dtype.is_floating_point != golden.dtype.is_floating_point
+
+
+def _by_name(mine: Operands, golden: Mapping[str, Held]) -> list[Held | None]:
+    """What golden gives for each of my operands: of equal name, or, where golden calls as many
+    otherwise, in their order."""
+    names = [name for name, _ in mine]
+    if len(names) == len(golden) and not golden.keys() >= set(names):
+        return [*golden.values()]
+    return [golden.get(name) for name in names]
 
 
 def _device_of(module: torch.nn.Module) -> torch.device | None:

@@ -155,7 +155,7 @@ class RunJudge:
         divergence = began = ""
         if findings:
             status = Status.FAIL
-            reason, sentence = _reason(findings), _sentence(findings, tolerance, subject, expected)
+            reason, sentence = _reason(findings), _sentence(findings, tolerance, case, expected)
             follows, divergence, began = self._divergences.place(case, findings, expected)
             if divergence and expected and teaches:
                 background.hold(subject, expected)
@@ -270,12 +270,14 @@ def _reason(findings: Sequence[Finding]) -> Reason:
 def _sentence(
     findings: Sequence[Finding],
     tolerance: Tolerance,
-    subject: Subject,
+    case: Case,
     expected: Expectation | None,
 ) -> str:
+    subject = case.subject
     behind = f"tolerance {tolerance.name}, {subject.coarser.name}"
     if tolerance.growth_for(subject) and expected:
-        by = " by the reference run" if expected.shown else ""
+        run = "golden's module in my's types" if case.alone else "the reference run"
+        by = f" by {run}" if expected.shown else ""
         behind = f"expected error {expected.error:.2%} of golden{by}, {behind}"
     told = [one for one in findings if one is findings[0] or one.check not in _LOCAL_CHECKS]
     return f"{'; '.join(one.meaning for one in told)} ({behind})"
