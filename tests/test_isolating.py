@@ -361,3 +361,48 @@ def test_nobody_is_blamed_of_tf32_and_a_fault_in_it_is() -> None:
     assert isolated(my).passed
     wrong("layers.1.mlp.up")(my)
     assert blamed(isolated(my)) == {"layers.1.mlp.up"}
+
+
+class Renamed(nn.Module):
+    """A feed-forward network in the words of another family."""
+
+    def __init__(self, words: dict[str, str]) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.words = words
+        layers = nn.ModuleList()
+        for _ in range(4):
+            layer = nn.Module()
+            inner = nn.Module()
+            for word, sizes in (("gate", (16, 32)), ("up", (16, 32)), ("down", (32, 16))):
+                inner.add_module(words[word], nn.Linear(*sizes))
+            layer.add_module(words["norm"], nn.LayerNorm(16))
+            layer.add_module(words["mlp"], inner)
+            layers.append(layer)
+        self.layers = layers
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        words = self.words
+        for layer in self.layers:
+            inner: Any = getattr(layer, words["mlp"])
+            y = getattr(layer, words["norm"])(x)
+            y = torch.sigmoid(getattr(inner, words["gate"])(y)) * getattr(inner, words["up"])(y)
+            x = x + getattr(inner, words["down"])(y)
+        return x
+
+
+HUGGING = {"mlp": "mlp", "gate": "gate_proj", "up": "up_proj", "down": "down_proj"}
+META = {"mlp": "feed_forward", "gate": "w1", "up": "w3", "down": "w2"}
+
+
+def test_modules_of_other_names_are_paired_and_it_is_said(caplog: Any) -> None:
+    golden = Renamed({**HUGGING, "norm": "post_attention_layernorm"})
+    my = Renamed({**META, "norm": "ffn_norm"})
+    with torch.no_grad():
+        my.get_submodule("layers.2.feed_forward.w3").weight[3] *= 1.5  # type: ignore[operator, index]
+    x = torch.randn(7, 16, generator=torch.Generator().manual_seed(2))
+    found = isolated(my, golden, x)
+    assert blamed(found) == {"layers.2.feed_forward.w3"}
+    assert "pairs of modules are guessed" in caplog.text
+    (row,) = found.divergences
+    assert row.pair.paired_by.startswith("guess ")

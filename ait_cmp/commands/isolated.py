@@ -14,8 +14,8 @@ from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, settled
-from ait_cmp.isolating.partners import Partners
-from ait_cmp.isolating.recording import recorded, run_with
+from ait_cmp.isolating.partners import Partners, are_named_alike, proposed
+from ait_cmp.isolating.recording import Recording, recorded, run_with
 from ait_cmp.isolating.structure import Held
 from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.measuring.row import pack_row
@@ -56,10 +56,29 @@ def isolated_run(
         run_with(my, inputs)
     for sentence in recording.unseen:
         _LOGGER.warning("%s", sentence)
-    isolation = Isolation(golden, Partners(golden), recording, run, PRECISIONS[precision])
+    partners = _partners(golden, run, recording)
+    isolation = Isolation(golden, partners, recording, run, PRECISIONS[precision])
     made = _settled(isolation.tensors(), settings.wanted)
     by = settings.tolerance, settings.metrics
     return Run(made, *by, JudgedRows(made, *by))
+
+
+def _partners(golden: torch.nn.Module, run: Recording, my: Recording) -> Partners:
+    """By names, else by a proposal, which is said. Raises UsageError where there is none."""
+    if are_named_alike(golden, my):
+        return Partners(golden)
+    found = proposed(run, my)
+    if len(found) < 2:
+        raise UsageError(
+            "no module of my has a golden one: neither names nor the order and shapes of what they "
+            "give back say which belong together"
+        )
+    _LOGGER.warning(
+        "less than half of my's modules are called as golden's, so %d pairs of modules are guessed "
+        "by names, order and shapes (column paired_by)",
+        len(found) - 1,
+    )
+    return Partners(golden, found)
 
 
 def _settled(tensors: Iterable[Kinded], wanted: Wanted) -> Settled:

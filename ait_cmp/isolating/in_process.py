@@ -20,8 +20,8 @@ import torch
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.hooks import watch
 from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, settled
-from ait_cmp.isolating.partners import Partners
-from ait_cmp.isolating.recording import Call, CallRecorder, ModuleName, Recording, identities_of
+from ait_cmp.isolating.partners import Partners, are_named_alike
+from ait_cmp.isolating.recording import Call, CallRecorder, Recording
 from ait_cmp.isolating.structure import Held
 from ait_cmp.isolating.written import read_recording, write_calls
 from ait_cmp.values.pair import Alone
@@ -29,7 +29,6 @@ from ait_cmp.values.pair import Alone
 __all__ = ["ROWS", "Row", "Task", "isolate_process", "read_rows"]
 
 ROWS = "rows.jsonl"
-_ENOUGH = 0.5  # of my's modules that a golden model must have partners of
 _PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -139,8 +138,7 @@ class _Answering:
         """Whether a model has partners of most of my's modules."""
         if self._my is None:
             self._my = read_recording(Path(self._task.calls))
-        names: set[ModuleName] = {call.module for call in self._my.calls}
-        return len(names & set(identities_of(root))) > _ENOUGH * len(names)
+        return are_named_alike(root, self._my)
 
     def _answer(self, root: torch.nn.Module) -> None:
         self._done = True

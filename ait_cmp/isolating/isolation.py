@@ -84,10 +84,12 @@ class Isolation:
         for module in self.golden.modules():
             cast: _Cast = ({}, {})  # of one module at a time
             for call in calls[id(module)]:
+                why = self.partners.why(call)
                 for one in self._of_call(call, module, cast, own.get((call.token_id, call.name))):
                     golden = in_run.get((one.token_id, one.data_id))
                     level = _distance(golden, one.my) if golden else None
-                    yield call.kind, replace(one, alone=one.alone._replace(in_run=level))
+                    by = "; ".join(filter(None, (why, one.by)))
+                    yield call.kind, replace(one, alone=one.alone._replace(in_run=level), by=by)
 
     def _of_call(
         self, call: Call, module: torch.nn.Module, cast: _Cast, own: Call | None

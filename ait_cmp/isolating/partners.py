@@ -1,27 +1,89 @@
-"""Which golden module answers which of my's: by equal names, or as a person says."""
+"""Which golden module answers which of my's: by equal names, else as names, order and shapes of
+what they give back suggest."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 
-from ait_cmp.isolating.recording import Call, ModuleName, identities_of
+from ait_cmp.isolating.recording import Call, ModuleName, Recording, identities_of
 
-__all__ = ["Partners"]
+__all__ = ["Partner", "Partners", "are_named_alike", "proposed"]
+
+_ENOUGH = 0.5  # of my's modules that have a partner of their name
+_OUT = "/out0"
+
+Partner = tuple[ModuleName, str]  # golden's module, and why it is that
 
 
 class Partners:
-    """Golden's modules by the names of my's."""
+    """Golden's modules by the names of my's, or of those that `proposed` gives."""
 
-    def __init__(self, golden: torch.nn.Module, names: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, golden: torch.nn.Module, names: Mapping[ModuleName, Partner] | None = None
+    ) -> None:
         self._modules = identities_of(golden)
-        self._mine = {id(module): name for name, module in self._modules.items()}
+        self._names = names or {}
+        mine = {partner: my for my, (partner, _) in self._names.items()}
+        self._mine = {
+            id(module): name if names is None else mine.get(name, ("", "?"))
+            for name, module in self._modules.items()
+        }
+        self._is_by_name = names is None
 
     def of(self, call: Call) -> torch.nn.Module | None:
         """The one that does what `call` did."""
-        return self._modules.get(call.module)
+        if self._is_by_name:
+            return self._modules.get(call.module)
+        partner = self._names.get(call.module)
+        return self._modules.get(partner[0]) if partner else None
+
+    def why(self, call: Call) -> str:
+        """Why it is that one, where names do not say so."""
+        partner = self._names.get(call.module)
+        return partner[1] if partner else ""
 
     def my_of(self, golden: torch.nn.Module) -> ModuleName:
         """How my calls the module that `golden` answers."""
         return self._mine.get(id(golden), ("", "?"))
+
+
+def are_named_alike(golden: torch.nn.Module, my: Recording) -> bool:
+    """Whether most of my's modules that were called have a golden one of their name."""
+    called = {call.module for call in my.calls}
+    return len(called & set(identities_of(golden))) >= _ENOUGH * len(called)
+
+
+def proposed(golden: Recording, my: Recording) -> dict[ModuleName, Partner]:
+    """Golden's modules by the names of my's, as those of two dumps are paired."""
+    # Late, since a script whose names are alike has no need of all this.
+    from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
+    from ait_cmp.mapping.pairing import propose
+
+    modules: list[dict[str, ModuleName]] = []
+    sides: list[RankDump] = []
+    with tempfile.TemporaryDirectory(prefix="ait_isolate") as folder:
+        for side, recording in (("golden", golden), ("my", my)):
+            named: dict[str, ModuleName] = {}
+            listed = []
+            for number, call in enumerate(recording.calls):
+                name = f"{call.owner}{_OUT}"
+                held = dict(call.outputs).get("out0")
+                if held is None or name in named or not any(call.module):
+                    continue
+                named[name] = call.module
+                file = Path(folder, f"{side}{number}.pth")
+                torch.save(torch.empty(held.tensor.shape, dtype=held.dtype), file)
+                listed.append(DumpedTensor(name, 0, str(file)))
+            modules.append(named)
+            sides.append(RankDump(side, None, listed))
+        found = propose(golden=[sides[0]], my=[sides[1]])
+    partners: dict[ModuleName, Partner] = {("", ""): (("", ""), "")}  # the models themselves
+    for match in found.matches:
+        if len(match.golden) == len(match.my) == 1 and not (match.golden_steps or match.my_steps):
+            theirs, mine = match.golden[0].name.text, match.my[0].name.text
+            partners[modules[1][mine]] = modules[0][theirs], match.by
+    return partners
