@@ -4,11 +4,12 @@
     python scripts/bench.py --against CHECKOUT [ROW ...]
 
 ROW is one of kernel, large, small, workers, dump, memory, metadata (default: all of these), growth,
-scale, which needs Ray and moto: executors side by side, of which no bound is asked, and steps, of a
-model that is watched (beside msprobe, where that is installed). The two
-sides of a ratio are measured in turn, several times, and their medians are divided, so that what
-else the machine does falls on both alike. FOLDER (default: a temporary one) needs 2 GiB, for
-metadata two million names, and for growth 6 GiB besides.
+scale, which needs Ray and moto: executors side by side, of which no bound is asked, steps, of a
+model that is watched (beside msprobe, where that is installed), and watching: models that are
+judged while they run, or learn and are dumped. The two sides of a ratio are measured in turn,
+several times, and their medians are divided, so that what else the machine does falls on both
+alike. FOLDER (default: a temporary one) needs 2 GiB, for metadata two million names, and for growth
+6 GiB besides.
 
 With --against, the package of another checkout does the same work in turn, on the same files, and
 a figure says how many times better this one is; ROW is one of kernel, small, start, memory,
@@ -229,6 +230,13 @@ def steps(folder: Path) -> Iterator[Row]:
     yield from step_rows(folder)
 
 
+def watching(folder: Path) -> Iterator[Row]:
+    """10: a model that is watched, and one that learns and is dumped."""
+    from speed.watching import watching_rows
+
+    yield from watching_rows(folder)
+
+
 ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "kernel": kernel,
     "large": large,
@@ -240,8 +248,9 @@ ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "growth": growth,
     "scale": scale,
     "steps": steps,
+    "watching": watching,
 }
-_SELDOM = ("growth", "scale", "steps")  # only by name
+_SELDOM = ("growth", "scale", "steps", "watching")  # only by name
 
 
 def show(rows: Sequence[Row]) -> None:

@@ -17,7 +17,6 @@ import torch
 
 from ait_cmp.engine import Options, align, pair_options
 from ait_cmp.engine.device.accumulator import TorchAccumulator
-from ait_cmp.engine.estimating import alike, estimate
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_sources, measured_of, merged
 from ait_cmp.engine.parts import Parts
@@ -27,11 +26,10 @@ from ait_cmp.engine.row_errors import as_pair_error
 from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Stats
 from ait_cmp.engine.usual import huge_from
-from ait_cmp.fingerprint.value import Fingerprint
-from ait_cmp.source import Array, FingerprintSource, Source, from_memory
+from ait_cmp.source import Array, Source, from_memory
 from ait_cmp.tensors import as_array, dtype_of, plain
 
-__all__ = ["measure_kept", "measure_on_device", "measure_tensors"]
+__all__ = ["measure_on_device", "measure_tensors"]
 
 _BLOCK = 1 << 21  # elements at a time, each of which takes 200 bytes of scratch
 
@@ -62,18 +60,6 @@ def measure_on_device(*, golden: torch.Tensor, my: torch.Tensor, wanted: Wanted)
         usual = _stats(one, two, apart).slices
         stats = replace(stats, slices=replace(stats.slices, usual=usual))
     return merged([measured_of(golden=one, my=two, stats=stats)])
-
-
-def measure_kept(*, golden: Source, my: Fingerprint, wanted: Wanted) -> Measured:
-    """Compare golden, a tensor or what was kept of one, with the fingerprint of my. Raises
-    PairError, and as reading does."""
-    known = golden.fingerprint if isinstance(golden, FingerprintSource) else golden
-    one, two = alike(known, my)
-    if isinstance(one, Fingerprint):
-        assert isinstance(two, Fingerprint)
-        return estimate(golden=one, my=two, wanted=wanted)
-    assert isinstance(two, Source)
-    return measure_sources(golden=one, my=two, wanted=wanted)
 
 
 def _measure_on_host(golden: torch.Tensor, my: torch.Tensor, wanted: Wanted) -> Measured:

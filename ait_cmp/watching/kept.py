@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.engine.row_errors import as_pair_error
-from ait_cmp.engine.tensor_pair import measure_kept
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.fingerprint.value import Fingerprint
 from ait_cmp.mapping.layouts import list_dump
 from ait_cmp.mapping.layouts.ranks import DumpedTensor, RankDump
-from ait_cmp.source import FingerprintSource, from_memory, open_source
+from ait_cmp.source import FingerprintSource, Source, from_memory, open_source
 from ait_cmp.tensors import as_array
 from ait_cmp.values.errors import PairError, Reason, UsageError, os_reason
 from ait_cmp.values.location import Location
@@ -113,12 +113,8 @@ class AgainstDump:
             if tensor.error:
                 raise tensor.error
             golden = open_source(tensor.file)
-            if isinstance(my, torch.Tensor):
-                if not isinstance(golden, FingerprintSource):
-                    mine = from_memory(*as_array(my.detach(), "my"))
-                    return measure_sources(golden=golden, my=mine, wanted=self._wanted)
-                my = make_fingerprint(my.detach(), buckets=golden.fingerprint.buckets)
-            return measure_kept(golden=golden, my=my, wanted=self._wanted)
+            mine = _source_of(my, golden)
+            return measure_sources(golden=golden, my=mine, wanted=self._wanted)
         except Exception as exc:
             return Measured(error=as_pair_error(exc, tensor.file))
 
@@ -146,3 +142,16 @@ class AgainstDump:
         )
         self._order += 1
         self._take(pair, measured, None)
+
+
+def _source_of(my: torch.Tensor | Fingerprint, golden: Source) -> Source:
+    """A tensor where it is in main memory, or golden's elements are there as well; else what is
+    kept of it."""
+    if isinstance(my, torch.Tensor):
+        if my.device.type == "cpu" or not isinstance(golden, FingerprintSource):
+            return from_memory(*as_array(my.detach(), "my"))
+        my = make_fingerprint(my.detach(), buckets=golden.fingerprint.buckets)
+    if my.is_whole:
+        bits = np.frombuffer(my.elements, my.dtype.storage)
+        return from_memory(my.dtype, bits.reshape(my.shape))
+    return FingerprintSource(my.dtype, my.shape, my, "my", 0)
