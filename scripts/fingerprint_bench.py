@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -47,21 +47,23 @@ def record(plan: Plan, folder: Path) -> None:
         print(f"{plan.subject}, {variant.name}: {said}", file=sys.stderr, flush=True)
 
 
-def kept(plan: Plan, folder: Path) -> Iterator[tuple[int, Unit]]:
+def kept(plan: Plan, folder: Path, tried: Sequence[int]) -> Iterator[tuple[int, Unit]]:
     """Each unit of a subject that is kept, by its tensors and by fingerprints."""
     for variant in plan.variants:
         path = unit_path(folder, plan.subject, variant.name)
         if path.exists():
             yield FULL, read(path)
-            for buckets in BUCKETS:
+            for buckets in tried:
                 yield buckets, read_estimated(path, buckets)
 
 
-def judge(plan: Plan, folder: Path, results: Results) -> None:
+def judge(
+    plan: Plan, folder: Path, tried: Sequence[int], dumped: Sequence[str], results: Results
+) -> None:
     """Add what becomes of the units of a subject."""
-    for buckets, unit in kept(plan, folder):
-        passes, found = judge_unit(unit, DEFAULT)
-        for density in DENSITIES:
+    for buckets, unit in kept(plan, folder, tried):
+        passes, found = judge_unit(unit, DEFAULT, densities=dumped)
+        for density in dumped:
             both = results.setdefault((buckets, density), ([], []))
             both[0].extend(one for one in passes if one.density == density)
             both[1].extend(one for one in found if one.density == density)
@@ -69,10 +71,10 @@ def judge(plan: Plan, folder: Path, results: Results) -> None:
 
 def show(results: Results, listed: bool) -> None:
     """Prints a table a density, and what differs."""
-    for density in DENSITIES:
+    for density in sorted({density for _, density in results}):
         rows = []
-        for buckets in (FULL, *BUCKETS):
-            passes, found = results.get((buckets, density), ([], []))
+        for buckets in sorted({buckets for buckets, _ in results}):
+            passes, found = results[buckets, density]
             above = [one for one in found if one.distinguishable]
             size = f"1/{(1 << 20) // size_of(buckets)}" if buckets else "all"
             shares = (
@@ -86,7 +88,7 @@ def show(results: Results, listed: bool) -> None:
         print(f"\n{density}\n\n{tables.markdown(head, *rows)}")
     if listed:
         for buckets in (FULL, 16):
-            passes, found = results[(buckets, EVERY)]
+            passes, _ = results[buckets, EVERY]
             print(f"\nbuckets {buckets}: alarms\n")
             print(*(f"- {one.subject}, {one.variant}: {line}" for one in passes
                     for line in one.alarms), sep="\n")  # fmt: skip
@@ -121,6 +123,8 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, default="held-out")
     parser.add_argument("--folder", type=Path, default=Path("fingerprint_bench"))
     parser.add_argument("--only", choices=("record", "judge"), help="one of the two steps")
+    parser.add_argument("--buckets", type=int, nargs="+", choices=BUCKETS, default=BUCKETS)
+    parser.add_argument("--dumped", nargs="+", choices=DENSITIES, default=[*DENSITIES])
     parser.add_argument("--list", action="store_true", help="name every alarm, and what differs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -132,7 +136,7 @@ def main() -> None:
         if arguments.only != "judge":
             record(plan, folder)
         if arguments.only != "record":
-            judge(plan, folder, results)
+            judge(plan, folder, arguments.buckets, arguments.dumped, results)
     if results:
         show(results, arguments.list)
 

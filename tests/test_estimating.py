@@ -13,11 +13,16 @@ from ait_cmp.engine.estimating import alike, estimate
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
+from ait_cmp.engine.slices import Slices
+from ait_cmp.engine.slices import alike as same_bins
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.fingerprint.value import Fingerprint
+from ait_cmp.judging import Ahead, Case, RunJudge, Sketch, Status, Subject, Verdict
 from ait_cmp.judging.metrics import compute
+from ait_cmp.settings.tolerances import load_tolerance
 from ait_cmp.source import Source, from_memory
 from ait_cmp.tensors import as_array
+from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason
 
 WANTED = Wanted(2.0**-23, Parts(relative=True, softmax=True, slices=True))
@@ -221,3 +226,55 @@ def test_spreads_are_what_estimates_are_off_by() -> None:
         spreads.append(told.evidence.spread)
     assert abs(np.mean(errors)) < 0.02
     assert np.std(errors) == pytest.approx(np.mean(spreads), rel=0.35)
+
+
+def judged(
+    rows: list[tuple[torch.Tensor, torch.Tensor]], tolerance: str = "dtype"
+) -> list[Verdict]:
+    """The verdicts of a run of fingerprints, in order."""
+    cases = []
+    for number, (golden, my) in enumerate(rows):
+        told = both(golden, my)[1]
+        one, two = (DTYPES[str(side.dtype).removeprefix("torch.")] for side in (golden, my))
+        assert told.stats
+        subject = Subject(f"layers.{number}.mlp", 0, one, two)
+        cases.append(Case(subject, tuple(golden.shape), told.stats, told.evidence))
+    limits = load_tolerance(tolerance)
+    run = RunJudge(Ahead([Sketch(one.subject) for one in cases], limits), limits)
+    return [run.verdict(number, case) for number, case in enumerate(cases)]
+
+
+def test_verdicts_read_estimates_as_they_read_tensors() -> None:
+    rows = [(drawn(128, 320, seed=one), drawn(128, 320, seed=one).bfloat16()) for one in range(40)]
+    golden, my = rows[35]
+    faulty = my.clone()
+    faulty[:, 77] *= 1.5
+    verdicts = judged([*rows[:35], (golden, faulty), *rows[36:]])
+    assert [at for at, one in enumerate(verdicts) if one.status is not Status.PASS] == [35]
+    assert "channels 72 to 79" in verdicts[35].divergence
+    alone = my.clone()
+    alone[5, 50] += 40
+    sentence = judged([*rows[:35], (golden, alone)])[-1].sentence
+    assert "an element at or near [5, 5" in sentence or "an element at or near [4, 5" in sentence
+
+
+def test_limits_of_what_no_fingerprint_tells_pass_nothing() -> None:
+    golden = drawn(128, 320)
+    verdict = judged([(golden, golden.bfloat16())], "assert_close")[0]
+    assert verdict.status is Status.SKIPPED
+    assert verdict.reason is Reason.UNJUDGED
+    assert "fingerprint" in verdict.sentence
+    assert judged([(golden, golden.clone())], "assert_close")[0].status is Status.PASS
+
+
+def test_slices_of_tensors_and_of_fingerprints_are_brought_to_as_many_bins() -> None:
+    for shape in ((100, 576), (300, 1536), (65, 65)):
+        golden = drawn(*shape)
+        exact, told = both(golden, golden.bfloat16())
+        assert exact.slices
+        assert told.slices
+        one, two = same_bins(Slices.unpack(exact.slices), Slices.unpack(told.slices))
+        for name in ("lines", "channels"):
+            first, second = getattr(one, name), getattr(two, name)
+            np.testing.assert_allclose(first.count, second.count, rtol=1e-5)
+            np.testing.assert_allclose(first.golden_squares, second.golden_squares, rtol=1e-3)

@@ -28,6 +28,7 @@ __all__ = ["alike", "estimate", "estimated"]
 
 _HUGE = 16.0  # times the rms of the others makes an element huge
 _NAN = math.nan
+_LESS, _MORE = 0.5, 1.5  # times that bins are set right by the whole, at the most
 
 
 def alike(
@@ -116,7 +117,8 @@ def _slices(
     for axis, bins in zip((rest.lines, rest.channels), rest.bins(known.indices), strict=True):
         squares = axis.estimated
         total = float(squares.sum())
-        squares = squares * (whole / total) if total > 0 else squares
+        if total > 0:  # both axes are of the same elements, and the whole is known better
+            squares *= min(max(whole / total, _LESS), _MORE)
         np.add.at(squares, bins, (known.my - known.golden) ** 2)
         tables.append(squares)
     lone = standing_out(rest.without(beyond.golden, beyond.my, beyond.indices), tops)

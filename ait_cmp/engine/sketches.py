@@ -25,13 +25,15 @@ Words = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairAxis:
-    """Of each bin of one axis: plain elements, Σg², Σm², Σ(m - g), and the signed sums of m - g."""
+    """Of each bin of one axis: plain elements, Σg², Σm², Σ(m - g), the signed sums of m - g, and
+    what rounding has added to the squares of these."""
 
     count: Floats
     golden_squares: Floats
     my_squares: Floats
     total: Floats
     signed: Floats
+    noise: Floats
 
     @property
     def estimated(self) -> Floats:
@@ -40,7 +42,9 @@ class PairAxis:
         shifts = self.total**2 / np.maximum(self.count, 1.0)
         # Exact sums are good to float32, and so are bounds that are made of their differences.
         least = np.maximum(norms, shifts) - _ROUNDED * (self.my_squares + self.golden_squares)
-        found: Floats = np.maximum((self.signed**2).sum(1), least)
+        squares = (self.signed**2).sum(1)
+        told = np.where(squares > 2 * self.noise, squares - self.noise, 0.0)
+        found: Floats = np.maximum(told, least)
         return found
 
     @property
@@ -106,6 +110,9 @@ class Sketches:
         (one, first), (two, second) = found
         if not first + second:
             return (one + two) / 2, 0.0
+        if (one - two) ** 2 > _APART**2 * (first * one**2 + second * two**2):
+            # Something else than chance is in one of them: rounding of what is huge.
+            return min((one, math.sqrt(first)), (two, math.sqrt(second)))
         return (one * second + two * first) / (first + second), math.sqrt(
             first * second / (first + second)
         )
@@ -124,6 +131,9 @@ def _whole(axis: PairAxis) -> tuple[float, float]:
 
 
 _PATTERNS = 64.0
+_APART = 5.0  # deviations
+# Of the square of a sum: the mean square of what rounding does to it, as it is added up and kept.
+_OF_SINGLES, _OF_DOUBLES = 2.0**-47, 2.0**-105
 
 
 def sketches_of(golden: Fingerprint, my: Fingerprint) -> tuple[Sketches, int]:
@@ -133,14 +143,18 @@ def sketches_of(golden: Fingerprint, my: Fingerprint) -> tuple[Sketches, int]:
     scales = [2.0 ** (one.whole.exponent - exponent) for one in (golden, my)]
     sides = [one.folded(buckets) for one in (golden, my)]
     counts = line_and_channel(golden.shape)
+    wide = all(one.dtype.itemsize > 4 for one in (golden, my))
+    rounding = _OF_DOUBLES if wide else _OF_SINGLES
     axes = []
     for at, (kept, summed) in enumerate((counts, counts[::-1])):
         both = [(one.lines, one.channels)[at] for one in sides]
-        axes.append(_axis(both, scales, kept, summed))
+        axes.append(_axis(both, scales, kept, summed, rounding))
     return Sketches(golden.shape, *axes), exponent
 
 
-def _axis(both: list[Axis | None], scales: list[float], kept: int, summed: int) -> PairAxis:
+def _axis(
+    both: list[Axis | None], scales: list[float], kept: int, summed: int, rounding: float
+) -> PairAxis:
     golden, my = both
     assert golden
     assert my
@@ -151,13 +165,14 @@ def _axis(both: list[Axis | None], scales: list[float], kept: int, summed: int) 
     left_out = [one.left_out for one in (golden, my) if len(one.left_out)]
     if left_out:
         count -= np.max(left_out, axis=0)
-    one, two = scales
+    one, two = (side.signed * scale for side, scale in zip((golden, my), scales, strict=True))
     return PairAxis(
         count,
-        golden.sums[1] * one**2,
-        my.sums[1] * two**2,
-        my.sums[0] * two - golden.sums[0] * one,
-        my.signed * two - golden.signed * one,
+        golden.sums[1] * scales[0] ** 2,
+        my.sums[1] * scales[1] ** 2,
+        my.sums[0] * scales[1] - golden.sums[0] * scales[0],
+        two - one,
+        rounding * (one**2 + two**2).sum(1),
     )
 
 
@@ -172,4 +187,4 @@ def _without(
     np.subtract.at(total, bins, my - golden)
     np.subtract.at(signed, (bins, buckets), signs * (my - golden))
     count, one, two = (np.maximum(part, 0.0) for part in parts)
-    return PairAxis(count, one, two, total, signed)
+    return PairAxis(count, one, two, total, signed, axis.noise)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["TOP", "Bins", "Slices", "Table", "Top", "first_index"]
+__all__ = ["TOP", "Bins", "Slices", "Table", "Top", "alike", "first_index"]
 
 TOP = 8  # elements that are kept, those of the largest error
 _LINES, _CHANNELS, _LANES = 256, 1024, 16
@@ -235,6 +235,27 @@ class Slices:
             *marks,
         )
         return replace(slices, usual=Slices.unpack(rest)) if rest else slices
+
+
+def alike(one: Slices, two: Slices) -> tuple[Slices, Slices]:
+    """Both in as many bins, of which one of tensors and one of fingerprints may have others."""
+    most = [
+        min(getattr(side, axis).sums.shape[1] for side in (one, two))
+        for axis in ("lines", "channels")
+    ]
+    if one.lines.sums.shape == two.lines.sums.shape and (
+        one.channels.sums.shape == two.channels.sums.shape
+    ):
+        return one, two
+    tables = (
+        [Table(_fewer(table.sums, count)) for table, count in zip(both, most, strict=True)]
+        for both in ((one.lines, one.channels), (two.lines, two.channels))
+    )
+    (lines, channels), (other_lines, other_channels) = tables
+    return (
+        replace(one, lines=lines, channels=channels),
+        replace(two, lines=other_lines, channels=other_channels),
+    )
 
 
 def first_index(one: int, two: int) -> int:

@@ -25,6 +25,7 @@ __all__ = [
     "limit_findings",
     "nonfinite_finding",
     "saturation_finding",
+    "untold_limits",
 ]
 
 _GRIDDED = 64  # elements that share no bit by chance
@@ -130,6 +131,12 @@ def limit_findings(
     for name, value in values.items():
         if value is not None and limits[name].excess(value) > 0:
             yield _broken(name, value, limits[name])
+
+
+def untold_limits(case: Case, limits: Mapping[str, Limit]) -> list[str]:
+    """The limits of metrics that an estimated pair does not tell."""
+    known = compute(case.stats, (name for name in limits if name in METRICS))
+    return [name for name in limits if known.get(name, case.extra.get(name)) is None]
 
 
 def _broken(name: str, value: float, limit: Limit) -> Finding:
@@ -354,7 +361,7 @@ def _element(
     if size <= limit:
         return None
     value = size / expected.parts.element
-    told = name_element(peak, case.shape, case.stats.my)
+    told = name_element(peak, case.shape, case.stats.my, is_near=evidence.buckets > 0)
     meaning = f"{told}: {value:.3g} times the expected error"
     extent = 0.0 if alone else 1.0
     return Finding("element", value, limit / expected.parts.element, meaning, extent)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ait_cmp.engine.evidence import Evidence, Peak, Span
-from ait_cmp.engine.slices import Bins, Slices, Table, Top
+from ait_cmp.engine.slices import Bins, Slices, Table, Top, alike
 from ait_cmp.judging.bins import (
     OF_A_LINE,
     PRIOR,
@@ -23,6 +23,7 @@ from ait_cmp.judging.bins import (
     expected_of,
     slack,
 )
+from ait_cmp.judging.sizes import widened
 
 __all__ = ["LIMITS", "Measure", "Side", "measure"]
 
@@ -91,7 +92,7 @@ def measure(
     is_softmax: bool,
 ) -> Measure:
     """My row by that of a trusted run; `allowed` is how much louder my may be."""
-    mine, shown = my.slices, reference.slices
+    mine, shown = alike(my.slices, reference.slices)
     plain = _Row.of(mine, shown, shape, steps)
     peaks, of_reference = plain.peaks(mine.top), plain.peaks(shown.top)
     count = float(plain.lines.count.sum())
@@ -109,7 +110,11 @@ def measure(
         "element": peak.error / _highest(of_reference, count),
     }
     limits = LIMITS | ({"element": _LONE} if is_alone else {})
-    for factors in (_SOFT if is_softmax else {}, _SINGLE if row.bins.lines < _FEW else {}):
+    for factors in (
+        _SOFT if is_softmax else {},
+        _SINGLE if row.bins.lines < _FEW else {},
+        _estimated(my.evidence, reference.evidence),
+    ):
         limits |= {check: limits[check] * factor for check, factor in factors.items()}
     return Measure(
         error=row.error(shown),
@@ -126,6 +131,15 @@ def measure(
             if sums.is_off
         ),
     )
+
+
+def _estimated(*sides: Evidence) -> dict[str, float]:
+    """Times the limits, for what each side that is estimated may be off by."""
+    wide = [widened(one) for one in sides if one.buckets]
+    return {
+        check: math.prod(getattr(one, check) for one in wide)
+        for check in ("level", "channel", "line", "element")
+    }
 
 
 class _Row(NamedTuple):

@@ -27,8 +27,12 @@ def name_spot(flat: int, shape: tuple[int, ...]) -> str:
     return name_index(flat, shape) if len(shape) > 1 else f"[{flat}]"
 
 
-def name_element(peak: Peak, shape: tuple[int, ...], my: Side) -> str:
-    """An element and what it is on both sides; `my` is the whole of that side."""
+def name_element(peak: Peak, shape: tuple[int, ...], my: Side, *, is_near: bool = False) -> str:
+    """An element and what it is on both sides; `my` is the whole of that side. What is estimated
+    `is_near` there, and what golden has is not known."""
+    if is_near:
+        place = name_spot(peak.index, shape)
+        return f"an element at or near {place} is off by about {peak.difference:.4g}"
     # A difference that float64 rounds, or cannot hold, tells of a value that my does not have.
     value = min(max(peak.golden + peak.difference, my.minimum), my.maximum)
     return f"element {name_spot(peak.index, shape)} is {value:.6g}, golden {peak.golden:.6g}"

@@ -55,7 +55,9 @@ def _broken(case: Case, evidence: Evidence, found: Measure) -> Iterator[Finding]
 
 
 def _element(case: Case, found: Measure) -> str:
-    return f"{name_element(found.peak, case.shape, case.stats.my)}: its error"
+    is_near = case.evidence is not None and case.evidence.buckets > 0
+    told = name_element(found.peak, case.shape, case.stats.my, is_near=is_near)
+    return f"{told}: its error"
 
 
 def _extent(check: str, found: Measure) -> float:

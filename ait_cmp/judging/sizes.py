@@ -17,6 +17,7 @@ __all__ = [
     "sizes_of",
     "telling",
     "varying",
+    "widened",
 ]
 
 _TAIL, _TAIL_FROM = 1 / 6, 4096  # of more elements the largest error is larger, by this power
@@ -55,14 +56,23 @@ def sizes_of(evidence: Evidence) -> Sizes:
     """The errors of each part; those of parts of many elements without a lone one, which is told
     by itself."""
     tail = max(1.0, evidence.count / _TAIL_FROM) ** _TAIL
-    channel, line = evidence.channel, evidence.line
+    channel, line, element = evidence.channel, evidence.line, evidence.peak.error
+    if evidence.buckets:  # of elements that do not stand out the largest is by chance as large
+        element = max(element, evidence.rest * math.sqrt(2 * math.log(max(evidence.count, 2))))
     return Sizes(
         evidence.rest,
         evidence.typical,
         evidence.channel_rest if channel.total > 1 else 0.0,
         evidence.line_rest if line.total > 1 else 0.0,
-        evidence.peak.error / tail,
+        element / tail,
     )
+
+
+def widened(evidence: Evidence) -> Sizes:
+    """How many times its limit each part may have for being estimated: two deviations of the whole,
+    and of a slice, of which there are up to 64; half as much where most lines have to agree."""
+    slices = math.sqrt(2 / evidence.buckets)
+    return Sizes(1 + evidence.spread, 1 + slices / 2, 1 + slices, 1 + slices, 1 + slices)
 
 
 def bounded_by_one(stats: Stats) -> bool:

@@ -17,6 +17,7 @@ from ait_cmp.judging.checks import (
     nonfinite_finding,
     replay_finding,
     saturation_finding,
+    untold_limits,
 )
 from ait_cmp.judging.choices import ChoiceJudge, JudgedFlip
 from ait_cmp.judging.growth import Background, Expectation, noise
@@ -202,6 +203,11 @@ def _unjudged(case: Case, tolerance: Tolerance) -> tuple[Reason, str] | None:
             f"nothing was compared: none of {stats.elements} elements is finite on both sides"
         )
         return Reason.EMPTY, sentence
+    if stats.equal < 0 and (untold := untold_limits(case, tolerance.limits(case.subject))):
+        return Reason.UNJUDGED, (
+            f"no fingerprint tells {' and '.join(untold)}, which tolerance {tolerance.name} "
+            "limits; compare the tensors, or take a tolerance that judges by the error's growth"
+        )
     if tolerance.unjudged is Unjudged.PASS or tolerance.judges(case.subject):
         return None
     return Reason.UNJUDGED, (

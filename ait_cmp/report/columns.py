@@ -88,6 +88,32 @@ def _own_level(row: Row) -> float | None:
     return sized.level if sized else None
 
 
+def _estimate(row: Row) -> tuple[Stats, Evidence] | None:
+    """What is estimated of two fingerprints, of which metrics have a standard error."""
+    stats, evidence = row.comparison.measured.stats, row.comparison.measured.evidence
+    return (stats, evidence) if stats and evidence and evidence.buckets else None
+
+
+def _level_deviation(told: tuple[Stats, Evidence]) -> float | None:
+    return _half(METRICS["relative_euclidean_distance"].formula(told[0]), told[1])
+
+
+def _rmse_deviation(told: tuple[Stats, Evidence]) -> float | None:
+    return _half(METRICS["rmse"].formula(told[0]), told[1])
+
+
+def _half(value: float | None, evidence: Evidence) -> float | None:
+    """The deviation of a root, half of that of what it is the root of, as shares go."""
+    return None if value is None else value * evidence.spread / 2
+
+
+def _cosine_deviation(told: tuple[Stats, Evidence]) -> float | None:
+    """Σgm is what Σg² and Σm² leave of Σd², of which only this is not exact."""
+    stats, evidence = told
+    norms = math.sqrt(stats.golden_squares) * math.sqrt(stats.my_squares)
+    return stats.difference_squares * evidence.spread / 2 / norms if norms else None
+
+
 def _flip(row: Row) -> JudgedFlip | None:
     flip = row.comparison.verdict.flip
     return flip if flip.near_tie or flip.finding else None
@@ -242,6 +268,12 @@ COLUMNS |= {
 COLUMNS |= {
     "own_error": Column(pl.Float64, _own_level, float),
     "own_module": Column(pl.String, _alone, attrgetter("module")),
+}
+COLUMNS |= {
+    "fingerprint_buckets": Column(pl.Int64, _estimate, lambda told: told[1].buckets),
+    "relative_euclidean_distance_se": Column(pl.Float64, _estimate, _level_deviation),
+    "rmse_se": Column(pl.Float64, _estimate, _rmse_deviation),
+    "cosine_similarity_se": Column(pl.Float64, _estimate, _cosine_deviation),
 }
 _PARTS = {column.part for column in COLUMNS.values()}
 _AT_ONCE = 256  # rows that stay in the processor's cache while their cells are made
