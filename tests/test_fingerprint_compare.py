@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,6 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ait_cmp import dump_modules
@@ -19,7 +22,9 @@ from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.fingerprint.container import Container
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.mapping.layouts import list_dump
-from ait_cmp.values.errors import Reason
+from ait_cmp.mapping.layouts.fingerprints import container_ranks
+from ait_cmp.mapping.layouts.ranks import pair_ranks
+from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, parse_steps
 from tests.executors import HERE
 from tests.test_layouts import DUMPS, made
@@ -242,3 +247,29 @@ def test_a_fingerprint_that_is_not_whole_says_so(harm: object, tmp_path: Path) -
     torch.save(T, tmp_path / "m.pt")
     found = compared(f"{file.path}::x", "", str(tmp_path / "m.pt"))
     assert found == (-1.0, Reason.FINGERPRINT_MALFORMED)
+
+
+KEYS = ["dump", "name", "rank", "run", "record", "says_cuts", "unseen", "order_by", "of", "in"]
+KEYS += ["tensor", "token", "failed", "identity", "aliases", "folder", "file", "model", "root"]
+KEYS += ["modules", "module", "operand", "at", "shell", "again"]
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from(["", "0", "-1_7/0/x", "x"]),
+    lambda inner: st.lists(inner, max_size=7) | st.dictionaries(st.sampled_from(KEYS), inner),
+    max_leaves=9,
+)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    lines=st.lists(st.dictionaries(st.sampled_from(KEYS), values, max_size=12) | values, max_size=5)
+)
+def test_lines_that_make_no_sense_are_said_to(lines: list[object], tmp_path: Path) -> None:
+    file = Container(str(tmp_path / "x.fp.safetensors"))
+    for line in lines:
+        file.say(line)  # type: ignore[arg-type]
+    file.close()
+    with contextlib.suppress(PairError):
+        for rank in container_ranks(file.path):
+            assert isinstance(rank.name, str)
+            assert all(isinstance(one.name, str) for one in rank.tensors)
+            pair_ranks(golden=[rank], my=[rank])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from ait_cmp.dump_tree import RankName, is_fingerprint_file, library_rank, round_number
 from ait_cmp.mapping.layouts.identities import identified_by
@@ -29,6 +30,7 @@ __all__ = ["container_ranks", "fingerprint_ranks", "rank_lines"]
 
 _LOGGER = logging.getLogger(__name__)
 Line = dict[str, Any]
+T = TypeVar("T")
 
 
 def fingerprint_ranks(folder: Folder) -> list[RankDump]:
@@ -151,25 +153,40 @@ _PARTS = ("model", "root", "module", "operand", "at", "former", "wrapper")
 def _made(path: str, line: Line, lines: Sequence[Line]) -> RankDump:
     key, rank, record = line["dump"], line.get("rank"), line.get("record")
     return RankDump(
-        line["name"],
-        RankName(*rank) if rank else None,
+        _of(str, line["name"]),
+        RankName(*(_of(int, one) for one in rank)) if rank else None,
         [_made_tensor(path, one) for one in lines if one.get("in") == key],
-        line["run"],
+        _of(str, line["run"]),
         ProcessRecord.from_json(json.dumps(record)) if record else None,
-        line["says_cuts"],
-        tuple(line["unseen"]),
+        _of(bool, line["says_cuts"]),
+        tuple(_of(str, one) for one in line["unseen"]),
         OrderBy(line["order_by"]),
     )
 
 
+def _of(kind: type[T], value: Any) -> T:
+    """`value`, which is of this type. Raises TypeError."""
+    if type(value) is not kind:
+        raise TypeError(f"{reprlib.repr(value)} is no {kind.__name__}")
+    return value
+
+
 def _made_tensor(path: str, line: Line) -> DumpedTensor:
-    failed, identity = line.get("failed"), line.get("identity")
+    failed, identity, token = line.get("failed"), line.get("identity"), line["token"]
     return DumpedTensor(
-        line["tensor"],
-        line["token"],
-        f"{path}::{line['of']}",
-        PairError(Reason(failed[0]), failed[1]) if failed else None,
-        dump=line.get("folder", ""),
-        identity=Identity(*identity) if identity else None,
-        aliases=tuple(line.get("aliases", ())),
+        _of(str, line["tensor"]),
+        None if token is None else _of(int, token),
+        f"{path}::{_of(str, line['of'])}",
+        PairError(Reason(failed[0]), _of(str, failed[1])) if failed else None,
+        dump=_of(str, line.get("folder", "")),
+        identity=_identity(*identity) if identity else None,
+        aliases=tuple(_of(str, one) for one in line.get("aliases", ())),
     )
+
+
+def _identity(
+    model: Any, root: Any, module: Any, operand: Any, at: Any, former: Any, wrapper: Any
+) -> Identity:
+    for text in (model, root, module, operand, former, wrapper):
+        _of(str, text)
+    return Identity(model, root, module, operand, _of(int, at), former, wrapper)
