@@ -278,3 +278,20 @@ def test_slices_of_tensors_and_of_fingerprints_are_brought_to_as_many_bins() -> 
             first, second = getattr(one, name), getattr(two, name)
             np.testing.assert_allclose(first.count, second.count, rtol=1e-5)
             np.testing.assert_allclose(first.golden_squares, second.golden_squares, rtol=1e-3)
+
+
+def test_what_rounding_of_huge_elements_leaves_is_not_taken_for_an_error() -> None:
+    golden = drawn(23, 576) ** 2
+    golden[0, 31], golden[0, 400], golden[5, 31] = 9e6, 4e5, 300.0
+    for seed in range(5):
+        my = golden * (1 + 1e-3 * drawn(23, 576, seed=seed))
+        exact, told = (one.evidence for one in both(golden, my))
+        assert exact
+        assert told
+        for one, two in ((exact, told), (exact.usual, told.usual)):
+            assert one
+            assert two
+            assert two.level == pytest.approx(one.level, rel=0.5)
+            assert two.typical == pytest.approx(one.typical, rel=0.5)
+            assert two.channel.error < 3 * max(one.channel.error, one.level)
+            assert two.dead_channels.count == 0

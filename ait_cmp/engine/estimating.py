@@ -17,10 +17,10 @@ from ait_cmp.engine.lone import Elements, Tops, standing_out
 from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.mismatch import way_out
 from ait_cmp.engine.request import Wanted
-from ait_cmp.engine.sketches import Sketches, sketches_of
+from ait_cmp.engine.sketches import PairAxis, Sketches, sketches_of
 from ait_cmp.engine.slices import Slices, Table
 from ait_cmp.engine.stats import Side, Softmax, Stats
-from ait_cmp.fingerprint.value import Fingerprint, Whole
+from ait_cmp.fingerprint.value import Fingerprint, Floats, Whole
 from ait_cmp.source import Source, from_memory
 from ait_cmp.values.errors import PairError, Reason
 
@@ -114,27 +114,18 @@ def _slices(
     whole, spread = rest.spread()
     exact = float(((known.my - known.golden) ** 2).sum())
     tables = []
+    alike_in_count = rest.lines.count.sum() == rest.channels.count.sum()
     for axis, bins in zip((rest.lines, rest.channels), rest.bins(known.indices), strict=True):
         squares = axis.estimated
         total = float(squares.sum())
-        if total > 0:  # both axes are of the same elements, and the whole is known better
+        if total > 0 and alike_in_count:  # of the same elements, and the whole is known better
             squares *= min(max(whole / total, _LESS), _MORE)
         np.add.at(squares, bins, (known.my - known.golden) ** 2)
         tables.append(squares)
     lone = standing_out(rest.without(beyond.golden, beyond.my, beyond.indices), tops)
     top = (known + beyond + lone).top()
     made = [
-        Table(
-            np.stack(
-                (
-                    axis.count,
-                    axis.golden_squares,
-                    squares,
-                    (axis.my_squares - axis.golden_squares - squares) / 2,
-                    axis.total,
-                )
-            )
-        )
+        _table(axis, np.where(axis.count > 0, squares, 0.0))
         for axis, squares in zip((sketches.lines, sketches.channels), tables, strict=True)
     ]
     share = whole / (whole + exact) if whole + exact else 0.0
@@ -142,13 +133,20 @@ def _slices(
     return Slices(lines, channels, top, 0, 0, 0, 0, 0, -1), spread * share, whole + exact
 
 
+def _table(axis: PairAxis, squares: Floats) -> Table:
+    products = (axis.my_squares - axis.golden_squares - squares) / 2
+    return Table(np.stack((axis.count, axis.golden_squares, squares, products, axis.total)))
+
+
 def _huge(sketches: Sketches, known: Elements) -> int:
     """How many of golden's largest elements are huge beside all others; 0 where more may be."""
-    left = sketches.golden_squares - np.cumsum(known.golden**2)
-    count = float(sketches.lines.count.sum())
-    for huge in range(len(known.golden) - 1, 0, -1):
-        size = math.sqrt(max(float(left[huge - 1]), 0.0) / count)
-        if abs(known.golden[huge - 1]) > _HUGE * size >= abs(known.golden[huge]):
+    axis, sizes = sketches.channels, np.abs(known.golden)
+    usual = math.sqrt(float(np.median(axis.golden_squares / np.maximum(axis.count, 1.0))))
+    for huge in range(int((sizes > _HUGE * usual / 2).sum()), 0, -1):
+        chosen = np.arange(huge)
+        rest = sketches.without(known.golden[chosen], known.my[chosen], known.indices[chosen])
+        size = math.sqrt(rest.golden_squares / max(float(rest.lines.count.sum()), 1.0))
+        if huge < len(sizes) and sizes[huge - 1] > _HUGE * size >= sizes[huge]:
             return huge
     return 0
 
