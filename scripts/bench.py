@@ -5,11 +5,11 @@
 
 ROW is one of kernel, large, small, workers, dump, memory, metadata (default: all of these), growth,
 scale, which needs Ray and moto: executors side by side, of which no bound is asked, steps, of a
-model that is watched (beside msprobe, where that is installed), and watching: models that are
-judged while they run, or learn and are dumped. The two sides of a ratio are measured in turn,
-several times, and their medians are divided, so that what else the machine does falls on both
-alike. FOLDER (default: a temporary one) needs 2 GiB, for metadata two million names, and for growth
-6 GiB besides.
+model that is watched (beside msprobe, where that is installed), watching: models that are
+judged while they run, or learn and are dumped, and fingerprint: of tensors in memory. The two
+sides of a ratio are measured in turn, several times, and their medians are divided, so that what
+else the machine does falls on both alike. FOLDER (default: a temporary one) needs 2 GiB, for
+metadata two million names, and for growth 6 GiB besides.
 
 With --against, the package of another checkout does the same work in turn, on the same files, and
 a figure says how many times better this one is; ROW is one of kernel, small, start, memory,
@@ -237,6 +237,14 @@ def watching(folder: Path) -> Iterator[Row]:
     yield from watching_rows(folder)
 
 
+def fingerprint(folder: Path) -> Iterator[Row]:
+    """11: fingerprints, against the bandwidth of the memory."""
+    from speed.fingerprint import fingerprint_rows
+
+    del folder
+    yield from fingerprint_rows()
+
+
 ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "kernel": kernel,
     "large": large,
@@ -249,8 +257,9 @@ ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "scale": scale,
     "steps": steps,
     "watching": watching,
+    "fingerprint": fingerprint,
 }
-_SELDOM = ("growth", "scale", "steps", "watching")  # only by name
+_SELDOM = ("growth", "scale", "steps", "watching", "fingerprint")  # only by name
 
 
 def show(rows: Sequence[Row]) -> None:
