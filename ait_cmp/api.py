@@ -169,6 +169,7 @@ def isolate(
     golden: torch.nn.Module,
     my: torch.nn.Module,
     inputs: Any,
+    given: str = "my",
     precision: str = "float64",
     tolerance: ToleranceLike = "dtype",
     metrics: str = "standard",
@@ -180,7 +181,9 @@ def isolate(
     a function that takes a model and runs it, several times if it likes. Golden's modules are then
     run anew in `precision`, float64 or float32, on the recorded arguments of my's, those inside
     another answered by what my's gave back. `own_error` is what a module did itself, `error_level`
-    what both runs differ by there. The yardstick is golden's module in my's types.
+    what both runs differ by there. The yardstick is golden's module in my's types. With
+    `given="golden"` the modules of both are run on what golden's were given, rounded to my's type:
+    so what is behind a NaN is judged, too.
     Raises TypeError for what is no module, UsageError for unknown names.
     """
     started = datetime.now(UTC)
@@ -191,7 +194,9 @@ def isolate(
         metrics=metrics,
         epsilon=epsilon,
     )
-    run = isolated_run(golden=golden, my=my, inputs=inputs, precision=precision, settings=settings)
+    run = isolated_run(
+        golden=golden, my=my, inputs=inputs, given=given, precision=precision, settings=settings
+    )
     return RunComparison.of(replace(run, facts=facts_since(started, settings.in_force)))
 
 

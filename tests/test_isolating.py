@@ -406,3 +406,19 @@ def test_modules_of_other_names_are_paired_and_it_is_said(caplog: Any) -> None:
     assert "pairs of modules are guessed" in caplog.text
     (row,) = found.divergences
     assert row.pair.paired_by.startswith("guess ")
+
+
+def test_what_is_behind_a_nan_is_judged_on_what_golden_was_given() -> None:
+    my, golden = Model(), Model().eval()
+    norm: Any = my.get_submodule("layers.0.norm")
+    with torch.no_grad():
+        norm.weight[2] = float("nan")
+    wrong("layers.2.mlp")(my)
+    wrong("layers.3.mlp.up")(my)
+    both: dict[str, Any] = {"golden": golden, "my": my.to(torch.bfloat16), "inputs": IDS}
+    assert blamed(ait_cmp.isolate(**both)) == {"layers.0.norm"}
+    found = ait_cmp.isolate(**both, given="golden")
+    assert blamed(found) == {"layers.0.norm", "layers.2.mlp", "layers.3.mlp.up"}
+    assert ait_cmp.isolate(golden=golden, my=Model(), inputs=IDS, given="golden").passed
+    with pytest.raises(UsageError, match="neither my nor golden"):
+        ait_cmp.isolate(**both, given="both")

@@ -14,6 +14,7 @@ from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, settled
+from ait_cmp.isolating.on_golden import on_goldens
 from ait_cmp.isolating.partners import Partners, are_named_alike, proposed
 from ait_cmp.isolating.recording import Recording, recorded, run_with
 from ait_cmp.isolating.structure import Held
@@ -37,6 +38,7 @@ def isolated_run(
     golden: torch.nn.Module,
     my: torch.nn.Module,
     inputs: object,
+    given: str,
     precision: str,
     settings: Settings,
 ) -> Run:
@@ -50,17 +52,33 @@ def isolated_run(
     if precision not in PRECISIONS:
         known = " and ".join(PRECISIONS)
         raise UsageError(f"there is no precision {precision!r}; golden is run in {known}")
+    if given not in ("my", "golden"):
+        raise UsageError(f"given={given!r} is neither my nor golden, whose inputs both are run on")
     with recorded(golden) as run:
         run_with(golden, inputs)
+    if given == "golden":
+        isolation = Isolation(
+            golden, Partners(golden), on_goldens(run, my), precision=PRECISIONS[precision]
+        )
+    else:
+        isolation = _on_mine(golden, my, inputs, run, PRECISIONS[precision])
+    made = _settled(isolation.tensors(), settings.wanted)
+    by = settings.tolerance, settings.metrics
+    return Run(made, *by, JudgedRows(made, *by))
+
+
+def _on_mine(
+    golden: torch.nn.Module,
+    my: torch.nn.Module,
+    inputs: object,
+    run: Recording,
+    precision: torch.dtype,
+) -> Isolation:
     with recorded(my) as recording:
         run_with(my, inputs)
     for sentence in recording.unseen:
         _LOGGER.warning("%s", sentence)
-    partners = _partners(golden, run, recording)
-    isolation = Isolation(golden, partners, recording, run, PRECISIONS[precision])
-    made = _settled(isolation.tensors(), settings.wanted)
-    by = settings.tolerance, settings.metrics
-    return Run(made, *by, JudgedRows(made, *by))
+    return Isolation(golden, _partners(golden, run, recording), recording, run, precision)
 
 
 def _partners(golden: torch.nn.Module, run: Recording, my: Recording) -> Partners:

@@ -99,7 +99,8 @@ class Isolation:
         try:
             found = self._replayed(call, module, inside, cast, own)
         except NotReplayedError as exc:
-            why = f"golden's {call.owner} cannot be run on what my's was given: {exc}"
+            said = f"golden's {call.owner} cannot be run on what my's was given: {exc}"
+            why = call.why or said
             found = _Pass(Replayed(), Replayed(), "")
         else:
             why = ""
