@@ -41,7 +41,7 @@ _EXPLAINED = 0.5  # of what all parts share may remain where that explains the e
 # kernels run; how far one may be from them, in roundings, in a type of which sums are taken in a
 # finer one, and in any other.
 _FEWEST_ALIKE, _ALIKE = 4, 0.75
-_MOVED_NARROW, _MOVED, _WIDE = 0.3, 3.0, 4
+_MOVED_NARROW, _MOVED, _WIDE = 0.03, 3.0, 4
 
 
 @dataclass(frozen=True, slots=True)
