@@ -180,6 +180,27 @@ class Dropping(nn.Module):
         return out
 
 
+def test_a_mode_of_my_is_my_own_fault() -> None:
+    torch.manual_seed(0)
+    golden = Dropping().eval()
+    my = copy.deepcopy(golden)
+    my.drop.train()  # forgotten
+    assert blamed(isolated(my, golden, torch.randn(64, WIDTH))) == {"drop"}
+    my.drop.eval()
+    my.training = True  # of what has no mode of its own
+    assert not blamed(isolated(my, golden, torch.randn(64, WIDTH)))
+
+
+def test_hooks_of_both_sides_are_called_once() -> None:
+    golden, my = Model().eval(), Model().eval()
+    for name in ("layers.0.mlp", "layers.2.mlp"):
+        for module in (golden.get_submodule(name), my.get_submodule(name)):
+            module.register_forward_hook(lambda _, args, out: out * 1.3)
+            module.register_forward_pre_hook(lambda _, args: (args[0] * 1.3, *args[1:]))
+    assert not blamed(isolated(my, golden))
+    assert len(golden.get_submodule("layers.0.mlp")._forward_hooks) == 1
+
+
 def test_random_numbers_state_and_changes_in_place_are_replayed() -> None:
     torch.manual_seed(0)
     golden = Dropping().train()

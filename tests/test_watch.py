@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -251,6 +251,28 @@ def test_an_error_of_my_goes_to_the_script(models: tuple[Model, Model]) -> None:
         my(X)
     tokens = [row.pair.token_id for row in watched.result.rows]
     assert tokens.count(1) == 8 * 5 + 2
+
+
+def test_a_cache_that_the_script_changes_is_no_fault(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    cache = Cache()
+    with watch(my=my, golden=golden) as watched:
+        my(X, cache=cache)
+        my(X, cache=cache)
+        cache.seen[0] = cache.seen[0] * 2  # as beams are sorted
+        my(X, cache=cache)
+        my(X, cache=cache)
+    statuses = {row.pair.token_id: row.verdict.status for row in watched.result.rows}
+    assert statuses == {0: Status.PASS, 1: Status.PASS, 2: Status.ERROR, 3: Status.ERROR}
+    assert "changed a Cache between two calls" in (watched.result.rows[-1].verdict.sentence or "")
+
+
+def test_a_compiled_model_runs_as_it_did(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    expected, compiled = my(X)["logits"], cast(Any, torch.compile(my, backend="eager"))
+    with watch(my=compiled, golden=golden) as watched:
+        assert torch.equal(compiled(X)["logits"], expected)
+    assert not watched.result.passed  # of what is compiled nothing was seen
 
 
 def test_shapes_that_differ_are_error_rows(models: tuple[Model, Model]) -> None:

@@ -49,7 +49,6 @@ class Drawn:
     random: torch.Tensor
     cuda: tuple[torch.Tensor, ...]
     autocast: Mapping[str, torch.dtype]  # by kind of device, where it is on
-    training: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -163,10 +162,11 @@ class CallRecorder(Recorder):
         ended: Callable[[torch.nn.Module, Call], None] | None = None,
         folder: str = "",
     ) -> None:
-        super().__init__(request, {id(module) for module in model.modules()} if model else None)
+        modules = None if model is None else {id(module) for module in model.modules()}
+        super().__init__(request, modules)
         self.paused = False
         self._recording = recording
-        self._identities = module_identities(model) if model else {}
+        self._identities = {} if model is None else module_identities(model)
         self._ended = ended
         self._times: Counter[tuple[int, ModuleName]] = Counter()
         self._saved = Saved(folder)
@@ -183,7 +183,7 @@ class CallRecorder(Recorder):
             call = self._keep(begun)
             call.arguments = self._saved.of((tuple(inputs[0]), dict(inputs[1])))
             call.inputs = self._operands(inputs_of(module, *inputs))
-            call.drawn = _drawn(module)
+            call.drawn = _drawn()
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not recorded ({type(exc).__name__}: {exc})")
 
@@ -243,14 +243,13 @@ def _changed(call: Call, left: Any) -> Iterator[tuple[str, Held]]:
             yield name, held
 
 
-def _drawn(module: torch.nn.Module) -> Drawn:
+def _drawn() -> Drawn:
     has_cuda = torch.cuda.is_available()
     kinds = ("cpu", *(("cuda",) if has_cuda else ()))
     return Drawn(
         torch.get_rng_state(),
         tuple(torch.cuda.get_rng_state_all()) if has_cuda else (),
         {one: torch.get_autocast_dtype(one) for one in kinds if torch.is_autocast_enabled(one)},
-        module.training,
     )
 
 

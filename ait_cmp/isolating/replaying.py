@@ -2,13 +2,15 @@
 
 What a container computes itself is all that is left of it once each module inside gives what my's
 gave: what it hands to these, and what it makes of what they hand back. Golden's weights are cast
-for the call, one module at a time, and random state, buffers and mode are put back behind it.
+for the call, one module at a time, and random state and buffers are put back behind it. Golden is
+in training, or not, as it is: what my's does in another mode is my's own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,7 +100,7 @@ def replay(
     with (
         _as_it_was(call.drawn, keep_autocast=casting.dtype is None),
         _cast(module, [one.module for one in answers], casting, types),
-        _mode(module, call.drawn),
+        _hooked_once(module, [one.module for one in answers]),
         _answered(answers, casting, found, saved),
     ):
         try:
@@ -131,19 +133,6 @@ def _as_it_was(drawn: Drawn | None, *, keep_autocast: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _mode(module: torch.nn.Module, drawn: Drawn | None) -> Iterator[None]:
-    """`module` in training, or not, as my's was."""
-    before = [(one, one.training) for one in module.modules()]
-    try:
-        if drawn and drawn.training != module.training:
-            module.train(drawn.training)
-        yield
-    finally:
-        for one, training in before:
-            one.training = training
-
-
-@contextlib.contextmanager
 def _cast(
     module: torch.nn.Module,
     answered: Sequence[torch.nn.Module],
@@ -158,6 +147,9 @@ def _cast(
         for one in module.modules():
             if id(one) in apart:
                 continue
+            # What a hook makes of weights, as that of a weight norm, is an attribute.
+            made_of = [*vars(one).items()]
+            before += [(vars(one), name, it) for name, it in made_of if torch.is_tensor(it)]
             own = types(one)
             weights: dict[str, Any] = one._parameters
             for held, made in ((weights, casting.cast), (one._buffers, buffers)):
@@ -170,6 +162,30 @@ def _cast(
     finally:
         for held, name, tensor in before:
             held[name] = tensor
+
+
+@contextlib.contextmanager
+def _hooked_once(module: torch.nn.Module, answered: Sequence[torch.nn.Module]) -> Iterator[None]:
+    """What hooks made of the arguments of `module`, and of the results of modules that are not run,
+    is in what was recorded: the former see these and change none, the latter do nothing."""
+    seen = OrderedDict((key, _seeing(one)) for key, one in module._forward_pre_hooks.items())
+    changes: list[tuple[torch.nn.Module, str, Any]] = [(module, "_forward_pre_hooks", seen)]
+    changes += [(one, "_forward_hooks", OrderedDict()) for one in answered]
+    before = [(vars(one), name, vars(one)[name]) for one, name, _ in changes]
+    try:
+        for one, name, hooks in changes:
+            vars(one)[name] = hooks
+        yield
+    finally:
+        for attributes, name, hooks in before:
+            attributes[name] = hooks
+
+
+def _seeing(hook: Callable[..., Any]) -> Callable[..., None]:
+    def see(*given: Any) -> None:
+        hook(*given)
+
+    return see
 
 
 @contextlib.contextmanager

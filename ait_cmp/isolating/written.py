@@ -91,7 +91,7 @@ def _packed(call: Call) -> dict[str, Any]:
     if call.drawn:
         autocast = {kind: _named(dtype) for kind, dtype in call.drawn.autocast.items()}
         random = call.drawn.random.numpy().tobytes().hex()
-        line["drawn"] = [random, autocast, call.drawn.training]
+        line["drawn"] = [random, autocast]
     return line
 
 
@@ -110,10 +110,10 @@ def _unpacked(line: dict[str, Any], folder: Path, around: dict[int, Call]) -> Ca
     except ImportError as exc:
         call.why = call.why or f"what it was given cannot be made here: {exc}"
     if "drawn" in line:
-        random, autocast, training = line["drawn"]
+        random, autocast = line["drawn"]
         state = torch.frombuffer(bytearray.fromhex(random), dtype=torch.uint8)
         kinds = {kind: _dtype(name) for kind, name in autocast.items()}
-        call.drawn = Drawn(state, (), kinds, training)
+        call.drawn = Drawn(state, (), kinds)
     return call
 
 

@@ -22,6 +22,7 @@ __all__ = ["Arguments", "Home"]
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.device, type, slice)
 _SHARED = (torch.nn.Module, types.ModuleType, types.FunctionType, types.MethodType)
 _DEPTH = 16  # of containers in containers
+_CHANGED = "changed"
 
 
 class Home(NamedTuple):
@@ -45,10 +46,20 @@ class Arguments:
     def __init__(self, *, golden: Home, my: Home) -> None:
         self._golden, self._my = golden, my
         self._known: dict[int, Any] = {}  # by the id of my's, while that is there
+        self._mine: dict[int, weakref.ref[Any]] = {}
+        self._left: dict[int, Any] = {}  # how a call left each of them
 
     def of(self, value: Any) -> Any:
-        """What golden is given for `value`."""
+        """What golden is given for `value`. Raises RuntimeError where golden's own is not the like
+        any more."""
         return self._copy(value, {}, _DEPTH)
+
+    def settle(self) -> None:
+        """A call has ended: what changes of my's objects before the next is the script's doing, as
+        beams that are sorted; from then on golden's are not the like."""
+        for key, one in self._mine.items():
+            if self._left.get(key) is not _CHANGED:
+                self._left[key] = _state(one(), _DEPTH)
 
     def learn(self, *, golden: Any, my: Any, depth: int = _DEPTH) -> None:
         """Both gave these back: an object in that of my is from now on golden's own for golden."""
@@ -78,16 +89,27 @@ class Arguments:
         if type(value) is dict:
             return {key: self._copy(one, copies, depth) for key, one in value.items()}
         if id(value) in self._known:
+            if self._left.get(id(value)) not in (None, _state(value, _DEPTH)):
+                self._left[id(value)] = _CHANGED
+                raise RuntimeError(
+                    f"the script changed a {type(value).__name__} between two calls, and golden's "
+                    "is as it was; dump both runs, and compare these"
+                )
             return self._known[id(value)]
         made = self._moved_within(copy.deepcopy(value), _DEPTH)
         self._know(value, made)
         return made
 
     def _know(self, my: Any, golden: Any) -> None:
-        known, key = self._known, id(my)
+        key = id(my)
         with contextlib.suppress(TypeError):  # no weak reference to it: it is copied each time
-            weakref.finalize(my, known.pop, key, None)
-            known[key] = golden
+            weakref.finalize(my, self._forget, key)
+            self._mine[key] = weakref.ref(my)
+            self._known[key] = golden
+
+    def _forget(self, key: int) -> None:
+        for kept in (self._known, self._mine, self._left):
+            kept.pop(key, None)
 
     def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
         golden, my = self._golden, self._my
@@ -113,6 +135,19 @@ class Arguments:
             for name, one in list(held.items()):
                 held[name] = self._moved_within(one, depth - 1)
         return made
+
+
+def _state(value: Any, depth: int) -> Any:
+    """What changes where any tensor in an object does, or how many there are."""
+    if isinstance(value, torch.Tensor):
+        version = None if value.is_inference() else value._version
+        return id(value), value.data_ptr(), version, tuple(value.shape)
+    if isinstance(value, (*_PLAIN, *_SHARED)) or depth == 0:
+        return None
+    if isinstance(value, (list, tuple)):
+        return tuple(_state(one, depth - 1) for one in value)
+    held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return tuple((str(name), _state(one, depth - 1)) for name, one in held.items())
 
 
 def _parts(value: Any) -> dict[Any, Any] | None:

@@ -125,6 +125,8 @@ class Watch:
     def _end(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """A module of my has ended: with the script's call, golden's ends as well."""
         del args
+        if torch.compiler.is_compiling():
+            return
         call = self._call
         if call is None or module is not call.module or call.thread != threading.get_ident():
             return
@@ -132,6 +134,7 @@ class Watch:
         if output is not None and not self._twin.error:
             self._arguments.learn(golden=self._twin.output, my=output)
         self._twin.output = None
+        self._arguments.settle()
 
     def _leave(self) -> None:
         """The last call is over: tell what golden alone had."""
