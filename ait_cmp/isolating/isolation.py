@@ -16,7 +16,7 @@ import torch
 from ait_cmp.isolating.partners import Partners
 from ait_cmp.isolating.recording import Call, Operands, Recording
 from ait_cmp.isolating.replaying import Answer, Casting, NotReplayedError, Replayed, replay
-from ait_cmp.isolating.structure import Held
+from ait_cmp.isolating.structure import Held, mapped
 from ait_cmp.values.pair import Alone
 
 __all__ = ["Isolation", "Kinded", "OwnTensor", "Settled", "settled"]
@@ -241,7 +241,8 @@ def _completed(call: Call, own: Call | None) -> tuple[object, str]:
     args, kwargs = call.arguments
     if own is None or own.arguments is None:
         return call.arguments, ""
-    others, named = own.arguments
+    usual = _usual(call)
+    others, named = mapped(own.arguments, lambda held: _as_mine(held, usual))
     made = [
         other if _is_other(mine, other) else mine for mine, other in zip(args, others, strict=False)
     ]
@@ -257,6 +258,16 @@ def _completed(call: Call, own: Call | None) -> tuple[object, str]:
         return call.arguments, ""
     by = f"{', '.join(taken)} of golden's own run, since my's was given none of its kind"
     return ((*made, *args[len(made) :]), {**kwargs, **more}), by
+
+
+def _as_mine(held: Held, usual: torch.dtype | None) -> Held:
+    """A tensor of golden's in the type that my's has, whose range a mask does not leave."""
+    if usual is None or not held.dtype.is_floating_point or held.dtype is usual:
+        return held
+    ends = torch.finfo(usual)
+    tensor = held.tensor
+    inside = torch.where(tensor.isinf(), tensor, tensor.clamp(ends.min, ends.max))
+    return Held(inside.to(usual), held.device, usual)
 
 
 def _is_other(mine: object, golden: object) -> bool:
