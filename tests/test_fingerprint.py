@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ait_cmp.engine.fingerprinting import fingerprint_of, fingerprint_of_tensor
 from ait_cmp.fingerprint import signs
@@ -227,6 +229,14 @@ def test_complex_numbers_are_their_parts() -> None:
 def test_what_has_no_data_is_refused() -> None:
     with pytest.raises(TypeError, match="meta"):
         make_fingerprint(torch.zeros(3, device="meta"))
+
+
+@given(st.integers(0, 10**6), st.integers(0, 7))
+def test_no_bit_of_one_may_change(place: int, bit: int) -> None:
+    packed = bytearray(make_fingerprint(drawn(6, 4)).pack())
+    packed[place % len(packed)] ^= 1 << bit
+    with pytest.raises(ValueError, match=r"the (fingerprint|bytes)"):
+        Fingerprint.unpack(packed)
 
 
 def test_an_unknown_version_says_so() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -137,20 +138,20 @@ class Fingerprint:
         )  # fmt: skip
         parts = [header, struct.pack(f"<{len(self.shape)}q", *self.shape)]
         if self.elements or 0 in self.shape:
-            return b"".join((*parts, self.elements))
+            return _sealed((*parts, self.elements))
         parts.append(_WHOLE.pack(*(getattr(self.whole, one.name) for one in fields(Whole))))
         kind = _number(self.dtype)
         parts += [self.top.astype(kind).tobytes(), self.top_indices.astype("<i8").tobytes()]
         for axis in filter(None, (self.lines, self.channels)):
             parts += [axis.sums.astype(kind).tobytes(), axis.left_out.astype("<u4").tobytes()]
             parts.append(axis.signed.astype(kind).tobytes())
-        return b"".join(parts)
+        return _sealed(parts)
 
     @staticmethod
     def unpack(packed: Any) -> Fingerprint:
         """That of these bytes, or of any buffer of them. Raises ValueError if damaged."""
         try:
-            return _unpacked(_Reader(memoryview(packed)))
+            return _unpacked(_Reader(_opened(memoryview(packed).cast("B"))))
         except (struct.error, IndexError) as exc:
             raise ValueError(f"the fingerprint is not whole: {exc}") from exc
 
@@ -166,6 +167,26 @@ class Fingerprint:
 
 
 _WHOLE = struct.Struct("<5qQq3q4d")
+_KIND = struct.Struct("<4sB")  # how the header begins
+_SEAL = struct.Struct("<I")  # CRC-32 of all bytes before it, the last
+
+
+def _sealed(parts: Iterable[bytes]) -> bytes:
+    content = b"".join(parts)
+    return content + _SEAL.pack(zlib.crc32(content))
+
+
+def _opened(packed: memoryview) -> memoryview:
+    """All but the seal. Raises ValueError where that is another's, or another version's."""
+    magic, version = _KIND.unpack_from(packed)
+    if magic != _MAGIC:
+        raise ValueError("the bytes are no fingerprint")
+    if version != _VERSION:
+        raise ValueError(f"the fingerprint is of version {version}; this program reads {_VERSION}")
+    content, seal = packed[: -_SEAL.size], packed[-_SEAL.size :]
+    if _SEAL.unpack(seal)[0] != zlib.crc32(content):
+        raise ValueError("the fingerprint is damaged: its bytes have another checksum")
+    return content
 
 
 def bin_width(count: int) -> int:
@@ -209,7 +230,7 @@ class _Reader:
     """What is read of a buffer, from its beginning on."""
 
     def __init__(self, packed: memoryview) -> None:
-        self._packed = packed.cast("B")
+        self._packed = packed
         self._at = 0
 
     def some(self, one: struct.Struct) -> tuple[Any, ...]:
@@ -236,11 +257,7 @@ class _Reader:
 
 
 def _unpacked(reader: _Reader) -> Fingerprint:
-    magic, version, kind, dims, buckets, top, some_left_out, size, checksum = reader.some(_HEADER)
-    if magic != _MAGIC:
-        raise ValueError("the bytes are no fingerprint")
-    if version != _VERSION:
-        raise ValueError(f"the fingerprint is of version {version}; this program reads {_VERSION}")
+    _, _, kind, dims, buckets, top, some_left_out, size, checksum = reader.some(_HEADER)
     if buckets > MOST or buckets & (buckets - 1):
         raise ValueError(f"the fingerprint has {buckets} buckets a bin")
     dtype, shape = DTYPES[_NAMES[kind]], reader.some(struct.Struct(f"<{dims}q"))

@@ -75,6 +75,7 @@ def show_summary(report: Report, paths: Sequence[Path], worst: int) -> None:
             f"[bold]{counted(report.by_statistics, 'row')} compared by recorded statistics only[/]:"
             " no tensors were dumped, and elements may differ where statistics agree"
         )
+    _show_estimated(console, report)
     _show_yardsticks(console, report)
     dumps = [*filter(None, report.table["dump"].unique(maintain_order=True).to_list())]
     if len(dumps) > 1:
@@ -109,6 +110,17 @@ def show_row(report: Report, number: int) -> None:
     for name, value in line.items():
         if value is not None and name not in _SAID:
             console.print(f"  {name:28} {plain(str(value))}")
+
+
+def _show_estimated(console: Console, report: Report) -> None:
+    """How many rows pass of which fingerprints are all that was compared."""
+    estimated = pl.col("fingerprint_buckets").is_not_null() & (pl.col("exact_match") != 1)
+    passing = len(report.table.filter(estimated & (pl.col("status") == Status.PASS.value)))
+    if passing:
+        console.print(
+            f"{counted(passing, 'row')} of those that pass compared by fingerprints, in which a "
+            "fault of a single channel, line or element may hide"
+        )
 
 
 def _show_yardsticks(console: Console, report: Report) -> None:
