@@ -556,6 +556,20 @@ def test_two_files_of_which_one_is_missing(tmp_path: Path) -> None:
         pairs_of(golden, tmp_path / "folder")
 
 
+@pytest.mark.parametrize("cut", [0, 8, 500, -1])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_damaged_file_beside_many_tensors_is_the_one_that_is_named(
+    cut: int, swapped: bool, tmp_path: Path
+) -> None:
+    whole, damaged = tmp_path / "whole.pth", tmp_path / "damaged.pth"
+    torch.save({"a": torch.ones(30), "b": torch.ones(30)}, whole)
+    damaged.write_bytes(whole.read_bytes()[:cut])
+    (pair,) = pairs_of(*((damaged, whole) if swapped else (whole, damaged)))
+    assert pair.error
+    assert pair.error.reason is Reason.PTH_MALFORMED
+    assert "damaged.pth" in pair.error.sentence
+
+
 # -- entries
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ait_cmp.files import exists, is_folder
 from ait_cmp.mapping.checkpoint_index import is_index
 from ait_cmp.mapping.matching import tree_pairs
 from ait_cmp.mapping.selection import Wish, names_within
-from ait_cmp.source import split_name
-from ait_cmp.values.errors import UsageError
+from ait_cmp.source import open_source, split_name
+from ait_cmp.values.errors import PairError, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 
@@ -41,7 +42,20 @@ def file_pairs(wish: Wish) -> list[Pair]:
         return tree_pairs(wish)
     path, name = split_name(golden_path)
     located = (_location(golden_path, golden), _location(my_path, my))
-    return [Pair(name or Path(path).stem, None, *located)]
+    error = _what_is_wrong(golden_path, my) or _what_is_wrong(my_path, golden)
+    return [Pair(name or Path(path).stem, None, *located, error=error)]
+
+
+def _what_is_wrong(path: str, others: Sequence[str]) -> PairError | None:
+    """Why `path` holds nothing to stand beside the many tensors of the other side, of which it
+    would be said that they are no single one."""
+    if len(others) > 1:
+        with suppress(FileNotFoundError):
+            try:
+                open_source(path)
+            except PairError as exc:
+                return exc
+    return None
 
 
 def _location(path: str, names: Sequence[str]) -> Location:
