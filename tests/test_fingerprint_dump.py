@@ -265,6 +265,24 @@ os.wait()
     assert found == [Counter({0: 6}), Counter({0: 6, 1: 6})]
 
 
+@pytest.mark.parametrize(
+    ("more", "output", "said"),
+    [
+        (["-fp"], "a.safetensors", "must be a folder, or with --fingerprint X.fp.safetensors"),
+        ([], "a.fp.safetensors", "pass --fingerprint as well"),
+        (["-fp"], "/proc/a.fp.safetensors", "cannot be written"),
+    ],
+)
+def test_a_place_that_is_none_is_refused_in_a_sentence(
+    more: list[str], output: str, said: str, tmp_path: Path
+) -> None:
+    done = ait_llm_dump(script(tmp_path, "step(0)"), *more, "-o", tmp_path / output)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert [one.name for one in tmp_path.iterdir()] == ["main.py"]
+
+
 def test_a_file_that_is_named_is_of_one_process(tmp_path: Path) -> None:
     text = """
 from ait_cmp import dump_modules

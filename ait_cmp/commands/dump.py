@@ -26,7 +26,7 @@ from ait_cmp.dump.dump_request import (
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.dump.room import byte_count
 from ait_cmp.dump.summary import Summary, dumped_files, summarize
-from ait_cmp.dump_tree import is_fingerprint_file
+from ait_cmp.dump_tree import FINGERPRINTS, is_fingerprint_file
 from ait_cmp.values.errors import AitCmpError, UsageError, os_reason
 
 __all__ = ["add_arguments", "dump", "make_parser"]
@@ -191,13 +191,22 @@ def _place(arguments: argparse.Namespace) -> Iterator[str]:
     it, whose files become that."""
     # Absolute, since the command may change folders.
     output = os.path.abspath(arguments.output)
-    if not (arguments.fingerprint and is_fingerprint_file(output)):
+    if is_fingerprint_file(output) and not arguments.fingerprint:
+        raise UsageError(f"--output {output} is a file of fingerprints: pass --fingerprint as well")
+    if not is_fingerprint_file(output):
+        if output.endswith(".safetensors"):
+            raise UsageError(
+                f"--output {output} must be a folder, or with --fingerprint X{FINGERPRINTS}"
+            )
         yield output
         return
     above = _output_folder(os.path.dirname(output))
-    with tempfile.TemporaryDirectory(prefix=".ait_dump", dir=above) as folder:
-        yield folder
-        _join(Path(folder), Path(output))
+    try:
+        with tempfile.TemporaryDirectory(prefix=".ait_dump", dir=above) as folder:
+            yield folder
+            _join(Path(folder), Path(output))
+    except OSError as exc:
+        raise UsageError(f"--output {output} cannot be written: {os_reason(exc)}") from exc
 
 
 def _join(folder: Path, path: Path) -> None:
