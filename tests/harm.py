@@ -17,7 +17,11 @@ Harm = Callable[[int, Path], None]
 
 def _descendants(pid: int) -> Iterator[int]:
     """Whichever of its threads began them."""
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        tasks = [*Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:  # it ended meanwhile
+        return
+    for task in tasks:
         try:
             children = task.read_text().split()
         except OSError:

@@ -295,6 +295,7 @@ def _table(**columns: list[Any]) -> pl.DataFrame:
         "elements": [10_000] * count,
         "error_level": [0.01] * count,
         "expected_error": [0.02] * count,
+        "own_error": [None] * count,
         "relative_euclidean_distance": [0.01] * count,
         "cosine_similarity": [1.0] * count,
         "cmp_fail_reason": [None] * count,
@@ -303,7 +304,7 @@ def _table(**columns: list[Any]) -> pl.DataFrame:
         "nonfinite_different": [0] * count,
     }
     schema: dict[str, Any] = {"rank": pl.String, "reason": pl.String, "cmp_fail_reason": pl.String}
-    schema |= {"error_level": pl.Float64}
+    schema |= {"error_level": pl.Float64, "own_error": pl.Float64}
     return pl.DataFrame(plain | columns, schema_overrides=schema)
 
 

@@ -32,7 +32,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
         ("ait-cmp calibrate tolerance=in", {"tolerance=int8"}),
         ("ait-cmp golden_path=x report.k", {"report.keep_stats="}),
         ("ait-cmp dump --execu", {"--execute-range"}),
-        ("ait llm ", {"compare", "dump", "--help"}),
+        ("ait llm ", {"compare", "dump", "watch", "--help"}),
         ("ait llm compare --my", {"--my-path"}),
     ],
 )

@@ -260,7 +260,7 @@ def test_damage_costs_the_rows_that_it_hits_and_no_row_is_wrong(
     assert [row for row in whole if row not in found] == []
 
 
-@pytest.mark.parametrize("content", [b"a report of mine\n" * 9, b"\x89AITSTAT" + b"\2\0\0\0" * 60])
+@pytest.mark.parametrize("content", [b"a report of mine\n" * 9, b"\x89AITSTAT" + b"\3\0\0\0" * 60])
 def test_what_does_not_begin_as_a_store_is_refused_in_a_sentence(
     tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
