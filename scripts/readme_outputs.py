@@ -225,6 +225,8 @@ def same_line(printed: str, fresh: str) -> bool:
 
 def _parts(line: str) -> tuple[list[str], list[float]]:
     line = re.sub(r"\b(\d)_\d{3,}", r"\1_PID", line)
+    # What names its process hundreds of times is longer where that has more digits.
+    line = re.sub(r"\d+( bytes, in \S+\.fp\.safetensors)", r"BYTES\1", line)
     line = re.sub(r"([ ━─])\1+", r"\1", line)  # padding of numbers of more or fewer digits
     parts = _NUMBER.split(line)
     return parts[::2], [float(number) for number in parts[1::2]]
