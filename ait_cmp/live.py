@@ -124,7 +124,7 @@ def _types(model: torch.nn.Module) -> list[DType]:
 def _expected(*, golden: torch.nn.Module, my: torch.nn.Module) -> Iterator[Sketch]:
     """What one call is thought to give: an output of each module, of the types of the
     parameters."""
-    first = _types(golden)[0]
+    first, types = _types(golden)[0], _types(my)
     for identity in module_identities(my).values():
-        for dtype in _types(my):
+        for dtype in types:
             yield Sketch(Subject(f"{identity.key}/out0", 0, first, dtype))

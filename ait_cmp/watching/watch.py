@@ -36,7 +36,6 @@ class _Call:
     prefix: str  # of the names of its tensors
     thread: int = field(default_factory=threading.get_ident)
     why_not: str = ""  # golden is not run
-    modules: frozenset[str] = frozenset()  # of my
     waiting: dict[Key, torch.Tensor] = field(default_factory=dict)
     seen: set[Key] = field(default_factory=set)
     golden_seen: set[Key] = field(default_factory=set)
@@ -68,6 +67,9 @@ class Watch:
         self._twin = Twin()
         self._arguments = Arguments(golden=Home.of(golden), my=Home.of(my))
         self._identities = module_identities(my)
+        known = module_identities(golden)
+        # Of several that are called alike, the outermost.
+        self._counterparts = {known[id(one)]: one for one in reversed([*golden.modules()])}
         self._rounds: dict[str, int] = {}
         self._order = 0
         self._call: _Call | None = None
@@ -105,8 +107,7 @@ class Watch:
         token_id = self._rounds.get(identity.key, 0)
         self._rounds[identity.key] = token_id + 1
         self._call = call = _Call(module, token_id, identity.key)
-        call.modules = frozenset(one.key for one in module_identities(module).values())
-        golden = self._golden if module is self._my else self._counterpart(identity)
+        golden = self._golden if module is self._my else self._counterparts.get(identity)
         if golden is None:
             call.why_not = f"golden has no {identity.key}, which the script calls by itself"
             return
@@ -117,10 +118,6 @@ class Watch:
             call.why_not = f"golden cannot be given what my is ({kind}: {exc})"
             return
         self._twin.start(lambda: golden(*given, **named))
-
-    def _counterpart(self, identity: ModuleIdentity) -> torch.nn.Module | None:
-        known = module_identities(self._golden)
-        return next((one for one in self._golden.modules() if known[id(one)] == identity), None)
 
     def _end(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """A module of my has ended: with the script's call, golden's ends as well."""
