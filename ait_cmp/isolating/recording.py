@@ -22,6 +22,7 @@ from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.identity import inputs_of, module_identities, outputs_of
 from ait_cmp.dump.recorder import Recorder
 from ait_cmp.isolating.structure import Held, mapped, places
+from ait_cmp.tensors import version_of
 
 __all__ = [
     "FLOATING",
@@ -128,7 +129,7 @@ class Saved:
         """A copy of `tensor` as it is now."""
         if isinstance(tensor, Held):
             return tensor
-        version = None if tensor.is_inference() else tensor._version
+        version = version_of(tensor)
         of, known_version, known = self._known.get(id(tensor), (None, None, None))
         is_same = of is not None and of() is tensor and known_version == version
         # In inference mode torch does not count changes.

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ait_cmp.tensors import version_of
+
 __all__ = ["Arguments", "Home"]
 
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.device, type, slice)
@@ -140,8 +142,7 @@ class Arguments:
 def _state(value: Any, depth: int) -> Any:
     """What changes where any tensor in an object does, or how many there are."""
     if isinstance(value, torch.Tensor):
-        version = None if value.is_inference() else value._version
-        return id(value), value.data_ptr(), version, tuple(value.shape)
+        return id(value), value.data_ptr(), version_of(value), tuple(value.shape)
     if isinstance(value, (*_PLAIN, *_SHARED)) or depth == 0:
         return None
     if isinstance(value, (list, tuple)):
