@@ -39,7 +39,7 @@ from ait_cmp.dump.unseen import (
     without_inside,
 )
 from ait_cmp.dump_tree import Direction, Moment, operand, operation
-from ait_cmp.tensors import version_of
+from ait_cmp.tensors import is_traced, version_of
 
 if TYPE_CHECKING:
     from ait_cmp.dump.learning import Learning
@@ -56,8 +56,8 @@ class Sink(Protocol):
     """Where tensors go: into folders, or to who looks at them at once."""
 
     def save(self, name: str, tensor: torch.Tensor, identity: Mapping[str, object], /) -> None:
-        """Take a tensor, which is called by its place and is `identity`. What goes wrong with it
-        is an exception, which is logged."""
+        """Take a tensor that has values, which is called by its place and is `identity`. What
+        goes wrong with it is an exception, which is logged."""
 
     def say(self, line: Mapping[str, object], /) -> None:
         """Take what the tensors themselves do not tell."""
@@ -414,6 +414,8 @@ class Recorder:
             return
         try:
             self._process.sink.say(root)
+            if is_traced(tensor):
+                raise TypeError("a graph is being traced, whose tensors have no values")
             with torch.no_grad():
                 self._process.sink.save(name, tensor, line)
         except NoRoomError as exc:

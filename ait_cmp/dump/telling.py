@@ -18,7 +18,6 @@ import torch
 
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.fingerprint.make import make_fingerprint
-from ait_cmp.tensors import is_traced
 
 __all__ = ["GO_ON", "LENGTHS", "LONGEST", "STOP", "Telling"]
 
@@ -42,8 +41,6 @@ class Telling:
         model is to stop."""
         if self._is_lost or self._request.device_id not in (None, tensor.get_device()):
             return
-        if is_traced(tensor):
-            raise TypeError("a graph is being traced, whose tensors have no values")
         if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
             raise TypeError("a CUDA graph is being captured, which allows no look")
         said = {"name": name, "model": self._models.get(identity["root"], ""), **identity}

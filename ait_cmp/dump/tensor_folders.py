@@ -18,7 +18,6 @@ from ait_cmp.dump.rank_file import settle_rank
 from ait_cmp.dump.reason_file import first_line, write_reason
 from ait_cmp.dump.room import Room
 from ait_cmp.dump_tree import library_tensors, modules_file
-from ait_cmp.tensors import is_traced
 
 __all__ = ["NoRoomError", "TensorFolders"]
 
@@ -46,8 +45,6 @@ class TensorFolders:
         Raises TypeError for a tensor that cannot be saved, OSError where it cannot be written;
         why then stands in its place; NoRoomError, and writes nothing, where it would be too much.
         """
-        if is_traced(tensor):
-            raise TypeError("a graph is being traced, whose tensors have no values")
         device = tensor.get_device()
         if self._request.device_id not in (None, device):
             return
