@@ -56,6 +56,13 @@ class ModuleIdentity:
         """That of a module which no attribute of this one holds."""
         return ModuleIdentity(_joined(self.key, name))
 
+    def line(self, operand: str, at: int, root: int, again: int = 0) -> dict[str, object]:
+        """What the list of a dump says of a tensor of this module, of the model `root`: which
+        operand it is, its place in the order of all, how often the module was called before."""
+        line: dict[str, object] = {"module": self.key, "operand": operand, "at": at, "root": root}
+        more = {"shell": self.shell, "again": again}
+        return line | {key: value for key, value in more.items() if value}
+
 
 def module_identities(root: torch.nn.Module) -> dict[int, ModuleIdentity]:
     """Those of `root` and of every module below, by `id`, as `named_modules` finds them first."""

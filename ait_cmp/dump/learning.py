@@ -188,9 +188,7 @@ class Learning:
                     yield _Owner(root, identity, own, number, current.line), tensor
 
     def _line(self, owner: _Owner, operand: str) -> dict[str, object]:
-        line: dict[str, object] = {"module": owner.identity.key, "operand": operand}
-        line |= {"at": self._moment(), "root": owner.root}
-        return line | {"shell": owner.identity.shell} if owner.identity.shell else line
+        return owner.identity.line(operand, self._moment(), owner.root)
 
 
 def _hear(tensor: torch.Tensor, look: Callable[[torch.Tensor], None]) -> None:

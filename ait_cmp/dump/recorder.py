@@ -471,10 +471,7 @@ def _sink(request: DumpRequest) -> Callable[[DumpRequest], Sink]:
 
 def _line(call: _Call, what: str, at: int) -> dict[str, object]:
     """What one of its tensors is, for the list of the dump."""
-    root, identity = call.round.root, call.identity
-    line = {"module": identity.key, "operand": what, "at": at, "root": root.number}
-    more = {"shell": identity.shell, "again": call.again}
-    return line | {key: value for key, value in more.items() if value}
+    return call.identity.line(what, at, call.round.root.number, call.again)
 
 
 def _tensors(operands: Iterable[tuple[str, torch.Tensor]]) -> Iterator[torch.Tensor]:
