@@ -11,12 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from ait_cmp.commands.run_options import (
+    add_device_id,
+    add_exec,
+    add_log_level,
+    add_operation_name,
+)
 from ait_cmp.commands.say import remark
 from ait_cmp.commands.status import ExitStatus, status_of
 from ait_cmp.dump.backends import BACKENDS, choose, environment
 from ait_cmp.dump.dump_request import (
     DTYPES,
-    LOG_LEVELS,
     TYPES,
     DumpRequest,
     id_list,
@@ -59,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options, by the original's names."""
     add = parser.add_argument
-    add("--exec", required=True, metavar="COMMAND", help="what to run, without a shell")
+    add_exec(parser)
     add(
         "--type",
         nargs="+",
@@ -99,8 +104,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cast the modules that the script calls, and what it gives them, to this type: so an "
         "unmodified script makes the reference of a run in it (torch; default: as they are)",
     )
-    add("--device-id", "-device", type=_device, help="only tensors of this device (default: all)")
-    add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
+    add_device_id(parser)
+    add_log_level(parser)
     add(
         "--backend",
         choices=tuple(BACKENDS),
@@ -133,13 +138,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         metavar="BOOL",
         help="with --save-operation-ids: also what these call (default: true)",
     )
-    add(
-        "--operation-name",
-        "-opname",
-        default="",
-        metavar="NAMES",
-        help="only operations whose name begins so: self,linear (default: all)",
-    )
+    add_operation_name(parser)
     add(
         "--switch",
         metavar="FILE",
@@ -308,9 +307,3 @@ def _switch(text: str) -> bool:
     if text.lower() not in _SWITCH:
         raise argparse.ArgumentTypeError(f"must be true or false, not {text!r}")
     return _SWITCH[text.lower()]
-
-
-def _device(text: str) -> int:
-    if not text.removeprefix("-").isdecimal() or int(text) < -1:
-        raise argparse.ArgumentTypeError(f"must be the number of a device, not {text!r}")
-    return int(text)

@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ait_cmp.commands.run_options import add_log_level
 from ait_cmp.commands.say import complain, remark
 from ait_cmp.commands.status import ExitStatus, status_of
-from ait_cmp.dump.dump_request import LOG_LEVELS, range_list
+from ait_cmp.dump.dump_request import range_list
 from ait_cmp.dump.injection import ISOLATE, python_path
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.isolating.in_process import ROWS, Row, Task, read_rows
@@ -52,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="keep golden's tensors beside my's calls, which `show` reads for a closer look",
     )
-    add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
+    add_log_level(parser)
     return parser
 
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from ait_cmp.dump.dump_request import LOG_LEVELS
+from ait_cmp.commands.run_options import (
+    add_device_id,
+    add_exec,
+    add_log_level,
+    add_operation_name,
+)
 
 __all__ = ["add_arguments"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options; what `ait llm dump` has as well is called alike."""
+    """The options, in their order."""
     add = parser.add_argument
-    add("--exec", required=True, metavar="COMMAND", help="what to run, without a shell")
+    add_exec(parser)
     add("--golden", required=True, metavar="DUMP", help="a .fp.safetensors, or a dump of tensors")
     add("--output", "-o", metavar="FOLDER", help="where the report goes (default: nowhere)")
     add(
@@ -28,13 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="ignore: what one side alone has is skipped (default: error)",
     )
-    add(
-        "--operation-name",
-        "-opname",
-        default="",
-        metavar="NAMES",
-        help="only operations whose name begins so: self,linear (default: all)",
-    )
-    add("--device-id", "-device", type=int, help="only tensors of this device (default: all)")
+    add_operation_name(parser)
+    add_device_id(parser)
     add("--switch", metavar="FILE", default="", help="look only while this file exists")
-    add("--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info")
+    add_log_level(parser)

@@ -1,0 +1,47 @@
+"""Options that several commands have which run another one."""
+
+from __future__ import annotations
+
+import argparse
+
+from ait_cmp.dump.dump_request import LOG_LEVELS
+
+__all__ = ["add_device_id", "add_exec", "add_log_level", "add_operation_name"]
+
+
+def add_exec(parser: argparse.ArgumentParser) -> None:
+    """What runs."""
+    parser.add_argument(
+        "--exec", required=True, metavar="COMMAND", help="what to run, without a shell"
+    )
+
+
+def add_operation_name(parser: argparse.ArgumentParser) -> None:
+    """Which modules."""
+    parser.add_argument(
+        "--operation-name",
+        "-opname",
+        default="",
+        metavar="NAMES",
+        help="only operations whose name begins so: self,linear (default: all)",
+    )
+
+
+def add_device_id(parser: argparse.ArgumentParser) -> None:
+    """Where their tensors are."""
+    parser.add_argument(
+        "--device-id", "-device", type=_device, help="only tensors of this device (default: all)"
+    )
+
+
+def add_log_level(parser: argparse.ArgumentParser) -> None:
+    """How much is said."""
+    parser.add_argument(
+        "--log-level", "-l", type=str.lower, choices=tuple(LOG_LEVELS), default="info"
+    )
+
+
+def _device(text: str) -> int:
+    if not text.removeprefix("-").isdecimal() or int(text) < -1:
+        raise argparse.ArgumentTypeError(f"must be the number of a device, not {text!r}")
+    return int(text)
