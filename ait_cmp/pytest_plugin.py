@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-__all__ = ["pytest_addoption", "pytest_configure", "pytest_unconfigure"]
+__all__ = ["UPDATE", "pytest_addoption", "pytest_configure", "pytest_unconfigure"]
 
 # As the environment, since tests may start processes of their own.
-_UPDATE = "AIT_CMP_UPDATE_GOLDEN"
+UPDATE = "AIT_CMP_UPDATE_GOLDEN"
 
 
 def pytest_addoption(parser: Any) -> None:
@@ -23,10 +23,10 @@ def pytest_addoption(parser: Any) -> None:
 def pytest_configure(config: Any) -> None:
     """Have `assert_matches` know of it."""
     if config.getoption("--update-golden"):
-        os.environ[_UPDATE] = "1"
+        os.environ[UPDATE] = "1"
 
 
 def pytest_unconfigure(config: Any) -> None:
     """And not beyond the tests."""
     if config.getoption("--update-golden"):
-        os.environ.pop(_UPDATE, None)
+        os.environ.pop(UPDATE, None)

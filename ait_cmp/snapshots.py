@@ -19,13 +19,13 @@ from ait_cmp.dump_tree import FINGERPRINTS, is_fingerprint_file
 from ait_cmp.judging import Status
 from ait_cmp.judging.comparison import Row
 from ait_cmp.mapping.layouts import list_dump
+from ait_cmp.pytest_plugin import UPDATE
 from ait_cmp.results import RunComparison
 from ait_cmp.settings.keywords import PathLike, ToleranceLike
 from ait_cmp.values.errors import UsageError
 
 __all__ = ["assert_matches"]
 
-_UPDATE = "AIT_CMP_UPDATE_GOLDEN"
 _SHOWN = 5  # rows of an assertion
 
 
@@ -54,7 +54,7 @@ def assert_matches(
     with tempfile.TemporaryDirectory(prefix="ait_cmp") as folder:
         my = Path(folder, f"my{FINGERPRINTS}")
         _write(model, inputs, my)
-        if os.environ.get(_UPDATE) == "1" if update is None else update:
+        if os.environ.get(UPDATE) == "1" if update is None else update:
             write_fingerprints(list_dump("golden", str(my)).ranks, path)
         if not path.exists():
             raise UsageError(
