@@ -268,6 +268,27 @@ def test_a_run_is_saved_and_judged_again(tmp_path: Path) -> None:
     assert [row.pair.alone for row in again.rows] == [row.pair.alone for row in found.rows]
 
 
+def test_a_compiled_module_is_judged_as_a_whole() -> None:
+    """It tells no length, as modules that hold others do."""
+
+    class Compiled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up: Any = torch.compile(nn.Linear(WIDTH, WIDTH), backend="eager")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self.up(x)
+            return out
+
+    golden, my = Compiled(), Compiled()
+    my.load_state_dict(golden.state_dict())
+    inputs = torch.linspace(-1, 1, 4 * WIDTH).reshape(4, WIDTH)
+    assert isolated(my, golden, inputs).passed
+    with torch.no_grad():
+        my.up.weight[3] *= 2
+    assert blamed(isolated(my, golden, inputs)) == {"up@OptimizedModule"}
+
+
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(TypeError, match="my must be a torch"):
         ait_cmp.isolate(golden=Model(), my=3, inputs=IDS)

@@ -79,7 +79,8 @@ class Isolation:
         own = {(call.token_id, call.name): call for call in self.run.calls}
         calls: dict[int, list[Call]] = defaultdict(list)  # of each of golden's modules
         for call in self.recording.calls:
-            if module := self.partners.of(call):
+            module = self.partners.of(call)
+            if module is not None:  # whose length one that is compiled does not tell
                 calls[id(module)].append(call)
         for module in self.golden.modules():
             cast: _Cast = ({}, {})  # of one module at a time
