@@ -59,6 +59,7 @@ __all__ = [
     "list_pairs",
     "measure",
     "open_store",
+    "reported",
     "select_pairs",
     "warn_of_idle",
     "written",
@@ -92,7 +93,14 @@ def compare_and_report(settings: Settings) -> ExitStatus:
     if settings.report_path is not None:
         raise UsageError("report_path is for judge: python -m ait_cmp.judge report=FOLDER")
     started = datetime.now(UTC)
-    pairs = select_pairs(settings)
+    report = reported(select_pairs(settings), settings, started)
+    if not settings.in_sweep:  # which is told of as a whole
+        tell_ci(lambda: as_markdown(report))
+    return exit_status(report.statuses, settings.fail_on)
+
+
+def reported(pairs: Sequence[Pair], settings: Settings, started: datetime) -> Report:
+    """Compare the pairs, write the report, show the summary."""
     with open_store(settings) as store:
         with painted_progress() as progress:
             run = judged(pairs, settings, store, progress)
@@ -100,9 +108,7 @@ def compare_and_report(settings: Settings) -> ExitStatus:
         report, paths = written(run, settings, store)
     with may_go_unread("the summary"):
         show_summary(report, paths, settings.worst)
-    if not settings.in_sweep:  # which is told of as a whole
-        tell_ci(lambda: as_markdown(report))
-    return exit_status(report.statuses, settings.fail_on)
+    return report
 
 
 @collecting()

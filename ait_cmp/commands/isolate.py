@@ -12,14 +12,13 @@ from pathlib import Path
 
 from ait_cmp.commands.run_options import add_log_level
 from ait_cmp.commands.say import complain, remark
-from ait_cmp.commands.status import ExitStatus, status_of
+from ait_cmp.commands.status import ExitStatus, exit_status, status_of
 from ait_cmp.dump.dump_request import range_list
 from ait_cmp.dump.injection import ISOLATE, python_path
 from ait_cmp.dump.launch import run_command, split_command
-from ait_cmp.isolating.in_process import ROWS, Row, Task, read_rows
+from ait_cmp.isolating.in_process import ROWS, Task, read_pairs
 from ait_cmp.isolating.written import CALLS
-from ait_cmp.values.errors import AitCmpError, PairError, Reason, ReportError, UsageError, os_reason
-from ait_cmp.values.location import Location
+from ait_cmp.values.errors import AitCmpError, ReportError, UsageError, os_reason
 from ait_cmp.values.pair import Pair
 
 __all__ = ["isolate", "make_parser"]
@@ -85,7 +84,7 @@ def _isolated(arguments: argparse.Namespace) -> int:
     found = _only(
         Path(answers.folder), ROWS, "no model of --golden has the modules that my's calls are of"
     )
-    status = _reported(read_rows(found, calls), arguments, output, started)
+    status = _compared(read_pairs(found, calls), arguments, output, started)
     if not arguments.keep:
         shutil.rmtree(answers.folder, ignore_errors=True)
     return status
@@ -109,27 +108,23 @@ def _run(command: str, task: Task) -> None:
 def _only(folder: Path, name: str, nothing: str) -> Path:
     """The folder of the one process that left a file `name`. Raises UsageError for none, and for
     several."""
-    found = [folder] if (folder / name).exists() else sorted(folder.glob(f"*/{name}"))
+    inside = sorted(one.parent for one in folder.glob(f"*/{name}"))
+    found = [folder] if (folder / name).exists() else inside
     if not found:
         raise UsageError(f"{nothing}: there is no {name} in {folder}")
     if len(found) > 1:
         raise UsageError(
             f"{len(found)} processes left calls in {folder}, and isolate takes those of one; name "
-            f"it: --calls {found[0].parent}"
+            f"it: --calls {found[0]}"
         )
-    return found[0] if found[0].is_dir() else found[0].parent
+    return found[0]
 
 
-def _reported(
-    rows: Sequence[Row], arguments: argparse.Namespace, output: Path, started: datetime
+def _compared(
+    pairs: Sequence[Pair], arguments: argparse.Namespace, output: Path, started: datetime
 ) -> int:
     """Compare the tensors of the rows as those of any dump, and write the report."""
-    from ait_cmp.commands.compare import judged, open_store, written
-    from ait_cmp.commands.say import may_go_unread
-    from ait_cmp.commands.status import exit_status
-    from ait_cmp.report import facts_since
-    from ait_cmp.report.console import show_summary
-    from ait_cmp.report.progress import painted_progress
+    from ait_cmp.commands.compare import reported
     from ait_cmp.settings.keywords import live_settings
 
     sides = arguments.golden, arguments.my or arguments.calls
@@ -138,25 +133,5 @@ def _reported(
         golden=golden, my=my, tolerance=arguments.tolerance, metrics="standard", epsilon=None
     )
     settings = replace(settings, output=output, reference_path=golden)
-    pairs = [_pair(row, number) for number, row in enumerate(rows)]
-    with open_store(settings) as store:
-        with painted_progress() as progress:
-            run = judged(pairs, settings, store, progress)
-        run = replace(run, facts=facts_since(started, settings.in_force))
-        report, paths = written(run, settings, store)
-    with may_go_unread("the summary"):
-        show_summary(report, paths, settings.worst)
+    report = reported(pairs, settings, started)
     return exit_status(report.statuses, settings.fail_on)
-
-
-def _pair(row: Row, order: int) -> Pair:
-    golden, my = Location.of(row.golden), Location.of(row.my)
-    pair = Pair(
-        row.data_id, row.token_id, golden, my, order=order, paired_by=row.by, alone=row.alone
-    )
-    if row.why:
-        return pair._replace(error=PairError(Reason.NOT_REPLAYED, row.why))
-    if not row.reference:
-        return pair
-    other = Location.of(row.reference)
-    return pair._replace(reference=Pair(row.data_id, row.token_id, golden, other))

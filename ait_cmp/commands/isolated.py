@@ -13,7 +13,7 @@ from ait_cmp.commands.shards import Settled
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Request, Wanted
-from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, settled
+from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, pair_of, settled
 from ait_cmp.isolating.on_golden import on_goldens
 from ait_cmp.isolating.partners import Partners, are_named_alike, proposed
 from ait_cmp.isolating.recording import Recording, recorded, run_with
@@ -23,8 +23,7 @@ from ait_cmp.measuring.row import pack_row
 from ait_cmp.settings.values import Settings
 from ait_cmp.source import from_memory
 from ait_cmp.tensors import as_array
-from ait_cmp.values.errors import PairError, Reason, UsageError
-from ait_cmp.values.location import Location
+from ait_cmp.values.errors import PairError, UsageError
 from ait_cmp.values.pair import Pair
 
 __all__ = ["PRECISIONS", "isolated_run"]
@@ -136,16 +135,9 @@ def _is_float32(measured: Measured) -> bool:
 def _pair(one: OwnTensor) -> Pair:
     """The row of a tensor, whose sides are nowhere but in memory."""
     place = f"{one.data_id} of round {one.token_id}"
-    golden, my, reference = (
-        Location.of(f"{place}, {side}")
-        for side in ("golden on my's inputs", "my", "golden in my's types")
-    )
-    pair = Pair(one.data_id, one.token_id, golden, my, alone=one.alone, paired_by=one.by)
-    if one.why:
-        return pair._replace(error=PairError(Reason.NOT_REPLAYED, one.why))
-    if one.reference is None:
-        return pair
-    return pair._replace(reference=Pair(one.data_id, one.token_id, golden, reference))
+    reference = f"{place}, golden in my's types" if one.reference else ""
+    sides = f"{place}, golden on my's inputs", f"{place}, my", reference
+    return pair_of(one.data_id, one.token_id, one.alone, sides, why=one.why, by=one.by)
 
 
 def _measured(golden: Held | None, my: Held | None, wanted: Wanted) -> Measured:

@@ -19,14 +19,14 @@ import torch
 
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.hooks import watch
-from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, settled
+from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, pair_of, settled
 from ait_cmp.isolating.partners import Partners, are_named_alike
 from ait_cmp.isolating.recording import Call, CallRecorder, Recording
 from ait_cmp.isolating.structure import Held
 from ait_cmp.isolating.written import read_recording, write_calls
-from ait_cmp.values.pair import Alone
+from ait_cmp.values.pair import Alone, Pair
 
-__all__ = ["ROWS", "Row", "Task", "isolate_process", "read_rows"]
+__all__ = ["ROWS", "Task", "isolate_process", "read_pairs"]
 
 ROWS = "rows.jsonl"
 _PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
@@ -56,20 +56,6 @@ class Task:
     def request(self) -> DumpRequest:
         """Which rounds."""
         return DumpRequest(self.folder, execute_range=self.rounds)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A tensor of my's run, and the files of its sides."""
-
-    data_id: str
-    token_id: int
-    alone: Alone
-    my: str
-    golden: str
-    reference: str
-    why: str
-    by: str
 
 
 def isolate_process(text: str) -> None:
@@ -181,17 +167,17 @@ def _line(one: OwnTensor, alone: Alone, golden: str, reference: str) -> dict[str
     return {**texts, "token_id": one.token_id, "alone": list(alone), **files}
 
 
-def read_rows(answers: Path, calls: Path) -> list[Row]:
-    """What golden's process wrote into `answers`, of my's `calls`."""
-    rows = []
+def read_pairs(answers: Path, calls: Path) -> list[Pair]:
+    """The rows that golden's process wrote into `answers`, of my's `calls`, in their order."""
+    found: list[Pair] = []
     with (answers / ROWS).open(encoding="utf-8") as file:
         for text in file:
             line = json.loads(text)
-            my = str(calls / line["my"])
             golden, reference = (
                 str(answers / line[side]) if line[side] else "" for side in ("golden", "reference")
             )
-            alone = Alone(*line["alone"])
-            said = (line["why"], line["by"])
-            rows.append(Row(line["data_id"], line["token_id"], alone, my, golden, reference, *said))
-    return rows
+            sides = golden, str(calls / line["my"]), reference
+            name, alone = (line["data_id"], line["token_id"]), Alone(*line["alone"])
+            pair = pair_of(*name, alone, sides, why=line["why"], by=line["by"])
+            found.append(pair._replace(order=len(found)))
+    return found

@@ -17,9 +17,11 @@ from ait_cmp.isolating.partners import Partners
 from ait_cmp.isolating.recording import Call, Operands, Recording
 from ait_cmp.isolating.replaying import Answer, Casting, NotReplayedError, Replayed, replay
 from ait_cmp.isolating.structure import Held, mapped
-from ait_cmp.values.pair import Alone
+from ait_cmp.values.errors import PairError, Reason
+from ait_cmp.values.location import Location
+from ait_cmp.values.pair import Alone, Pair
 
-__all__ = ["Isolation", "Kinded", "OwnTensor", "Settled", "settled"]
+__all__ = ["Isolation", "Kinded", "OwnTensor", "Settled", "pair_of", "settled"]
 
 _FAR, _MANY = 8.0, 0.2  # roundings, and the share of modules that are so far where it is no fault
 _NOTHING = "golden's module gives back nothing that is called so"
@@ -193,6 +195,20 @@ def settled(tensors: Sequence[Kinded]) -> Settled:
         order.append((place, one.alone._replace(alike=alike, kind=count)))
     coarse = sum(moved > _FAR for moved in far.values()) > _MANY * len(far)
     return Settled(tuple(order), coarse)
+
+
+def pair_of(
+    data_id: str, token_id: int, alone: Alone, sides: tuple[str, str, str], *, why: str, by: str
+) -> Pair:
+    """The row of a tensor whose golden, my and reference are where `sides` say: "" for a reference
+    that it is not judged by; `why` and `by` are those of an OwnTensor."""
+    golden, my, reference = map(Location.of, sides)
+    pair = Pair(data_id, token_id, golden, my, paired_by=by, alone=alone)
+    if why:
+        return pair._replace(error=PairError(Reason.NOT_REPLAYED, why))
+    if not sides[2]:
+        return pair
+    return pair._replace(reference=Pair(data_id, token_id, golden, reference))
 
 
 def _distance(golden: Held, my: Held) -> float | None:
