@@ -15,7 +15,7 @@ import torch
 
 from ait_cmp.isolating.partners import Partners
 from ait_cmp.isolating.recording import Call, Operands, Recording
-from ait_cmp.isolating.replaying import Answer, Casting, NotReplayedError, Replayed, replay
+from ait_cmp.isolating.replaying import Casting, NotReplayedError, Replayed, replay
 from ait_cmp.isolating.structure import Held, mapped
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
@@ -98,7 +98,7 @@ class Isolation:
         self, call: Call, module: torch.nn.Module, cast: _Cast, own: Call | None
     ) -> Iterator[OwnTensor]:
         """What a call is judged by: what it gave back, what it changed, and what it handed on."""
-        inside = [*self._inside(call)]
+        inside = [*self.partners.inside(call)]
         try:
             found = self._replayed(call, module, inside, cast, own)
         except NotReplayedError as exc:
@@ -115,41 +115,23 @@ class Isolation:
         for name, my in call.changed:
             pair = [side.changed.get(name) for side in sides]
             yield _own(call, call.under(f"left.{name}"), call.ended, my, pair, why, found.by)
-        for one in inside:
+        for one, _ in inside:
             skipped = not why and one.began not in found.golden.given
             said = f"golden's {call.owner} does not call {one.name}" if skipped else why
             both = [_by_name(one.inputs, side.given.get(one.began, {})) for side in sides]
             for (name, my), *pair in zip(one.inputs, *both, strict=True):
                 yield _own(call, one.under(name), one.began, my, pair, said, found.by)
 
-    def _inside(self, call: Call) -> Iterator[Call]:
-        """The calls inside that have a partner, through those that have none."""
-        for one in call.inside:
-            if self.partners.of(one) is not None:
-                yield one
-            else:
-                yield from self._inside(one)
-
     def _replayed(
         self,
         call: Call,
         module: torch.nn.Module,
-        inside: Sequence[Call],
+        inside: Sequence[tuple[Call, torch.nn.Module]],
         cast: _Cast,
         own: Call | None,
     ) -> _Pass:
         if call.why or call.arguments is None or call.ended < 0:
             raise NotReplayedError(call.why or "it was not called as a module, or did not return")
-        calls: dict[int, list[Call]] = {}
-        modules: dict[int, torch.nn.Module] = {}
-        for one in inside:
-            other = self.partners.of(one)
-            assert other is not None
-            if other is module:
-                raise NotReplayedError("it calls itself")
-            modules[id(other)] = other
-            calls.setdefault(id(other), []).append(one)
-        answers = [Answer(modules[one], found) for one, found in calls.items()]
         device = _device_of(module) or _device_of(self.golden) or torch.device("cpu")
         arguments, by = _completed(call, own)
         castings = (
@@ -157,12 +139,13 @@ class Isolation:
             Casting(None, device, _usual(call), cast[1]),
         )
         golden, reference = (
-            replay(call, arguments, module, answers, one, self._types_of) for one in castings
+            replay(call, arguments, module, inside, one, self._types_of) for one in castings
         )
         return _Pass(golden, reference, by)
 
     def _types_of(self, module: torch.nn.Module) -> dict[str, torch.dtype]:
-        return self.recording.types.get(self.partners.my_of(module), {})
+        my = self.partners.my_of(module)
+        return self.recording.types.get(my, {}) if my else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import torch
 
 from ait_cmp.isolating.partners import Partners
 from ait_cmp.isolating.recording import FLOATING, Call, Recording, types_of
-from ait_cmp.isolating.replaying import Answer, Casting, NotReplayedError, replay
+from ait_cmp.isolating.replaying import Casting, NotReplayedError, replay
 from ait_cmp.isolating.structure import Held, mapped
 
 __all__ = ["on_goldens"]
@@ -70,13 +70,9 @@ class _Rounding:
 
 def _run(call: Call, module: torch.nn.Module, partners: Partners, casting: Casting) -> None:
     """Have my's module answer `call`, and hand on what it does."""
-    answers: dict[int, Answer] = {}
-    inside = [*_inside(call, partners)]
-    for one, other in inside:
-        known = answers.get(id(other), Answer(other, ()))
-        answers[id(other)] = replace(known, calls=(*known.calls, one))
+    inside = [*partners.inside(call)]
     try:
-        found = replay(call, call.arguments, module, [*answers.values()], casting, _as_they_are)
+        found = replay(call, call.arguments, module, inside, casting, _as_they_are)
     except NotReplayedError as exc:
         call.why = f"my's module cannot be run on what golden's was given: {exc}"
         return
@@ -85,14 +81,6 @@ def _run(call: Call, module: torch.nn.Module, partners: Partners, casting: Casti
     for one, _ in inside:
         if one.began in found.given:
             one.inputs = tuple(found.given[one.began].items())
-
-
-def _inside(call: Call, partners: Partners) -> list[tuple[Call, torch.nn.Module]]:
-    found = []
-    for one in call.inside:
-        module = partners.of(one)
-        found += [(one, module)] if module is not None else _inside(one, partners)
-    return found
 
 
 def _as_they_are(module: torch.nn.Module) -> Mapping[str, torch.dtype]:

@@ -4,7 +4,7 @@ what they give back suggest."""
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -26,29 +26,32 @@ class Partners:
         self, golden: torch.nn.Module, names: Mapping[ModuleName, Partner] | None = None
     ) -> None:
         self._modules = identities_of(golden)
-        self._names = names or {}
+        self._names = {one: (one, "") for one in self._modules} if names is None else names
         mine = {partner: my for my, (partner, _) in self._names.items()}
-        self._mine = {
-            id(module): name if names is None else mine.get(name, ("", "?"))
-            for name, module in self._modules.items()
-        }
-        self._is_by_name = names is None
+        self._mine = {id(module): mine.get(name) for name, module in self._modules.items()}
 
     def of(self, call: Call) -> torch.nn.Module | None:
         """The one that does what `call` did."""
-        if self._is_by_name:
-            return self._modules.get(call.module)
         partner = self._names.get(call.module)
         return self._modules.get(partner[0]) if partner else None
+
+    def inside(self, call: Call) -> Iterator[tuple[Call, torch.nn.Module]]:
+        """The calls inside that have a partner, with it, through those that have none."""
+        for one in call.inside:
+            module = self.of(one)
+            if module is not None:
+                yield one, module
+            else:
+                yield from self.inside(one)
 
     def why(self, call: Call) -> str:
         """Why it is that one, where names do not say so."""
         partner = self._names.get(call.module)
         return partner[1] if partner else ""
 
-    def my_of(self, golden: torch.nn.Module) -> ModuleName:
-        """How my calls the module that `golden` answers."""
-        return self._mine.get(id(golden), ("", "?"))
+    def my_of(self, golden: torch.nn.Module) -> ModuleName | None:
+        """How my calls the module that `golden` answers, if it answers any."""
+        return self._mine.get(id(golden))
 
 
 def are_named_alike(golden: torch.nn.Module, my: Recording) -> bool:

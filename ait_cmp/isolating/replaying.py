@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,7 @@ from ait_cmp.dump.identity import inputs_of, outputs_of
 from ait_cmp.isolating.recording import FLOATING, Call, Drawn, Saved
 from ait_cmp.isolating.structure import Held, mapped, places
 
-__all__ = ["Answer", "Casting", "NotReplayedError", "Replayed", "replay"]
+__all__ = ["Casting", "NotReplayedError", "Replayed", "replay"]
 
 
 class NotReplayedError(Exception):
@@ -69,7 +69,7 @@ class Answer:
     """A golden module that is not run: my's calls of its partner, which answer in its place."""
 
     module: torch.nn.Module
-    calls: Sequence[Call]
+    calls: list[Call] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -89,11 +89,15 @@ def replay(
     call: Call,
     arguments: Any,
     module: torch.nn.Module,
-    answers: Sequence[Answer],
+    inside: Iterable[tuple[Call, torch.nn.Module]],
     casting: Casting,
     types: OwnTypes,
 ) -> Replayed:
-    """Run golden's `module` with `arguments`, as `call` ran my's. Raises NotReplayedError."""
+    """Run golden's `module` with `arguments`, as `call` ran my's; each call `inside` answers in the
+    place of a golden module. Raises NotReplayedError."""
+    answers = _answers_of(inside)
+    if any(one.module is module for one in answers):
+        raise NotReplayedError("it calls itself")
     found = Replayed()
     saved = Saved()
     args, kwargs = mapped(arguments, casting.argument, kinds=casting.kind)
@@ -115,6 +119,13 @@ def replay(
         left = dict(places(saved.of((args, kwargs))))
         found.changed = {name: left[name] for name, _ in call.changed if name in left}
     return found
+
+
+def _answers_of(inside: Iterable[tuple[Call, torch.nn.Module]]) -> list[Answer]:
+    answers: dict[int, Answer] = {}
+    for call, module in inside:
+        answers.setdefault(id(module), Answer(module)).calls.append(call)
+    return [*answers.values()]
 
 
 @contextlib.contextmanager
