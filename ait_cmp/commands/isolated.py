@@ -75,8 +75,6 @@ def _on_mine(
 ) -> Isolation:
     with recorded(my) as recording:
         run_with(my, inputs)
-    for sentence in recording.unseen:
-        _LOGGER.warning("%s", sentence)
     return Isolation(golden, _partners(golden, run, recording), recording, run, precision)
 
 

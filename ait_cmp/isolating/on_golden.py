@@ -32,7 +32,7 @@ def on_goldens(run: Recording, my: torch.nn.Module) -> Recording:
         module = partners.of(one)
         if module is not None and one.arguments is not None:
             _run(one, module, partners, Casting(None, device))
-    return Recording([*made.values()], types_of(my), list(run.unseen))
+    return Recording([*made.values()], types_of(my))
 
 
 class _Rounding:

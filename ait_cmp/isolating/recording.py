@@ -96,12 +96,11 @@ class Call:
 
 @dataclass(slots=True)
 class Recording:
-    """All calls of a run, in the order in which they began, the types of each module's own tensors
-    by their names, and what of the run no hook saw."""
+    """All calls of a run, in the order in which they began, and the types of each module's own
+    tensors by their names."""
 
     calls: list[Call] = field(default_factory=list)
     types: dict[ModuleName, dict[str, torch.dtype]] = field(default_factory=dict)
-    unseen: list[str] = field(default_factory=list)
 
     def tensors(self) -> dict[tuple[int, str], Held]:
         """What every call was given and gave back, by round and name."""
@@ -209,9 +208,8 @@ class CallRecorder(Recorder):
             self.warn(f"{type(module).__name__} is not recorded ({type(exc).__name__}: {exc})")
 
     def tell(self, sentence: str) -> None:
-        """Keep what no hook sees."""
-        if self.warn(sentence):
-            self._recording.unseen.append(sentence)
+        """Say once what no hook sees; there is no dump to say it in."""
+        self.warn(sentence)
 
     def _keep(self, begun: Any) -> Call:
         stack = self._process.calls.stack

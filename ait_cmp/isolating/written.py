@@ -41,7 +41,7 @@ def write_calls(folder: str, calls: Sequence[Call], recording: Recording) -> Non
         [*name, {own: _named(dtype) for own, dtype in of.items()}]
         for name, of in recording.types.items()
     ]
-    lines = [json.dumps({"types": types, "unseen": recording.unseen})]
+    lines = [json.dumps({"types": types})]
     lines += [json.dumps(_packed(call)) for call in calls]
     with open(os.path.join(folder, CALLS), "a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
@@ -66,7 +66,6 @@ def _read(line: dict[str, Any], folder: Path, found: Recording, around: dict[int
     if "types" in line:
         for key, shell, of in line["types"]:
             found.types[key, shell] = {name: _dtype(one) for name, one in of.items()}
-        found.unseen += [one for one in line["unseen"] if one not in found.unseen]
         return
     call = _unpacked(line, folder, around)
     around[call.began] = call
