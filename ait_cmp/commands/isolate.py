@@ -17,6 +17,7 @@ from ait_cmp.dump.dump_request import range_list
 from ait_cmp.dump.injection import ISOLATE, python_path
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.isolating.in_process import ROWS, Task, read_pairs
+from ait_cmp.isolating.isolation import PRECISIONS
 from ait_cmp.isolating.written import CALLS
 from ait_cmp.values.errors import AitCmpError, ReportError, UsageError, os_reason
 from ait_cmp.values.pair import Pair
@@ -41,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add(
         "--precision",
-        choices=("float64", "float32"),
+        choices=tuple(PRECISIONS),
         default="float64",
         help="in which golden's modules are run on what my's were given (default: float64)",
     )

@@ -13,7 +13,7 @@ from ait_cmp.commands.shards import Settled
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Request, Wanted
-from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, pair_of, settled
+from ait_cmp.isolating.isolation import PRECISIONS, Isolation, Kinded, OwnTensor, pair_of, settled
 from ait_cmp.isolating.on_golden import on_goldens
 from ait_cmp.isolating.partners import Partners, are_named_alike, proposed
 from ait_cmp.isolating.recording import Recording, recorded, run_with
@@ -26,10 +26,9 @@ from ait_cmp.tensors import as_array
 from ait_cmp.values.errors import PairError, UsageError
 from ait_cmp.values.pair import Pair
 
-__all__ = ["PRECISIONS", "isolated_run"]
+__all__ = ["isolated_run"]
 
 _LOGGER = logging.getLogger(__name__)
-PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 
 
 def isolated_run(
@@ -109,11 +108,11 @@ def _settled(tensors: Iterable[Kinded], wanted: Wanted) -> Settled:
                 reference = _measured(one.golden, one.reference, wanted)
         rows.append((pair, measured, reference))
         found.append((kind, one.empty()))
-    made, together = _empty(len(rows)), settled(found)
-    for number, (place, alone) in enumerate(together.order):
-        pair, measured, reference = rows[place]
-        pair = pair._replace(order=number, alone=alone)
-        if together.coarse and measured and _is_float32(measured):
+    made = _empty(len(rows))
+    for number, each in enumerate(settled(found)):
+        pair, measured, reference = rows[each.place]
+        pair = pair._replace(order=number, alone=each.alone)
+        if each.is_coarse:
             pair = pair._replace(reference=None)
         made.pairs.append(pair)
         _put(made.measured, number, pair, measured, wanted)
@@ -124,10 +123,6 @@ def _settled(tensors: Iterable[Kinded], wanted: Wanted) -> Settled:
 
 def _empty(rows: int) -> Settled:
     return Settled([], MeasuredRows(rows, slices=True), MeasuredRows(rows, slices=True))
-
-
-def _is_float32(measured: Measured) -> bool:
-    return measured.my is not None and measured.my.dtype.name == "float32"
 
 
 def _pair(one: OwnTensor) -> Pair:

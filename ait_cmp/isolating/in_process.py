@@ -19,7 +19,7 @@ import torch
 
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.hooks import watch
-from ait_cmp.isolating.isolation import Isolation, Kinded, OwnTensor, pair_of, settled
+from ait_cmp.isolating.isolation import PRECISIONS, Isolation, Kinded, OwnTensor, pair_of, settled
 from ait_cmp.isolating.partners import Partners, are_named_alike
 from ait_cmp.isolating.recording import Call, CallRecorder, Recording
 from ait_cmp.isolating.structure import Held
@@ -29,7 +29,6 @@ from ait_cmp.values.pair import Alone, Pair
 __all__ = ["ROWS", "Task", "isolate_process", "read_pairs"]
 
 ROWS = "rows.jsonl"
-_PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +100,11 @@ class _Answering:
         self._task, self._folder, self._recording = task, folder, recording
         self._my: Recording | None = None
         self._best: torch.nn.Module | None = None  # kept, since the script may let it go
-        self._done = False
         self._made = itertools.count()
 
     def ended(self, root: torch.nn.Module, call: Call) -> None:
         """A model was called, and has run: answer, if it is golden's and no more rounds come."""
-        if self._done or not self._is_golden(root):
+        if not self._is_golden(root):
             return
         self._best = root
         assert self._my
@@ -115,7 +113,7 @@ class _Answering:
 
     def close(self) -> None:
         """Answer at the end what was not answered yet."""
-        if self._best is not None and not self._done:
+        if self._best is not None and not self.recorder.paused:
             self._answer(self._best)
         if not os.listdir(self._folder):
             os.rmdir(self._folder)
@@ -127,23 +125,20 @@ class _Answering:
         return are_named_alike(root, self._my)
 
     def _answer(self, root: torch.nn.Module) -> None:
-        self._done = True
         self.recorder.paused = True
         assert self._my
-        precision = _PRECISIONS[self._task.precision]
+        precision = PRECISIONS[self._task.precision]
         isolation = Isolation(root, Partners(root), self._my, self._recording, precision)
         found: list[Kinded] = []
         files: list[tuple[str, str]] = []
         for kind, one in isolation.tensors():
             files.append((self._kept(one.golden), self._kept(one.reference)))
             found.append((kind, one.empty()))
-        together = settled(found)
         path = os.path.join(self._folder, ROWS)
         with open(path, "w", encoding="utf-8") as file:
-            for place, alone in together.order:
-                one, (golden, reference) = found[place][1], files[place]
-                is_coarse = together.coarse and one.my.dtype is torch.float32
-                line = _line(one, alone, golden, "" if is_coarse else reference)
+            for each in settled(found):
+                one, (golden, reference) = found[each.place][1], files[each.place]
+                line = _line(one, each.alone, golden, "" if each.is_coarse else reference)
                 file.write(json.dumps(line) + "\n")
 
     def _kept(self, held: Held | None) -> str:

@@ -21,8 +21,9 @@ from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Alone, Pair
 
-__all__ = ["Isolation", "Kinded", "OwnTensor", "Settled", "pair_of", "settled"]
+__all__ = ["PRECISIONS", "Isolation", "Kinded", "OwnTensor", "Settled", "pair_of", "settled"]
 
+PRECISIONS = {"float64": torch.float64, "float32": torch.float32}  # that golden is run in
 _FAR, _MANY = 8.0, 0.2  # roundings, and the share of modules that are so far where it is no fault
 _NOTHING = "golden's module gives back nothing that is called so"
 
@@ -150,16 +151,17 @@ class Isolation:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What is known once all is: the places of tensors in the order of the run, each with how many
-    modules of its class have golden's bits in all that they did; and whether my's float32 is
-    `coarse`: products of tf32 inputs, of which golden's own float32 shows nothing."""
+    """What is known of a tensor once all are there: its place among them, and how many modules of
+    its class have golden's bits in all that they did. No reference judges one that is `coarse`:
+    float32 of which products have tf32 inputs, of which golden's own float32 shows nothing."""
 
-    order: tuple[tuple[int, Alone], ...]
-    coarse: bool
+    place: int
+    alone: Alone
+    is_coarse: bool
 
 
-def settled(tensors: Sequence[Kinded]) -> Settled:
-    """All `tensors` of a run together."""
+def settled(tensors: Sequence[Kinded]) -> list[Settled]:
+    """All `tensors` of a run, in the order in which they were made."""
     modules: dict[str, dict[str, float]] = defaultdict(dict)  # how far each module is, at most
     far: dict[str, float] = defaultdict(float)  # of those in float32
     for kind, one in tensors:
@@ -171,13 +173,14 @@ def settled(tensors: Sequence[Kinded]) -> Settled:
         kind: (sum(not moved for moved in of_kind.values()), len(of_kind))
         for kind, of_kind in modules.items()
     }
+    coarse = sum(moved > _FAR for moved in far.values()) > _MANY * len(far)
     order = []
     for place in sorted(range(len(tensors)), key=lambda place: tensors[place][1].at):
         kind, one = tensors[place]
         alike, count = counts[kind]
-        order.append((place, one.alone._replace(alike=alike, kind=count)))
-    coarse = sum(moved > _FAR for moved in far.values()) > _MANY * len(far)
-    return Settled(tuple(order), coarse)
+        alone = one.alone._replace(alike=alike, kind=count)
+        order.append(Settled(place, alone, coarse and one.my.dtype is torch.float32))
+    return order
 
 
 def pair_of(
