@@ -34,6 +34,11 @@ class Case(NamedTuple):
     alone: Alone | None = None  # the module that made the error, where none is inherited
 
     @property
+    def shown_by(self) -> str:
+        """What a reference of it is, in words."""
+        return "golden's module in my's types" if self.alone else "the reference run"
+
+    @property
     def lines(self) -> int:
         """Runs along the last axis; 1 of what is flat or a scalar."""
         return math.prod(self.shape[:-1])

@@ -40,7 +40,6 @@ def reference_findings(
 
 
 def _broken(case: Case, evidence: Evidence, found: Measure) -> Iterator[Finding]:
-    shows = "golden's module in my's types" if case.alone else "the reference run"
     for check, value, limit in found.broken():
         named = {
             "scale": f"the factor of {1 + evidence.scale:.4g} that all parts share",
@@ -50,7 +49,7 @@ def _broken(case: Case, evidence: Evidence, found: Measure) -> Iterator[Finding]
             "channel": f"the error in {name_span('channel', found.worst_channel)}",
             "element": _element(case, found),
         }
-        meaning = f"{named[check]} is {value:.3g} times what {shows} shows"
+        meaning = f"{named[check]} is {value:.3g} times what {case.shown_by} shows"
         yield Finding(check, value, limit, meaning, _extent(check, found))
 
 

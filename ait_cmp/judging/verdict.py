@@ -282,8 +282,7 @@ def _sentence(
     subject = case.subject
     behind = f"tolerance {tolerance.name}, {subject.coarser.name}"
     if tolerance.growth_for(subject) and expected:
-        run = "golden's module in my's types" if case.alone else "the reference run"
-        by = f" by {run}" if expected.shown else ""
+        by = f" by {case.shown_by}" if expected.shown else ""
         behind = f"expected error {expected.error:.2%} of golden{by}, {behind}"
     told = [one for one in findings if one is findings[0] or one.check not in _LOCAL_CHECKS]
     return f"{'; '.join(one.meaning for one in told)} ({behind})"
