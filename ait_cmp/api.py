@@ -14,7 +14,6 @@ import torch
 
 from ait_cmp.commands.compare import judged, open_store, select_pairs, written
 from ait_cmp.commands.extra import warn_of_extra
-from ait_cmp.commands.isolated import isolated_run
 from ait_cmp.engine.looks import Beside, look_at
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
@@ -186,6 +185,8 @@ def isolate(
     so what is behind a NaN is judged, too.
     Raises TypeError for what is no module, UsageError for unknown names.
     """
+    from ait_cmp.commands.isolated import isolated_run  # rare, with all that records
+
     started = datetime.now(UTC)
     settings = live_settings(
         golden=type(golden).__name__,
