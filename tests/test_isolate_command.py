@@ -104,6 +104,25 @@ def test_what_makes_no_sense_is_refused(
     assert "--my called no torch.nn.Module" in capsys.readouterr().err
 
 
+def test_several_processes_of_a_script_are_refused(
+    script: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, file = script.split()
+    twice = tmp_path / "twice.py"
+    twice.write_text(
+        "import subprocess, sys\n"
+        f"for _ in range(2): subprocess.run([sys.executable, {file!r}, *sys.argv[1:]])\n"
+    )
+    calls = ["--calls", str(tmp_path / "isolate_calls")]
+    both = f"{sys.executable} {twice}"
+    assert main(["isolate", "--my", f"{script} my", "-o", str(tmp_path)]) == 0
+    capsys.readouterr()
+    assert main(["isolate", "--golden", both, *calls, "-o", str(tmp_path / "out")]) == 2
+    assert "2 processes of --golden answered my's calls" in capsys.readouterr().err
+    assert main(["isolate", "--golden", script, "--my", both, "-o", str(tmp_path / "out")]) == 2
+    assert "2 processes left calls" in capsys.readouterr().err
+
+
 class Point(NamedTuple):
     x: Any
     y: Any

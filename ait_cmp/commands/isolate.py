@@ -76,14 +76,23 @@ def _isolated(arguments: argparse.Namespace) -> int:
     task = Task(str(output / _CALLS), range_list(arguments.execute_range))
     if arguments.my:
         _run(arguments.my, task)
-    calls = _only(Path(arguments.calls or task.folder), CALLS, "--my called no torch.nn.Module")
+    calls = _only(
+        Path(arguments.calls or task.folder),
+        CALLS,
+        "--my called no torch.nn.Module",
+        "left calls, and isolate takes those of one; name it: --calls",
+    )
     if not arguments.golden:
         remark(f"ait-cmp isolate: my's calls are in {calls}; --calls {calls} takes them")
         return ExitStatus.PASS
     answers = Task(str(output / _ANSWERS), task.rounds, str(calls), arguments.precision)
     _run(arguments.golden, answers)
     found = _only(
-        Path(answers.folder), ROWS, "no model of --golden has the modules that my's calls are of"
+        Path(answers.folder),
+        ROWS,
+        "no model of --golden has the modules that my's calls are of",
+        "of --golden answered my's calls, and isolate takes the answers of one: let one alone run "
+        "golden's model; the first is",
     )
     status = _compared(read_pairs(found, calls), arguments, output, started)
     if not arguments.keep:
@@ -106,18 +115,15 @@ def _run(command: str, task: Task) -> None:
         remark(f"ait-cmp isolate: {command!r} ended with status {status}")
 
 
-def _only(folder: Path, name: str, nothing: str) -> Path:
-    """The folder of the one process that left a file `name`. Raises UsageError for none, and for
-    several."""
+def _only(folder: Path, name: str, nothing: str, several: str) -> Path:
+    """The folder of the one process that left a file `name`. Raises UsageError for none, saying
+    `nothing`, and for several."""
     inside = sorted(one.parent for one in folder.glob(f"*/{name}"))
     found = [folder] if (folder / name).exists() else inside
     if not found:
         raise UsageError(f"{nothing}: there is no {name} in {folder}")
     if len(found) > 1:
-        raise UsageError(
-            f"{len(found)} processes left calls in {folder}, and isolate takes those of one; name "
-            f"it: --calls {found[0]}"
-        )
+        raise UsageError(f"{len(found)} processes {several} {found[0]}")
     return found[0]
 
 
