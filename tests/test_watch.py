@@ -267,6 +267,26 @@ def test_a_cache_that_the_script_changes_is_no_fault(models: tuple[Model, Model]
     assert "changed a Cache between two calls" in (watched.result.rows[-1].verdict.sentence or "")
 
 
+class Layer:
+    """A part of a cache, which knows the whole."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache, self.zero = cache, torch.zeros(32)
+
+
+def test_a_cache_may_hold_what_holds_it(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    golden.double()
+    cache: Any = Cache()
+    cache.layers = [Layer(cache) for _ in range(40)]
+    cache.seen += [layer.zero for layer in cache.layers]
+    with watch(my=my, golden=golden) as watched:
+        for number in range(3):
+            my(X + number, cache=cache)
+    assert {row.verdict.status for row in watched.result.rows} == {Status.PASS}
+    assert {row.pair.token_id for row in watched.result.rows} == {0, 1, 2}
+
+
 def test_a_compiled_model_runs_as_it_did(models: tuple[Model, Model]) -> None:
     golden, my = models
     expected, compiled = my(X)["logits"], cast(Any, torch.compile(my, backend="eager"))

@@ -24,6 +24,7 @@ __all__ = ["Arguments", "Home"]
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), torch.dtype, torch.device, type, slice)
 _SHARED = (torch.nn.Module, types.ModuleType, types.FunctionType, types.MethodType)
 _DEPTH = 16  # of containers in containers
+_DEEPEST = 200  # of what an object holds
 _CHANGED = "changed"
 
 
@@ -61,7 +62,7 @@ class Arguments:
         beams that are sorted; from then on golden's are not the like."""
         for key, one in self._mine.items():
             if self._left.get(key) is not _CHANGED:
-                self._left[key] = _state(one(), _DEPTH)
+                self._left[key] = _state(one())
 
     def learn(self, *, golden: Any, my: Any, depth: int = _DEPTH) -> None:
         """Both gave these back: an object in that of my is from now on golden's own for golden."""
@@ -91,14 +92,14 @@ class Arguments:
         if type(value) is dict:
             return {key: self._copy(one, copies, depth) for key, one in value.items()}
         if id(value) in self._known:
-            if self._left.get(id(value)) not in (None, _state(value, _DEPTH)):
+            if self._left.get(id(value)) not in (None, _state(value)):
                 self._left[id(value)] = _CHANGED
                 raise RuntimeError(
                     f"the script changed a {type(value).__name__} between two calls, and golden's "
                     "is as it was; dump both runs, and compare these"
                 )
             return self._known[id(value)]
-        made = self._moved_within(copy.deepcopy(value), _DEPTH)
+        made = self._moved_within(copy.deepcopy(value), {}, _DEEPEST)
         self._know(value, made)
         return made
 
@@ -122,33 +123,50 @@ class Arguments:
             moved = moved.to(golden.dtype)
         return moved
 
-    def _moved_within(self, made: Any, depth: int) -> Any:
-        """A copy, the tensors in it moved to where those of golden are."""
+    def _moved_within(self, made: Any, moved: dict[int, tuple[Any, Any]], depth: int) -> Any:
+        """A copy, the tensors in it moved to where those of golden are; `moved` has what was gone
+        through, with itself, whose id no other may get."""
         if isinstance(made, torch.Tensor):
             return self._moved(made)
         if isinstance(made, (*_PLAIN, *_SHARED)) or depth == 0:
             return made
+        if id(made) not in moved:
+            moved[id(made)] = made, made  # it may hold itself
+            moved[id(made)] = made, self._with_parts_moved(made, moved, depth - 1)
+        return moved[id(made)][1]
+
+    def _with_parts_moved(self, made: Any, moved: dict[int, tuple[Any, Any]], depth: int) -> Any:
         if isinstance(made, list):
-            made[:] = [self._moved_within(one, depth - 1) for one in made]
+            made[:] = [self._moved_within(one, moved, depth) for one in made]
         elif isinstance(made, tuple) and type(made) is tuple:
-            return tuple(self._moved_within(one, depth - 1) for one in made)
+            return tuple(self._moved_within(one, moved, depth) for one in made)
         else:
             held = made if isinstance(made, dict) else getattr(made, "__dict__", {})
             for name, one in list(held.items()):
-                held[name] = self._moved_within(one, depth - 1)
+                held[name] = self._moved_within(one, moved, depth)
         return made
 
 
-def _state(value: Any, depth: int) -> Any:
+def _state(value: Any) -> tuple[Any, ...]:
     """What changes where any tensor in an object does, or how many there are."""
-    if isinstance(value, torch.Tensor):
-        return id(value), value.data_ptr(), version_of(value), tuple(value.shape)
-    if isinstance(value, (*_PLAIN, *_SHARED)) or depth == 0:
-        return None
-    if isinstance(value, (list, tuple)):
-        return tuple(_state(one, depth - 1) for one in value)
-    held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
-    return tuple((str(name), _state(one, depth - 1)) for name, one in held.items())
+    found: list[Any] = []
+    seen: set[int] = set()  # an object may hold what holds it
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, (*_PLAIN, *_SHARED)) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, torch.Tensor):
+            found.append((id(one), one.data_ptr(), version_of(one), tuple(one.shape)))
+        elif isinstance(one, (list, tuple)):
+            found.append(len(one))
+            waiting += one
+        else:
+            held = one if isinstance(one, dict) else getattr(one, "__dict__", {})
+            found.append(tuple(map(str, held)))
+            waiting += held.values()
+    return tuple(found)
 
 
 def _parts(value: Any) -> dict[Any, Any] | None:
