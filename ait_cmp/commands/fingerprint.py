@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from ait_cmp.engine.adapters import open_location
 from ait_cmp.engine.fingerprinting import fingerprint_of
 from ait_cmp.engine.row_errors import as_pair_error
 from ait_cmp.files import confined_to, is_folder
-from ait_cmp.files.output import new_file, no_links, own_folder
+from ait_cmp.files.output import in_places_of, no_links, own_folder
 from ait_cmp.files.staging import url_of
 from ait_cmp.fingerprint.container import Container
 from ait_cmp.mapping.layouts import list_dump
@@ -67,15 +66,10 @@ def write_fingerprints(ranks: Sequence[RankDump], path: Path) -> Written:
     try:
         own_folder(path.parent)
         no_links(path)
-        temporary = new_file(path)
-        try:
-            written = _write(ranks, str(temporary))
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with in_places_of([path]) as (temporary,):
+            return _write(ranks, str(temporary))
     except OSError as exc:
         raise ReportError(f"{path} cannot be written: {os_reason(exc)}; choose another") from exc
-    return written
 
 
 def _ranks(path: str) -> list[RankDump]:
