@@ -21,7 +21,7 @@ from ait_cmp.engine.sketches import PairAxis, Sketches, sketches_of
 from ait_cmp.engine.slices import Slices, Table
 from ait_cmp.engine.stats import Side, Softmax, Stats
 from ait_cmp.fingerprint.value import Fingerprint, Floats, Whole
-from ait_cmp.source import Source, from_memory
+from ait_cmp.source import Source, kept_elements
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["alike", "estimate", "estimated"]
@@ -37,17 +37,12 @@ def alike(
     """Both sides of a pair as tensors, where all elements are known, else as fingerprints that can
     be estimated against each other. Raises as reading does."""
     one, two = (
-        _kept_elements(side) if isinstance(side, Fingerprint) and side.is_whole else side
+        kept_elements(side) if isinstance(side, Fingerprint) and side.is_whole else side
         for side in (golden, my)
     )
     if isinstance(one, Fingerprint):
         return one, two if isinstance(two, Fingerprint) else fingerprint_of(two, one.buckets)
     return (fingerprint_of(one, two.buckets), two) if isinstance(two, Fingerprint) else (one, two)
-
-
-def _kept_elements(fingerprint: Fingerprint) -> Source:
-    bits = np.frombuffer(fingerprint.elements, fingerprint.dtype.storage)
-    return from_memory(fingerprint.dtype, bits.reshape(fingerprint.shape))
 
 
 def estimate(*, golden: Fingerprint, my: Fingerprint, wanted: Wanted) -> Measured:

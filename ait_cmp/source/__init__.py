@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from typing import cast
 
 from ait_cmp.files import FileState, OpenFile, open_file, open_soon, state_of
-from ait_cmp.source.fingerprints import FingerprintSource, kept_source, needs_tensors
+from ait_cmp.source.fingerprints import (
+    FingerprintSource,
+    kept_elements,
+    kept_source,
+    needs_tensors,
+)
 from ait_cmp.source.header import Elsewhere, Header, Kept
 from ait_cmp.source.memory import from_array, from_memory
 from ait_cmp.source.view import Array, FileSource, FractalNz, Source
@@ -30,6 +35,7 @@ __all__ = [
     "from_memory",
     "is_tensor_path",
     "keeps_order",
+    "kept_elements",
     "names_soon",
     "needs_tensors",
     "open_source",

@@ -18,7 +18,7 @@ from ait_cmp.values.location import Step
 if TYPE_CHECKING:
     from ait_cmp.fingerprint.value import Fingerprint
 
-__all__ = ["FingerprintSource", "kept_source", "needs_tensors"]
+__all__ = ["FingerprintSource", "kept_elements", "kept_source", "needs_tensors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,13 @@ def kept_source(kept: Kept, file: OpenFile, location: str) -> Source:
             Reason.FINGERPRINT_MALFORMED, f"{location} cannot be read: {exc}; dump it again"
         ) from exc
     if found.is_whole:
-        bits = np.frombuffer(found.elements, found.dtype.storage).reshape(found.shape)
-        return replace(from_memory(found.dtype, bits), states=(file.state,))
+        return replace(kept_elements(found), states=(file.state,))
     return FingerprintSource(
         found.dtype, found.shape, found, location, kept.size, states=(file.state,)
     )
+
+
+def kept_elements(fingerprint: Fingerprint) -> Source:
+    """The tensor of which all elements are kept."""
+    bits = np.frombuffer(fingerprint.elements, fingerprint.dtype.storage)
+    return from_memory(fingerprint.dtype, bits.reshape(fingerprint.shape))
