@@ -28,6 +28,7 @@ __all__ = [
     "entries_in",
     "is_lines",
     "lines_of",
+    "of_unlike",
     "opening",
 ]
 
@@ -54,7 +55,7 @@ def entries_in(header: bytes) -> dict[str, tuple[int, int]]:
     """Where the bytes of each name are, counted from the first of the data, as `header` says, of
     the last commit that is whole. Raises ValueError."""
     try:
-        members, _ = json.JSONDecoder(object_pairs_hook=_unique).raw_decode(header.decode())
+        members, _ = json.JSONDecoder(object_pairs_hook=of_unlike).raw_decode(header.decode())
         del members["__metadata__"]
         return {name: _place(entry["data_offsets"]) for name, entry in members.items()}
     except (KeyError, TypeError, RecursionError) as exc:
@@ -74,7 +75,8 @@ def lines_of(path: str) -> Iterator[dict[str, Any]]:
                 yield from map(json.loads, file.read(stop - start).splitlines())
 
 
-def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+def of_unlike(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError where a name comes twice: readers differ on which counts."""
     found = dict(members)
     if len(found) < len(members):
         raise ValueError("its header has a name twice")

@@ -140,7 +140,7 @@ _CONTAINERS = Containers(_read)
 def _parsed(text: bytes, size: int) -> Entries:
     """The entries of a header before `size` bytes of data."""
     try:
-        header = json.loads(text, object_pairs_hook=_unique)
+        header = json.loads(text, object_pairs_hook=container.of_unlike)
     except (ValueError, RecursionError) as exc:
         raise ValueError("its header is no JSON of unlike names") from exc
     if not isinstance(header, dict):
@@ -152,14 +152,6 @@ def _parsed(text: bytes, size: int) -> Entries:
 
 # Tensors of one shape and type, saved alike, have one header.
 _parsed_before = functools.lru_cache(maxsize=256)(_parsed)
-
-
-def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object. Raises ValueError where a name comes twice: readers differ on which counts."""
-    found = dict(members)
-    if len(found) < len(members):
-        raise ValueError("a name twice")
-    return found
 
 
 def _tensor(entry: dict[str, Any], begin: int, path: str) -> Header:
