@@ -52,7 +52,8 @@ Lister = Callable[[str], list[str] | None]
 @dataclass(frozen=True, slots=True)
 class Format:
     """A module of this package, its function, and the one that lists the names in a file, where
-    files hold tensors by name: in the order in which they were saved, if it `keeps_order`.
+    files hold tensors by name: in the order in which they were saved, if it `keeps_order`; and the
+    one that gives the `lines` of a file, where files may be of fingerprints.
 
     The functions raise PairError for what cannot be read. Without names the second argument of the
     first is None. Modules are imported on first use.
@@ -62,6 +63,7 @@ class Format:
     function: str
     names: str = ""
     keeps_order: bool = True
+    lines: str = ""
 
     @property
     def has_names(self) -> bool:
@@ -76,7 +78,7 @@ SOURCES: dict[str, Format] = {
     ".npy": Format("npy", "read_npy"),
     ".npz": Format("npz", "read_npz", "npz_names"),
     ".safetensors": Format(
-        "safetensors", "read_safetensors", "safetensors_names", keeps_order=False
+        "safetensors", "read_safetensors", "safetensors_names", False, "fingerprint_lines"
     ),
 }
 
@@ -114,9 +116,9 @@ def fingerprint_lines(path: str) -> list[bytes] | None:
     """What a file of fingerprints says of their tensors, line by line; None where `path` is another
     file. Raises as `open_source` does."""
     row = SOURCES.get(suffix_of(path))
-    if row is None or row.module != "safetensors":
+    if row is None or not row.lines:
         return None
-    return cast(Liner, _imported(row.module, "fingerprint_lines"))(path)
+    return cast(Liner, _imported(row.module, row.lines))(path)
 
 
 def names_soon(paths: Iterable[str]) -> None:
