@@ -13,7 +13,7 @@ from ait_cmp.fingerprint.checksum import BLOCK, block_factors, block_keys, check
 from ait_cmp.fingerprint.make import Found, Large, Means, Tile, make_fingerprint, sketch
 from ait_cmp.fingerprint.signs import PATTERNS
 from ait_cmp.fingerprint.value import BUCKETS as USUAL
-from ait_cmp.fingerprint.value import Axis, Fingerprint, bin_width
+from ait_cmp.fingerprint.value import Axis, Fingerprint, bin_count, bin_width
 from ait_cmp.source import Source
 from ait_cmp.tensors import raw_bytes
 
@@ -59,8 +59,7 @@ class _Compiled(Large):
 
         parts = _parts(lines, max(widths[0], PATTERNS), lines * channels)
         done = _pool().map(add, parts) if len(parts) > 1 else map(add, parts)
-        tables = [np.zeros((-(-one // width), BUCKETS + 2)) for one, width in
-                  zip(self.counts, widths, strict=True)]  # fmt: skip
+        tables = [np.zeros((bin_count(count), BUCKETS + 2)) for count in self.counts]
         found = Found()
         for part, (by_line, by_channel, peaks) in done:
             first = part.start // widths[0]

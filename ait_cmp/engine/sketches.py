@@ -14,6 +14,7 @@ from ait_cmp.fingerprint.value import (
     Fingerprint,
     Floats,
     Indices,
+    bin_count,
     bin_width,
     line_and_channel,
 )
@@ -159,8 +160,7 @@ def _axis(
     golden, my = both
     assert golden
     assert my
-    width = bin_width(kept)
-    bins = -(-kept // width)
+    width, bins = bin_width(kept), bin_count(kept)
     count = np.full(bins, float(width * summed))
     count[-1] = (kept - (bins - 1) * width) * summed
     left_out = [one.left_out for one in (golden, my) if len(one.left_out)]

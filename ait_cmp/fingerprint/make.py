@@ -27,6 +27,7 @@ from ait_cmp.fingerprint.value import (
     Fingerprint,
     Floats,
     Whole,
+    bin_count,
     bin_width,
     buckets_of,
     is_small,
@@ -169,9 +170,9 @@ class Large:
         """The bins of lines and of channels, and what is known of the whole."""
         found = Found()
         wide = _wide(self.device)
-        bins = [-(-count // bin_width(count)) for count in self.counts]
         tables = [
-            torch.zeros(one, self.buckets + 3, dtype=wide, device=self.device) for one in bins
+            torch.zeros(bin_count(count), self.buckets + 3, dtype=wide, device=self.device)
+            for count in self.counts
         ]
         for lines in _parts(slice(0, self.counts[0]), _STRIP):
             for channels in _parts(slice(0, self.counts[1]), _STRIP):

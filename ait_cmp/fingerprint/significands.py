@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from ait_cmp.fingerprint.value import SATURATED
 from ait_cmp.values.dtypes import DType
 
 __all__ = ["bits_in_use"]
@@ -34,7 +35,7 @@ def bits_in_use(values: torch.Tensor, dtype: DType) -> tuple[int, int]:
 
 def _bits(flat: torch.Tensor, dtype: DType) -> tuple[int, int]:
     x = flat.to(torch.float32).contiguous()
-    told = (x.abs() >= _LEAST) & (x.abs() < 0.99 * min(dtype.largest, 3.4e38))
+    told = (x.abs() >= _LEAST) & (x.abs() < SATURATED * min(dtype.largest, 3.4e38))
     bits = torch.where(told, x.view(torch.int32) & ((1 << _SIGNIFICAND) - 1), 0)
     while len(bits) > 1:
         half = len(bits) // 2

@@ -6,7 +6,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "Axis",
     "Fingerprint",
     "Whole",
+    "bin_count",
     "bin_width",
     "buckets_of",
     "is_small",
@@ -137,7 +138,7 @@ class Fingerprint:
             self.checksum,
         )  # fmt: skip
         parts = [header, struct.pack(f"<{len(self.shape)}q", *self.shape)]
-        if self.elements or 0 in self.shape:
+        if self.is_whole:
             return _sealed((*parts, self.elements))
         parts.append(_WHOLE.pack(*(getattr(self.whole, one.name) for one in fields(Whole))))
         kind = _number(self.dtype)
@@ -159,11 +160,8 @@ class Fingerprint:
         """The same of fewer buckets, a power of two."""
         if buckets >= self.buckets:
             return self
-        axes = [axis and _folded(axis, buckets) for axis in (self.lines, self.channels)]
-        return Fingerprint(
-            self.dtype, self.shape, self.checksum, self.elements, self.whole, self.top,
-            self.top_indices, *axes,
-        )  # fmt: skip
+        lines, channels = (axis and _folded(axis, buckets) for axis in (self.lines, self.channels))
+        return replace(self, lines=lines, channels=channels)
 
 
 _WHOLE = struct.Struct("<5qQq3q4d")
@@ -194,6 +192,11 @@ def bin_width(count: int) -> int:
     return 1 << max(-(-count // BINS) - 1, 0).bit_length()
 
 
+def bin_count(count: int) -> int:
+    """How many bins so many places are in."""
+    return -(-count // bin_width(count))
+
+
 def line_and_channel(shape: tuple[int, ...]) -> tuple[int, int]:
     """How many lines a tensor has, and how many channels."""
     return math.prod(shape[:-1]), shape[-1] if shape else 1
@@ -209,7 +212,7 @@ def is_small(dtype: DType, shape: tuple[int, ...], buckets: int) -> bool:
     size = dtype.itemsize * math.prod(shape)
     if size <= SMALL or not dtype.is_floating:
         return size <= SMALL
-    bins = sum(-(-one // bin_width(one)) for one in line_and_channel(shape))
+    bins = sum(map(bin_count, line_and_channel(shape)))
     return size <= bins * (buckets_of(dtype, buckets) + 2) * max(dtype.itemsize, 4)
 
 
@@ -219,11 +222,7 @@ def _number(dtype: DType) -> str:
 
 def _folded(axis: Axis, buckets: int) -> Axis:
     bins, before = axis.signed.shape
-    return Axis(
-        axis.sums,
-        axis.left_out,
-        axis.signed.reshape(bins, before // buckets, buckets).sum(1),
-    )
+    return replace(axis, signed=axis.signed.reshape(bins, before // buckets, buckets).sum(1))
 
 
 class _Reader:
@@ -278,7 +277,7 @@ def _axes(
     reader: _Reader, dtype: DType, shape: tuple[int, ...], buckets: int, some_left_out: bool
 ) -> Iterator[Axis]:
     for count in line_and_channel(shape):
-        bins = -(-count // bin_width(count))
+        bins = bin_count(count)
         sums = reader.array(_number(dtype), 2, bins)
         left_out = reader.array("<u4", bins if some_left_out else 0)
         yield Axis(sums, left_out, reader.array(_number(dtype), bins, buckets))
