@@ -7,7 +7,7 @@ import torch
 from ait_cmp.fingerprint.value import SATURATED
 from ait_cmp.values.dtypes import DType
 
-__all__ = ["bits_in_use"]
+__all__ = ["bits_in_any", "bits_in_use"]
 
 _SIGNIFICAND = 23
 _LEAST = 2.0**-14  # smaller magnitudes have fewer bits in some types
@@ -37,8 +37,13 @@ def _bits(flat: torch.Tensor, dtype: DType) -> tuple[int, int]:
     x = flat.to(torch.float32).contiguous()
     told = (x.abs() >= _LEAST) & (x.abs() < SATURATED * min(dtype.largest, 3.4e38))
     bits = torch.where(told, x.view(torch.int32) & ((1 << _SIGNIFICAND) - 1), 0)
+    return int(bits_in_any(bits)), int(told.sum())
+
+
+def bits_in_any(bits: torch.Tensor) -> torch.Tensor:
+    """The bitwise or of a flat tensor, which torch has no reduction by."""
     while len(bits) > 1:
         half = len(bits) // 2
         folded = bits[:half] | bits[half : 2 * half]
         bits = torch.cat((folded, bits[2 * half :])) if len(bits) % 2 else folded
-    return int(bits[0]), int(told.sum())
+    return bits[0]

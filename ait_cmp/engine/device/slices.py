@@ -12,6 +12,7 @@ from ait_cmp.engine.device.sums import first_place
 from ait_cmp.engine.device.values import Pairs
 from ait_cmp.engine.kernel.abi.arguments import Grid
 from ait_cmp.engine.slices import TOP, Bins
+from ait_cmp.fingerprint.significands import bits_in_any
 
 __all__ = ["MARKS", "Tables", "marks_of", "top_of"]
 
@@ -122,9 +123,4 @@ def _bits(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     count."""
     patterns = values.float().view(torch.int32) & _MAGNITUDE
     inside = (patterns >= _GRIDDED) & (patterns < _INFINITY)
-    used = torch.where(inside, patterns & _SIGNIFICAND, 0)
-    while used.numel() > 1:  # torch has no reduction by or
-        half = used.numel() // 2
-        joined = used[:half] | used[half : 2 * half]
-        used = torch.cat((joined, used[2 * half :])) if used.numel() % 2 else joined
-    return used[0], inside.sum()
+    return bits_in_any(torch.where(inside, patterns & _SIGNIFICAND, 0)), inside.sum()
