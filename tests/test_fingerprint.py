@@ -272,3 +272,12 @@ def test_a_source_has_the_fingerprint_of_its_tensor() -> None:
     tensor = drawn(200, 100).to(torch.bfloat16)
     found = fingerprint_of(from_memory(*as_array(tensor, "tensor")))
     assert found.pack() == fingerprint_of_tensor(tensor).pack()
+
+
+@pytest.mark.parametrize("count", [90, 9000])  # kept whole, and not
+def test_any_byte_of_a_bool_but_0_is_true(count: int) -> None:
+    bits = (np.arange(count) % 3).astype(np.uint8)
+    one, two = (
+        fingerprint_of(from_memory(DTYPES["bool"], some)) for some in (bits, np.minimum(bits, 1))
+    )
+    assert one.pack() == two.pack()

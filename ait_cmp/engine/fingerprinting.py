@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+from ait_cmp.engine.device.values import as_tensor
 from ait_cmp.engine.kernel.sketcher import BUCKETS, TILE, add_blocks, add_lines
 from ait_cmp.fingerprint.checksum import BLOCK, block_factors, block_keys, checksum
 from ait_cmp.fingerprint.make import Found, Large, Means, Tile, make_fingerprint, sketch
@@ -26,8 +27,7 @@ _WORTH = 1 << 18  # elements from which threads are worth it
 def fingerprint_of(source: Source, other: int = 0) -> Fingerprint:
     """That of `source`; beside one of `other` buckets, where that is not 0, none that keeps all
     elements. Raises as reading does."""
-    bits = source.read(0, source.elements).copy()
-    tensor = torch.from_numpy(bits).view(getattr(torch, source.dtype.name)).view(source.shape)
+    tensor = as_tensor(source.read(0, source.elements), source.dtype).view(source.shape)
     if not other:
         return fingerprint_of_tensor(tensor)
     # Of twice as many buckets where its sums are of twice the size, so that it has as many.
