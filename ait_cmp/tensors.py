@@ -11,7 +11,16 @@ import torch
 from ait_cmp.values.dtypes import COMPLEX, DTYPES, DType
 from ait_cmp.values.errors import PairError, Reason
 
-__all__ = ["as_array", "compact", "dtype_of", "is_traced", "plain", "raw_bytes", "version_of"]
+__all__ = [
+    "as_array",
+    "compact",
+    "dtype_of",
+    "is_traced",
+    "plain",
+    "raw_bytes",
+    "reals",
+    "version_of",
+]
 
 _CARRIERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
@@ -39,6 +48,12 @@ def plain(tensor: torch.Tensor, argument: str) -> torch.Tensor:
     if why:
         raise TypeError(f"{argument} {why}")
     return inner.detach()
+
+
+def reals(tensor: torch.Tensor, argument: str) -> torch.Tensor:
+    """The same; complex numbers become their real and imaginary part, in one more dimension."""
+    dense = plain(tensor, argument).resolve_conj().resolve_neg()
+    return torch.view_as_real(dense) if dense.is_complex() else dense
 
 
 def compact(tensor: torch.Tensor, *, argument: str) -> torch.Tensor:

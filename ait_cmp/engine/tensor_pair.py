@@ -27,7 +27,7 @@ from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Stats
 from ait_cmp.engine.usual import huge_from
 from ait_cmp.source import Array, Source, from_memory
-from ait_cmp.tensors import as_array, dtype_of, plain
+from ait_cmp.tensors import as_array, dtype_of, reals
 
 __all__ = ["measure_on_device", "measure_tensors"]
 
@@ -100,9 +100,7 @@ class _Placed(Source):
     @classmethod
     def of(cls, tensor: torch.Tensor, side: str) -> _Placed:
         """The elements of `tensor` in row-major order; complex ones as pairs of reals."""
-        dense = plain(tensor, side).resolve_conj().resolve_neg()
-        if dense.is_complex():
-            dense = torch.view_as_real(dense)
+        dense = reals(tensor, side)
         return cls(dtype_of(dense, side), tuple(dense.shape), tensor=dense.reshape(-1))
 
     def read(self, start: int, stop: int) -> Array:

@@ -33,7 +33,7 @@ from ait_cmp.fingerprint.value import (
     is_small,
     line_and_channel,
 )
-from ait_cmp.tensors import compact, dtype_of, plain, raw_bytes
+from ait_cmp.tensors import compact, dtype_of, raw_bytes, reals
 from ait_cmp.values.dtypes import DType
 
 __all__ = ["TORCH", "Found", "Large", "Means", "Tile", "make_fingerprint", "sketch"]
@@ -52,7 +52,7 @@ def make_fingerprint(
     Complex numbers become their real and imaginary part, in one more dimension. Other `means` than
     torch operations give the same, up to rounding. Raises TypeError for what has no dense data.
     """
-    dense, means = _dense(tensor), means or TORCH
+    dense, means = reals(tensor, "tensor").contiguous(), means or TORCH
     dtype, shape = dtype_of(dense, "tensor"), tuple(dense.shape)
     if not is_small(dtype, shape, buckets):
         return sketch(dense, buckets=buckets, means=means)
@@ -63,20 +63,13 @@ def make_fingerprint(
 def sketch(tensor: torch.Tensor, *, buckets: int, means: Means | None = None) -> Fingerprint:
     """The same, where the elements of no tensor are kept, however small: what one of another type,
     or of other buckets, can be estimated against."""
-    dense, means = _dense(tensor), means or TORCH
+    dense, means = reals(tensor, "tensor").contiguous(), means or TORCH
     dtype, shape = dtype_of(dense, "tensor"), tuple(dense.shape)
     mark = means.checksum(dense)
     if not dtype.is_floating:
         return Fingerprint(dtype, shape, mark, whole=_exact(dense))
     made = means.large(dense, dtype, buckets_of(dtype, buckets)).fingerprint()
     return replace(made, checksum=mark)
-
-
-def _dense(tensor: torch.Tensor) -> torch.Tensor:
-    dense = plain(tensor, "tensor").resolve_neg()
-    if dense.is_complex():
-        dense = torch.view_as_real(dense.resolve_conj())
-    return dense.contiguous()
 
 
 def _exact(dense: torch.Tensor) -> Whole:
