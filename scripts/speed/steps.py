@@ -12,42 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch import nn
 
 from ait_cmp import dump_modules
 from speed.rows import Row, at_least, at_most
+from speed.watched import Block
 
 __all__ = ["step_rows"]
 
-LAYERS, HIDDEN, INNER, HEADS, TOKENS = 24, 1024, 2816, 16, 512
+LAYERS, HIDDEN, INNER, TOKENS = 24, 1024, 2816, 512
 _MOST = 1.3  # times a step that nobody watches
 _ROUNDS = 3
 
 Watch = Callable[[nn.Module, Path], AbstractContextManager[object]]
-
-
-class _Layer(nn.Module):
-    """As in a language model of today."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm, self.norm_mlp = nn.RMSNorm(HIDDEN), nn.RMSNorm(HIDDEN)
-        self.q, self.k, self.v, self.out = (nn.Linear(HIDDEN, HIDDEN) for _ in range(4))
-        self.gate, self.up = nn.Linear(HIDDEN, INNER), nn.Linear(HIDDEN, INNER)
-        self.act, self.down = nn.SiLU(), nn.Linear(INNER, HIDDEN)
-
-    def forward(self, x: Tensor) -> Tensor:
-        normed = self.norm(x)
-        q, k, v = (
-            one(normed).view(1, TOKENS, HEADS, -1).transpose(1, 2)
-            for one in (self.q, self.k, self.v)
-        )
-        mixed = scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(mixed.transpose(1, 2).flatten(2))
-        normed = self.norm_mlp(x)
-        result: Tensor = x + self.down(self.act(self.gate(normed)) * self.up(normed))
-        return result
 
 
 def _fingerprints(model: nn.Module, folder: Path) -> AbstractContextManager[object]:
@@ -99,7 +76,7 @@ def step_rows(folder: Path) -> Iterator[Row]:
     """Steps in turn, and the bytes that each leaves; of each way the best of its steps, since what
     else a machine does only adds."""
     torch.manual_seed(0)
-    model = nn.Sequential(*(_Layer() for _ in range(LAYERS))).eval()
+    model = nn.Sequential(*(Block(HIDDEN, INNER) for _ in range(LAYERS))).eval()
     x = torch.randn(1, TOKENS, HIDDEN)
     ways = {
         name: watch

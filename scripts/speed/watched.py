@@ -12,20 +12,20 @@ import torch
 
 from ait_cmp import watch
 
-__all__ = ["LAYERS", "TOKENS", "WIDTH", "both", "given", "made_model", "watched"]
+__all__ = ["LAYERS", "TOKENS", "WIDTH", "Block", "both", "given", "made_model", "watched"]
 
 LAYERS, WIDTH, TOKENS = 24, 256, 256
 
 
 class Block(torch.nn.Module):
-    """Attention and a feed-forward part, as of a Llama, in 11 modules."""
+    """Attention, of heads of 64, and a feed-forward part, as of a Llama, in 11 modules."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = WIDTH, inner: int = 4 * WIDTH) -> None:
         super().__init__()
-        self.norm, self.after = torch.nn.RMSNorm(WIDTH), torch.nn.RMSNorm(WIDTH)
-        self.q, self.k, self.v, self.o = (torch.nn.Linear(WIDTH, WIDTH) for _ in range(4))
-        self.up, self.gate = (torch.nn.Linear(WIDTH, 4 * WIDTH) for _ in range(2))
-        self.act, self.down = torch.nn.SiLU(), torch.nn.Linear(4 * WIDTH, WIDTH)
+        self.norm, self.after = torch.nn.RMSNorm(width), torch.nn.RMSNorm(width)
+        self.q, self.k, self.v, self.o = (torch.nn.Linear(width, width) for _ in range(4))
+        self.up, self.gate = (torch.nn.Linear(width, inner) for _ in range(2))
+        self.act, self.down = torch.nn.SiLU(), torch.nn.Linear(inner, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """One layer."""
