@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -84,7 +83,9 @@ def estimated(golden: Fingerprint, my: Fingerprint, stats: Stats) -> tuple[Slice
         exponent=exponent,
     )
     if usual:
-        slices = replace(slices, usual=replace(slices, **_tables(usual[0])))
+        own = usual[0]
+        tables = replace(slices, lines=own.lines, channels=own.channels, top=own.top)
+        slices = replace(slices, usual=tables)
     stats = _with_sums(stats, golden, my, whole, exponent)
     evidence = make_evidence(stats, slices, golden.shape, few=True)
     evidence = replace(evidence, buckets=sketches.buckets, spread=spread)
@@ -92,10 +93,6 @@ def estimated(golden: Fingerprint, my: Fingerprint, stats: Stats) -> tuple[Slice
         told = replace(evidence.usual, buckets=sketches.buckets, spread=usual[1])
         evidence = replace(evidence, usual=told)
     return slices, evidence, stats
-
-
-def _tables(slices: Slices) -> dict[str, Any]:
-    return {"lines": slices.lines, "channels": slices.channels, "top": slices.top}
 
 
 def _slices(
