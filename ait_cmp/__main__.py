@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ait_cmp.values.interrupts import told_as_interrupts
+
 __all__ = ["leave", "main", "run"]
 
 
@@ -29,9 +31,10 @@ def leave(status: int) -> NoReturn:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with the arguments `argv` (default: the process's); its exit status."""
     try:
-        from ait_cmp.commands import main as command
+        with told_as_interrupts():
+            from ait_cmp.commands import main as command
 
-        return command(argv)
+            return command(argv)
     except KeyboardInterrupt:
         from ait_cmp.commands.say import complain
         from ait_cmp.commands.status import ExitStatus

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -273,6 +274,25 @@ def test_ctrl_c_while_workers_start_says_one_sentence(dump: Path, wait: float) -
     _, errors = process.communicate(timeout=60)
     assert process.returncode in (0, 130)
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("where", ["settings.hydra_jobs.each_job", "commands.compare.select_pairs"])
+def test_an_interrupt_on_which_clearing_up_fails_is_one(
+    dump: Path, where: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As of omegaconf, when Ctrl-C comes while a node has no content yet."""
+
+    def half_made(*_: Any, **__: Any) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError("'NoneType' object has no attribute '_invalidate_flags_cache'")
+
+    module, _, name = where.rpartition(".")
+    for one in (module, "commands.configured"):
+        monkeypatch.setattr(f"ait_cmp.{one}.{name}", half_made, raising=False)
+    assert main([f"golden_path={dump}"]) == 130
+    assert capfd.readouterr().err.count("interrupted\n") == 1
 
 
 def test_a_module_interrupted_in_a_text_that_it_ran_ends_with_its_status(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ait_cmp.settings.reference import settings_reference
 from ait_cmp.settings.schema import GROUPS, setting_help
 from ait_cmp.settings.sweep import in_job_folder, job_record
 from ait_cmp.values.errors import AitCmpError, UsageError
+from ait_cmp.values.interrupts import told_as_interrupts
 from ait_cmp.values.text import printable
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ def run_configured(name: str, command: Command, arguments: list[str]) -> int:
             return ExitStatus.PASS
         if command.asks_report:
             arguments = _of_report(name, command, arguments)
-        each_job(arguments, lambda job: statuses.append(_run_job(job, name, command)))
+        with told_as_interrupts():
+            each_job(arguments, lambda job: statuses.append(_run_job(job, name, command)))
     except KeyboardInterrupt:
         complain("interrupted")
         statuses.append(ExitStatus.INTERRUPTED)
@@ -143,7 +145,8 @@ def _status(job: Job, name: str, command: Command) -> int:
         from ait_cmp.settings.resolve import resolve
 
         work = list_pairs if values.dry_run else command.function()
-        return work(replace(resolve(values), in_sweep=job.folder is not None))
+        with told_as_interrupts():
+            return work(replace(resolve(values), in_sweep=job.folder is not None))
     except AitCmpError as exc:
         complain(str(exc))
         return status_of(exc)
