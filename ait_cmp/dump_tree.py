@@ -9,6 +9,7 @@ dump_data and the library, whose successor puts either below `msit_dump_{TIME}/`
                                             {N}_{Operation}/…/after/grad_{in,out}tensor{K}.bin
                                             {N}_{Model}/{before/weight,after/grad,after/state}{K}.bin
     ait_dump/fingerprints/{PID}.fp.safetensors
+    X.fp.safetensors, and before it is there, X.fp.safetensors.unfinished/ait_dump/fingerprints/…
     ait_dump/{model,layer}/{PID}/{N}_{Name}.json
     atb_dump_data/data/{DEVICE}_{PID}/{ROUND}/…
 
@@ -82,6 +83,7 @@ __all__ = [
     "operand_direction",
     "operation",
     "operation_number",
+    "other_fingerprints",
     "rank_file",
     "round_number",
     "sglang_pass",
@@ -89,6 +91,7 @@ __all__ = [
     "sglang_tags",
     "tensor_name",
     "topology_file",
+    "unfinished",
 ]
 
 Moment = Literal["before", "after"]
@@ -319,8 +322,19 @@ def tensor_name(data_id: str) -> str:
 
 def fingerprint_file(root: str, process: int, again: int) -> str:
     """The file of a process, the `again`-th of its number."""
-    name = f"{process}_{again}" if again else f"{process}"
+    name = _numbered(str(process), again)
     return os.path.join(root, DUMP, "fingerprints", f"{name}{FINGERPRINTS}")
+
+
+def unfinished(path: str, again: int) -> str:
+    """The folder beside the file at `path` that its parts are in before it is made of them, the
+    `again`-th."""
+    return _numbered(f"{path}.unfinished", again)
+
+
+def other_fingerprints(path: str, again: int) -> str:
+    """The file beside one of fingerprints at `path`, for what that is not of."""
+    return f"{_numbered(path.removesuffix(FINGERPRINTS), again)}{FINGERPRINTS}"
 
 
 def golden_fingerprints(folder: str) -> str:
@@ -336,6 +350,10 @@ def is_golden_fingerprint(name: str) -> bool:
 def is_fingerprint_file(name: str) -> bool:
     """Whether a file called `name` is one of fingerprints."""
     return name.endswith(FINGERPRINTS)
+
+
+def _numbered(name: str, again: int) -> str:
+    return f"{name}_{again}" if again else name
 
 
 # -- the library

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -271,6 +272,7 @@ os.wait()
         (["-fp"], "a.safetensors", "must be a folder, or with --fingerprint X.fp.safetensors"),
         ([], "a.fp.safetensors", "pass --fingerprint as well"),
         (["-fp"], "/proc/a.fp.safetensors", "cannot be written"),
+        (["-fp", "--type", "tensor", "model"], "a.fp.safetensors", "a folder as --output"),
     ],
 )
 def test_a_place_that_is_none_is_refused_in_a_sentence(
@@ -303,6 +305,46 @@ with dump_modules(model, "a.fp.safetensors", fingerprint=True):
     ]
     assert sides[0].keys() == sides[1].keys()
     assert sides[0]["in0"] != sides[1]["in0"]
+
+
+def test_what_a_killed_ait_has_dumped_is_beside_the_place_that_it_was_for(tmp_path: Path) -> None:
+    text = """
+step(0)
+os.kill(os.getppid(), signal.SIGKILL)
+step(1)
+"""
+    path, left = (tmp_path / f"a.fp.safetensors{end}" for end in ("", ".unfinished"))
+    done = ait_llm_dump(script(tmp_path, text), "-fp", "-er", "0,99", "-o", path)
+    assert done.returncode == -signal.SIGKILL
+    assert rounds(left)[0][0] == 6
+    done = ait_llm_dump(script(tmp_path, "step(2)"), "-fp", "-o", path)
+    assert f"golden_path={left}" in done.stderr
+    assert rounds(left)[0][0] == rounds(path)[0][0] == 6
+    assert sorted(tmp_path.iterdir()) == [path, left, tmp_path / "main.py"]
+
+
+def test_a_file_that_came_meanwhile_is_another_runs_and_stays(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.fp.safetensors", tmp_path / "a_1.fp.safetensors"
+    path.write_bytes(b"an older one, to be replaced")
+    more = f"import pathlib; step(0); pathlib.Path('{path}').write_bytes(b'of another run')"
+    done = ait_llm_dump(script(tmp_path, more), "-fp", "-o", path)
+    assert path.read_bytes() == b"of another run"
+    assert f"what this one dumped is {other}" in done.stderr
+    assert f"golden_path={other} my_path=MY" in done.stderr
+    assert rounds(other) == [Counter({0: 6})]
+    done = ait_llm_dump(script(tmp_path, "step(0)"), "-fp", "-o", path)
+    assert rounds(path) == [Counter({0: 6})]
+
+
+def test_what_makes_no_one_file_stays_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "a.fp.safetensors"
+    path.mkdir()
+    done = ait_llm_dump(script(tmp_path, "step(0)"), "-fp", "-o", path)
+    assert done.returncode == 4
+    (line,) = done.stderr.splitlines()
+    assert "is a directory" in line
+    assert f"{path}.unfinished" in line
+    assert rounds(Path(f"{path}.unfinished")) == [Counter({0: 6})]
 
 
 def test_the_model_notices_nothing(model: nn.Module, tmp_path: Path) -> None:

@@ -153,6 +153,34 @@ def test_a_full_disk_costs_the_last_commit_alone(
     assert contents(path) == {"first": b"1" * 100, "second": b"2" * 100}
 
 
+@pytest.mark.parametrize("commits", [0, 1])
+def test_of_two_that_write_to_one_place_neither_is_lost(commits: int, tmp_path: Path) -> None:
+    path, other = tmp_path / "a.fp.safetensors", tmp_path / "a_1.fp.safetensors"
+    files = [Container(str(path)) for _ in range(2)]
+    for number, file in enumerate(files):
+        file.add("x", b"%d" % number)
+        for _ in range(commits):
+            file.commit()
+    for file in files:
+        file.close()
+    assert contents(path) == {"x": b"1"}
+    assert contents(other) == {"x": b"0"}
+    assert files[0].path == str(other)
+    again = Container(str(path))  # of a run that begins when both have ended
+    again.close()
+    assert contents(path) == {}
+
+
+def test_a_file_that_was_deleted_comes_again_at_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "a.fp.safetensors"
+    file = Container(str(path))
+    path.unlink()
+    file.add("x", b"0")
+    file.close()
+    assert contents(path) == {"x": b"0"}
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_metadata_says_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.fp.safetensors"
     Container(str(path), {"ranks": json.dumps(["é"])}).close()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from ait_cmp.commands.one_file import OneFile, in_one_file
 from ait_cmp.commands.run_options import (
     add_device_id,
     add_exec,
@@ -27,6 +28,7 @@ from ait_cmp.dump.dump_request import (
     id_list,
     name_list,
     range_list,
+    refuse_topology,
 )
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.dump.room import byte_count
@@ -176,51 +178,38 @@ def dump(arguments: argparse.Namespace) -> int:
         with (
             tempfile.NamedTemporaryFile(prefix="ait_dump") as counter,
             tempfile.NamedTemporaryFile("w", prefix="ait_tokens", suffix=".json") as tokens,
-            _place(arguments) as output,
+            _one_file(arguments) as one_file,
         ):
-            return _dump(arguments, output, counter.name, tokens)
+            return _dump(arguments, one_file, counter.name, tokens)
     except AitCmpError as exc:
         _say(f"error: {exc}")
         return status_of(exc)
 
 
 @contextmanager
-def _place(arguments: argparse.Namespace) -> Iterator[str]:
-    """Where the processes of the command write to: of one file of fingerprints, a folder beside
-    it, whose files become that."""
+def _one_file(arguments: argparse.Namespace) -> Iterator[OneFile | None]:
+    """What is made of the fingerprints of all processes, where one file is asked for."""
     # Absolute, since the command may change folders.
     output = os.path.abspath(arguments.output)
-    if is_fingerprint_file(output) and not arguments.fingerprint:
-        raise UsageError(f"--output {output} is a file of fingerprints: pass --fingerprint as well")
     if not is_fingerprint_file(output):
         if output.endswith(".safetensors"):
             raise UsageError(
                 f"--output {output} must be a folder, or with --fingerprint X{FINGERPRINTS}"
             )
-        yield output
+        yield None
         return
-    above = _output_folder(os.path.dirname(output))
-    try:
-        with tempfile.TemporaryDirectory(prefix=".ait_dump", dir=above) as folder:
-            yield folder
-            _join(Path(folder), Path(output))
-    except OSError as exc:
-        raise UsageError(f"--output {output} cannot be written: {os_reason(exc)}") from exc
+    if not arguments.fingerprint:
+        raise UsageError(f"--output {output} is a file of fingerprints: pass --fingerprint as well")
+    refuse_topology(arguments.type, output)
+    _output_folder(os.path.dirname(output))
+    with in_one_file(output) as one_file:
+        yield one_file
 
 
-def _join(folder: Path, path: Path) -> None:
-    """Make one file of those of all processes."""
-    files = [folder / name for name in dumped_files(folder) if is_fingerprint_file(name)]
-    if len(files) == 1:
-        os.replace(files[0], path)
-    elif files:
-        from ait_cmp.commands.fingerprint import write_fingerprints  # heavy, and rare
-        from ait_cmp.mapping.layouts import list_dump
-
-        write_fingerprints(list_dump("--output", str(folder)).ranks, path)
-
-
-def _dump(arguments: argparse.Namespace, place: str, counter: str, tokens: IO[str]) -> int:
+def _dump(
+    arguments: argparse.Namespace, one_file: OneFile | None, counter: str, tokens: IO[str]
+) -> int:
+    place = str(one_file.folder) if one_file else os.path.abspath(arguments.output)
     try:
         backend = arguments.backend or choose(os.environ)
         forced = _write_forced(arguments.force_tokens, tokens)
@@ -236,8 +225,9 @@ def _dump(arguments: argparse.Namespace, place: str, counter: str, tokens: IO[st
         _say(f"error: {exc}")
         return ExitStatus.USAGE
     found = summarize(output, before)
-    if arguments.fingerprint and is_fingerprint_file(arguments.output):
-        found = found.in_file(arguments.output)
+    if one_file:
+        path = one_file.made()
+        found = found.in_file(arguments.output if path == one_file.path else path)
     for sentence in found.sentences(only_described=request.only_save_desc):
         _say(sentence)
     _tell_odd(found, backend, status)

@@ -8,9 +8,19 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ait_cmp.dump_tree import is_fingerprint_file
 from ait_cmp.values.errors import UsageError
 
-__all__ = ["DTYPES", "LOG_LEVELS", "TYPES", "DumpRequest", "id_list", "name_list", "range_list"]
+__all__ = [
+    "DTYPES",
+    "LOG_LEVELS",
+    "TYPES",
+    "DumpRequest",
+    "id_list",
+    "name_list",
+    "range_list",
+    "refuse_topology",
+]
 
 TYPES = (
     *("model", "layer", "op", "kernel", "tensor", "cpu_profiling"),
@@ -93,6 +103,8 @@ class DumpRequest:
             raise UsageError(
                 "--fingerprint keeps what --only-save-desc would leave out; take one of the two"
             )
+        if self.fingerprint and is_fingerprint_file(self.output):
+            refuse_topology(self.types, self.output)
         if self.dtype and self.dtype not in DTYPES:
             raise UsageError(
                 f"--dtype {self.dtype} is none that modules are cast to; choose from "
@@ -189,3 +201,12 @@ def range_list(text: str) -> tuple[tuple[int, int], ...]:
         )
     numbers = list(map(int, ends))
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def refuse_topology(types: Iterable[str], output: str) -> None:
+    """Raise UsageError where some of these types are files of their own, and `output` is one."""
+    if found := [name for name in types if name in ("model", "layer")]:
+        raise UsageError(
+            f"{output} takes fingerprints alone, and --type {' '.join(found)} writes other files; "
+            "give a folder as --output"
+        )

@@ -13,13 +13,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ait_cmp.new_file import in_place_of
+from ait_cmp.dump_tree import other_fingerprints
+from ait_cmp.new_file import in_place_of, is_made
 
 __all__ = [
     "FORMAT",
@@ -30,7 +33,10 @@ __all__ = [
     "lines_of",
     "of_unlike",
     "opening",
+    "unused_beside",
 ]
+
+_LOGGER = logging.getLogger(__name__)
 
 FORMAT = "ait_cmp.fingerprints"
 HEADER_LIMIT = 100_000_000  # bytes, as the format's own library has it: some 500,000 tensors
@@ -73,6 +79,12 @@ def lines_of(path: str) -> Iterator[dict[str, Any]]:
             if is_lines(name):
                 file.seek(8 + length + start)
                 yield from map(json.loads, file.read(stop - start).splitlines())
+
+
+def unused_beside(path: str) -> str:
+    """An empty file beside that at `path`, for what cannot be there. Raises OSError."""
+    names = (other_fingerprints(path, again) for again in itertools.count(1))
+    return next(name for name in names if is_made(name))
 
 
 def of_unlike(members: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -176,6 +188,7 @@ class Container:
                 return
             try:
                 self.commit()
+                self._is_in_place()
                 self._rewrite(self._joined_entries(), 0)
             finally:
                 self.abandon()
@@ -189,11 +202,21 @@ class Container:
     # -- how a commit goes
 
     def _is_in_place(self) -> bool:
-        """Whether the open file is the one at its path, which may have been moved or deleted."""
+        """Whether the open file is the one at its path, which may have been moved or deleted. One
+        that somebody else put there stays there, and the path becomes another."""
         try:
-            return os.path.samestat(os.fstat(self._file), os.stat(self.path))
+            found = os.lstat(self.path)
         except OSError:
             return False
+        if os.path.samestat(os.fstat(self._file), found):
+            return True
+        others, self.path = self.path, unused_beside(self.path)
+        _LOGGER.warning(
+            "%s was written by another process meanwhile; the fingerprints of this one are in %s",
+            others,
+            self.path,
+        )
+        return False
 
     def _append(self, new: Sequence[_Entry], contents: Sequence[bytes]) -> None:
         text = b",".join(entry.text for entry in new) + b"}"
