@@ -82,21 +82,25 @@ def test_a_launcher_gives_the_basic_ones_report(folder: Path, basic: bytes, laun
     assert "merged report of 3 of 3 jobs" in said
 
 
-def test_of_a_job_that_dies_there_is_a_sentence_and_of_the_others_a_report(folder: Path) -> None:
-    own = "metrics.extra=[own.py:dies]"
-    status, said, report = ran(folder, "output=died", own, "hydra/launcher=submitit_local")
+@pytest.mark.parametrize(
+    ("launcher", "at_a_time", "sentence"),
+    [
+        ("submitit_local", "", r"job 1 of the sweep died, .* without a report; \S+\.err says more"),
+        ("joblib", "hydra.launcher.n_jobs=2", r"job 1 of the sweep died without a report"),
+        ("joblib", "hydra.launcher.n_jobs=1", r"job 1 of the sweep died without a report"),
+    ],
+)
+def test_of_a_job_that_dies_there_is_a_sentence_and_of_the_others_a_report(
+    folder: Path, launcher: str, at_a_time: str, sentence: str
+) -> None:
+    given = ["metrics.extra=[own.py:dies]", f"hydra/launcher={launcher}", at_a_time]
+    output = f"output=died_{launcher}{at_a_time[-1:]}"
+    status, said, report = ran(folder, output, *filter(None, given))
     assert status == 4
-    assert re.search(r"job 1 of the sweep died, .* without a report; \S+\.err says more", said)
+    assert re.search(sentence, said)
     assert "merged report of 2 of 3 jobs" in said
     jobs = {line.split(b",")[0].strip(b'"') for line in report.splitlines()[1:]}
     assert jobs == {b"tokens=0", b"tokens=2"}
-
-
-def test_a_process_of_joblib_that_dies_is_told_of(folder: Path) -> None:
-    given = ("metrics.extra=[own.py:dies]", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    status, said, _ = ran(folder, "output=ended", *given)
-    assert status == 4
-    assert "a process of the sweep died without a report" in said
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ait_cmp.settings.arguments import as_given, has_option, hydra_arguments, option_values
-from ait_cmp.settings.launched import died
 from ait_cmp.settings.option_source import as_named, is_sign, know_folders, with_signs
 from ait_cmp.settings.quoting import as_typed, with_quotes
 from ait_cmp.settings.schema import (
@@ -92,7 +91,7 @@ def each_job(
     """Give each job that `arguments` ask for to `work`, which answers for its own errors.
 
     Raises UsageError for arguments or config files that Hydra refuses, ReportError where a sweep
-    cannot write to its output, or loses jobs.
+    cannot write to its output.
     """
     ConfigStore.instance().store(name="schema", node=Config)
     decorate = hydra.main(
@@ -114,8 +113,6 @@ def each_job(
         except Exception as exc:
             if asked_for_all:
                 raise
-            if job_died := died(exc):
-                raise job_died from exc
             raise UsageError(_explain(exc)) from exc
 
 

@@ -90,14 +90,23 @@ class Sweep:
     held: ExitStack
     dead: list[str]
 
-    def jobs(self) -> list[Job]:
-        """The jobs of this sweep that ended, in order."""
+    def records(self) -> list[tuple[JobRecord, Path]]:
+        """What the jobs of this sweep that ended left, in order, and in which folders."""
         found: list[tuple[JobRecord, Path]] = []
         for path in self.folder.glob(f"*/{_RECORD}"):
             record = JobRecord.read(path)
             if record and record.sweep == self.sweep:
                 found.append((record, path.parent))
         found.sort(key=lambda pair: pair[0].number)
+        return found
+
+    def numbers(self) -> set[int]:
+        """Those of the jobs that ended."""
+        return {record.number for record, _ in self.records()}
+
+    def jobs(self) -> list[Job]:
+        """The jobs of this sweep that ended, in order."""
+        found = self.records()
         given = [set(record.overrides) for record, _ in found]
         common = set.intersection(*given) if len(given) > 1 else set()
         return [
@@ -140,13 +149,11 @@ class RememberSweep(Callback):
             sentence = f"output={public(config.output)}: the jobs of a sweep write to a folder of "
             raise SweepRefused(UsageError(f"{sentence}this machine; name one, and copy it"))
         folder, output = Path(config.hydra.sweep.dir), Path(config.output)
-        held, dead = _hold(output, folder), list[str]()
-        held.enter_context(jobs_may_die(str(config.hydra.launcher.get("_target_")), dead))
         sweep_id = f"s{uuid.uuid4().hex}"
         with read_write(config), open_dict(config):
             # Reaches the jobs, in whatever process, on whatever machine they run.
             config.hydra.overrides.hydra.append(f"++hydra.job.env_set.{_SWEEP_ID}={sweep_id}")
-        _current = Sweep(
+        _current = sweep = Sweep(
             sweep_id,
             folder,
             output,
@@ -155,9 +162,11 @@ class RememberSweep(Callback):
             config.report.details,
             datetime.now(UTC),
             _common_settings(config),
-            held,
-            dead,
+            _hold(output, folder),
+            [],
         )
+        launcher = str(config.hydra.launcher.get("_target_"))
+        sweep.held.enter_context(jobs_may_die(launcher, sweep.numbers, sweep.dead))
 
 
 def _hold(output: Path, folder: Path) -> ExitStack:
