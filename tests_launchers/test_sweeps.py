@@ -56,7 +56,7 @@ def ran(
     output = next(one for one in arguments if one.startswith("output=")).partition("=")[2]
     env = {**environ, "PYTHONPATH": os.pathsep.join([str(ROOT), environ.get("PYTHONPATH", "")])}
     run = command(folder, "-m", TOKENS, *arguments)
-    done = subprocess.run(run, cwd=folder, env=env, capture_output=True, text=True, timeout=140)
+    done = subprocess.run(run, cwd=folder, env=env, capture_output=True, text=True, timeout=300)
     return done.returncode, done.stdout + done.stderr, _report(folder / output)
 
 
@@ -89,6 +89,7 @@ def test_a_launcher_gives_the_basic_ones_report(folder: Path, basic: bytes, laun
         ("joblib", "hydra.launcher.n_jobs=2", r"job 1 of the sweep died without a report"),
         ("joblib", "hydra.launcher.n_jobs=1", r"job 1 of the sweep died without a report"),
     ],
+    ids=["submitit", "joblib", "joblib-one-at-a-time"],
 )
 def test_of_a_job_that_dies_there_is_a_sentence_and_of_the_others_a_report(
     folder: Path, launcher: str, at_a_time: str, sentence: str
@@ -139,7 +140,7 @@ def test_the_script_of_the_docs_compares_in_a_job_of_slurm(
         env={**on_slurm, "PYTHONPATH": str(ROOT), "PATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
-        timeout=140,
+        timeout=300,
     )
     assert done.returncode == 1, (folder / "sbatch.log").read_text()
     assert _report(folder / "by_script") == _report(folder / "serial")
