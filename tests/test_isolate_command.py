@@ -27,13 +27,20 @@ class Cache:
     def __init__(self):
         self.seen = []
 
+class Applying(nn.Module):
+    def forward(self, module, x):
+        return 2 * module(x)
+
 class Layer(nn.Module):
     def __init__(self):
         super().__init__()
+        self.apply_it = Applying()
+        self.register_buffer("sum", torch.zeros(5, 16))
         self.norm, self.up = nn.LayerNorm(16), nn.Linear(16, 16)
 
     def forward(self, x, cache=None):
-        cache.seen.append(self.norm(x))
+        self.sum += 0.1 * x
+        cache.seen.append(self.apply_it(self.norm, x) + self.sum)
         return x + self.up(torch.stack(cache.seen).mean(0))
 
 class Model(nn.Module):
@@ -49,6 +56,9 @@ class Model(nn.Module):
         return x
 
 model = Model().eval()
+model.layers[2].up.register_forward_pre_hook(lambda module, given: (given[0] * 1.3,))
+if "compiled" in sys.argv:
+    model.layers[4].compile(backend="eager")
 if "my" in sys.argv:
     with torch.no_grad():
         model.layers[1].norm.weight += 0.5
@@ -92,6 +102,11 @@ def test_two_scripts_are_run_and_every_module_is_judged(script: str, tmp_path: P
     again = tmp_path / "again"
     assert main(["isolate", "--golden", script, *calls, "-o", str(again)]) == 1
     assert blamed(again) == {"layers.1.norm", "layers.3.up"}
+
+    scripts = ["--golden", script, "--my", f"{script} my compiled"]
+    assert main(["isolate", *scripts, "-o", str(again)]) == 1
+    assert blamed(again) == {"layers.1.norm", "layers.3.up"}
+    assert "layers.4/out0" in {row["data_id"] for row in rows(again)}
 
 
 def test_what_makes_no_sense_is_refused(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -464,3 +464,196 @@ def test_what_is_behind_a_nan_is_judged_on_what_golden_was_given() -> None:
     assert ait_cmp.isolate(golden=golden, my=Model(), inputs=IDS, given="golden").passed
     with pytest.raises(UsageError, match="neither my nor golden"):
         ait_cmp.isolate(**both, given="both")
+
+
+class Blocks(nn.Module):
+    """Residual blocks, each of which may be compiled, and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(5)
+        self.layers: Any = nn.ModuleList(Mlp() for _ in range(LAYERS))
+        self.head = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = x + layer(x)
+        out: torch.Tensor = self.head(x)
+        return out
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["torch.compile", "compile"])
+@pytest.mark.parametrize("places", [[2], range(LAYERS)], ids=["one", "each"])
+def test_a_compiled_layer_is_told_from_what_is_around_it(
+    apart: bool, places: Sequence[int]
+) -> None:
+    """It has kernels of its own, too: no bits of other modules of its class say what its are."""
+    torch._dynamo.reset()
+    my = Blocks().bfloat16()
+    for place in places:
+        layer: Any = my.layers[place]
+        if apart:
+            layer.compile(backend="eager")
+        else:
+            my.layers[place] = torch.compile(layer, backend="eager")
+    inputs = torch.randn(8, WIDTH, generator=torch.Generator().manual_seed(1))
+    compiled = [vars(one).get("_compiled_call_impl") for one in my.modules()]
+    assert isolated(my, Blocks(), inputs).passed
+    assert [vars(one).get("_compiled_call_impl") for one in my.modules()] == compiled
+    with torch.no_grad():
+        for name, weight in my.named_parameters():
+            if name.startswith("layers.2.") and name.endswith("up.weight"):
+                weight[3] *= 9
+        my.head.weight[3] *= 2
+    found = isolated(my, Blocks(), inputs)
+    assert blamed(found) == {"layers.2" if apart else "layers.2@OptimizedModule", "head"}
+    alone = [row.pair.alone for row in found.rows if row.pair.data_id.endswith("out0")]
+    assert all(one is not None and one.in_run is not None for one in alone)
+    assert isolated(Blocks().bfloat16(), my.float(), inputs).rows  # golden is compiled
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_encoders_of_torch_call_their_modules_on_both_sides(masked: bool) -> None:
+    """Which they do where there are hooks, and golden's modules have none while they are run."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(WIDTH, 4, 64, batch_first=True)
+    golden = nn.TransformerEncoder(layer, 2).eval()
+    my = copy.deepcopy(golden).bfloat16()
+    inputs = {"src": torch.randn(2, 7, WIDTH)}
+    if masked:
+        inputs["src_key_padding_mask"] = torch.arange(14).reshape(2, 7) > 11
+    assert isolated(my, golden, inputs).passed
+    with torch.no_grad():
+        for name in ("layers.0.linear1", "layers.1.linear2"):
+            my.get_parameter(f"{name}.weight")[3] *= 2
+    assert blamed(isolated(my, golden, inputs)) == {"layers.0.linear1", "layers.1.linear2"}
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Lending(nn.Module):
+    """Hands its own modules to others, which call one, and a method and a weight of one."""
+
+    class Borrowing(nn.Module):
+        def forward(self, x: torch.Tensor, one: Any, method: Any, other: Any) -> torch.Tensor:
+            out: torch.Tensor = method(one(x)) * other.weight[0]
+            return out
+
+    class Twice(nn.Linear):
+        def twice(self, x: torch.Tensor) -> torch.Tensor:
+            out: torch.Tensor = self(x)
+            return 2 * out
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.a, self.b, self.c = (self.Twice(WIDTH, WIDTH) for _ in range(3))
+        self.layers = nn.ModuleList(self.Borrowing() for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            x = x + layer(x, self.a, self.b.twice, other=self.c)
+        return x
+
+
+def test_a_module_that_is_handed_on_is_goldens_own() -> None:
+    my, inputs = Lending().bfloat16(), torch.randn(4, WIDTH)
+    assert isolated(my, Lending(), inputs).passed
+    with torch.no_grad():
+        my.b.weight[3] *= 2
+    assert blamed(isolated(my, Lending(), inputs)) == {"b"}
+    golden = Lending()
+    golden.b = golden.a
+    found = isolated(Lending(), golden, inputs)
+    said = "it was given b, which golden has no module of"
+    assert any(said in row.verdict.sentence for row in found.rows)
+
+
+class Remembering(nn.Module):
+    """Keeps in a buffer what came in earlier calls, as a cache of keys."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: torch.Tensor
+        self.register_buffer("seen", torch.zeros(4, WIDTH))
+        self.lin = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: torch.Tensor, at: int) -> torch.Tensor:
+        self.seen[at] = self.lin(x)
+        out: torch.Tensor = torch.tanh(self.seen[: at + 1].sum(0))
+        return out
+
+
+def test_buffers_that_calls_change_are_as_they_were() -> None:
+    """Each call sees what those before left in my's, and afterwards there is nothing of the run."""
+
+    class Stack(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(3)
+            self.layers: Any = nn.ModuleList(Remembering() for _ in range(3))
+
+        def forward(self, x: torch.Tensor, at: int) -> torch.Tensor:
+            for layer in self.layers:
+                x = x + layer(x, at)
+            return x
+
+    def read(model: nn.Module) -> None:
+        own = next(model.parameters()).dtype
+        for at, x in enumerate(torch.linspace(-1, 1, 4 * WIDTH, dtype=own).reshape(4, WIDTH)):
+            model(x, at)
+
+    golden, my = Stack(), Stack().bfloat16()
+    assert isolated(my, golden, read).passed
+    assert not any(one.seen.any() for model in (golden, my) for one in model.layers)
+    with torch.no_grad():
+        my.layers[0].lin.weight[3] *= 2
+        my.layers[2].lin.weight[3] *= 2
+    assert blamed(isolated(my, golden, read)) == {"layers.0.lin", "layers.2.lin"}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        *(nn.utils.weight_norm, nn.utils.parametrizations.weight_norm),
+        *(nn.utils.spectral_norm, nn.utils.parametrizations.spectral_norm),
+    ],
+)
+def test_weights_that_hooks_make_are_made_for_golden_once(norm: Any, dtype: torch.dtype) -> None:
+    torch.manual_seed(1)
+    golden, my = (
+        nn.Sequential(*(norm(nn.Linear(WIDTH, WIDTH)) for _ in range(4))).train() for _ in range(2)
+    )
+    my.load_state_dict(golden.state_dict())
+    my.to(dtype)
+    inputs = torch.randn(8, WIDTH)
+    assert isolated(my, golden, inputs).passed
+    with torch.no_grad():
+        for name in ("1", "3"):
+            my.get_parameter(f"{name}.bias")[3] += 2
+    assert blamed(isolated(my, golden, inputs)) == {"1", "3"}
+
+
+def test_what_my_alone_gives_back_beside_others_is_no_fault() -> None:
+    """An attention gives its weights back in one kernel, and none in another."""
+
+    class Attention(nn.Module):
+        def __init__(self, *, tells: bool) -> None:
+            super().__init__()
+            torch.manual_seed(2)
+            self.tells, self.lin = tells, nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+            return self.lin(x).relu(), torch.softmax(x, -1) if self.tells else None
+
+    golden, my = Attention(tells=False), Attention(tells=True)
+    renamed: Any = lambda x: {"other": x, "more": x}  # noqa: E731
+    found = isolated(my, golden, torch.randn(4, WIDTH))
+    rows = {row.pair.data_id: row.verdict for row in found.rows}
+    assert rows["out1"].status is Status.SKIPPED
+    assert rows["out1"].reason is Reason.UNPAIRED
+    assert found.passed
+    vars(my)["forward"] = renamed
+    rows = {row.pair.data_id: row.verdict for row in isolated(my, golden, torch.ones(4, 32)).rows}
+    assert rows["out.other"].reason is Reason.NOT_REPLAYED

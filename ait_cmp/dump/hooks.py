@@ -241,10 +241,11 @@ def dump_modules(
 
 
 @contextmanager
-def recording(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
-    """While this holds, `recorder` is told of the calls of the modules that `model` has now."""
+def recording(model: torch.nn.Module, recorder: Recorder, *, first: bool = False) -> Iterator[None]:
+    """While this holds, `recorder` is told of the calls of the modules that `model` has now; with
+    `first` before their own hooks change what they are given, as `watch` has it."""
     try:
-        with _heard(recorder), _hooked(model, recorder):
+        with _heard(recorder), _hooked(model, recorder, first=first):
             yield
             recorder.tell_never_seen(model)
     finally:
@@ -252,7 +253,7 @@ def recording(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
 
 
 @contextmanager
-def _hooked(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
+def _hooked(model: torch.nn.Module, recorder: Recorder, *, first: bool) -> Iterator[None]:
     """While this holds, the modules that `model` has now tell `recorder` of their calls."""
     after = _AfterForward(recorder)
     before = _BeforeForward(recorder, after)
@@ -262,7 +263,8 @@ def _hooked(model: torch.nn.Module, recorder: Recorder) -> Iterator[None]:
             if isinstance(module, torch.jit.ScriptModule):
                 recorder.warn("modules made by torch.jit.script take no hooks and are not seen")
                 continue
-            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            hook = module.register_forward_pre_hook
+            handles.append(hook(before, prepend=first, with_kwargs=True))
         yield
     finally:
         for handle in handles:

@@ -66,6 +66,7 @@ def isolate_process(text: str) -> None:
     watching: _Answering | _Writing = _Writing(folder, recording)
     if task.calls:
         watching = _Answering(task, folder, recording)
+    torch.backends.mha.set_fastpath_enabled(False)  # else hooks alone decide what encoders call
     recorder = CallRecorder(recording, task.request, ended=watching.ended, folder=folder)
     watching.recorder = recorder
     watch(recorder)

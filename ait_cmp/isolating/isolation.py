@@ -7,12 +7,14 @@ around it, which made it of what others gave back. Golden's is what its module m
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
+from ait_cmp.dump_tree import is_wrapper
 from ait_cmp.isolating.partners import Partners
 from ait_cmp.isolating.recording import Call, Operands, Recording
 from ait_cmp.isolating.replaying import Casting, NotReplayedError, Replayed, replay
@@ -25,7 +27,10 @@ __all__ = ["PRECISIONS", "Isolation", "Kinded", "OwnTensor", "Settled", "pair_of
 
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32}  # that golden is run in
 _FAR, _MANY = 8.0, 0.2  # roundings, and the share of modules that are so far where it is no fault
+_SHELL = re.compile(r"@(\w+)")
 _NOTHING = "golden's module gives back nothing that is called so"
+# Of one tensor of several, the rest of which golden gives: no other can be meant.
+_MORE = f"{_NOTHING}, only the others here; it is not compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,9 @@ class _Pass:
     by: str
 
 
+_Stated = tuple[Call, dict[str, Held]]  # with the state that its module was in
 _Cast = tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]
-Kinded = tuple[str, OwnTensor]  # with the class of my's module
+Kinded = tuple[str, OwnTensor]  # with the peers of my's module
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,32 +82,35 @@ class Isolation:
     precision: torch.dtype = torch.float64
 
     def tensors(self) -> Iterator[Kinded]:
-        """Those of all calls, module by module, with the class of my's module; `settled` says in
+        """Those of all calls, module by module, with the peers of my's module; `settled` says in
         which order they were made."""
-        in_run = self.run.tensors()
-        own = {(call.token_id, call.name): call for call in self.run.calls}
-        calls: dict[int, list[Call]] = defaultdict(list)  # of each of golden's modules
-        for call in self.recording.calls:
-            module = self.partners.of(call)
+        in_run = {(one, _unwrapped(name)): it for (one, name), it in self.run.tensors().items()}
+        own = {(call.token_id, _unwrapped(call.name)): call for call in self.run.calls}
+        calls: dict[int, list[_Stated]] = defaultdict(list)  # of each of golden's modules
+        for stated in self.recording.states():
+            module = self.partners.of(stated[0])
             if module is not None:  # whose length one that is compiled does not tell
-                calls[id(module)].append(call)
+                calls[id(module)].append(stated)
         for module in self.golden.modules():
             cast: _Cast = ({}, {})  # of one module at a time
-            for call in calls[id(module)]:
+            for stated in calls[id(module)]:
+                call, _ = stated
                 why = self.partners.why(call)
-                for one in self._of_call(call, module, cast, own.get((call.token_id, call.name))):
-                    golden = in_run.get((one.token_id, one.data_id))
+                its = own.get((call.token_id, _unwrapped(call.name)))
+                for one in self._of_call(stated, module, cast, its):
+                    golden = in_run.get((one.token_id, _unwrapped(one.data_id)))
                     level = _distance(golden, one.my) if golden else None
                     by = "; ".join(filter(None, (why, one.by)))
-                    yield call.kind, replace(one, alone=one.alone._replace(in_run=level), by=by)
+                    yield call.peers, replace(one, alone=one.alone._replace(in_run=level), by=by)
 
     def _of_call(
-        self, call: Call, module: torch.nn.Module, cast: _Cast, own: Call | None
+        self, stated: _Stated, module: torch.nn.Module, cast: _Cast, own: Call | None
     ) -> Iterator[OwnTensor]:
         """What a call is judged by: what it gave back, what it changed, and what it handed on."""
+        call, _ = stated
         inside = [*self.partners.inside(call)]
         try:
-            found = self._replayed(call, module, inside, cast, own)
+            found = self._replayed(stated, module, inside, cast, own)
         except NotReplayedError as exc:
             said = f"golden's {call.owner} cannot be run on what my's was given: {exc}"
             why = call.why or said
@@ -111,36 +120,40 @@ class Isolation:
         sides = found.golden, found.reference
 
         both = [_by_name(call.outputs, side.outputs) for side in sides]
+        nothing = _nothing(call.outputs, found.golden.outputs)
         for (name, my), *pair in zip(call.outputs, *both, strict=True):
-            yield _own(call, call.under(name), call.ended, my, pair, why, found.by)
+            yield _own(call, call.under(name), call.ended, my, pair, why, found.by, nothing)
         for name, my in call.changed:
             pair = [side.changed.get(name) for side in sides]
             yield _own(call, call.under(f"left.{name}"), call.ended, my, pair, why, found.by)
         for one, _ in inside:
             skipped = not why and one.began not in found.golden.given
             said = f"golden's {call.owner} does not call {one.name}" if skipped else why
-            both = [_by_name(one.inputs, side.given.get(one.began, {})) for side in sides]
+            given = [side.given.get(one.began, {}) for side in sides]
+            both = [_by_name(one.inputs, its) for its in given]
+            nothing = _nothing(one.inputs, given[0])
             for (name, my), *pair in zip(one.inputs, *both, strict=True):
-                yield _own(call, one.under(name), one.began, my, pair, said, found.by)
+                yield _own(call, one.under(name), one.began, my, pair, said, found.by, nothing)
 
     def _replayed(
         self,
-        call: Call,
+        stated: _Stated,
         module: torch.nn.Module,
         inside: Sequence[tuple[Call, torch.nn.Module]],
         cast: _Cast,
         own: Call | None,
     ) -> _Pass:
+        call, state = stated
         if call.why or call.arguments is None or call.ended < 0:
             raise NotReplayedError(call.why or "it was not called as a module, or did not return")
         device = _device_of(module) or _device_of(self.golden) or torch.device("cpu")
         arguments, by = _completed(call, own)
         castings = (
-            Casting(self.precision, device, None, cast[0]),
-            Casting(None, device, _usual(call), cast[1]),
+            Casting(self.precision, device, None, cast[0], self.partners.named),
+            Casting(None, device, _usual(call), cast[1], self.partners.named),
         )
         golden, reference = (
-            replay(call, arguments, module, inside, one, self._types_of) for one in castings
+            replay(call, arguments, module, inside, one, self._types_of, state) for one in castings
         )
         return _Pass(golden, reference, by)
 
@@ -191,16 +204,22 @@ def pair_of(
     golden, my, reference = map(Location.of, sides)
     pair = Pair(data_id, token_id, golden, my, paired_by=by, alone=alone)
     if why:
-        return pair._replace(error=PairError(Reason.NOT_REPLAYED, why))
+        reason = Reason.UNPAIRED if why == _MORE else Reason.NOT_REPLAYED
+        return pair._replace(error=PairError(reason, why))
     if not sides[2]:
         return pair
     return pair._replace(reference=Pair(data_id, token_id, golden, reference))
 
 
+def _unwrapped(name: str) -> str:
+    """How a run calls it whose modules are in no wrappers."""
+    return _SHELL.sub(lambda found: "" if is_wrapper(found[1]) else found[0], name)
+
+
 def _distance(golden: Held, my: Held) -> float | None:
     """How far my's is from golden's, relative to golden; None where they are no such pair."""
     one, other = golden.tensor, my.tensor
-    if one.shape != other.shape or not (one.is_floating_point() and other.is_floating_point()):
+    if not (_are_alike(one, other) and other.is_floating_point()):
         return None
     return _relative(other.double() - one.double(), one.double())
 
@@ -213,10 +232,11 @@ def _own(
     both: Sequence[Held | None],
     why: str,
     by: str,
+    nothing: str = _NOTHING,
 ) -> OwnTensor:
     golden, reference = both
     moved = _moved(golden, reference, my) if golden and reference else None
-    said = why or ("" if golden else _NOTHING)
+    said = why or ("" if golden else nothing)
     alone = Alone(call.owner, None, moved)
     return OwnTensor(data_id, call.token_id, at, alone, my, golden, reference, said, by)
 
@@ -224,11 +244,19 @@ def _own(
 def _moved(golden: Held, reference: Held, my: Held) -> float | None:
     """How far my's is from golden's in my's types, beside how far this is from golden's."""
     one, other, mine = golden.tensor, reference.tensor, my.tensor
-    if not (one.shape == other.shape == mine.shape and mine.is_floating_point()):
+    if not (_are_alike(one, other, mine) and mine.is_floating_point()):
         return None
     if mine.dtype == other.dtype and torch.allclose(mine, other, 0.0, 0.0, equal_nan=True):
         return 0.0
     return _relative(mine.double() - other.double(), other.double() - one.double())
+
+
+def _are_alike(first: torch.Tensor, *others: torch.Tensor) -> bool:
+    """Whether one can be taken from another. What is nested has no shape."""
+    if any(one.is_nested for one in (first, *others)):
+        return False
+    kind = first.is_floating_point()
+    return all(one.shape == first.shape and one.is_floating_point() is kind for one in others)
 
 
 def _relative(difference: torch.Tensor, size: torch.Tensor) -> float:
@@ -289,6 +317,12 @@ def _by_name(mine: Operands, golden: Mapping[str, Held]) -> list[Held | None]:
     if len(names) == len(golden) and not golden.keys() >= set(names):
         return [*golden.values()]
     return [golden.get(name) for name in names]
+
+
+def _nothing(mine: Operands, golden: Mapping[str, Held]) -> str:
+    """What is said of one of my operands of which golden has none: it may be called otherwise there
+    where golden has any that my has not."""
+    return _MORE if golden and golden.keys() <= {name for name, _ in mine} else _NOTHING
 
 
 def _device_of(module: torch.nn.Module) -> torch.device | None:

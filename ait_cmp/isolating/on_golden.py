@@ -24,14 +24,16 @@ def on_goldens(run: Recording, my: torch.nn.Module) -> Recording:
     dtypes = Counter(one.dtype for one in my.parameters() if one.dtype in FLOATING)
     dtype = dtypes.most_common(1)[0][0] if dtypes else None
     device = next((one.device for one in my.parameters()), torch.device("cpu"))
-    partners, made = Partners(my), dict[int, Call]()
+    partners, made, states = Partners(my), dict[int, Call](), dict[int, Mapping[str, Held]]()
     rounding = _Rounding(dtype)
-    for call in run.calls:
+    for call, state in run.states():
         made[call.began] = rounding.call(call, made.get(call.around.began) if call.around else None)
+        states[call.began] = state
+    casting = Casting(None, device, named=partners.named)
     for one in made.values():
         module = partners.of(one)
         if module is not None and one.arguments is not None:
-            _run(one, module, partners, Casting(None, device))
+            _run((one, states[one.began]), module, partners, casting)
     return Recording([*made.values()], types_of(my))
 
 
@@ -68,11 +70,17 @@ class _Rounding:
         return self._dtype if self._dtype and kind in FLOATING else kind
 
 
-def _run(call: Call, module: torch.nn.Module, partners: Partners, casting: Casting) -> None:
-    """Have my's module answer `call`, and hand on what it does."""
+def _run(
+    stated: tuple[Call, Mapping[str, Held]],
+    module: torch.nn.Module,
+    partners: Partners,
+    casting: Casting,
+) -> None:
+    """Have my's module answer a call in a state, and hand on what it does."""
+    call, state = stated
     inside = [*partners.inside(call)]
     try:
-        found = replay(call, call.arguments, module, inside, casting, _as_they_are)
+        found = replay(call, call.arguments, module, inside, casting, _as_they_are, state)
     except NotReplayedError as exc:
         call.why = f"my's module cannot be run on what golden's was given: {exc}"
         return

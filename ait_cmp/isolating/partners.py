@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from ait_cmp.dump_tree import is_wrapper
 from ait_cmp.isolating.recording import Call, ModuleName, Recording, identities_of
 
 __all__ = ["Partner", "Partners", "are_named_alike", "proposed"]
@@ -32,7 +33,12 @@ class Partners:
 
     def of(self, call: Call) -> torch.nn.Module | None:
         """The one that does what `call` did."""
-        partner = self._names.get(call.module)
+        partner = self._names.get(self._name(call))
+        return self._modules.get(partner[0]) if partner else None
+
+    def named(self, name: ModuleName) -> torch.nn.Module | None:
+        """Golden's module that stands for that of this name of my's."""
+        partner = self._names.get(name) or self._names.get((name[0], ""))
         return self._modules.get(partner[0]) if partner else None
 
     def inside(self, call: Call) -> Iterator[tuple[Call, torch.nn.Module]]:
@@ -46,8 +52,16 @@ class Partners:
 
     def why(self, call: Call) -> str:
         """Why it is that one, where names do not say so."""
-        partner = self._names.get(call.module)
+        partner = self._names.get(self._name(call))
         return partner[1] if partner else ""
+
+    def _name(self, call: Call) -> ModuleName:
+        """That of the module in a wrapper which golden has not, and in which no hook saw it."""
+        key, shell = call.module
+        if call.module in self._names or not is_wrapper(shell):
+            return call.module
+        seen = any(one.module[0] == key for one in call.inside)
+        return call.module if seen else (key, "")
 
     def my_of(self, golden: torch.nn.Module) -> ModuleName | None:
         """How my calls the module that `golden` answers, if it answers any."""
@@ -56,8 +70,10 @@ class Partners:
 
 def are_named_alike(golden: torch.nn.Module, my: Recording) -> bool:
     """Whether most of my's modules that were called have a golden one of their name."""
-    called = {call.module for call in my.calls}
-    return len(called & set(identities_of(golden))) >= _ENOUGH * len(called)
+    partners = Partners(golden)
+    called = {call.module: call for call in my.calls}
+    known = [call for call in called.values() if partners.of(call) is not None]
+    return len(known) >= _ENOUGH * len(called)
 
 
 def proposed(golden: Recording, my: Recording) -> dict[ModuleName, Partner]:

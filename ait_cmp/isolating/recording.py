@@ -7,6 +7,7 @@ another gave back, mostly.
 from __future__ import annotations
 
 import itertools
+import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,8 @@ from ait_cmp.dump import hooks
 from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.identity import inputs_of, module_identities, outputs_of
 from ait_cmp.dump.recorder import Recorder
-from ait_cmp.isolating.structure import Held, mapped, places
+from ait_cmp.dump.unseen import COMPILED
+from ait_cmp.isolating.structure import Held, Inside, mapped, places
 from ait_cmp.tensors import version_of
 
 __all__ = [
@@ -32,11 +34,13 @@ __all__ = [
     "Recording",
     "Saved",
     "identities_of",
+    "layer_by_layer",
     "recorded",
     "run_with",
 ]
 
 _ALL = 10**9  # rounds
+_COMPILED = "OptimizedModule"  # what torch.compile makes of a module
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # that are cast
 
 ModuleName = tuple[str, str]  # a module's key and shell, as `dump.identity` has them
@@ -57,7 +61,9 @@ class Call:
     """One call of a module: `arguments` and what it gave back, with all tensors held.
 
     `changed` are tensors among the arguments that are others after it, by the path to each, and
-    `left` all arguments as it left them, where any is; `why` says why it cannot be made again.
+    `left` all arguments as it left them, where any is; `state` are its own buffers before it, and
+    `moved` those of them that it changed. `why` says why it cannot be made again. Of one that is
+    `compiled` no hook sees what is inside.
     """
 
     module: ModuleName
@@ -74,7 +80,10 @@ class Call:
     outputs: Operands = ()
     changed: Operands = ()
     left: Any = None
+    state: Operands = ()
+    moved: tuple[str, ...] = ()
     why: str = ""
+    compiled: bool = False
     inside: list[Call] = field(default_factory=list)
 
     @property
@@ -93,6 +102,12 @@ class Call:
         """How a dump calls a tensor of it."""
         return f"{self.name}/{operand}" if self.name else operand
 
+    @property
+    def peers(self) -> str:
+        """The modules that the same kernels are thought to work for: those of its class, but a
+        compiled one has kernels of its own."""
+        return f"{self.kind} of {self.owner}" if self.compiled else self.kind
+
 
 @dataclass(slots=True)
 class Recording:
@@ -101,6 +116,25 @@ class Recording:
 
     calls: list[Call] = field(default_factory=list)
     types: dict[ModuleName, dict[str, torch.dtype]] = field(default_factory=dict)
+
+    def states(self) -> Iterator[tuple[Call, dict[str, Held]]]:
+        """Every call with those buffers of its module that are state, since calls change them: what
+        is in one that none changes is the module's own."""
+        known: dict[ModuleName, dict[str, set[str]]] = {}
+        for call in self.calls:
+            of = known.setdefault(call.module, {})
+            for name, held in call.state:
+                of.setdefault(name, set()).add(held.file or str(id(held)))
+        moved = {(call.module, name) for call in self.calls for name in call.moved}
+        for call in self.calls:
+            yield (
+                call,
+                {
+                    name: held
+                    for name, held in call.state
+                    if len(known[call.module][name]) > 1 or (call.module, name) in moved
+                },
+            )
 
     def tensors(self) -> dict[tuple[int, str], Held]:
         """What every call was given and gave back, by round and name."""
@@ -115,14 +149,15 @@ class Saved:
     """Copies of tensors, one of each state that a tensor has while it lives; in memory, or as files
     in `folder`."""
 
-    def __init__(self, folder: str = "") -> None:
-        self._folder = folder
+    def __init__(self, folder: str = "", name: Callable[[Any], Any] | None = None) -> None:
+        """`name` is made of what else stands for another thing in another run."""
+        self._folder, self._name = folder, name
         self._numbers = itertools.count()
         self._known: dict[int, tuple[Any, int | None, Held]] = {}
 
     def of(self, value: Any) -> Any:
         """`value` with all of its tensors held."""
-        return mapped(value, self.held)
+        return mapped(value, self.held, kinds=self._name)
 
     def held(self, tensor: Any) -> Held:
         """A copy of `tensor` as it is now."""
@@ -169,39 +204,48 @@ class CallRecorder(Recorder):
         self._identities = {} if model is None else module_identities(model)
         self._ended = ended
         self._times: Counter[tuple[int, ModuleName]] = Counter()
-        self._saved = Saved(folder)
-        self._kept: dict[int, tuple[object, Call]] = {}  # by the id of what the base has of it
+        self._saved = Saved(folder, self._named)
+        # By the id of what the base has of it, with the arguments, which hooks may put others for.
+        self._kept: dict[int, tuple[object, Call, Any]] = {}
+        self._compiled: dict[int, tuple[torch.nn.Module, Callable[..., Any]]] = {}
+        self._seen: set[int] = set()  # of these, those that run now
+        if model is not None:
+            self._see_compiled(model)
 
     def enter(self, module: torch.nn.Module, inputs: Any, frame: FrameType) -> None:
         """Keep the arguments of a call."""
-        if self.paused:
+        if self.paused or id(module) in self._seen:
             return
         try:
             begun = self._begin(module, frame)
             if not begun.round.saves:
                 return
-            call = self._keep(begun)
+            call = self._keep(begun, inputs)
             call.arguments = self._saved.of((tuple(inputs[0]), dict(inputs[1])))
             call.inputs = self._operands(inputs_of(module, *inputs))
+            call.state = self._state(module)
             call.drawn = _drawn()
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not recorded ({type(exc).__name__}: {exc})")
 
     def leave(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
         """Keep what came of it."""
-        if self.paused:
+        if self.paused or id(module) in self._seen:
             return
         try:
             begun = self._end(module)
             if begun is None or id(begun) not in self._kept:
                 return
-            _, call = self._kept.pop(id(begun))
+            _, call, given = self._kept.pop(id(begun))
             call.ended = next(self._process.moments)
             call.result = self._saved.of(output)
             call.outputs = self._operands(outputs_of(output))
-            left = self._saved.of((tuple(inputs[0]), dict(inputs[1])))
+            left = self._saved.of((tuple(given[0]), dict(given[1])))
             call.changed = tuple(_changed(call, left))
             call.left = left if call.changed else None
+            before = dict(call.state)
+            now = self._state(module)
+            call.moved = tuple(name for name, held in now if held is not before.get(name))
             if self._ended and call.around is None:
                 self._ended(module, call)
         except Exception as exc:
@@ -211,27 +255,94 @@ class CallRecorder(Recorder):
         """Say once what no hook sees; there is no dump to say it in."""
         self.warn(sentence)
 
-    def _keep(self, begun: Any) -> Call:
+    def tell_compiled(self) -> None:
+        """Something is being compiled in this thread: a module that is seen from outside, or not
+        at all."""
+        stack = self._process.calls.stack
+        if stack and id(stack[-1].module) in self._compiled:
+            self.tell(COMPILED)
+        else:
+            super().tell_compiled()
+
+    def close(self) -> None:
+        """Nothing more is called."""
+        for module, compiled in self._compiled.values():
+            module.__dict__["_compiled_call_impl"] = compiled
+        self._compiled.clear()
+        super().close()
+
+    def _see_compiled(self, model: torch.nn.Module) -> None:
+        """Be told of modules that were compiled by their own `compile`, which call no hook."""
+        for module in _compiled_in(model):
+            if id(module) not in self._compiled:
+                compiled = module.__dict__["_compiled_call_impl"]
+                self._compiled[id(module)] = module, compiled
+                module.__dict__["_compiled_call_impl"] = self._telling(module, compiled)
+
+    def _telling(self, module: torch.nn.Module, compiled: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if torch.compiler.is_compiling():
+                return compiled(*args, **kwargs)
+            self.enter(module, (args, kwargs), sys._getframe(1))
+            self._seen.add(id(module))  # its hooks are called where it runs without a graph
+            try:
+                output = compiled(*args, **kwargs)
+            finally:
+                self._seen.discard(id(module))
+            self.leave(module, (args, kwargs), output)
+            return output
+
+        return call
+
+    def _keep(self, begun: Any, inputs: Any) -> Call:
         stack = self._process.calls.stack
         around = next(
             (self._kept[id(one)][1] for one in reversed(stack[:-1]) if id(one) in self._kept), None
         )
         if around is None and not self._identities:
             self._recording.types |= types_of(begun.module)
+            self._see_compiled(begun.module)
         identity = self._identities.get(id(begun.module)) or begun.identity
         name, token_id = (identity.key, identity.shell), begun.round.token_id
         again = self._times[token_id, name]
         self._times[token_id, name] += 1
         kind = type(begun.module).__name__
         call = Call(name, kind, token_id, again, begun.began, around)
+        call.compiled = kind == _COMPILED or id(begun.module) in self._compiled
         if around:
             around.inside.append(call)
-        self._kept[id(begun)] = begun, call
+        self._kept[id(begun)] = begun, call, inputs
         self._recording.calls.append(call)
         return call
 
+    def _state(self, module: torch.nn.Module) -> Operands:
+        buffers = module._buffers.items()
+        return self._operands((name, one) for name, one in buffers if one is not None)
+
+    def _named(self, kind: Any) -> Any:
+        """A module among arguments, or a method of one, by the names of the model that runs."""
+        module = getattr(kind, "__self__", kind)
+        stack = self._process.calls.stack
+        known = self._identities or (stack[0].round.identities if stack else {})
+        identity = known.get(id(module)) if isinstance(module, torch.nn.Module) else None
+        if identity is None:
+            return kind
+        method = "" if module is kind else kind.__name__
+        return Inside(identity.key, identity.shell, method)
+
     def _operands(self, operands: Iterator[tuple[str, torch.Tensor]]) -> Operands:
         return tuple((name, self._saved.held(tensor)) for name, tensor in operands)
+
+
+def _compiled_in(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """The outermost modules that were compiled by their own `compile`."""
+    waiting = [model]
+    while waiting:
+        module = waiting.pop()
+        if module.__dict__.get("_compiled_call_impl") is not None:
+            yield module
+        elif type(module).__name__ != _COMPILED:
+            waiting.extend(module.children())
 
 
 def _changed(call: Call, left: Any) -> Iterator[tuple[str, Held]]:
@@ -257,8 +368,39 @@ def recorded(model: torch.nn.Module) -> Iterator[Recording]:
     """While this holds, the calls of the modules that `model` has now are kept."""
     found = Recording(types=types_of(model))
     every = DumpRequest("", execute_range=((0, _ALL),))
-    with hooks.recording(model, CallRecorder(found, every, model)):
+    recorder = CallRecorder(found, every, model)
+    with layer_by_layer(), _state_kept(model), hooks.recording(model, recorder, first=True):
         yield found
+
+
+@contextmanager
+def _state_kept(model: torch.nn.Module) -> Iterator[None]:
+    """What modules have of their own, and a call may change, is afterwards as before."""
+    before = [
+        (module._buffers, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffers, name, buffer, value in before:
+                buffers[name] = buffer
+                buffer.copy_(value)
+
+
+@contextmanager
+def layer_by_layer() -> Iterator[None]:
+    """While this holds, torch's own encoders call the modules in them, whether or not these have
+    hooks."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def types_of(model: torch.nn.Module) -> dict[ModuleName, dict[str, torch.dtype]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,15 @@ from typing import Any
 import torch
 
 from ait_cmp.dump.identity import inputs_of, outputs_of
-from ait_cmp.isolating.recording import FLOATING, Call, Drawn, Saved
-from ait_cmp.isolating.structure import Held, mapped, places
+from ait_cmp.isolating.recording import (
+    FLOATING,
+    Call,
+    Drawn,
+    ModuleName,
+    Saved,
+    layer_by_layer,
+)
+from ait_cmp.isolating.structure import Held, Inside, mapped, places
 
 __all__ = ["Casting", "NotReplayedError", "Replayed", "replay"]
 
@@ -33,13 +41,14 @@ class Casting:
     """Which types the tensors of a call have: all floating ones `dtype`, or, where that is None,
     those of my's: arguments as they are, weights as my's of the same name, or `usual`.
 
-    `cast` has weights that were cast already, by their ids.
+    `cast` has weights that were cast already, by their ids, and `named` gives golden's modules.
     """
 
     dtype: torch.dtype | None
     device: torch.device
     usual: torch.dtype | None = None
     cast: dict[int, torch.Tensor] = field(default_factory=dict)
+    named: Callable[[ModuleName], torch.nn.Module | None] = lambda name: None
 
     def argument(self, held: Held) -> torch.Tensor:
         """What was held of an argument, in a tensor of its own, on golden's device."""
@@ -50,7 +59,13 @@ class Casting:
         return tensor
 
     def kind(self, kind: Any) -> Any:
-        """A dtype or device among the arguments."""
+        """A dtype or device among the arguments, or a module, or a method of one. Raises
+        NotReplayedError for a module that golden has not."""
+        if isinstance(kind, Inside):
+            module = self.named((kind.key, kind.shell))
+            if module is None:
+                raise NotReplayedError(f"it was given {kind.key}, which golden has no module of")
+            return getattr(module, kind.method) if kind.method else module
         if isinstance(kind, torch.device):
             return kind if kind.type == "cpu" else self.device
         return self.dtype if self.dtype and kind in FLOATING else kind
@@ -92,19 +107,29 @@ def replay(
     inside: Iterable[tuple[Call, torch.nn.Module]],
     casting: Casting,
     types: OwnTypes,
+    state: Mapping[str, Held],
 ) -> Replayed:
-    """Run golden's `module` with `arguments`, as `call` ran my's; each call `inside` answers in the
-    place of a golden module. Raises NotReplayedError."""
+    """Run golden's `module` with `arguments` and the `state` that my's was in, as `call` ran my's;
+    each call `inside` answers in the place of a golden module. Raises NotReplayedError."""
     answers = _answers_of(inside)
     if any(one.module is module for one in answers):
         raise NotReplayedError("it calls itself")
     found = Replayed()
     saved = Saved()
-    args, kwargs = mapped(arguments, casting.argument, kinds=casting.kind)
+    runs = [module]
+
+    def kind(value: Any) -> Any:
+        made = casting.kind(value)
+        owner = getattr(made, "__self__", made)
+        runs.extend([owner] if isinstance(owner, torch.nn.Module) else [])
+        return made
+
+    args, kwargs = mapped(arguments, casting.argument, kinds=kind)
     with (
         _as_it_was(call.drawn, keep_autocast=casting.dtype is None),
-        _cast(module, [one.module for one in answers], casting, types),
-        _hooked_once(module, [one.module for one in answers]),
+        _cast(runs, [one.module for one in answers], casting, types),
+        _in_state(module, state, casting),
+        _hooked_once([one.module for one in answers]),
         _answered(answers, casting, found, saved),
     ):
         try:
@@ -131,8 +156,12 @@ def _answers_of(inside: Iterable[tuple[Call, torch.nn.Module]]) -> list[Answer]:
 @contextlib.contextmanager
 def _as_it_was(drawn: Drawn | None, *, keep_autocast: bool) -> Iterator[None]:
     """Torch's state as a call found it, and no gradients."""
-    with torch.random.fork_rng(), contextlib.ExitStack() as stack:
+    with torch.random.fork_rng(), layer_by_layer(), contextlib.ExitStack() as stack:
         stack.enter_context(torch.no_grad())
+        # What answers in the place of a module is no part of a graph. Nothing that is not imported
+        # has compiled anything.
+        if "torch._dynamo.eval_frame" in sys.modules and hasattr(torch.compiler, "set_stance"):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         if drawn:
             torch.set_rng_state(drawn.random)
             if drawn.cuda and torch.cuda.is_available():
@@ -145,19 +174,20 @@ def _as_it_was(drawn: Drawn | None, *, keep_autocast: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _cast(
-    module: torch.nn.Module,
+    runs: Sequence[torch.nn.Module],
     answered: Sequence[torch.nn.Module],
     casting: Casting,
     types: OwnTypes,
 ) -> Iterator[None]:
-    """The weights and buffers of `module` cast, but for those of modules that are not run."""
+    """The weights and buffers of modules cast, but for those of modules that are not run."""
     apart = {id(inner) for one in answered for inner in one.modules()}
     buffers: dict[int, torch.Tensor] = {}  # which the call may change
     before: list[tuple[dict[str, Any], str, torch.Tensor]] = []
     try:
-        for one in module.modules():
+        for one in (each for module in runs for each in module.modules()):
             if id(one) in apart:
                 continue
+            apart.add(id(one))
             # What a hook makes of weights, as that of a weight norm, is an attribute.
             made_of = [*vars(one).items()]
             before += [(vars(one), name, it) for name, it in made_of if torch.is_tensor(it)]
@@ -176,27 +206,31 @@ def _cast(
 
 
 @contextlib.contextmanager
-def _hooked_once(module: torch.nn.Module, answered: Sequence[torch.nn.Module]) -> Iterator[None]:
-    """What hooks made of the arguments of `module`, and of the results of modules that are not run,
-    is in what was recorded: the former see these and change none, the latter do nothing."""
-    seen = OrderedDict((key, _seeing(one)) for key, one in module._forward_pre_hooks.items())
-    changes: list[tuple[torch.nn.Module, str, Any]] = [(module, "_forward_pre_hooks", seen)]
-    changes += [(one, "_forward_hooks", OrderedDict()) for one in answered]
-    before = [(vars(one), name, vars(one)[name]) for one, name, _ in changes]
+def _in_state(
+    module: torch.nn.Module, state: Mapping[str, Held], casting: Casting
+) -> Iterator[None]:
+    """What earlier calls left in buffers of my's module, in those of golden's that are the like."""
+    buffers = module._buffers  # which are put back with the weights
+    for name, held in state.items():
+        own = buffers.get(name)
+        if own is not None and own.shape == held.tensor.shape:
+            buffers[name] = casting.argument(held).to(own.dtype)
+    yield
+
+
+@contextlib.contextmanager
+def _hooked_once(answered: Sequence[torch.nn.Module]) -> Iterator[None]:
+    """What hooks made of the results of modules that are not run is in what was recorded, and what
+    they make of arguments comes behind it."""
+    names = ("_forward_pre_hooks", "_forward_hooks")
+    before = [(vars(one), name, vars(one)[name]) for one in answered for name in names]
     try:
-        for one, name, hooks in changes:
-            vars(one)[name] = hooks
+        for attributes, name, _ in before:
+            attributes[name] = OrderedDict()
         yield
     finally:
         for attributes, name, hooks in before:
             attributes[name] = hooks
-
-
-def _seeing(hook: Callable[..., Any]) -> Callable[..., None]:
-    def see(*given: Any) -> None:
-        hook(*given)
-
-    return see
 
 
 @contextlib.contextmanager

@@ -1,6 +1,6 @@
 """Arguments of any structure made again with other tensors: containers, dataclasses, caches.
 
-What is plain (numbers, text, functions, modules) is handed on as it is.
+What is plain (numbers, text, functions) is handed on as it is.
 """
 
 from __future__ import annotations
@@ -8,21 +8,34 @@ from __future__ import annotations
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import torch
 
-__all__ = ["Held", "attributes", "empty", "mapped", "places"]
+__all__ = ["Held", "Inside", "attributes", "empty", "mapped", "places"]
 
 _DEPTH = 200  # of what holds what holds …
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, range, Enum, type),
-    *(types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType),
-    *(torch.nn.Module, torch.Generator, torch.Size, torch.layout, torch.memory_format),
+    *(types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
+    *(torch.Generator, torch.Size, torch.layout, torch.memory_format),
 )
-# Of these only the kind may be another one where a call is made again.
-_KINDS = (torch.dtype, torch.device)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """A module of a model that is handed on as an argument, by its key and shell; or a method of
+    it."""
+
+    key: str
+    shell: str
+    method: str = ""
+
+
+# Each of these stands for another where a call is made again.
+_KINDS = (torch.dtype, torch.device, torch.nn.Module, types.MethodType, Inside)
 
 
 class Held:
@@ -52,7 +65,7 @@ Change = Callable[[Any], Any]
 
 def mapped(value: Any, change: Change, *, kinds: Change | None = None) -> Any:
     """`value` made again, with `change` of each tensor, or what is held of one, and `kinds` of each
-    dtype and device in it. What stands in two places stands in both again."""
+    dtype, device, module and method in it. What stands in two places stands in both again."""
     return _Mapping(change, kinds).of(value, _DEPTH)
 
 

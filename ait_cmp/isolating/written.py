@@ -18,14 +18,14 @@ from typing import Any
 import torch
 
 from ait_cmp.isolating.recording import Call, Drawn, Operands, Recording
-from ait_cmp.isolating.structure import Held, attributes, empty
+from ait_cmp.isolating.structure import Held, Inside, attributes, empty
 from ait_cmp.values.errors import UsageError, os_reason
 
 __all__ = ["CALLS", "read_recording", "write_calls"]
 
 CALLS = "calls.jsonl"  # beside its tensors
 _PLAIN = (bool, int, float, str, type(None))
-_OPERANDS = ("inputs", "outputs", "changed")
+_OPERANDS = ("inputs", "outputs", "changed", "state")
 _STRUCTURES = ("arguments", "result", "left")
 _NUMBERS = ("token_id", "again", "began", "ended")
 _TEXTS = ("kind", "why")
@@ -77,7 +77,7 @@ def _read(line: dict[str, Any], folder: Path, found: Recording, around: dict[int
 
 def _packed(call: Call) -> dict[str, Any]:
     line: dict[str, Any] = {name: getattr(call, name) for name in (*_NUMBERS, *_TEXTS)}
-    line["module"] = list(call.module)
+    line |= {"module": list(call.module), "compiled": call.compiled, "moved": list(call.moved)}
     line["around"] = call.around.began if call.around else None
     try:
         for name in _STRUCTURES:
@@ -98,7 +98,8 @@ def _unpacked(line: dict[str, Any], folder: Path, around: dict[int, Call]) -> Ca
     inside = around.get(line["around"])
     numbers = (line["token_id"], line["again"], line["began"])
     call = Call((line["module"][0], line["module"][1]), line["kind"], *numbers, inside)
-    call.ended, call.why = line["ended"], line["why"]
+    call.ended, call.why, call.compiled = line["ended"], line["why"], line["compiled"]
+    call.moved = tuple(line["moved"])
     if inside:
         inside.inside.append(call)
     for name in _OPERANDS:
@@ -136,6 +137,8 @@ class _Packing:
             return ["dtype", _named(value)]
         if isinstance(value, torch.device):
             return ["device", str(value)]
+        if isinstance(value, Inside):
+            return ["inside", value.key, value.shell, value.method]
         if isinstance(value, torch.Size):
             return ["size", list(value)]
         if isinstance(value, slice):
@@ -182,6 +185,7 @@ class _Unpacking:
             return self._object(*rest)
         plain: dict[str, Callable[[], Any]] = {
             "dtype": lambda: _dtype(rest[0]),
+            "inside": lambda: Inside(*rest),
             "device": lambda: torch.device(rest[0]),
             "size": lambda: torch.Size(rest[0]),
             "slice": lambda: slice(*map(self.of, rest)),
