@@ -133,9 +133,12 @@ class RunComparison:
         first = self.first_divergence
         if first:
             yield f"it goes wrong {printable(first.verdict.divergence)}"
-        failing = (
+        failing = [
             pair for pair, verdict in self.run.rows.judged() if verdict.status is Status.FAIL
-        )
+        ]
+        weights = [pair.data_id for pair in failing if pair.order_by is OrderBy.WEIGHTS]
+        if len(weights) > 1:
+            yield f"{len(weights)} weights differ: {printable(', '.join(weights))}"
         if any(pair.order_by is OrderBy.NAMES for pair in failing):
             yield NO_ORDER
 

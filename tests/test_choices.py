@@ -378,7 +378,12 @@ def test_names_of_what_is_fed(name: str, fed: bool) -> None:
 
 @pytest.mark.parametrize(
     ("name", "logits"),
-    [("out.logits", True), ("logits", True), ("lm_head/out0", True), ("lm_head/in0", False)],
+    [
+        *((name, True) for name in ("out.logits", "logits", "lm_head/out0", "model.lm_head/out0")),
+        *((name, False) for name in ("lm_head/in0", "lm_head/weight", "lm_head.weight")),
+        *((f"lm_head/{own}", False) for own in ("bias", "grad.weight", "grad.out0", "weight_g")),
+        *((f"lm_head/state.{own}", False) for own in ("weight.exp_avg", "weight.step")),
+    ],
 )
 def test_names_of_logits(name: str, logits: bool) -> None:
     assert is_logits(name) is logits

@@ -147,6 +147,40 @@ def test_a_weight_that_differs_is_where_it_began(model: Model, tmp_path: Path) -
     assert run.first_divergence.pair.data_id == "blocks.2.down/weight"
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("fingerprint", [False, True])
+def test_every_weight_that_differs_is_named_and_follows_nothing(
+    model: Model, tmp_path: Path, dtype: torch.dtype, fingerprint: bool
+) -> None:
+    _dumped(copy.deepcopy(model), tmp_path / "golden", ("weight",), fingerprint=fingerprint)
+    wrong = ["blocks.1.up/bias", "blocks.2.down/weight", "blocks.4.up/weight", "blocks.5.up/weight"]
+    my = copy.deepcopy(model).to(dtype)
+    with torch.no_grad():
+        for name in wrong:
+            my.get_parameter(name.replace("/", "."))[3] *= 1.25
+    _dumped(my, tmp_path / "my", ("weight",), fingerprint=fingerprint)
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    failing = [row for row in run.rows if row.verdict.status is Status.FAIL]
+    assert [row.pair.data_id for row in failing] == wrong
+    assert not any(row.verdict.follows for row in failing)
+    assert all("the weight itself differs" in row.verdict.divergence for row in failing)
+    assert f"4 weights differ: {', '.join(wrong)}" in repr(run)
+
+
+def test_what_is_before_a_wrong_weight_does_not_follow_it(model: Model, tmp_path: Path) -> None:
+    types = ("tensor", "grad", "weight", "optimizer")
+    _dumped(copy.deepcopy(model), tmp_path / "golden", types)
+    with torch.no_grad():
+        model.blocks[3].up.weight[3] *= 1.5
+    spoil = model.blocks[1].up.register_forward_hook(lambda *found: found[-1] * 1.2)
+    _dumped(model, tmp_path / "my", types)
+    spoil.remove()
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my", tokens=0)
+    told = [row.pair.data_id for row in run.rows if row.verdict.divergence]
+    assert told[:2] == ["blocks.3.up/weight", "blocks.1.up/out0"]
+    assert not any("state." in name for name in told)
+
+
 class _Wrong(torch.autograd.Function):
     """Right forward, wrong backward."""
 

@@ -32,6 +32,7 @@ class Case(NamedTuple):
     reference: Reference | None = None
     extra: Mapping[str, float | None] = {}  # never changed
     alone: Alone | None = None  # the module that made the error, where none is inherited
+    is_weight: bool = False  # a parameter or buffer itself, which inherits none either
 
     @property
     def shown_by(self) -> str:

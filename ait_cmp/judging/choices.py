@@ -55,6 +55,11 @@ _OTHER = re.compile(
 _LOGITS = re.compile(
     r"(?:^|[./_])(?:logits|lm_head|embed_out|output_layer)(?=$|[./:])(?!.*\bin)", re.IGNORECASE
 )
+# What a module is, has learned, or is to learn by: none of it is what it gave back.
+_LEARNED = re.compile(
+    r"[./](?:(?:grad|state)\..*|q?weight[^./]*|bias[^./]*|q?zeros|scales?|lora_[^/]*)$",
+    re.IGNORECASE,
+)
 NEAR_TIE = "a near tie: "  # how the sentence of one begins
 _TRIED = 3  # rows that may have the scores of one row
 
@@ -106,7 +111,7 @@ def is_logits(data_id: str, globs: tuple[str, ...] = ()) -> bool:
         return False
     if globs:
         return any(fnmatchcase(data_id, glob) for glob in globs)
-    return bool(_LOGITS.search(data_id))
+    return bool(_LOGITS.search(data_id)) and not _LEARNED.search(data_id)
 
 
 def choices_of(

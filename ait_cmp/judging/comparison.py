@@ -312,6 +312,7 @@ class _Run:
             reference,
             _extra_of(one),
             pair.alone,
+            pair.order_by is OrderBy.WEIGHTS,
         )
 
     def _reference(

@@ -125,6 +125,8 @@ class Background:
     def expect(self, case: Case, evidence: Evidence) -> Expectation:
         """E, its floor, and what each part of this row may have."""
         growth, subject = self._growth, case.subject
+        if case.is_weight and not subject.token_id:  # later on it may have been trained
+            return self._as_loaded(subject, evidence)
         self._enter(subject.token_id)
         floor = self._floor(subject, evidence)
         granted = min(growth.sparse * floor, growth.sparse_most)
@@ -148,9 +150,19 @@ class Background:
         has_peers = bool(layers or tokens)
         return Expectation(error, floor, max(granted, floor, _LEAST), parts, limits, has_peers)
 
+    def _as_loaded(self, subject: Subject, evidence: Evidence) -> Expectation:
+        """That of what no operation made: it was rounded once, if at all."""
+        is_float32 = subject.golden.name == subject.my.name == "float32"
+        floor = self._growth.floor * _FLOAT32_GRAIN if is_float32 else 0.0
+        floor = floor or self._floor(subject, evidence)
+        alone = Expectation.alone(floor, floor, self._growth)
+        if not evidence.buckets:
+            return alone
+        return alone._replace(limits=alone.limits.each(operator.mul, widened(evidence)))
+
     def learn(self, case: Case, evidence: Evidence) -> None:
         """Take a row that passed into account; one that failed must not raise E."""
-        if not evidence.count:
+        if not evidence.count or case.is_weight:
             return
         subject, sizes = case.subject, sizes_of(evidence)
         self._enter(subject.token_id)

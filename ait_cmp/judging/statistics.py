@@ -16,6 +16,7 @@ from ait_cmp.judging.tolerance import NonFinite, Subject, Tolerance, Unjudged
 from ait_cmp.judging.verdict import Status, Verdict
 from ait_cmp.values.dtypes import DType
 from ait_cmp.values.errors import Reason
+from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.statistics import Statistics
 
@@ -34,7 +35,10 @@ def judge_statistics(
     root = token = None
     for pair in pairs:
         verdict = _verdict(pair, tolerance)
-        if verdict.status is Status.FAIL and is_ordered:
+        if verdict.status is Status.FAIL and pair.order_by is OrderBy.WEIGHTS:
+            said = f"in {pair.name}; {verdict.findings[0].meaning}"
+            verdict = verdict._replace(divergence=said)
+        elif verdict.status is Status.FAIL and is_ordered:
             follows = "" if root is None else root
             begins = root is None or pair.token_id != token
             said = f"from {pair.name} on; {verdict.findings[0].meaning}" if begins else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple
@@ -28,7 +29,6 @@ from ait_cmp.judging.tolerance import Growth, Subject, Tolerance, Unjudged
 from ait_cmp.judging.yardstick import Sketch, Yardsticks
 from ait_cmp.values.dtypes import DTYPES, DType
 from ait_cmp.values.errors import SKIPPED, PairError, Reason
-from ait_cmp.values.pair import Alone
 
 __all__ = ["Ahead", "RunJudge", "Status", "Verdict", "named_counts"]
 
@@ -36,6 +36,7 @@ _SUDDEN = ("nonfinite", "exact", "flip")  # checks that have no size to grow fro
 _TF32_DIGITS = 11  # a sum of one product has them, too
 _SLICES = ("channel", "line")
 _LOCAL_CHECKS = ("channel", "line", "element")  # of which the first says enough
+_LATER = re.compile(r"(?:^|/)(?:grad|state)\.")  # what is made of a whole run, of any weight
 _TOLD = 2.0  # from so many times the expected error on, the level is said to jump
 _LOCAL = 0.5  # an error is concentrated where fewer slices than this hold more of it than this
 
@@ -298,6 +299,7 @@ class _Divergences:
         self._largest = 0.0
         self._share = 0.0  # of the elements of a row that a mismatch or a NaN was found in
         self._own: dict[str, Subject] = {}  # of modules that are judged alone, the first that fails
+        self._weights: dict[str, Subject] = {}  # of modules, the first weight that fails
 
     def place(
         self, case: Case, findings: Sequence[Finding], expected: Expectation | None
@@ -309,6 +311,11 @@ class _Divergences:
             first = self._own.setdefault(case.alone.module, subject)
             says = first is subject
             return ("", *_describe(case, findings, expected)) if says else (str(first), "", "")
+        if case.is_weight:
+            self._weights.setdefault(_module(subject), subject)
+            return ("", *_describe(case, findings, expected))
+        if self._root is None and (weight := self._of_weight(subject)):
+            self._root, self._token, self._largest = weight, subject.token_id, _size(evidence)
         sudden = findings[0].check in _SUDDEN
         new = self._root is None or (not self._share if sudden else self._is_larger(evidence))
         first_of_token = self._root is None or subject.token_id != self._token
@@ -322,12 +329,28 @@ class _Divergences:
         self._root, self._token = subject, subject.token_id
         return follows, *_describe(case, findings, expected)
 
+    def _of_weight(self, subject: Subject) -> Subject | None:
+        """The weight that the first failing row follows: one of its own module, or of one inside;
+        a gradient follows any."""
+        module = _module(subject)
+        inside = f"{module}." if module else ""
+        is_later = _LATER.search(subject.data_id)
+        for name, weight in self._weights.items():
+            if is_later or name == module or name.startswith(inside):
+                return weight
+        return None
+
     def _is_larger(self, evidence: Evidence | None) -> bool:
         """Whether what failed before does not explain an error of this size; of what a mismatch
         or a NaN alone explains, the share of elements that are wrong tells."""
         if self._largest:
             return _size(evidence) > self._jump * self._largest
         return evidence is not None and evidence.level > self._jump * math.sqrt(self._share)
+
+
+def _module(subject: Subject) -> str:
+    """The module of a tensor, as hooks name both."""
+    return subject.data_id.rpartition("/")[0]
 
 
 def _share(case: Case) -> float:
@@ -350,11 +373,16 @@ def _describe(
 ) -> tuple[str, str]:
     """Where it began, as a person would say it: with what the checks say of it, and without."""
     evidence = case.evidence and telling(case.evidence, case.stats, case.lines)
-    said = [f"from {case.subject} on" if case.subject.data_id else ""]
+    where = f"in {case.subject}" if case.is_weight else f"from {case.subject} on"
+    said = [where if case.subject.data_id else ""]
     plain = findings[0]
     local = _local(evidence, case.shape, plain) if evidence else ""
     if case.alone:
-        said.append(_own(case.alone, evidence, expected))
+        module = case.alone.module
+        differs = f"{module} itself gives another result than golden's on the same inputs"
+        said.append(_own(differs, evidence, expected))
+    elif case.is_weight:
+        said.append(_own("the weight itself differs", evidence, expected))
     elif evidence and expected:
         said.append(_jump(evidence, expected))
     began = "; ".join(filter(None, said))
@@ -365,9 +393,8 @@ def _describe(
     return "; ".join(filter(None, said)), began
 
 
-def _own(alone: Alone, evidence: Evidence | None, expected: Expectation | None) -> str:
-    """Whose error it is, where it is inherited from none."""
-    said = f"{alone.module} itself gives another result than golden's on the same inputs"
+def _own(said: str, evidence: Evidence | None, expected: Expectation | None) -> str:
+    """Whose error it is, as `said`, where it is inherited from none, and how large."""
     if not (evidence and expected and math.isfinite(evidence.level)):
         return said
     times = evidence.level / expected.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ait_cmp.dump_tree import is_weight
 from ait_cmp.mapping.group_errors import NAMED, GroupErrors, statistics_of
 from ait_cmp.mapping.grouping import Grouping
 from ait_cmp.mapping.layouts.ranks import RankDump, rank_cells
@@ -73,9 +74,15 @@ class _Rows:
             run=first.rank,
             paired_by=rule.by if rule and not error else "",
             statistics=None if error else statistics_of(group),
-            order_by=self._order_by[first.rank],
+            order_by=self._own_order(first),
         )
         return self._joined(pair, group) if self._sides.sharding else pair
+
+    def _own_order(self, first: RankedTensor) -> OrderBy:
+        """How the order of a row is known, and whether that says anything of it."""
+        identity = first.listed.identity
+        weighs = identity is not None and is_weight(identity.operand)
+        return OrderBy.WEIGHTS if weighs else self._order_by[first.rank]
 
     def _joined(self, pair: Pair, group: Group) -> Pair:
         """The row of what several ranks have of one tensor."""

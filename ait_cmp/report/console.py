@@ -142,13 +142,15 @@ def _show_divergences(console: Console, report: Report) -> None:
     if report.places:
         _show_ranks(console, report)
         told = {place.line for place in report.places} | {one.first for one in report.ranks}
-        others = [line for line in report.divergences if line not in told]
     else:
-        first, *others = report.divergences
+        first = report.divergences[0]
+        told = {first}
         line = report.line(first)
         job = f"in job {plain(line['job'])} " if line.get("job") else ""
         console.print(f"[bold]it goes wrong {job}{_short(line['first_divergence'], _FIRST)}[/]")
         _show_worst_element(console, line)
+    _show_weights(console, report)
+    others = [line for line in report.divergences if line not in {*told, *report.weights}]
     if others:
         names = [_name(report.line(other), report) for other in others[:_NAMED]]
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
@@ -156,6 +158,13 @@ def _show_divergences(console: Console, report: Report) -> None:
     if report.following:
         only = "row only follows" if report.following == 1 else "rows only follow"
         console.print(f"  {report.following} more failing {only}")
+
+
+def _show_weights(console: Console, report: Report) -> None:
+    """All weights that differ, where several do: none follows another."""
+    if len(report.weights) > 1:
+        names = [_name(report.line(line), report) for line in report.weights]
+        console.print(f"  {len(names)} weights differ: {', '.join(names)}")
 
 
 def _show_ranks(console: Console, report: Report) -> None:

@@ -46,10 +46,10 @@ class Report:
     `counts` has every status. `divergences` are the lines where it went wrong, the first first; of
     several ranks, across which no order is known, one rank after the other: `ranks` has what became
     of each, and `places` where they go wrong first. `following` so many lines only follow from
-    these; `unordered` is how many fail of which
-    nothing says what was computed before them; `errors` have both sides and could not be
-    compared, `skipped` were not judged, on purpose, and `near_ties` are choices that differ and
-    pass, in the same order; `logits` sums up all positions; `by_statistics` is how many were
+    these; `unordered` is how many fail of which nothing says what was computed before them;
+    `weights` are those that fail, which follow from nothing; `errors` have both sides and could
+    not be compared, `skipped` were not judged, on purpose, and `near_ties` are choices that differ
+    and pass, in the same order; `logits` sums up all positions; `by_statistics` is how many were
     compared by what their dumps recorded of them, without tensors; `ranked` are those that fail or
     could not be compared, what matters most first; the last of them, so many as `unpaired` says,
     have one side only, and `groups` sums these up. `details` has those of the worst rows, by line,
@@ -65,6 +65,7 @@ class Report:
     places: tuple[RankPlace, ...]
     following: int
     unordered: int
+    weights: tuple[int, ...]
     errors: tuple[int, ...]
     skipped: tuple[int, ...]
     near_ties: tuple[int, ...]
@@ -211,6 +212,7 @@ def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
         unordered=len(
             numbered.filter((status == Status.FAIL) & (pl.col("order_by") == OrderBy.NAMES))
         ),
+        weights=_lines(in_order((status == Status.FAIL) & (pl.col("order_by") == OrderBy.WEIGHTS))),
         errors=_lines(in_order((status == Status.ERROR) & ~_ALONE)),
         skipped=_lines(in_order(status == Status.SKIPPED)),
         near_ties=_lines(in_order(pl.col("reason") == Reason.NEAR_TIE)),

@@ -13,6 +13,7 @@ class OrderBy(StrEnum):
     DUMP = ""
     TIMES = "file times"  # of golden's files: a guess
     NAMES = "names"  # no order of computation: nothing says where it went wrong first
+    WEIGHTS = "weights"  # what a model has of its own, which no row before it made
 
 
 NO_ORDER = (
