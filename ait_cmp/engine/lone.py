@@ -3,7 +3,10 @@ error stands out of the signed sums that it went into."""
 
 from __future__ import annotations
 
+import math
+import operator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,10 +19,12 @@ from ait_cmp.fingerprint.value import Fingerprint, Floats, Indices, bin_width, l
 __all__ = ["Elements", "Tops", "standing_out"]
 
 _MOST = 4  # that are looked for in signed sums
+_TRIED = 8  # sums of an axis, of those that stand out
 # How far the square of a sum has to be above the mean of its bin's others, by how many there are:
 # Student's t of so many, at 1e-5. Two sums, of a line's bin and of a channel's, have to agree.
 _STANDS_OUT = {4: 2200.0, 8: 100.0, 16: 42.0, 32: 28.0}
 _LEAST = 2.0**-40  # of a bin's squares: what is less is rounding
+_TINY = 1e-300  # the least that is divided by
 _AGREE = 4.0  # deviations by which the two may differ
 _BEYOND = 2.0  # times what golden reaches elsewhere
 
@@ -111,36 +116,63 @@ def standing_out(sketches: Sketches, tops: Tops) -> Elements:
 
 
 def _worst(sketches: Sketches, tops: Tops) -> Elements | None:
-    line, channel = (_outstanding(axis) for axis in (sketches.lines, sketches.channels))
-    if line is None or channel is None:
-        return None
-    deviation = np.sqrt(line[3] + channel[3])
-    if abs(abs(line[2]) - abs(channel[2])) > _AGREE * deviation + 1e-3 * abs(line[2]):
+    """The element that stands out most of its line, with the channel that fits it best.
+
+    Where several are off by as much, which line and which channel belong together is not told.
+    """
+    lines, channels = (_outstanding(axis) for axis in (sketches.lines, sketches.channels))
+    for line in lines:
+        fitting = [_crossing(sketches, line, one, tops) for one in channels]
+        if found := [one for one in fitting if one]:
+            return min(found, key=operator.itemgetter(0))[1]
+    return None
+
+
+def _crossing(
+    sketches: Sketches, line: _Sum, channel: _Sum, tops: Tops
+) -> tuple[float, Elements] | None:
+    """By how many deviations the two sums differ, and the element that is in both; None where they
+    are not of one."""
+    deviation = math.sqrt(line.others + channel.others)
+    apart = abs(abs(line.sum) - abs(channel.sum))
+    if apart > _AGREE * deviation + 1e-3 * abs(line.sum):
         return None
     indices, differences = _places(sketches, line, channel)
     if not len(indices):
         return None
     at, size = tops.at(indices, differences)
-    return Elements(np.array([size]), size + differences[[at]], indices[[at]])
+    one = Elements(np.array([size]), size + differences[[at]], indices[[at]])
+    return apart / max(deviation, _TINY), one
 
 
-def _outstanding(axis: PairAxis) -> tuple[int, int, float, float] | None:
-    """The bin and the bucket of the largest sum, the sum, and the mean square of the bin's others;
-    None where it does not stand out."""
+class _Sum(NamedTuple):
+    """A signed sum: its bin and bucket, and the mean square of the bin's others."""
+
+    at: int
+    bucket: int
+    sum: float
+    others: float
+
+
+def _outstanding(axis: PairAxis) -> list[_Sum]:
+    """The sums that stand out, that which does most first."""
     squares = axis.signed**2
     buckets = squares.shape[1]
-    at, bucket = divmod(int(squares.argmax()), buckets)
-    largest = float(squares[at, bucket])
-    others = (float(squares[at].sum()) - largest) / max(buckets - 1, 1)
-    least = _LEAST * float(axis.golden_squares[at] + axis.my_squares[at])
-    if largest <= least or largest < _STANDS_OUT.get(buckets, np.inf) * others:
-        return None
-    return at, bucket, float(axis.signed[at, bucket]), others
+    if buckets not in _STANDS_OUT:
+        return []
+    others = (squares.sum(1, keepdims=True) - squares) / max(buckets - 1, 1)
+    least = _LEAST * (axis.golden_squares + axis.my_squares)[:, None]
+    beyond = (squares > least) & (squares >= _STANDS_OUT[buckets] * others)
+    at, bucket = np.nonzero(beyond)
+    found = squares[at, bucket], others[at, bucket]
+    order = np.argsort(-found[0] / np.maximum(found[1], least[at, 0] + _TINY), kind="stable")
+    return [
+        _Sum(int(at[i]), int(bucket[i]), float(axis.signed[at[i], bucket[i]]), float(found[1][i]))
+        for i in order[:_TRIED].tolist()
+    ]
 
 
-def _places(
-    sketches: Sketches, line: tuple[int, int, float, float], channel: tuple[int, int, float, float]
-) -> tuple[Indices, Floats]:
+def _places(sketches: Sketches, line: _Sum, channel: _Sum) -> tuple[Indices, Floats]:
     """The elements of both bins that both buckets may have, and their error by the sharper sum."""
     counts = line_and_channel(sketches.shape)
     lines, channels = (
@@ -150,8 +182,8 @@ def _places(
     rows, columns = (one.flatten() for one in np.meshgrid(lines, channels, indexing="ij"))
     bucket, sign = of_elements(columns, rows, sketches.buckets)
     other, other_sign = of_elements(rows, columns, sketches.buckets)
-    fits = (bucket == line[1]) & (other == channel[1])
-    fits &= sign * line[2] * other_sign * channel[2] > 0
-    sharper, its = (line, sign) if line[3] <= channel[3] else (channel, other_sign)
+    fits = (bucket == line.bucket) & (other == channel.bucket)
+    fits &= sign * line.sum * other_sign * channel.sum > 0
+    sharper, its = (line, sign) if line.others <= channel.others else (channel, other_sign)
     indices = (rows * np.uint64(counts[1]) + columns).astype(np.int64)
-    return indices[fits], its[fits] * sharper[2]
+    return indices[fits], its[fits] * sharper.sum

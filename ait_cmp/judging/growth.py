@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
 from ait_cmp.judging.measure import Measure
-from ait_cmp.judging.sizes import Sizes, bounded_by_one, is_distribution, sizes_of, widened
+from ait_cmp.judging.sizes import Sizes, bounded_by_one, is_distribution, of_bins, sizes_of, widened
 from ait_cmp.judging.tolerance import Growth, Subject
 from ait_cmp.values.dtypes import DTYPES
 
@@ -138,6 +138,7 @@ class Background:
         few = _FEW_ELEMENTS if layers or tokens else growth.enough
         if evidence.count < few and self._recent[0].largest:
             limits = limits.each(lambda one: one * _OF_FEW)
+        limits = of_bins(limits, evidence, case.shape)
         if evidence.buckets:
             limits = limits.each(operator.mul, widened(evidence))
         if held := self._held.get(subject.data_id):

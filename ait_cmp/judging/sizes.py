@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Side, Stats
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "bounded_by_one",
     "is_distribution",
     "line_sum",
+    "of_bins",
     "sizes_of",
     "telling",
     "varying",
@@ -73,6 +75,21 @@ def widened(evidence: Evidence) -> Sizes:
     and of a slice, of which there are up to 64; half as much where most lines have to agree."""
     slices = math.sqrt(2 / evidence.buckets)
     return Sizes(1 + evidence.spread, 1 + slices / 2, 1 + slices, 1 + slices, 1 + slices)
+
+
+def of_bins(limits: Sizes, evidence: Evidence, shape: tuple[int, ...]) -> Sizes:
+    """`limits` of one channel and of one line as those of bins of several: what a bin has where one
+    of these is at its limit, and the others are at that of the whole."""
+    bins = Bins.of(shape, few=evidence.buckets > 0)
+
+    def shared(limit: float, width: int) -> float:
+        one, others = limit**2, limits.level**2
+        return min(limit, math.sqrt((one + (width - 1) * others) / width))
+
+    return limits._replace(
+        channel=shared(limits.channel, bins.channel_width),
+        line=shared(limits.line, bins.line_width),
+    )
 
 
 def bounded_by_one(stats: Stats) -> bool:
