@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +19,16 @@ from torch import Tensor, nn
 
 from ait_cmp import dump_modules
 from ait_cmp.__main__ import main
-from ait_cmp.engine.pairwise import measure_request
+from ait_cmp.engine.adapters import adapt
+from ait_cmp.engine.pairwise import measure_request, measure_sources
 from ait_cmp.engine.request import Request, Wanted
 from ait_cmp.fingerprint.container import Container
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.mapping.layouts import list_dump
 from ait_cmp.mapping.layouts.fingerprints import container_ranks
 from ait_cmp.mapping.layouts.ranks import pair_ranks
+from ait_cmp.source import FingerprintSource, Source, from_memory
+from ait_cmp.tensors import as_array
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location, parse_steps
 from tests.executors import HERE
@@ -221,6 +226,58 @@ def test_what_needs_elements_says_so(steps: str, tmp_path: Path) -> None:
     golden, my = kept(tmp_path / "g.fp.safetensors", T), tmp_path / "m.pt"
     torch.save(T, my)
     assert compared(golden, steps, str(my)) == (-1.0, Reason.NEEDS_TENSORS)
+
+
+OTHERS: list[Callable[[Tensor], Tensor]] = [
+    lambda x: x.transpose(0, 1),
+    lambda x: x.transpose(1, 2),
+    lambda x: x.flatten(0, 1),
+    lambda x: x.flatten(1, 2),
+    lambda x: x.transpose(0, 1).flatten(1, 2),
+    lambda x: x[None],
+    lambda x: x[1],
+    lambda x: x[:, :5],
+    lambda x: x.transpose(0, 1)[1],
+    lambda x: torch.cat([x, x], 2),
+]
+
+
+def a_side(tensor: Tensor, is_kept: bool) -> Source:
+    found = make_fingerprint(tensor.contiguous())
+    if not is_kept or found.is_whole:
+        return from_memory(*as_array(tensor.contiguous(), "it"))
+    return FingerprintSource(found.dtype, found.shape, found, "a file", 1)
+
+
+@settings(max_examples=40)
+@given(st.permutations([6, 20, 40]), st.sampled_from(OTHERS), st.tuples(*[st.booleans()] * 3))
+def test_what_is_advised_of_other_shapes_works(
+    shape: list[int], other: Callable[[Tensor], Tensor], choices: tuple[bool, ...]
+) -> None:
+    """Whatever of both sides is a fingerprint; what needs tensors says so."""
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    sides = [a_side(*one) for one in zip((tensor, other(tensor)), choices[:2], strict=True)]
+    golden, my = reversed(sides) if choices[2] else sides
+    error = measure_sources(golden=golden, my=my, wanted=Wanted(1e-7)).error
+    assert error
+    assert error.reason is Reason.SHAPE_MISMATCH
+    said = error.sentence.replace("(0, N)", "(0, 1)").split(": write ")[0]
+    advised = re.search("; (.*) would make them equal$|or cut: (.*?) where ", said)
+    if not advised or "MASK" in said:
+        assert (
+            "MASK" in said
+            or "cannot be told" in said
+            or (any(choices[:2]) and "dump the tensors of" in said)
+        )
+        return
+    fit = dict(
+        one.split(": ") for one in (advised[1] or advised[2]).split(", or")[0].split(" and ")
+    )
+    golden, my = (
+        adapt([side], parse_steps(fit.get(name, "")))
+        for name, side in (("golden", golden), ("my", my))
+    )
+    assert not measure_sources(golden=golden, my=my, wanted=Wanted(1e-7)).error
 
 
 def test_an_adapter_that_does_not_fit_says_so(tmp_path: Path) -> None:

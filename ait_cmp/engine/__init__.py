@@ -11,11 +11,11 @@ from typing import Protocol
 
 from ait_cmp.engine.identity import digest
 from ait_cmp.engine.kernel import Accumulator, Options
-from ait_cmp.engine.mismatch import way_out
+from ait_cmp.engine.mismatch import way_out, way_out_of_kept
 from ait_cmp.engine.parts import EVERYTHING, Parts
 from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Stats
-from ait_cmp.source import Array, Source
+from ait_cmp.source import Array, FingerprintSource, Source
 from ait_cmp.values.dtypes import DType, tolerances
 from ait_cmp.values.errors import PairError, Reason
 
@@ -114,4 +114,6 @@ def _mismatch(golden: Source, my: Source) -> str:
     sentence = f"golden has the shape {list(golden.shape)}, my {list(my.shape)}"
     if my.layout != "ND" or golden.layout != "ND":
         sentence += f" (layouts {golden.layout} and {my.layout})"
+    if isinstance(golden, FingerprintSource) or isinstance(my, FingerprintSource):
+        return f"{sentence}{way_out_of_kept(golden, my)}"
     return f"{sentence}{way_out(golden.shape, my.shape)}"

@@ -14,7 +14,6 @@ from ait_cmp.engine.evidence import Evidence, make_evidence
 from ait_cmp.engine.fingerprinting import fingerprint_of
 from ait_cmp.engine.lone import Elements, Tops, standing_out
 from ait_cmp.engine.measured import Measured, TensorInfo
-from ait_cmp.engine.mismatch import way_out
 from ait_cmp.engine.request import Wanted
 from ait_cmp.engine.sketches import PairAxis, Sketches, sketches_of
 from ait_cmp.engine.slices import Slices, Table
@@ -51,7 +50,7 @@ def estimate(*, golden: Fingerprint, my: Fingerprint, wanted: Wanted) -> Measure
     """
     if golden.shape != my.shape:
         sentence = f"golden has the shape {list(golden.shape)}, my {list(my.shape)}"
-        raise PairError(Reason.SHAPE_MISMATCH, sentence + way_out(golden.shape, my.shape))
+        raise PairError(Reason.SHAPE_MISMATCH, f"{sentence}; adapters come before estimates")
     stats = replace(_counted(golden, my), epsilon=wanted.epsilon)
     infos = TensorInfo(golden.dtype, golden.shape), TensorInfo(my.dtype, my.shape)
     if golden.lines is None or my.lines is None:

@@ -13,14 +13,13 @@ from ait_cmp.fingerprint.value import Fingerprint, line_and_channel
 from ait_cmp.source import FingerprintSource, Source, needs_tensors
 from ait_cmp.values.location import Step
 
-__all__ = ["measure_kept"]
+__all__ = ["measure_kept", "refuse_other_axes"]
 
 
 def measure_kept(*, golden: Source, my: Source, wanted: Wanted) -> Measured:
     """What the fingerprints of two sides of equal shape tell. Raises PairError."""
-    first, *second = [side for side in (golden, my) if isinstance(side, FingerprintSource)]
-    if second:
-        _refuse_other_axes(first, *second)
+    refuse_other_axes(golden, my)
+    first, *_ = [side for side in (golden, my) if isinstance(side, FingerprintSource)]
     one, other = alike(_side(golden, first.back), _side(my, first.back))
     assert isinstance(one, Fingerprint)
     assert isinstance(other, Fingerprint)
@@ -32,8 +31,11 @@ def _side(side: Source, back: Sequence[Step]) -> Source | Fingerprint:
     return side.fingerprint if isinstance(side, FingerprintSource) else adapt([side], back)
 
 
-def _refuse_other_axes(golden: FingerprintSource, my: FingerprintSource) -> None:
-    """Raise PairError NEEDS_TENSORS where the elements of two fingerprints are not in one order."""
+def refuse_other_axes(golden: Source, my: Source) -> None:
+    """Raise PairError NEEDS_TENSORS where both are fingerprints whose elements are not in one
+    order."""
+    if not (isinstance(golden, FingerprintSource) and isinstance(my, FingerprintSource)):
+        return
     moves = [[step for step in side.back if step.name == "permute"] for side in (golden, my)]
     kept = [line_and_channel(side.fingerprint.shape) for side in (golden, my)]
     if moves[0] != moves[1] or kept[0] != kept[1]:
