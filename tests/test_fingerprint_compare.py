@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -286,6 +289,36 @@ def test_an_adapter_that_does_not_fit_says_so(tmp_path: Path) -> None:
     assert compared(golden, "squeeze(0)", str(my)) == (-1.0, Reason.ADAPTER_MISMATCH)
     assert compared(golden, "reshape(7)", str(my)) == (-1.0, Reason.ADAPTER_MISMATCH)
     assert compared(golden, "transpose(0, 1)", str(my)) == (-1.0, Reason.SHAPE_MISMATCH)
+
+
+@pytest.mark.parametrize("kind", ["fp.safetensors", "safetensors", "pt", "npz"])
+def test_a_file_of_many_tensors_that_is_damaged_is_said_to_be(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, folder, damaged = tmp_path / f"g.{kind}", tmp_path / "g", tmp_path / f"m.{kind}"
+    tensors = {"a": T, "b": T + 1}
+    if kind == "fp.safetensors":
+        file = Container(str(whole))
+        for name, tensor in tensors.items():
+            file.add(name, make_fingerprint(tensor).pack())
+        file.close()
+    elif kind == "safetensors":
+        safetensors.torch.save_file(tensors, whole)
+    elif kind == "pt":
+        torch.save(tensors, whole)
+    else:
+        np.savez(whole, a=T.numpy(), b=T.numpy())
+    folder.mkdir()
+    shutil.copy(whole, folder)
+    damaged.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    output = [f"output={tmp_path / 'r'}", "allow_same=true"]
+    for golden, mapping in ((whole, "tree"), (folder, "tree"), (folder, "auto")):
+        sides = [f"golden_path={golden}", f"my_path={damaged}", f"mapping={mapping}"]
+        assert main([*sides, *output]) == 2
+        assert f"{damaged} is no whole " in capsys.readouterr().err
+    sides = [f"golden_path={whole}", f"my_path={whole}", f"reference_path={damaged}"]
+    assert main([*sides, *output]) == 2
+    assert f"{damaged} is no whole " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ait_cmp.mapping.matching import name_pairs, rule_pairs, tree_pairs
 from ait_cmp.mapping.pair_list import listed_pairs
 from ait_cmp.mapping.same_files import of_two_files
 from ait_cmp.mapping.selecting import select
-from ait_cmp.mapping.selection import PathMap, Selection, Wish, names_within
+from ait_cmp.mapping.selection import PathMap, Selection, Wish, damage_of, names_within
 from ait_cmp.mapping.two_files import file_pairs
 from ait_cmp.source import is_tensor_path, split_name
 from ait_cmp.values.errors import PairError, UsageError
@@ -91,8 +91,13 @@ def _suggested(wish: Wish) -> str:
         return "files"
     if Path(golden_path).suffix.lower() in (".yaml", ".yml", ".csv"):
         return "pairs"
-    two_dumps = my_path and is_folder(golden_path) and (is_folder(my_path) or names_within(my_path))
+    two_dumps = my_path and is_folder(golden_path) and _may_hold_many(my_path)
     return "tree" if two_dumps and not has_metadata(Folder(golden_path)) else "metadata"
+
+
+def _may_hold_many(path: str) -> bool:
+    """Whether there are tensors by name at `path`, or would be if it were not damaged."""
+    return is_folder(path) or bool(names_within(path)) or bool(damage_of(path))
 
 
 MAPPINGS: dict[str, Callable[[Wish], list[Pair]]] = {

@@ -18,7 +18,7 @@ from ait_cmp.mapping.golden_metadata import has_metadata
 from ait_cmp.mapping.listing import Folder
 from ait_cmp.mapping.masks import with_masks
 from ait_cmp.mapping.same_files import of_two_files
-from ait_cmp.mapping.selection import Wish
+from ait_cmp.mapping.selection import Wish, damage_of
 from ait_cmp.mapping.shards import shape_of
 from ait_cmp.source import split_name
 from ait_cmp.values.errors import PairError, Reason, UsageError
@@ -53,7 +53,7 @@ def with_references(
         if not best or _count(found) > _count(best):
             best, said = found, name
     if asked and not _count(best):
-        why = problems[0] if problems else _why_none(best)
+        why = damage_of(path) or (problems[0] if problems else _why_none(best))
         raise UsageError(
             f"reference_path={path}: no golden tensor has a counterpart there"
             f"{why and f' ({why})'}; it must hold a run that is dumped as golden or as my is"

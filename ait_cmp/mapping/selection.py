@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -25,6 +26,7 @@ __all__ = [
     "PathMap",
     "Selection",
     "Wish",
+    "damage_of",
     "names_within",
     "stands_for_all",
     "tell_unused_prefixes",
@@ -107,6 +109,8 @@ class Wish:
             )
         for key, path in (("golden_path", self.golden_path), ("my_path", self.my_path)):
             if not is_folder(path) and not names_within(path):
+                if why := damage_of(path):
+                    raise UsageError(f"{key}={path} cannot be read: {why}")
                 is_file = "is no folder" if exists(path) else "does not exist"
                 raise UsageError(
                     f"{key}={path} {is_file}; this mapping takes two dump folders, or files that "
@@ -130,12 +134,27 @@ def names_within(path: str) -> list[str]:
     those that it names; raises UsageError for one that cannot be read."""
     if is_index(path):
         return list(index_at(path).files)
+    with suppress(PairError):
+        return _names(path)
+    return []
+
+
+def damage_of(path: str) -> str:
+    """Why the names of the tensors in the file at `path` cannot be read; nothing where they can
+    be, or where it has none."""
+    try:
+        _names(path)
+    except PairError as exc:
+        return exc.sentence
+    return ""
+
+
+def _names(path: str) -> list[str]:
     if split_name(path)[1] is not None or not is_tensor_path(path) or is_folder(path):
         return []
-    try:
+    with suppress(FileNotFoundError):
         return tensor_names(path) or []
-    except (PairError, FileNotFoundError):
-        return []
+    return []
 
 
 def stands_for_all(pair: Pair) -> bool:

@@ -12,6 +12,7 @@ import json
 import math
 from typing import Any, NamedTuple, TypeGuard
 
+from ait_cmp.dump_tree import is_fingerprint_file
 from ait_cmp.files import OpenFile, open_file
 from ait_cmp.fingerprint import container
 from ait_cmp.source.containers import Containers, one_of
@@ -103,8 +104,10 @@ def fingerprint_lines(path: str) -> list[bytes] | None:
 
 
 def _malformed(path: str, why: ValueError) -> PairError:
+    again = "dump" if is_fingerprint_file(path) else "save"
     return PairError(
-        Reason.SAFETENSORS_MALFORMED, f"{path} is no whole safetensors file: {why}; save it again"
+        Reason.SAFETENSORS_MALFORMED,
+        f"{path} is no whole safetensors file: {why}; {again} it again",
     )
 
 
