@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ait_cmp.engine import Parts
 from ait_cmp.engine.estimating import alike, estimate
@@ -20,7 +23,7 @@ from ait_cmp.fingerprint.value import Fingerprint
 from ait_cmp.judging import Ahead, Case, RunJudge, Sketch, Status, Subject, Verdict
 from ait_cmp.judging.metrics import compute
 from ait_cmp.settings.tolerances import load_tolerance
-from ait_cmp.source import Source, from_memory
+from ait_cmp.source import Source, from_array, from_memory
 from ait_cmp.tensors import as_array
 from ait_cmp.values.dtypes import DTYPES
 from ait_cmp.values.errors import PairError, Reason
@@ -187,6 +190,54 @@ def test_exact_types_are_equal_or_not() -> None:
     with pytest.raises(PairError) as caught:
         estimate(golden=make_fingerprint(golden), my=make_fingerprint(golden.int()), wanted=WANTED)
     assert caught.value.reason is Reason.NOT_SUPPORTED
+    assert "the sum are equal, and not whether each element is" in str(caught.value)
+
+
+EXACT = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+@given(
+    st.sampled_from(EXACT),
+    st.sampled_from(EXACT),
+    st.sampled_from([300, 600, 5000]),
+    st.sampled_from([2, 100, 1 << 62]),
+    st.sampled_from(["", "one", "two exchanged"]),
+    st.booleans(),
+)
+def test_exact_types_beside_a_tensor_of_another_are_equal_or_not(
+    kept: str, other: str, count: int, most: int, fault: str, golden_is_kept: bool
+) -> None:
+    """However few of them a fingerprint keeps whole; as NumPy has it, whose casts may wrap."""
+    values = np.random.default_rng(0).integers(0, most, count, dtype=np.int64)
+    values[:2] = 0, 1
+    one, two = values.astype(kept), values.astype(other)
+    if fault:
+        two[[0, 1]] = two[[1, 0]] if fault == "two exchanged" else two[[0, 0]]
+    sides: list[Source | Fingerprint] = [
+        make_fingerprint(torch.from_numpy(one)),
+        from_array(two, "two"),
+    ]
+    golden, my = alike(*(sides if golden_is_kept else reversed(sides)))
+    if isinstance(golden, Fingerprint):
+        assert isinstance(my, Fingerprint)
+        stats = estimate(golden=golden, my=my, wanted=WANTED).stats
+    else:
+        assert isinstance(my, Source)
+        stats = measure_sources(golden=golden, my=my, wanted=WANTED).stats
+    assert stats
+    assert stats.is_equal == (one.tolist() == two.tolist())
+
+
+def test_sums_that_float64_rounds_tell_of_no_difference() -> None:
+    fingerprint = make_fingerprint(torch.arange(5000) + (1 << 42))
+    whole = replace(fingerprint.whole, total=fingerprint.whole.total + 4)
+    other = replace(fingerprint, dtype=DTYPES["uint64"], whole=whole)
+    with pytest.raises(PairError, match="not whether each element is"):
+        estimate(golden=fingerprint, my=other, wanted=WANTED)
+    whole = replace(fingerprint.whole, total=fingerprint.whole.total * 1.01)
+    stats = estimate(golden=fingerprint, my=replace(other, whole=whole), wanted=WANTED).stats
+    assert stats
+    assert not stats.is_equal
 
 
 def test_a_tensor_stands_beside_a_fingerprint_of_any_size_and_type() -> None:

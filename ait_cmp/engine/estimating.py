@@ -19,13 +19,15 @@ from ait_cmp.engine.sketches import PairAxis, Sketches, sketches_of
 from ait_cmp.engine.slices import Slices, Table
 from ait_cmp.engine.stats import Side, Softmax, Stats
 from ait_cmp.fingerprint.value import Fingerprint, Floats, Whole
-from ait_cmp.source import Source, kept_elements
+from ait_cmp.source import Source, from_memory, kept_elements
 from ait_cmp.values.errors import PairError, Reason
 
 __all__ = ["alike", "estimate", "estimated"]
 
 _HUGE = 16.0  # times the rms of the others makes an element huge
 _NAN = math.nan
+_WHOLE_NUMBERS = 2.0**53  # below which float64 rounds none
+_OF_SUMS = 2.0**-46  # of all that is summed up, the rounding of sums in any order
 _LESS, _MORE = 0.5, 1.5  # times that bins are set right by the whole, at the most
 
 
@@ -39,8 +41,21 @@ def alike(
         for side in (golden, my)
     )
     if isinstance(one, Fingerprint):
-        return one, two if isinstance(two, Fingerprint) else fingerprint_of(two, one.buckets)
-    return (fingerprint_of(one, two.buckets), two) if isinstance(two, Fingerprint) else (one, two)
+        return one, two if isinstance(two, Fingerprint) else _beside(two, one)
+    return (_beside(one, two), two) if isinstance(two, Fingerprint) else (one, two)
+
+
+def _beside(tensor: Source, kept: Fingerprint) -> Fingerprint:
+    """The fingerprint of `tensor`, in the type of the other side where both are exact types and it
+    has the same values there: then checksums tell whether all elements are equal."""
+    if tensor.dtype != kept.dtype and not (tensor.dtype.is_floating or kept.dtype.is_floating):
+        values = tensor.read(0, tensor.elements)
+        values = values != 0 if tensor.dtype.name == "bool" else values
+        as_kept = values.astype(bool if kept.dtype.name == "bool" else kept.dtype.storage)
+        if np.array_equal(as_kept, values):
+            bits = as_kept.view(kept.dtype.storage).reshape(tensor.shape)
+            tensor = from_memory(kept.dtype, bits)
+    return fingerprint_of(tensor, kept)
 
 
 def estimate(*, golden: Fingerprint, my: Fingerprint, wanted: Wanted) -> Measured:
@@ -220,15 +235,26 @@ def _exact(golden: Fingerprint, my: Fingerprint, stats: Stats) -> Stats:
 
     Raises PairError where that is not known.
     """
-    sides = stats.golden, stats.my
-    same = len({(one.minimum, one.maximum, one.total) for one in sides}) == 1
-    if golden.dtype != my.dtype and same:
+    one, two = stats.golden, stats.my
+    if (
+        golden.dtype != my.dtype
+        and (one.minimum, one.maximum) == (two.minimum, two.maximum)
+        and abs(one.total - two.total) <= _rounding(stats)
+    ):
+        are_exact = not (golden.dtype.is_floating or my.dtype.is_floating)
         raise PairError(
             Reason.NOT_SUPPORTED,
-            f"fingerprints of {golden.dtype} and {my.dtype} do not tell whether all elements are "
-            "equal; compare the tensors, or cast one side before it is dumped",
+            f"fingerprints of {golden.dtype} and {my.dtype} tell that the least element, the "
+            "largest and the sum are equal, and not whether each element is; dump the tensors of "
+            f"{'one side' if are_exact else 'both sides'}, or both in one type",
         )
     return stats if stats.equal == stats.pairs else replace(stats, difference_squares=_NAN)
+
+
+def _rounding(stats: Stats) -> float:
+    """What two sums of the same whole numbers may differ by."""
+    most = stats.elements * max(abs(stats.golden.minimum), abs(stats.golden.maximum))
+    return most * _OF_SUMS if most >= _WHOLE_NUMBERS else 0.0
 
 
 def _with_sums(

@@ -24,15 +24,15 @@ _STRIP = 8192  # lines whose sums of channels are taken in float32
 _WORTH = 1 << 18  # elements from which threads are worth it
 
 
-def fingerprint_of(source: Source, other: int = 0) -> Fingerprint:
-    """That of `source`; beside one of `other` buckets, where that is not 0, none that keeps all
-    elements. Raises as reading does."""
+def fingerprint_of(source: Source, other: Fingerprint | None = None) -> Fingerprint:
+    """That of `source`; beside an `other` one, none that keeps all elements, of as many buckets.
+    Raises as reading does."""
     tensor = as_tensor(source.read(0, source.elements), source.dtype).view(source.shape)
-    if not other:
+    if other is None:
         return fingerprint_of_tensor(tensor)
     # Of twice as many buckets where its sums are of twice the size, so that it has as many.
-    buckets = 2 * other if source.dtype.itemsize > 4 else other
-    return sketch(tensor, buckets=buckets, means=_MEANS)
+    buckets = 2 * other.buckets if source.dtype.itemsize > 4 else other.buckets
+    return sketch(tensor, buckets=buckets or USUAL, means=_MEANS)
 
 
 def fingerprint_of_tensor(tensor: torch.Tensor, *, buckets: int = USUAL) -> Fingerprint:

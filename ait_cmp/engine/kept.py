@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ait_cmp.engine.adapters import adapt
 from ait_cmp.engine.estimating import alike, estimate
-from ait_cmp.engine.measured import Measured
+from ait_cmp.engine.measured import Measured, TensorInfo
 from ait_cmp.engine.request import Wanted
 from ait_cmp.fingerprint.value import Fingerprint, line_and_channel
 from ait_cmp.source import FingerprintSource, Source, needs_tensors
@@ -23,7 +23,9 @@ def measure_kept(*, golden: Source, my: Source, wanted: Wanted) -> Measured:
     one, other = alike(_side(golden, first.back), _side(my, first.back))
     assert isinstance(one, Fingerprint)
     assert isinstance(other, Fingerprint)
-    return estimate(golden=one, my=replace(other, shape=one.shape), wanted=wanted)
+    found = estimate(golden=one, my=replace(other, shape=one.shape), wanted=wanted)
+    infos = TensorInfo(golden.dtype, one.shape), TensorInfo(my.dtype, one.shape)
+    return replace(found, golden=infos[0], my=infos[1])
 
 
 def _side(side: Source, back: Sequence[Step]) -> Source | Fingerprint:

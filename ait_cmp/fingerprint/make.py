@@ -75,8 +75,8 @@ def sketch(tensor: torch.Tensor, *, buckets: int, means: Means | None = None) ->
 def _exact(dense: torch.Tensor) -> Whole:
     """Of a type that is not rounded."""
     some = dense.to(torch.uint8) if dense.dtype is torch.bool else dense
-    if some.dtype in (torch.uint16, torch.uint32, torch.uint64):
-        some = some.to(torch.int64)  # which few operations know
+    if some.dtype in (torch.uint16, torch.uint32, torch.uint64):  # which few operations know
+        some = some.to(_wide(dense.device) if some.dtype is torch.uint64 else torch.int64)
     low, high, total = some.amin(), some.amax(), some.sum(dtype=_wide(dense.device))
     return Whole(minimum=float(low), maximum=float(high), total=float(total))
 
