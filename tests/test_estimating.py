@@ -21,6 +21,7 @@ from ait_cmp.engine.slices import alike as same_bins
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.fingerprint.value import Fingerprint
 from ait_cmp.judging import Ahead, Case, RunJudge, Sketch, Status, Subject, Verdict
+from ait_cmp.judging.comparison import Comparison
 from ait_cmp.judging.metrics import compute
 from ait_cmp.settings.tolerances import load_tolerance
 from ait_cmp.source import Source, from_array, from_memory
@@ -148,6 +149,23 @@ def test_what_is_not_finite_is_counted_by_side() -> None:
     assert [one and one.nonfinite_disagreeing for one in stats] == [0, 1, 1]
     assert stats[2]
     assert stats[2].nonfinite_index == 3 * 320 + 3
+
+
+@pytest.mark.parametrize(
+    ("golden_places", "my_places", "expected"),
+    [([], [7, 9], 7), ([5], [5, 9], -1), ([5, 9], [7], 5), ([5], [9], 5), ([5, 7], [5, 9], -1)],
+)
+def test_the_first_place_that_is_unlike_is_told_where_it_is_known(
+    golden_places: list[int], my_places: list[int], expected: int
+) -> None:
+    golden, my = drawn(80, 100), drawn(80, 100)
+    golden.view(-1)[golden_places] = math.nan
+    my.view(-1)[my_places] = math.nan
+    told = estimate(golden=make_fingerprint(golden), my=make_fingerprint(my), wanted=WANTED)
+    assert told.worst == expected
+    comparison = Comparison(told, {}, Verdict(Status.FAIL))
+    assert (comparison.worst_index is None) == (expected < 0)
+    assert "None" not in repr(comparison)
 
 
 def test_what_stands_for_infinity_is_left_out() -> None:

@@ -169,7 +169,11 @@ def _counted(golden: Fingerprint, my: Fingerprint) -> Stats:
         different, alike = 1, alike - 1  # at the least
     if instead and not (more or fewer):
         more = instead
-    firsts = [side.first for side in (one, two) if side.first >= 0]
+    firsts = {
+        one.first,
+        two.first,
+    }  # where that is one place, the first that is unlike may be later
+    unlike = more or fewer or different
     equal = golden.dtype == my.dtype and golden.checksum == my.checksum
     pairs = elements - max(one.nonfinite, two.nonfinite) - different
     stats = Stats(
@@ -178,7 +182,7 @@ def _counted(golden: Fingerprint, my: Fingerprint) -> Stats:
         nonfinite_my=fewer,
         nonfinite_alike=alike,
         nonfinite_different=different,
-        nonfinite_index=min(firsts, default=-1) if more or fewer or different else -1,
+        nonfinite_index=min(firsts - {-1}) if unlike and len(firsts) > 1 else -1,
         golden=_side(golden, elements),
         my=_side(my, elements),
         pairs=pairs,

@@ -120,10 +120,10 @@ class Comparison:
         names = (*_SHOWN, *_extra_of(self.measured))
         yield from ((name, str(self.metrics[name])) for name in names if name in self.metrics)
         if self.worst_index is not None:
-            yield (
-                f"worst element {list(self.worst_index)}",
-                f"golden {self.measured.worst_golden}, my {self.measured.worst_my}",
-            )
+            sides = (self.measured.worst_golden, self.measured.worst_my)
+            told = None not in sides  # no fingerprint tells
+            said = "golden {}, my {}".format(*sides) if told else "not finite on one side alone"
+            yield f"worst element {list(self.worst_index)}", said
         if self.verdict.sentence:
             yield "", self.verdict.sentence
         if self.diagnosis:

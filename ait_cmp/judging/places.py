@@ -32,7 +32,7 @@ def name_element(peak: Peak, shape: tuple[int, ...], my: Side, *, is_near: bool 
     `is_near` there, and what golden has is not known."""
     if is_near:
         place = name_spot(peak.index, shape)
-        return f"an element at or near {place} is off by about {peak.difference:.4g}"
+        return f"an element at or near {place} is off by about {peak.difference:.4g}, if not more"
     # A difference that float64 rounds, or cannot hold, tells of a value that my does not have.
     value = min(max(peak.golden + peak.difference, my.minimum), my.maximum)
     return f"element {name_spot(peak.index, shape)} is {value:.6g}, golden {peak.golden:.6g}"

@@ -184,7 +184,7 @@ def _show_ranks(console: Console, report: Report) -> None:
 
 
 def _show_worst_element(console: Console, line: Mapping[str, Any]) -> None:
-    if line["worst_index"]:
+    if line["worst_golden"]:
         console.print(
             f"  worst element {plain(line['worst_index'])}: "
             f"golden {plain(line['worst_golden'])}, my {plain(line['worst_my'])}"

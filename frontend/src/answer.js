@@ -113,9 +113,9 @@ export function divergenceOf(report, row, diagnosis) {
 }
 
 function worst(report, row) {
-  const index = report.text("worst_index", row);
-  if (!index) return null;
-  const given = { index, golden: report.text("worst_golden", row), my: report.text("worst_my", row) };
+  const [index, golden, my] = ["index", "golden", "my"].map((one) => report.text(`worst_${one}`, row));
+  if (!golden) return null; // no fingerprint tells what an element is
+  const given = { index, golden, my };
   return h("div", { className: "soft" }, t("answer.worst", given));
 }
 
