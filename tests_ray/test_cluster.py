@@ -13,8 +13,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
 from ait_cmp.__main__ import main
+from ait_cmp.fingerprint.container import Container
+from ait_cmp.fingerprint.make import make_fingerprint
 from tests_ray.cluster import command, environment, eventually, workers_of
 from tests_ray.conftest import Cluster, Join, may_mount
 
@@ -75,6 +79,30 @@ def test_a_cluster_says_what_serial_says(
     assert not workers_of(cluster.folder)
     assert not list((cluster.folder / "home").iterdir())
     assert not list(cluster.folder.glob("ait_cmp_*"))
+
+
+@pytest.mark.parametrize("my", ["my.fp.safetensors", "my.safetensors"])
+def test_fingerprints_are_estimated_as_serial_does(cluster: Cluster, my: str) -> None:
+    """Kept whole or not, of both sides and of one; every fifth is wrong."""
+    folder, generator = cluster.folder / "kept", torch.Generator().manual_seed(0)
+    folder.mkdir(exist_ok=True)
+    golden = {f"{n}.q": torch.randn(8 + n, 64, generator=generator) for n in range(60)}
+    other = {
+        name: tensor.bfloat16() if number % 5 else tensor * 1.3
+        for number, (name, tensor) in enumerate(golden.items())
+    }
+    safetensors.torch.save_file(other, folder / "my.safetensors")
+    for side, tensors in (("golden", golden), ("my", other)):
+        file = Container(str(folder / f"{side}.fp.safetensors"))
+        for name, tensor in tensors.items():
+            file.add(name, make_fingerprint(tensor).pack())
+        file.close()
+    sides = [f"golden_path={folder}/golden.fp.safetensors", f"my_path={folder}/{my}"]
+    outputs = folder / f"{my}_serial", folder / f"{my}_ray"
+    assert main([*sides, "executor=serial", f"output={outputs[0]}"]) == 1
+    assert ended(start(cluster, *sides, cluster.address, f"output={outputs[1]}"))[0] == 1
+    assert report(outputs[1]) == report(outputs[0])
+    assert b",16," in report(outputs[0])  # fingerprint_buckets
 
 
 def test_a_node_lost_in_mid_run_costs_no_row(
