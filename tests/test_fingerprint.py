@@ -254,11 +254,50 @@ def test_compiled_loops_make_what_torch_makes(shape: tuple[int, ...], name: str)
     assert (one.checksum, one.shape, one.elements) == (two.checksum, two.shape, two.elements)
     assert np.array_equal(np.abs(one.top), np.abs(two.top))  # of equal ones any may be kept
     assert (one.whole.minimum, one.whole.maximum) == (two.whole.minimum, two.whole.maximum)
+    assert (one.whole.bits, one.whole.gridded) == (two.whole.bits, two.whole.gridded)
     for axis, other in ((one.lines, two.lines), (one.channels, two.channels)):
         if axis and other:
             np.testing.assert_allclose(axis.signed, other.signed, atol=1e-3)
             np.testing.assert_allclose(axis.sums[0], other.sums[0], atol=2e-2)
             np.testing.assert_allclose(axis.sums[1], other.sums[1], rtol=2e-6)
+
+
+SHORT = {  # tensors whose elements do not use all bits of their type, or are of one sign
+    "zeros": torch.zeros(70, 300),
+    "negative zeros": -torch.zeros(70, 300),
+    "of bfloat16": drawn(100, 150).bfloat16().float(),
+    "positive": drawn(33, 500).abs(),
+    "negative": -drawn(41, 600).abs() - 1,
+    "one element": torch.nn.functional.pad(drawn(1, 1), (7000, 2000)),
+    "integers": drawn(64, 64).mul(100).round().half(),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_extremes_and_bits_are_those_of_torch(name: str) -> None:
+    one, two = (make(SHORT[name]).whole for make in (fingerprint_of_tensor, make_fingerprint))
+    assert (one.bits, one.gridded) == (two.bits, two.gridded)
+    assert (one.minimum, one.maximum) == (two.minimum, two.maximum)
+
+
+def test_of_equal_elements_the_first_are_kept() -> None:
+    signs = drawn(300, 1100).sign()
+    made = fingerprint_of_tensor(signs)
+    assert made.top_indices.tolist() == list(range(16))
+    assert made.top.tolist() == signs.flatten()[:16].tolist()
+    signs[150, 7], signs[299, 1099] = 2, -3
+    made = fingerprint_of_tensor(signs)
+    assert made.top_indices.tolist() == [299 * 1100 + 1099, 150 * 1100 + 7, *range(14)]
+
+
+def test_threads_change_nothing() -> None:
+    before, tensor = torch.get_num_threads(), drawn(5000, 1100)
+    packed = set()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        packed.add(fingerprint_of_tensor(tensor).pack())
+    torch.set_num_threads(before)
+    assert len(packed) == 1
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf, -math.inf, 3.4e38, 1e25])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from ait_cmp.engine.device.values import as_tensor
-from ait_cmp.engine.kernel.sketcher import BUCKETS, TILE, add_blocks, add_lines
+from ait_cmp.engine.kernel.sketcher import BUCKETS, Sums, add_blocks, add_lines, bits_of
 from ait_cmp.fingerprint.checksum import BLOCK, block_factors, block_keys, checksum
-from ait_cmp.fingerprint.make import Found, Large, Means, Tile, make_fingerprint, sketch
+from ait_cmp.fingerprint.make import Found, Large, Means, make_fingerprint, sketch
+from ait_cmp.fingerprint.significands import bits_in_use
 from ait_cmp.fingerprint.signs import PATTERNS
 from ait_cmp.fingerprint.value import BUCKETS as USUAL
 from ait_cmp.fingerprint.value import Axis, Fingerprint, bin_count, bin_width
@@ -21,7 +24,11 @@ from ait_cmp.tensors import raw_bytes
 __all__ = ["fingerprint_of", "fingerprint_of_tensor"]
 
 _STRIP = 8192  # lines whose sums of channels are taken in float32
-_WORTH = 1 << 18  # elements from which threads are worth it
+# Elements, and blocks of a checksum, that are taken at once: from more than that on, threads are
+# worth it. Sums are the same, however many threads there are.
+_AT_ONCE, _BLOCKS = 1 << 21, 128
+
+R = TypeVar("R")
 
 
 def fingerprint_of(source: Source, other: Fingerprint | None = None) -> Fingerprint:
@@ -43,50 +50,62 @@ def fingerprint_of_tensor(tensor: torch.Tensor, *, buckets: int = USUAL) -> Fing
 class _Compiled(Large):
     """The same sums by compiled loops, of types that float32 holds."""
 
+    @property
+    def _is_ours(self) -> bool:
+        return self.device.type == "cpu" and not self.dtype.is_wide
+
     def axes(self) -> tuple[list[Axis], Found]:
         """As torch operations have them, which take what is rare."""
         rare = self.picks or self.exponent or self.buckets > BUCKETS
-        if rare or self.device.type != "cpu" or self.dtype.is_wide:
+        if rare or not self._is_ours:
             return super().axes()
         lines, channels = self.counts
         widths = bin_width(lines), bin_width(channels)
         data = np.frombuffer(raw_bytes(self.values), np.uint8)
         size = channels * self.dtype.itemsize
 
-        def add(part: slice) -> tuple[slice, tuple[np.ndarray, ...]]:
+        def add(part: slice) -> Sums:
             some = data[part.start * size : part.stop * size]
-            return part, add_lines(some, self.dtype, part.start, channels, widths)
+            return add_lines(some, self.dtype, part.start, channels, widths)
 
-        parts = _parts(lines, max(widths[0], PATTERNS), lines * channels)
-        done = _pool().map(add, parts) if len(parts) > 1 else map(add, parts)
+        parts = _parts(lines, channels, max(widths[0], PATTERNS))
         tables = [np.zeros((bin_count(count), BUCKETS + 2)) for count in self.counts]
         found = Found()
-        for part, (by_line, by_channel, peaks) in done:
+        for part, sums in zip(parts, _each(add, parts), strict=True):
             first = part.start // widths[0]
-            tables[0][first : first + len(by_line)] += by_line
-            tables[1] += by_channel
-            self._add_peaks(part, torch.from_numpy(peaks), found)
+            tables[0][first : first + len(sums.lines)] += sums.lines
+            tables[1] += sums.channels
+            extremes, largest, places = map(torch.from_numpy, sums[2:])
+            found.least.append(-extremes[0])
+            found.most.append(extremes[1])
+            found.top.append(largest)
+            found.indices.append(places)
         return [self._folded(table) for table in tables], found
 
     def _folded(self, table: np.ndarray) -> Axis:
         signed = table[:, :BUCKETS].reshape(len(table), -1, self.buckets).sum(1)
-        nothing = np.zeros((len(table), 1))
-        return self.axis(np.concatenate((signed, table[:, BUCKETS:], nothing), axis=1))
+        return self.axis(np.concatenate((signed, table[:, BUCKETS:]), axis=1))
 
-    def _add_peaks(self, part: slice, peaks: torch.Tensor, found: Found) -> None:
-        low, high = peaks[:, ::2], peaks[:, 1::2]
-        found.least.append(-low.amin())
-        found.most.append(high.amax())
-        strip = Tile(part, slice(0, self.counts[1]))
-        self.add_top(strip, torch.maximum(-low, high), min(TILE, self.counts[1]), found)
+    def bits_in_use(self) -> tuple[int, int]:
+        """As torch operations tell them."""
+        return bits_in_use(self.values, self.dtype, self._bits if self._is_ours else None)
+
+    def _bits(self, flat: torch.Tensor, end: float) -> tuple[int, int]:
+        data = np.frombuffer(raw_bytes(flat.contiguous()), np.uint8)
+        return bits_of(data, self.dtype, end)
 
 
-def _parts(lines: int, step: int, elements: int) -> list[slice]:
-    """Runs of lines, of whole steps: one a thread, or more of many lines."""
-    threads = torch.get_num_threads() if elements >= _WORTH else 1
-    each = min(-(-lines // threads), _STRIP)
+def _parts(lines: int, channels: int, step: int) -> list[slice]:
+    """Runs of lines, of whole steps."""
+    each = min(max(_AT_ONCE // channels, 1), _STRIP)
     each = -(-each // step) * step
     return [slice(start, min(start + each, lines)) for start in range(0, lines, each)]
+
+
+def _each(work: Callable[[slice], R], parts: Sequence[slice]) -> Iterator[R]:
+    """What it makes of each part, in their order."""
+    alone = len(parts) == 1 or torch.get_num_threads() == 1
+    return map(work, parts) if alone else _pool().map(work, parts)
 
 
 @functools.cache
@@ -94,15 +113,29 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(torch.get_num_threads(), "fingerprint")
 
 
+_keys = functools.cache(block_keys)
+_factors = functools.lru_cache(maxsize=256)(block_factors)
+
+
 def _checksum(dense: torch.Tensor) -> int:
     """As torch operations have it."""
-    whole = dense.numel() * dense.element_size() // BLOCK
-    if dense.device.type != "cpu" or not whole:
+    if dense.device.type != "cpu":
         return checksum(dense)
     data = np.frombuffer(raw_bytes(dense), np.uint8)
-    total = add_blocks(data[: whole * BLOCK], block_keys(), block_factors(0, whole))
-    rest = torch.from_numpy(data[whole * BLOCK :].copy())
-    return (total + checksum(rest, first=whole)) % (1 << 64)
+    whole = len(data) // BLOCK
+
+    def add(part: slice) -> int:
+        some = data[part.start * BLOCK : part.stop * BLOCK]
+        return add_blocks(some, _keys(), _factors(part.start, part.stop - part.start))
+
+    starts = range(0, whole, _BLOCKS)
+    total = sum(_each(add, [slice(start, min(start + _BLOCKS, whole)) for start in starts]))
+    rest = data[whole * BLOCK :]
+    if len(rest):
+        padded = np.zeros(BLOCK, np.uint8)
+        padded[: len(rest)] = rest
+        total += add_blocks(padded, _keys(), _factors(whole, 1))
+    return total % (1 << 64)
 
 
 _MEANS = Means(_Compiled, _checksum)

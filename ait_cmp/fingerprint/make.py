@@ -36,7 +36,7 @@ from ait_cmp.fingerprint.value import (
 from ait_cmp.tensors import compact, dtype_of, raw_bytes, reals
 from ait_cmp.values.dtypes import DType
 
-__all__ = ["TORCH", "Found", "Large", "Means", "Tile", "make_fingerprint", "sketch"]
+__all__ = ["TORCH", "Found", "Large", "Means", "make_fingerprint", "sketch"]
 
 _STRIP = 8192  # lines, and channels, whose sums are held at a time
 _WIDE = 1024  # channels of a tile on the processor
@@ -86,7 +86,7 @@ def _wide(device: torch.device) -> torch.dtype:
     return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
 
 
-class Tile(NamedTuple):
+class _Tile(NamedTuple):
     """Lines and channels of a part of a tensor."""
 
     lines: slice
@@ -148,7 +148,7 @@ class Large:
 
     def _told(self, whole: Whole, axes: list[Axis], found: Found) -> Fingerprint:
         total, squares = axes[0].sums.sum(1).tolist()
-        bits, gridded = bits_in_use(self.values, self.dtype)
+        bits, gridded = self.bits_in_use()
         whole = replace(
             whole, total=whole.total * 2.0**-self.exponent + total, squares=squares,
             exponent=self.exponent, bits=bits, gridded=gridded,
@@ -158,6 +158,10 @@ class Large:
         first = np.lexsort((indices, -np.abs(top)))[:TOP]
         first = first[top[first] != 0]
         return Fingerprint(self.dtype, self.shape, 0, b"", whole, top[first], indices[first], *axes)
+
+    def bits_in_use(self) -> tuple[int, int]:
+        """The bits of significands that elements use, and of how many that is known."""
+        return bits_in_use(self.values, self.dtype)
 
     def axes(self) -> tuple[list[Axis], Found]:
         """The bins of lines and of channels, and what is known of the whole."""
@@ -169,7 +173,7 @@ class Large:
         ]
         for lines in _parts(slice(0, self.counts[0]), _STRIP):
             for channels in _parts(slice(0, self.counts[1]), _STRIP):
-                for at, sums in enumerate(self._strip(Tile(lines, channels), found)):
+                for at, sums in enumerate(self._strip(_Tile(lines, channels), found)):
                     first = (lines, channels)[at].start
                     width = bin_width(self.counts[at])
                     some = self._binned(sums, first, width).to(wide)
@@ -178,8 +182,8 @@ class Large:
 
     def axis(self, table: Floats) -> Axis:
         """That of its signed sums, Σx, Σx² and left-out counts, a row a bin."""
-        signed, sums, left_out = np.split(table, [self.buckets, self.buckets + 2], axis=1)
-        counts = left_out[:, 0].astype(np.int64) if self.picks else np.zeros(0, np.int64)
+        signed, sums = table[:, : self.buckets], table[:, self.buckets : self.buckets + 2]
+        counts = table[:, -1].astype(np.int64) if self.picks else np.zeros(0, np.int64)
         return Axis(np.ascontiguousarray(sums.T), counts, signed)
 
     def _binned(self, sums: _Sums, first: int, width: int) -> torch.Tensor:
@@ -192,7 +196,7 @@ class Large:
         rows = torch.nn.functional.pad(rows, (0, -places % width))
         return rows.view(len(rows), -1, width).sum(2).t()
 
-    def _strip(self, strip: Tile, found: Found) -> tuple[_Sums, _Sums]:
+    def _strip(self, strip: _Tile, found: Found) -> tuple[_Sums, _Sums]:
         """By line, and by channel."""
         sizes = [one.stop - one.start for one in strip]
         by_line, by_channel = (
@@ -207,15 +211,15 @@ class Large:
         high = max(tile // min(wide, sizes[1]) // PATTERNS, 1) * PATTERNS
         for lines in _parts(strip.lines, high):
             row = [
-                self._tile(Tile(lines, channels), strip, by_line, by_channel, found)
+                self._tile(_Tile(lines, channels), strip, by_line, by_channel, found)
                 for channels in columns
             ]
             peaks.append(torch.stack(row, 1))
-        self.add_top(strip, torch.cat(peaks), columns[0].stop - columns[0].start, found)
+        self._add_top(strip, torch.cat(peaks), columns[0].stop - columns[0].start, found)
         return by_line, by_channel
 
     def _tile(
-        self, tile: Tile, strip: Tile, by_line: _Sums, by_channel: _Sums, found: Found
+        self, tile: _Tile, strip: _Tile, by_line: _Sums, by_channel: _Sums, found: Found
     ) -> torch.Tensor:
         """Add a tile to the sums of its strip; the largest magnitude of each of its lines."""
         x, left_out = self._summed(self.values[tile])
@@ -248,7 +252,7 @@ class Large:
             x = x * 2.0**-half * 2.0 ** (half - self.exponent)
         return x, left_out
 
-    def add_top(self, strip: Tile, peaks: torch.Tensor, width: int, found: Found) -> None:
+    def _add_top(self, strip: _Tile, peaks: torch.Tensor, width: int, found: Found) -> None:
         """The largest elements, which are among the lines of tiles with the largest peaks."""
         some = torch.nan_to_num(peaks.flatten())
         _, at = some.topk(min(TOP, len(some)))

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from ait_cmp.engine.identity import digest_of
 from ait_cmp.engine.kernel.abi.flags import EXACT
-from ait_cmp.engine.kernel.abi.signature import ADD, CHECK, REDUCE, SKETCH
+from ait_cmp.engine.kernel.abi.signature import ADD, CHECK, LOOK, REDUCE, SKETCH
 from ait_cmp.engine.kernel.internals import (
     VERSION,
     NotCachedError,
@@ -32,9 +32,9 @@ from ait_cmp.engine.kernel.internals import (
 )
 from ait_cmp.engine.kernel.loops.entry import add_elements
 from ait_cmp.engine.kernel.loops.reduction import reduce_slices
-from ait_cmp.engine.kernel.loops.sketching import add_words, sketch_lines
+from ait_cmp.engine.kernel.loops.sketching import add_words, look_at_bits, sketch_lines
 
-__all__ = ["adder", "checker", "compile_here", "load", "reducer", "sketcher"]
+__all__ = ["adder", "checker", "compile_here", "load", "looker", "reducer", "sketcher"]
 
 T = TypeVar("T")
 
@@ -72,10 +72,16 @@ def checker() -> Callable[..., int]:
     return _loaded(_check, sketches=True)
 
 
+@functools.cache
+def looker() -> Callable[..., None]:
+    """`look_at_bits` as machine code."""
+    return _loaded(_look, sketches=True)
+
+
 def compile_here(sketches: bool = False) -> None:
     """Fill the cache, in a process that does nothing else."""
     with _cached():
-        for make in (_sketch, _check) if sketches else (_add, _reduce):
+        for make in (_sketch, _check, _look) if sketches else (_add, _reduce):
             make()
 
 
@@ -93,6 +99,10 @@ def _sketch() -> Callable[..., None]:
 
 def _check() -> Callable[..., int]:
     return _compiled(add_words, CHECK)
+
+
+def _look() -> Callable[..., None]:
+    return _compiled(look_at_bits, LOOK)
 
 
 def _compiled(function: Callable[..., T], signature: Any) -> Callable[..., T]:

@@ -8,7 +8,8 @@ names it too, so that a version without it is told apart from a fault of ours.
 - the event `numba:compile`, sent before anything is compiled and not sent where it is loaded.
 - the target's `refresh`, by which numba learns its library of functions, under the compiler's lock;
   machine code that is only loaded needs none of it.
-- `numba.extending.intrinsic` with llvmlite's builder: `make_array`, `data`, `shape`, vectors.
+- `numba.extending.intrinsic` with llvmlite's builder: `make_array`, `data`, `shape`, vectors;
+  `cgutils.for_range` and `alloca_once_value`.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba import njit, types
-from numba.core import event, registry
+from numba.core import cgutils, event, registry
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 __all__ = [
     "VERSION",
     "NotCachedError",
+    "cgutils",
     "config",
     "intrinsic",
     "ir",

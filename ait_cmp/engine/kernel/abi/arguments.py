@@ -22,12 +22,14 @@ __all__ = [
     "MY_BITS",
     "PENDING",
     "SATURATED",
+    "Desk",
     "Grid",
     "Results",
     "Room",
     "Stored",
     "Tables",
     "Thresholds",
+    "desk",
     "room",
 ]
 
@@ -67,6 +69,24 @@ class Room(NamedTuple):
     singles: Singles
     doubles: Doubles
     positions: npt.NDArray[np.int32]
+
+
+class Desk(NamedTuple):
+    """Scratch for the lines of a fingerprint; the caller's, too."""
+
+    rows: Singles  # of four lines
+    tails: Singles  # and what is left of them beside whole vectors
+    masks: npt.NDArray[np.uint32]  # the signs of 64 neighbours, of 32 lines
+    turned: Singles  # sums by order, of up to 32 bins of lines
+    signs: Singles
+    sums: Singles  # of four lines, as `ends`
+    other_sums: Singles
+    facts: Counts
+    tiles: Counts
+    heights: Singles  # of as many tiles
+    magnitudes: Singles
+    ends: npt.NDArray[np.int32]
+    other_ends: npt.NDArray[np.int32]
 
 
 class Results(NamedTuple):
@@ -122,4 +142,26 @@ def room() -> Room:
     if made is None:
         rows = np.empty((8, ROW), np.float32), np.empty((14, ROW), np.float64)
         made = _LOCAL.room = Room(*rows, np.empty(ROW, np.int32))
+    return made
+
+
+def desk() -> Desk:
+    """The desk of this thread."""
+    made: Desk | None = getattr(_LOCAL, "desk", None)
+    if made is None:
+        made = _LOCAL.desk = Desk(
+            rows=np.zeros((4, ROW), np.float32),
+            tails=np.zeros((4, 32), np.float32),
+            masks=np.zeros((32, 64), np.uint32),
+            turned=np.zeros(32 * 256, np.float32),
+            signs=np.zeros(16, np.float32),
+            sums=np.zeros(8, np.float32),
+            other_sums=np.zeros(8, np.float32),
+            facts=np.zeros((4, 6), np.int64),
+            tiles=np.zeros(16, np.int64),
+            heights=np.zeros(16, np.float32),
+            magnitudes=np.zeros(16, np.float32),
+            ends=np.zeros(11, np.int32),
+            other_ends=np.zeros(11, np.int32),
+        )
     return made

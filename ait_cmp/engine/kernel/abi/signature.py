@@ -5,6 +5,7 @@ from __future__ import annotations
 from numba import types
 
 from ait_cmp.engine.kernel.abi.arguments import (
+    Desk,
     Grid,
     Results,
     Room,
@@ -14,7 +15,7 @@ from ait_cmp.engine.kernel.abi.arguments import (
 )
 from ait_cmp.engine.parts import Parts
 
-__all__ = ["ADD", "CHECK", "REDUCE", "SKETCH"]
+__all__ = ["ADD", "CHECK", "LOOK", "REDUCE", "SKETCH"]
 
 # Arrays that may be written, or are aligned, are accepted for one that may not or is not.
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True, aligned=False)
@@ -50,9 +51,20 @@ ADD = types.void(
 _WORDS = types.Array(types.uint64, 1, "C", readonly=True)
 _NUMBERS = types.Array(types.int64, 2, "C", readonly=True)
 _HALVES = types.Array(types.uint32, 2, "C", readonly=True)
+_SINGLE, _SIGNED = types.float32[::1], types.int32[::1]
+_DESK = types.NamedTuple(
+    (
+        *(_SINGLES, _SINGLES, types.uint32[:, ::1]),
+        *(_SINGLE,) * 4,
+        *(types.int64[:, ::1], _COUNTS, _SINGLE, _SINGLE, _SIGNED, _SIGNED),
+    ),
+    Desk,
+)
 SKETCH = types.void(
     *_SIDE, types.int64, types.UniTuple(types.int64, 2), _WORDS, _NUMBERS, _HALVES, _NUMBERS,
-    _PLACES, _SINGLES, _SINGLES, _DOUBLES, _DOUBLES, _SINGLES,
+    _PLACES, _DESK, _SINGLES, _DOUBLES, _DOUBLES, _SINGLES, _SINGLE,
+    _SINGLE, _COUNTS,
 )  # fmt: skip
+LOOK = types.void(*_SIDE, types.int64, _SINGLES, _COUNTS)
 CHECK = types.int64(_BYTES, types.Array(types.int32, 1, "C", readonly=True), _WORDS)
 REDUCE = types.boolean(_TABLE, _TABLE, _ROW, _ROW, _PLACES, *(types.int64,) * 4, _ROOM, _RESULTS)
