@@ -15,7 +15,7 @@ from ait_cmp.commands.dump import dump
 from ait_cmp.commands.original import add_arguments as add_compare_arguments
 from ait_cmp.commands.original import overrides
 from ait_cmp.commands.overview import version
-from ait_cmp.commands.say import complain, reader_may_leave
+from ait_cmp.commands.say import complain, lacking, reader_may_leave
 from ait_cmp.commands.status import ExitStatus
 from ait_cmp.commands.watch_arguments import add_arguments as add_watch_arguments
 from ait_cmp.values.errors import UsageError
@@ -54,9 +54,13 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    from ait_cmp.commands.watch import watch_command  # heavy, as what it judges with is
+    try:
+        from ait_cmp.commands.watch import watch_command  # heavy, as what it judges with is
 
-    return watch_command(arguments)
+        return watch_command(arguments)
+    except ModuleNotFoundError as exc:
+        complain(lacking(exc))
+        return ExitStatus.USAGE
 
 
 def _parser() -> argparse.ArgumentParser:

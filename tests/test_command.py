@@ -703,3 +703,41 @@ def test_a_log_that_cannot_be_written_changes_no_status(make_dump: Dump) -> None
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-c", code], check=False, timeout=60, stderr=full)
     assert done.returncode == 0
+
+
+WITHOUT_TORCH = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+sys.meta_path.insert(0, Blocked())
+from ait_cmp import ait
+from ait_cmp.__main__ import main
+from ait_cmp.commands import COMMANDS
+for run, *words in [
+    *((main, name, "--help") for name in COMMANDS),
+    *((ait.main, "llm", name, "--help") for name in ("compare", "dump", "watch")),
+    (main, "isolate", "--golden", "true", "--my", "true"),
+    (ait.main, "llm", "watch", "--exec", "true", "--golden", "x"),
+]:
+    try:
+        status = run(words)
+    except SystemExit as exc:
+        status = exc.code
+    print(">>>", status, *words, file=sys.stderr)
+"""
+
+
+def test_help_needs_no_torch_and_what_needs_it_says_so(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
+    )
+    lines = [line for line in found.stderr.splitlines() if line.startswith(">>> ")]
+    assert [line.split()[1] for line in lines] == [*"0" * (len(lines) - 2), "2", "2"]
+    assert found.stderr.count("this needs the package torch") == 2
+    assert "Traceback" not in found.stderr

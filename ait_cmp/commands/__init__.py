@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ait_cmp.commands.say import complain, print_anything, reader_may_leave
+from ait_cmp.commands.say import complain, lacking, print_anything, reader_may_leave
 from ait_cmp.commands.status import ExitStatus
 
 __all__ = ["COMMANDS", "COMPLETION", "Command", "main"]
@@ -96,7 +96,7 @@ COMMANDS: dict[str, Command] = {
         "ait_cmp.commands.isolate:isolate",
         "judge each module by itself: golden's is run on what my's was given",
         "--golden COMMAND --my COMMAND --output FOLDER",
-        parser_home="ait_cmp.commands.isolate:make_parser",
+        parser_home="ait_cmp.commands.isolate_arguments:make_parser",
     ),
     "pair": Command(
         "ait_cmp.commands.pair:pair",
@@ -161,7 +161,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(name: str, arguments: list[str]) -> int:
     command = COMMANDS[name]
     if parser := command.parser():
-        return command.function()(parser.parse_args(arguments))
+        parsed = parser.parse_args(arguments)
+        try:
+            return command.function()(parsed)
+        except ModuleNotFoundError as exc:
+            complain(lacking(exc))
+            return ExitStatus.USAGE
     from ait_cmp.commands.configured import run_configured
 
     return run_configured(name, command, arguments)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ait_cmp.commands.merge import merge_sweep
 from ait_cmp.commands.overview import EXIT_STATUSES, version
-from ait_cmp.commands.say import complain, may_go_unread, reader_may_leave
+from ait_cmp.commands.say import complain, lacking, may_go_unread, reader_may_leave
 from ait_cmp.commands.status import ExitStatus, status_of
 from ait_cmp.settings.arguments import has_option, option_values, setting_keys, without_option
 from ait_cmp.settings.hydra_jobs import Job, each_job
@@ -150,6 +150,9 @@ def _status(job: Job, name: str, command: Command) -> int:
     except AitCmpError as exc:
         complain(str(exc))
         return status_of(exc)
+    except ModuleNotFoundError as exc:
+        complain(lacking(exc))
+        return ExitStatus.USAGE
     except Exception as exc:
         _LOGGER.debug("unexpected error", exc_info=exc)
         complain(

@@ -10,51 +10,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ait_cmp.commands.run_options import add_log_level
 from ait_cmp.commands.say import complain, remark
 from ait_cmp.commands.status import ExitStatus, exit_status, status_of
 from ait_cmp.dump.dump_request import range_list
 from ait_cmp.dump.injection import ISOLATE, python_path
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.isolating.in_process import ROWS, Task, read_pairs
-from ait_cmp.isolating.isolation import PRECISIONS
 from ait_cmp.isolating.written import CALLS
 from ait_cmp.values.errors import AitCmpError, ReportError, UsageError, os_reason
 from ait_cmp.values.pair import Pair
 
-__all__ = ["isolate", "make_parser"]
+__all__ = ["isolate"]
 
 _CALLS, _ANSWERS = "isolate_calls", "isolate_golden"  # below the output
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of `ait-cmp isolate`."""
-    parser = argparse.ArgumentParser(prog="ait-cmp isolate", description=__doc__)
-    add = parser.add_argument
-    add("--golden", metavar="COMMAND", help="runs the golden model, without a shell")
-    add("--my", metavar="COMMAND", help="runs my model: its calls are recorded")
-    add("--calls", metavar="FOLDER", help="my's calls as an earlier run recorded them, for --my")
-    add(
-        *("--execute-range", "-er"),
-        default="0,0",
-        metavar="FIRST,LAST",
-        help="token rounds, as closed ranges: 0,3 (default: 0,0)",
-    )
-    add(
-        "--precision",
-        choices=tuple(PRECISIONS),
-        default="float64",
-        help="in which golden's modules are run on what my's were given (default: float64)",
-    )
-    add("--tolerance", default="dtype", help="a preset or FILE.yaml (default: dtype)")
-    add("--output", "-o", default="./", help="where the report goes (default: this folder)")
-    add(
-        "--keep",
-        action="store_true",
-        help="keep golden's tensors beside my's calls, which `show` reads for a closer look",
-    )
-    add_log_level(parser)
-    return parser
 
 
 def isolate(arguments: argparse.Namespace) -> int:

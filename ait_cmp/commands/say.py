@@ -18,6 +18,7 @@ from ait_cmp.values.text import printable
 
 __all__ = [
     "complain",
+    "lacking",
     "may_go_unread",
     "print_anything",
     "reader_may_leave",
@@ -36,6 +37,15 @@ def print_anything() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def lacking(error: ModuleNotFoundError) -> str:
+    """What is said where a package is not installed that a command needs."""
+    package = (error.name or str(error)).partition(".")[0]
+    return (
+        f"this needs the package {package}, which {sys.executable} does not have; install it "
+        f"there: pip install {package}"
+    )
 
 
 def complain(sentence: str) -> None:
