@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,65 @@ def test_a_file_switches_dumps_on_and_off(tmp_path: Path) -> None:
     assert (0, "0/weight") in found
     assert {(token, "0/grad.weight") for token in range(3)} <= found.keys()
     assert {(token, "1/out0") for token in range(3)} <= found.keys()
+
+
+SERVER = """
+import os, signal, sys, time, torch
+heard = []
+signal.signal(signal.SIGUSR2, lambda *_: heard.append(1))  # of its own
+os.kill(os.getpid(), signal.SIGUSR2)
+model = torch.nn.Linear(4, 4)
+for line in sys.stdin:
+    model(torch.full((2, 4), float(line)))
+    print("called", flush=True)
+print(f"heard {len(heard)}", flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR2"), reason="Windows has no such signals")
+@pytest.mark.parametrize("command", ["dump", "watch"])
+def test_a_signal_switches_a_server_on_and_off(tmp_path: Path, command: str) -> None:
+    """It is sent to the command, and what the server does with its own is left alone."""
+    server = tmp_path / "server.py"
+    server.write_text(SERVER)
+    golden = tmp_path / "golden.fp.safetensors"
+    model = torch.nn.Linear(4, 4)
+    with dump_modules(model, golden, execute_range=[(0, 9)], fingerprint=True):
+        for number in range(3):
+            model(torch.full((2, 4), float(number)))
+    more = {
+        "dump": ["-o", str(tmp_path / "my"), "-er", "0,9"],
+        "watch": ["--golden", str(golden), "-o", str(tmp_path / "report")],
+    }[command]
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ait_cmp.ait", "llm", command, "--switch", "SIGUSR2"),
+            *("--exec", f"{sys.executable} {server}", *more),
+        ],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        for number in range(6):
+            if number in (2, 4, 5):  # on, off, on
+                process.send_signal(signal.SIGUSR2)
+                time.sleep(0.5)
+            print(number, file=process.stdin, flush=True)
+            assert process.stdout.readline() == "called\n"
+        process.stdin.close()
+        assert process.stdout.readline() == "heard 1\n"
+        process.wait()
+    if command == "dump":
+        tensors = tmp_path / "my"
+        run = ait_cmp.compare_dumps(golden_path=tensors, my_path=tensors, allow_same=True)
+    else:
+        run = ait_cmp.load(tmp_path / "report")
+    rounds = {row.pair.token_id: row for row in run.rows if row.pair.data_id == "out0"}
+    assert sorted(rounds) == [0, 1, 2]  # calls 2, 3 and 5
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGUSR3"])
+def test_no_other_signal_switches(script: Path, name: str) -> None:
+    status, _, error = _ait("dump", script, "", "--switch", name)
+    assert status == 2
+    assert f"--switch {name} is no signal that switches" in error

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -17,9 +18,11 @@ from ait_cmp.commands.run_options import (
     add_exec,
     add_log_level,
     add_operation_name,
+    add_switch,
 )
 from ait_cmp.commands.say import remark
 from ait_cmp.commands.status import ExitStatus, status_of
+from ait_cmp.commands.switching import Switch, switch_by
 from ait_cmp.dump.backends import BACKENDS, choose, environment
 from ait_cmp.dump.dump_request import (
     DTYPES,
@@ -141,13 +144,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         help="with --save-operation-ids: also what these call (default: true)",
     )
     add_operation_name(parser)
-    add(
-        "--switch",
-        metavar="FILE",
-        default="",
-        help="dump only calls that begin while this file exists, and count no others: for servers "
-        "(torch)",
-    )
+    add_switch(parser, "dump only calls that begin while this file exists")
 
 
 def _add_tensors(parser: argparse.ArgumentParser) -> None:
@@ -178,9 +175,10 @@ def dump(arguments: argparse.Namespace) -> int:
         with (
             tempfile.NamedTemporaryFile(prefix="ait_dump") as counter,
             tempfile.NamedTemporaryFile("w", prefix="ait_tokens", suffix=".json") as tokens,
+            switch_by(arguments.switch, "ait llm dump") as switch,
             _one_file(arguments) as one_file,
         ):
-            return _dump(arguments, one_file, counter.name, tokens)
+            return _dump(arguments, one_file, counter.name, tokens, switch)
     except AitCmpError as exc:
         _say(f"error: {exc}")
         return status_of(exc)
@@ -207,20 +205,24 @@ def _one_file(arguments: argparse.Namespace) -> Iterator[OneFile | None]:
 
 
 def _dump(
-    arguments: argparse.Namespace, one_file: OneFile | None, counter: str, tokens: IO[str]
+    arguments: argparse.Namespace,
+    one_file: OneFile | None,
+    counter: str,
+    tokens: IO[str],
+    switch: Switch,
 ) -> int:
     place = str(one_file.folder) if one_file else os.path.abspath(arguments.output)
     try:
         backend = arguments.backend or choose(os.environ)
         forced = _write_forced(arguments.force_tokens, tokens)
-        request = _request(arguments, place, counter, forced)
+        request = replace(_request(arguments, place, counter, forced), switch=switch.path)
         command = split_command(arguments.exec)
         environ = environment(backend, request, os.environ)
         output = _output_folder(request.output)
         if words := _SHELL_WORDS.intersection(command):
             _say(f"{' '.join(sorted(words))} is passed on as it is; a shell takes bash -c '…'")
         before = dumped_files(output)
-        status = run_command(command, environ)
+        status = run_command(command, environ, switch.heard)
     except UsageError as exc:
         _say(f"error: {exc}")
         return ExitStatus.USAGE
@@ -267,7 +269,6 @@ def _request(arguments: argparse.Namespace, place: str, counter: str, forced: st
         force_tokens=forced,
         dtype=arguments.dtype or "",
         fingerprint=arguments.fingerprint,
-        switch=os.path.abspath(arguments.switch) if arguments.switch else "",
     )
 
 

@@ -6,13 +6,24 @@ import argparse
 
 from ait_cmp.dump.dump_request import LOG_LEVELS
 
-__all__ = ["add_device_id", "add_exec", "add_log_level", "add_operation_name"]
+__all__ = ["add_device_id", "add_exec", "add_log_level", "add_operation_name", "add_switch"]
 
 
 def add_exec(parser: argparse.ArgumentParser) -> None:
     """What runs."""
     parser.add_argument(
         "--exec", required=True, metavar="COMMAND", help="what to run, without a shell"
+    )
+
+
+def add_switch(parser: argparse.ArgumentParser, does: str) -> None:
+    """What it is switched on and off by, and what it then does."""
+    parser.add_argument(
+        "--switch",
+        metavar="FILE|SIGNAL",
+        default="",
+        help=f"{does}, and count no others, or, of SIGUSR1 and SIGUSR2, once ait itself was sent "
+        "it, until it is sent it again: for servers (torch)",
     )
 
 

@@ -10,6 +10,7 @@ from ait_cmp.commands.kept import keep, write_stats
 from ait_cmp.commands.live_run import LiveRun, StopWatchingError, expected_of
 from ait_cmp.commands.say import may_go_unread, remark
 from ait_cmp.commands.status import ExitStatus, exit_status, status_of
+from ait_cmp.commands.switching import switch_by
 from ait_cmp.dump.backends import environment
 from ait_cmp.dump.dump_request import OUTPUTS, DumpRequest, name_list
 from ait_cmp.dump.launch import run_command, split_command
@@ -62,9 +63,13 @@ def _watch(arguments: argparse.Namespace) -> int:
             process=str(process),
         )
 
-    with listening(against, StopWatchingError) as path:
-        environ = environment("torch", _request(arguments, golden, path), os.environ)
-        status = run_command(command, environ)
+    with (
+        switch_by(arguments.switch, "ait llm watch") as switch,
+        listening(against, StopWatchingError) as path,
+    ):
+        request = _request(arguments, golden, path, switch.path)
+        environ = environment("torch", request, os.environ)
+        status = run_command(command, environ, switch.heard)
     if not len(live):
         remark(
             "ait llm watch: nothing was seen: is a torch.nn.Module called in a round that golden "
@@ -77,7 +82,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     return found
 
 
-def _request(arguments: argparse.Namespace, golden: Golden, path: str) -> DumpRequest:
+def _request(arguments: argparse.Namespace, golden: Golden, path: str, switch: str) -> DumpRequest:
     return DumpRequest(
         output="",
         execute_range=tuple((one, one) for one in sorted(golden.tensors)),
@@ -86,7 +91,7 @@ def _request(arguments: argparse.Namespace, golden: Golden, path: str) -> DumpRe
         device_id=arguments.device_id,
         log_level=arguments.log_level,
         watcher=path,
-        switch=os.path.abspath(arguments.switch) if arguments.switch else "",
+        switch=switch,
     )
 
 

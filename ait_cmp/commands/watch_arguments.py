@@ -9,6 +9,7 @@ from ait_cmp.commands.run_options import (
     add_exec,
     add_log_level,
     add_operation_name,
+    add_switch,
 )
 
 __all__ = ["add_arguments"]
@@ -35,5 +36,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_operation_name(parser)
     add_device_id(parser)
-    add("--switch", metavar="FILE", default="", help="look only while this file exists")
+    add_switch(parser, "look only at calls that begin while this file exists")
     add_log_level(parser)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 
 from ait_cmp.values.errors import UsageError, os_reason
 
@@ -28,8 +29,13 @@ def split_command(text: str) -> list[str]:
     return arguments
 
 
-def run_command(arguments: list[str], environ: Mapping[str, str]) -> int:
+def run_command(
+    arguments: list[str],
+    environ: Mapping[str, str],
+    heard: Mapping[int, Callable[[], None]] = MappingProxyType({}),
+) -> int:
     """Run it in `environ`, wait for it, and return its status; 128 + N where signal N ended it.
+    Signals that are `heard` are not passed on.
 
     Raises UsageError where there is no such command.
     """
@@ -37,7 +43,9 @@ def run_command(arguments: list[str], environ: Mapping[str, str]) -> int:
     early: list[int] = []
 
     def forward(number: int, _: object) -> None:
-        if child is None:
+        if number in heard:
+            heard[number]()
+        elif child is None:
             early.append(number)
         else:
             child.send_signal(number)
