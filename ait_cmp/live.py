@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from os import fspath
+from threading import Lock
 
 import torch
 
@@ -106,8 +107,10 @@ def _recorded(my: torch.nn.Module, against: AgainstDump) -> Iterator[None]:
     """While this holds, what modules of `my` give back is held against a dump."""
 
     def look(key: Key, tensor: torch.Tensor, token_id: int, root: int) -> None:
-        against.look(key, tensor, token_id, sink.models.get(root, ""))
+        with one_by_one:
+            against.look(key, tensor, token_id, sink.models.get(root, ""))
 
+    one_by_one = Lock()
     sink = Sink(look)
     modules = {id(module) for module in my.modules()}
     with recording(my, Recorder(REQUEST, modules, lambda _: sink)):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -359,3 +361,111 @@ def test_what_makes_no_sense_is_refused(models: tuple[Model, Model]) -> None:
         pass
     with pytest.raises(UsageError), watch(my=my, golden="nowhere"):
         pass
+
+
+def test_a_forward_that_the_script_calls_is_named_by_its_module(
+    models: tuple[Model, Model],
+) -> None:
+    golden, my = models
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my.forward(X)
+        my(X)
+        my.forward(X)
+    rows = watched.result.rows
+    assert {row.pair.data_id.partition(".")[0] for row in rows} == {"blocks", "head/out0", "out"}
+    assert [row.pair.token_id for row in rows if row.pair.data_id == "head/out0"] == [0, 1, 2]
+    tokens = {row.verdict.status: row.pair.token_id for row in rows if row.pair.token_id != 2}
+    assert tokens == {Status.ERROR: 0, Status.PASS: 1}
+    assert "the script calls Model.forward, which tells no arguments" in rows[0].verdict.sentence
+
+
+def test_hooks_of_all_modules_hear_of_my_alone(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    heard: list[torch.nn.Module] = []
+    hooks = torch.nn.modules.module
+    before: Any = lambda module, _: heard.append(module)  # noqa: E731
+    after: Any = lambda module, *_: heard.append(module)  # noqa: E731
+    handles = [
+        hooks.register_module_forward_pre_hook(before),
+        hooks.register_module_forward_hook(after),
+    ]
+    try:
+        with watch(my=my, golden=golden) as watched, torch.no_grad():
+            _steps(my, 2)
+        assert [*hooks._global_forward_hooks.values()][-1] is after
+        assert [*hooks._global_forward_pre_hooks.values()][-1] is before
+    finally:
+        for handle in handles:
+            handle.remove()
+    modules = {id(module) for module in my.modules()}
+    assert heard
+    assert all(id(module) in modules for module in heard)
+    assert watched.result.passed
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("kept", [False, True], ids=["model", "dump"])
+def test_what_a_checkpoint_computes_anew_is_no_call(
+    models: tuple[Model, Model], reentrant: bool, kept: bool, tmp_path: Path
+) -> None:
+    """Only as much as backward needs runs again, so outputs of it would be missing."""
+    golden, my = models
+    for block in my.blocks:
+        forward = block.forward
+        vars(block)["forward"] = lambda x, forward=forward: torch.utils.checkpoint.checkpoint(
+            forward, x, use_reentrant=reentrant
+        )
+
+    def learn() -> list[torch.Tensor]:
+        my.zero_grad()
+        for number in range(2):
+            my((X + number).requires_grad_())["logits"].square().sum().backward()
+        return [one.grad.clone() for one in my.parameters() if one.grad is not None]
+
+    before, path = learn(), tmp_path / "golden"
+    if kept:
+        with dump_modules(golden, path, execute_range=[(0, 1)], save_tensor_part=1):
+            golden(X), golden(X + 1)
+    with watch(my=my, golden=path if kept else golden) as watched:
+        inside = learn()
+    assert all(torch.equal(*both) for both in zip(before, inside, strict=True))
+    assert watched.result.passed, watched.result
+    assert len(watched.result.rows) == 2 * (8 * 5 + 2)
+
+
+def test_a_script_that_catches_everything_is_stopped_again(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    _spoil(my)
+    ended = 0
+    with watch(my=my, golden=golden, stop_at="first") as watched, torch.no_grad():
+        for _ in range(3):
+            with suppress(BaseException):
+                my(X)
+                ended += 1
+    assert ended == 0
+    assert watched.stopped
+    assert watched.result.rows[-1].pair.data_id == "blocks.3.up/out0"
+
+
+def test_a_call_that_goes_on_in_a_thread_is_not_taken_over(models: tuple[Model, Model]) -> None:
+    """Golden has ended with its last output, and my has not: what it has yet to give is its own."""
+    golden, my = models
+    inside, other = threading.Event(), threading.Event()
+
+    def wait(*_: Any) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            inside.set()
+            assert other.wait(60)
+
+    handle = my.head.register_forward_hook(wait)
+    with watch(my=my, golden=golden) as watched:
+        thread = threading.Thread(target=my, args=(X,))
+        thread.start()
+        assert inside.wait(60)
+        my(X)
+        other.set()
+        thread.join()
+        my(X)
+    handle.remove()
+    assert watched.result.passed, watched.result
+    assert len(watched.result.rows) == 2 * (8 * 5 + 2)

@@ -73,7 +73,10 @@ class LiveRun:
         return Run(settled, *chosen, rows, facts)
 
     def take(self, pair: Pair, measured: Measured, tensors: Sides | None) -> None:
-        """One more pair; a model that is to stop leaves by an exception."""
+        """One more pair; a model that is to stop leaves by an exception, again where it caught
+        one."""
+        if self.stopped:
+            raise StopWatchingError
         if pair.run not in self._judges:
             chosen = self._settings.tolerance, self._settings.metrics
             self._judges[pair.run] = LiveJudge(*chosen, self._expected())

@@ -25,7 +25,7 @@ from ait_cmp.dump.identity import (
     seen_through,
 )
 from ait_cmp.dump.reason_file import first_line
-from ait_cmp.dump.running import Forward, enclosing_forward, frames_to, is_running
+from ait_cmp.dump.running import Forward, enclosing_forward, frames_to, is_recomputed, is_running
 from ait_cmp.dump.tensor_folders import NoRoomError, TensorFolders
 from ait_cmp.dump.topology import Node, Topology
 from ait_cmp.dump.unseen import (
@@ -306,7 +306,8 @@ class Recorder:
 
     def _outermost(self, module: torch.nn.Module, depth: int) -> _Call:
         switch = self._request.switch
-        if switch and not os.path.exists(switch):
+        is_off = switch and not os.path.exists(switch)
+        if is_off or (self._request.once and is_recomputed()):
             return self._unseen(module, depth)
         root, token_id = self._root(module)
         saves = self._request.of_rounds and self._request.covers(token_id)
@@ -326,7 +327,7 @@ class Recorder:
         return call
 
     def _unseen(self, module: torch.nn.Module, depth: int) -> _Call:
-        """A call of the script while nothing is wanted: no round, of which nothing is saved."""
+        """A call of which nothing is wanted: no round, of which nothing is saved."""
         root = _Root(-1, _kind(module), "", weakref.ref(module))
         if self._process.learning:
             self._process.learning.pause()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-__all__ = ["Forward", "enclosing_forward", "frames_to", "is_running"]
+__all__ = ["Forward", "enclosing_forward", "frames_to", "is_recomputed", "is_running"]
 
 # The frames in which torch runs a module: `_call_impl`, and in newer versions its `inner`.
 _CALLS_MODULES = torch.nn.Module._call_impl.__code__.co_filename
@@ -46,6 +46,12 @@ def is_running(depth: int, frame: FrameType | None, frames: list[FrameType]) -> 
     if frame is not None:
         return frames[depth] is frame
     return frames[depth].f_code.co_filename == _CALLS_MODULES
+
+
+def is_recomputed() -> bool:
+    """Whether what runs now is called by a backward pass, which computes anew what a checkpoint did
+    not keep, and no more of it than it needs."""
+    return torch._C._current_graph_task_id() != -1
 
 
 def enclosing_forward(

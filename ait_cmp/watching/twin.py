@@ -20,6 +20,12 @@ from ait_cmp.watching.random_state import RandomState
 __all__ = ["Appeared", "Twin"]
 
 
+_OF_PROCESS: tuple[dict[int, Any], ...] = (
+    torch.nn.modules.module._global_forward_pre_hooks,
+    torch.nn.modules.module._global_forward_hooks,
+)
+
+
 class Appeared(NamedTuple):
     """A tensor of golden, by the key that my's has as well."""
 
@@ -52,6 +58,7 @@ class Twin:
     def start(self, call: Callable[[], Any]) -> None:
         """Let the next steps be those of `call`, which draws the numbers that my is about to."""
         self.stop()
+        self._hide()
         self._random = RandomState.now()
         self._call = _in_this_state(call)
         self.output = self.error = None
@@ -75,7 +82,7 @@ class Twin:
 
     def show(self, appeared: Appeared) -> None:
         """In golden's thread: wait until my asks for the next; of any other thread, nothing."""
-        if threading.current_thread() is not self._thread:
+        if not self.is_here():
             return
         self._appeared = appeared
         self._ready.release()
@@ -95,10 +102,25 @@ class Twin:
     def close(self) -> None:
         """Run nothing any more."""
         self.stop()
+        for hooks in _OF_PROCESS:
+            for key, hook in hooks.items():
+                if isinstance(hook, _Apart) and hook.twin is self:
+                    hooks[key] = hook.hook
         if self._thread:
             self._go.release()
             self._thread.join()
             self._thread = None
+
+    def is_here(self) -> bool:
+        """Whether this is golden's thread."""
+        return threading.current_thread() is self._thread
+
+    def _hide(self) -> None:
+        """Keep golden's calls from the hooks that the script has of all modules of the process."""
+        for hooks in _OF_PROCESS:
+            for key, hook in hooks.items():
+                if not isinstance(hook, _Apart):
+                    hooks[key] = _Apart(self, hook)
 
     def _resume(self) -> None:
         """Wait until golden stops, also where this wait is interrupted."""
@@ -122,6 +144,16 @@ class Twin:
                 self.error = exc
             self._appeared = self._call = None
             self._ready.release()
+
+
+class _Apart(NamedTuple):
+    """A hook of the script's that hears of no call of golden."""
+
+    twin: Twin
+    hook: Callable[..., Any]
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        return None if self.twin.is_here() else self.hook(*given, **named)
 
 
 def _in_this_state(call: Callable[[], Any]) -> Callable[[], Any]:

@@ -14,6 +14,7 @@ import torch
 from ait_cmp.dump.hooks import recording
 from ait_cmp.dump.identity import ModuleIdentity, module_identities
 from ait_cmp.dump.recorder import Recorder
+from ait_cmp.dump.running import enclosing_forward, frames_to, is_recomputed
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Wanted
 from ait_cmp.engine.tensor_pair import measure_tensors
@@ -34,11 +35,17 @@ class _Call:
     module: torch.nn.Module
     token_id: int
     prefix: str  # of the names of its tensors
-    thread: int = field(default_factory=threading.get_ident)
+    thread: threading.Thread = field(default_factory=threading.current_thread)
+    ended: bool = False
     why_not: str = ""  # golden is not run
     waiting: dict[Key, torch.Tensor] = field(default_factory=dict)
     seen: set[Key] = field(default_factory=set)
     golden_seen: set[Key] = field(default_factory=set)
+
+    @property
+    def is_of_another(self) -> bool:
+        """Whether it began in another thread."""
+        return self.thread is not threading.current_thread()
 
 
 class Watch:
@@ -73,6 +80,8 @@ class Watch:
         self._rounds: dict[str, int] = {}
         self._order = 0
         self._call: _Call | None = None
+        self._modules = modules
+        self._lock = threading.Lock()  # of who may call next
         self._recorder = Recorder(REQUEST, modules, lambda _: Sink(self._look))
 
     @contextmanager
@@ -97,16 +106,25 @@ class Watch:
 
     def _begin(self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
         """A module of my begins: called by the script, if in none of them."""
-        if torch.compiler.is_compiling() or self._recorder.is_inside(sys._getframe(1)):
+        if torch.compiler.is_compiling() or is_recomputed():
             return
-        if self._call and self._twin.is_running and self._call.thread != threading.get_ident():
+        caller = sys._getframe(1)
+        if self._recorder.is_inside(caller):
+            return
+        # A forward that the script calls itself runs no hook, but is what the call is of.
+        around = enclosing_forward(module, frames_to(caller), self._modules)
+        call = self._next(around.module if around else module)
+        if call is None:
             self._recorder.warn("my runs in several threads at once, of which one is watched")
             return
-        self._leave()
+        if around:
+            kind = type(around.module).__name__
+            call.why_not = (
+                f"the script calls {kind}.forward, which tells no arguments: let it call the "
+                "module itself"
+            )
+            return
         identity = self._identities.get(id(module), ModuleIdentity(""))
-        token_id = self._rounds.get(identity.key, 0)
-        self._rounds[identity.key] = token_id + 1
-        self._call = call = _Call(module, token_id, identity.key)
         golden = self._golden if module is self._my else self._counterparts.get(identity)
         if golden is None:
             call.why_not = f"golden has no {identity.key}, which the script calls by itself"
@@ -119,14 +137,28 @@ class Watch:
             return
         self._twin.start(lambda: golden(*given, **named))
 
+    def _next(self, module: torch.nn.Module) -> _Call | None:
+        """A call of the script that begins; None while one in another thread goes on."""
+        with self._lock:
+            last = self._call
+            if last and last.is_of_another and not last.ended and last.thread.is_alive():
+                return None
+            self._leave()
+            identity = self._identities.get(id(module), ModuleIdentity(""))
+            token_id = self._rounds.get(identity.key, 0)
+            self._rounds[identity.key] = token_id + 1
+            self._call = _Call(module, token_id, identity.key)
+            return self._call
+
     def _end(self, module: torch.nn.Module, args: Any, output: Any) -> None:
         """A module of my has ended: with the script's call, golden's ends as well."""
         del args
         if torch.compiler.is_compiling():
             return
         call = self._call
-        if call is None or module is not call.module or call.thread != threading.get_ident():
+        if call is None or module is not call.module or call.is_of_another:
             return
+        call.ended = True
         self._await(call, None)
         if output is not None and not self._twin.error:
             self._arguments.learn(golden=self._twin.output, my=output)
@@ -148,7 +180,7 @@ class Watch:
     def _look(self, key: Key, tensor: torch.Tensor, *_: object) -> None:
         """My has a tensor."""
         call = self._call
-        if call is None or call.thread != threading.get_ident() or key in call.seen:
+        if call is None or call.is_of_another or key in call.seen:
             return
         call.seen.add(key)
         golden = self._await(call, key)
