@@ -115,6 +115,14 @@ def test_the_exit_status_is_the_commands(command: str, status: int) -> None:
     assert f"the command ended with status {status}" in done.stderr or status == 0
 
 
+def test_of_a_switch_that_was_off_it_is_asked() -> None:
+    assert (
+        "was it switched on (now) when a call began"
+        in ait_llm_dump("true", "--switch", "now").stderr
+    )
+    assert "switched" not in ait_llm_dump("true").stderr
+
+
 def test_stdin_and_stdout_pass_through_and_no_shell_is_between() -> None:
     done = ait_llm_dump("cat - '$HOME'", input="typed\n")
     assert done.stdout == "typed\n"

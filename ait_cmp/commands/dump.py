@@ -232,7 +232,7 @@ def _dump(
         found = found.in_file(arguments.output if path == one_file.path else path)
     for sentence in found.sentences(only_described=request.only_save_desc):
         _say(sentence)
-    _tell_odd(found, backend, status)
+    _tell_odd(found, backend, status, arguments.switch)
     return status
 
 
@@ -282,12 +282,13 @@ def _output_folder(path: str) -> Path:
     return Path(path)
 
 
-def _tell_odd(summary: Summary, backend: str, status: int) -> None:
+def _tell_odd(summary: Summary, backend: str, status: int, switch: str) -> None:
     """What a command did that leaves a dump incomplete, or empty."""
     if status:
         _say(f"the command ended with status {status}, so the dump may be incomplete")
     elif not summary.tensors and not summary.others:
-        _say(_WHY_NOTHING[backend])
+        off = f"was it switched on ({switch}) when a call began, " if switch else ""
+        _say(off + _WHY_NOTHING[backend])
 
 
 def _say(sentence: str) -> None:

@@ -23,7 +23,8 @@ not be compared (or none was judged), 4 the report could not be written, 130 int
 
 def overview(commands: Mapping[str, Command]) -> str:
     """The help of the whole: the commands, and how to ask each for its own."""
-    listed = "\n".join(f"  {name:10} {one.summary}" for name, one in commands.items())
+    width = max(map(len, commands))
+    listed = "\n".join(f"  {name:{width}} {one.summary}" for name, one in commands.items())
     return f"""\
 ait_cmp: find the tensor that went wrong.
 
