@@ -657,3 +657,49 @@ def test_what_my_alone_gives_back_beside_others_is_no_fault() -> None:
     vars(my)["forward"] = renamed
     rows = {row.pair.data_id: row.verdict for row in isolated(my, golden, torch.ones(4, 32)).rows}
     assert rows["out.other"].reason is Reason.NOT_REPLAYED
+
+
+class FewBits(nn.Module):
+    """A linear layer whose weights are of eight bits, with one scale a row or one of all."""
+
+    def __init__(self, linear: nn.Linear, *, by_row: bool) -> None:
+        super().__init__()
+        weight = linear.weight.detach()
+        self.scale: torch.Tensor
+        self.codes: torch.Tensor
+        largest = weight.abs().amax(1, keepdim=True) if by_row else weight.abs().amax().reshape(1)
+        self.register_buffer("scale", largest / 127)
+        self.register_buffer("codes", (weight / self.scale).round().to(torch.int8))
+        self.bias = linear.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.codes.to(x.dtype) * self.scale.to(x.dtype)
+        return nn.functional.linear(x, weight, self.bias)
+
+
+def _of_few_bits(model: nn.Module, how: str) -> Any:
+    """The same, each linear layer quantised."""
+    if how == "dynamic":
+        quantise: Any = torch.ao.quantization.quantize_dynamic
+        return quantise(model, {nn.Linear}, torch.qint8)
+    for name, module in [*model.named_modules()]:
+        if isinstance(module, nn.Linear):
+            around, _, own = name.rpartition(".")
+            made = FewBits(module, by_row=how == "rows")
+            setattr(model.get_submodule(around), own, made)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per:UserWarning")
+@pytest.mark.parametrize("how", ["rows", "whole", "dynamic"])
+def test_nobody_is_blamed_of_weights_of_few_bits_and_faults_in_them_are(how: str) -> None:
+    inputs = torch.randn(16, WIDTH, generator=torch.Generator().manual_seed(4))
+    assert isolated(_of_few_bits(Blocks(), how), Blocks(), inputs).passed
+    my = Blocks()
+    with torch.no_grad():
+        for name in ("layers.1.up", "layers.3.gate"):
+            my.get_parameter(f"{name}.weight")[:16] *= -1
+    assert blamed(isolated(_of_few_bits(my, how), Blocks(), inputs)) == {
+        "layers.1.up",
+        "layers.3.gate",
+    }

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ait_cmp.dump_tree import is_wrapper
+from ait_cmp.isolating.grids import Grid
 from ait_cmp.isolating.partners import Partners
 from ait_cmp.isolating.recording import Call, Operands, Recording
 from ait_cmp.isolating.replaying import Casting, NotReplayedError, Replayed, replay
@@ -150,12 +151,16 @@ class Isolation:
         arguments, by = _completed(call, own)
         castings = (
             Casting(self.precision, device, None, cast[0], self.partners.named),
-            Casting(None, device, _usual(call), cast[1], self.partners.named),
+            Casting(None, device, _usual(call), cast[1], self.partners.named, self._grid_of),
         )
         golden, reference = (
             replay(call, arguments, module, inside, one, self._types_of, state) for one in castings
         )
         return _Pass(golden, reference, by)
+
+    def _grid_of(self, module: torch.nn.Module) -> Grid | None:
+        my = self.partners.my_of(module)
+        return self.recording.grids.get(my) if my else None
 
     def _types_of(self, module: torch.nn.Module) -> dict[str, torch.dtype]:
         my = self.partners.my_of(module)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ait_cmp.isolating.partners import Partners
-from ait_cmp.isolating.recording import FLOATING, Call, Recording, types_of
+from ait_cmp.isolating.recording import FLOATING, Call, Recording, grids_of, types_of
 from ait_cmp.isolating.replaying import Casting, NotReplayedError, replay
 from ait_cmp.isolating.structure import Held, mapped
 
@@ -34,7 +34,7 @@ def on_goldens(run: Recording, my: torch.nn.Module) -> Recording:
         module = partners.of(one)
         if module is not None and one.arguments is not None:
             _run((one, states[one.began]), module, partners, casting)
-    return Recording([*made.values()], types_of(my))
+    return Recording([*made.values()], types_of(my), grids_of(my))
 
 
 class _Rounding:

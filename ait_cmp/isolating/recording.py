@@ -23,6 +23,7 @@ from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.identity import inputs_of, module_identities, outputs_of
 from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.unseen import COMPILED
+from ait_cmp.isolating.grids import Grid, grid_of
 from ait_cmp.isolating.structure import Held, Inside, mapped, places
 from ait_cmp.tensors import version_of
 
@@ -116,6 +117,7 @@ class Recording:
 
     calls: list[Call] = field(default_factory=list)
     types: dict[ModuleName, dict[str, torch.dtype]] = field(default_factory=dict)
+    grids: dict[ModuleName, Grid] = field(default_factory=dict)  # of those that are quantised
 
     def states(self) -> Iterator[tuple[Call, dict[str, Held]]]:
         """Every call with those buffers of its module that are state, since calls change them: what
@@ -301,6 +303,7 @@ class CallRecorder(Recorder):
         )
         if around is None and not self._identities:
             self._recording.types |= types_of(begun.module)
+            self._recording.grids |= grids_of(begun.module)
             self._see_compiled(begun.module)
         identity = self._identities.get(id(begun.module)) or begun.identity
         name, token_id = (identity.key, identity.shell), begun.round.token_id
@@ -366,7 +369,7 @@ def _drawn() -> Drawn:
 @contextmanager
 def recorded(model: torch.nn.Module) -> Iterator[Recording]:
     """While this holds, the calls of the modules that `model` has now are kept."""
-    found = Recording(types=types_of(model))
+    found = Recording(types=types_of(model), grids=grids_of(model))
     every = DumpRequest("", execute_range=((0, _ALL),))
     recorder = CallRecorder(found, every, model)
     with layer_by_layer(), _state_kept(model), hooks.recording(model, recorder, first=True):
@@ -406,6 +409,12 @@ def layer_by_layer() -> Iterator[None]:
 def types_of(model: torch.nn.Module) -> dict[ModuleName, dict[str, torch.dtype]]:
     """The types of what each module of `model` has of its own."""
     return {name: dict(_types(module)) for name, module in identities_of(model).items()}
+
+
+def grids_of(model: torch.nn.Module) -> dict[ModuleName, Grid]:
+    """How quantised modules keep their weights."""
+    found = {name: grid_of(module) for name, module in identities_of(model).items()}
+    return {name: grid for name, grid in found.items() if grid}
 
 
 def _types(module: torch.nn.Module) -> Iterator[tuple[str, torch.dtype]]:

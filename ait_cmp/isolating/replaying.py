@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ait_cmp.dump.identity import inputs_of, outputs_of
+from ait_cmp.isolating.grids import Grid
 from ait_cmp.isolating.recording import (
     FLOATING,
     Call,
@@ -42,6 +43,7 @@ class Casting:
     those of my's: arguments as they are, weights as my's of the same name, or `usual`.
 
     `cast` has weights that were cast already, by their ids, and `named` gives golden's modules.
+    `grid` tells how my's keeps the weights of one of them, where these are to be of it.
     """
 
     dtype: torch.dtype | None
@@ -49,6 +51,7 @@ class Casting:
     usual: torch.dtype | None = None
     cast: dict[int, torch.Tensor] = field(default_factory=dict)
     named: Callable[[ModuleName], torch.nn.Module | None] = lambda name: None
+    grid: Callable[[torch.nn.Module], Grid | None] = lambda module: None
 
     def argument(self, held: Held) -> torch.Tensor:
         """What was held of an argument, in a tensor of its own, on golden's device."""
@@ -124,7 +127,13 @@ def replay(
         runs.extend([owner] if isinstance(owner, torch.nn.Module) else [])
         return made
 
-    args, kwargs = mapped(arguments, casting.argument, kinds=kind)
+    grid = casting.grid(module)
+
+    def given(held: Held) -> torch.Tensor:
+        tensor = casting.argument(held)
+        return grid.given(tensor) if grid else tensor
+
+    args, kwargs = mapped(arguments, given, kinds=kind)
     with (
         _as_it_was(call.drawn, keep_autocast=casting.dtype is None),
         _cast(runs, [one.module for one in answers], casting, types),
@@ -191,12 +200,13 @@ def _cast(
             # What a hook makes of weights, as that of a weight norm, is an attribute.
             made_of = [*vars(one).items()]
             before += [(vars(one), name, it) for name, it in made_of if torch.is_tensor(it)]
-            own = types(one)
+            own, grid = types(one), casting.grid(one)
             weights: dict[str, Any] = one._parameters
             for held, made in ((weights, casting.cast), (one._buffers, buffers)):
                 for name, tensor in [(name, one) for name, one in held.items() if one is not None]:
                     if id(tensor) not in made:
-                        made[id(tensor)] = casting.weight(tensor, own.get(name))
+                        kept = grid.weight(tensor) if grid and held is weights else tensor
+                        made[id(tensor)] = casting.weight(kept, own.get(name))
                     before.append((held, name, tensor))
                     held[name] = made[id(tensor)]
         yield

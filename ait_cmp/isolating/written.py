@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from ait_cmp.isolating.grids import Grid
 from ait_cmp.isolating.recording import Call, Drawn, Operands, Recording
 from ait_cmp.isolating.structure import Held, Inside, attributes, empty
 from ait_cmp.values.errors import UsageError, os_reason
@@ -41,7 +42,8 @@ def write_calls(folder: str, calls: Sequence[Call], recording: Recording) -> Non
         [*name, {own: _named(dtype) for own, dtype in of.items()}]
         for name, of in recording.types.items()
     ]
-    lines = [json.dumps({"types": types})]
+    grids = [[*name, *grid] for name, grid in recording.grids.items()]
+    lines = [json.dumps({"types": types, "grids": grids})]
     lines += [json.dumps(_packed(call)) for call in calls]
     with open(os.path.join(folder, CALLS), "a", encoding="utf-8") as file:
         file.write("\n".join(lines) + "\n")
@@ -66,6 +68,8 @@ def _read(line: dict[str, Any], folder: Path, found: Recording, around: dict[int
     if "types" in line:
         for key, shell, of in line["types"]:
             found.types[key, shell] = {name: _dtype(one) for name, one in of.items()}
+        for key, shell, *grid in line["grids"]:
+            found.grids[key, shell] = Grid(*grid)
         return
     call = _unpacked(line, folder, around)
     around[call.began] = call

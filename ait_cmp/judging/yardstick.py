@@ -25,7 +25,7 @@ from ait_cmp.judging.measure import Side, measure
 from ait_cmp.judging.tolerance import Growth, Subject
 from ait_cmp.values.dtypes import DTYPES, DType
 
-__all__ = ["BY_REFERENCE", "Reference", "Shown", "Sketch", "Yardsticks"]
+__all__ = ["BY_REFERENCE", "TOO_FAR", "Reference", "Shown", "Sketch", "Yardsticks"]
 
 BY_REFERENCE = "reference"
 
@@ -56,6 +56,9 @@ class Reference(NamedTuple):
     mine: bytes | None = None
     nonfinite: int = 0
     lacks: str = ""
+
+
+TOO_FAR = "is too far off"  # a reference, in most of its lines
 
 
 class Shown(NamedTuple):
@@ -171,7 +174,7 @@ class Yardsticks:
             return "is of a coarser type"
         lines = Slices.unpack(reference.slices).lines
         off = lines.squares > FAR_OFF**2 * lines.golden_squares
-        return "is too far off" if np.count_nonzero(off) * 2 > len(off) else ""
+        return TOO_FAR if np.count_nonzero(off) * 2 > len(off) else ""
 
 
 def _errors_around(rows: Sequence[Sketch]) -> list[float]:
