@@ -168,6 +168,24 @@ def test_the_first_place_that_is_unlike_is_told_where_it_is_known(
     assert "None" not in repr(comparison)
 
 
+@pytest.mark.parametrize(
+    ("golden_places", "my_places", "said"),
+    [
+        ([], [7, 9], "2 in my only, 0 in golden only"),
+        ([5], [7, 9], "2 in my, 1 in golden, not all of them alike"),
+        ([5], [9], "1 in my, 1 in golden, not all of them alike"),
+    ],
+)
+def test_of_elements_that_are_not_finite_no_more_is_said_than_is_known(
+    golden_places: list[int], my_places: list[int], said: str
+) -> None:
+    golden = drawn(80, 100)
+    my = golden + 1e-3 * drawn(80, 100, seed=1)
+    golden.view(-1)[golden_places] = math.nan
+    my.view(-1)[my_places] = math.nan
+    assert said in judged([(golden, my)])[0].sentence
+
+
 def test_what_stands_for_infinity_is_left_out() -> None:
     golden = drawn(256, 320)
     golden[:, 200:] = torch.finfo(torch.float32).min

@@ -71,9 +71,8 @@ def nonfinite_finding(case: Case, allowed: NonFinite, *, saturated: bool) -> Fin
         return None
     if disagreeing:
         meaning = (
-            f"non-finite elements differ: {stats.nonfinite_my} in my only, "
-            f"{stats.nonfinite_golden} in golden only, {stats.nonfinite_different} different in "
-            f"both, of {stats.elements}; the metrics leave them out{_overflow(case)}"
+            f"non-finite elements differ: {_unlike(case)}, of {stats.elements}; the metrics leave "
+            f"them out{_overflow(case)}"
         )
         return Finding("nonfinite", disagreeing, 0, meaning)
     if allowed is NonFinite.NONE:
@@ -81,6 +80,21 @@ def nonfinite_finding(case: Case, allowed: NonFinite, *, saturated: bool) -> Fin
         meaning = f"{alike} of {stats.elements} elements are non-finite on both sides"
         return Finding("nonfinite", alike, 0, meaning)
     return None
+
+
+def _unlike(case: Case) -> str:
+    """How many elements are not finite on which side; fingerprints do not tell which are alike."""
+    stats, evidence = case.stats, case.evidence
+    both = stats.nonfinite_alike + stats.nonfinite_different
+    if evidence and evidence.buckets and both:
+        return (
+            f"{stats.nonfinite_my + both} in my, {stats.nonfinite_golden + both} in golden, not "
+            "all of them alike"
+        )
+    return (
+        f"{stats.nonfinite_my} in my only, {stats.nonfinite_golden} in golden only, "
+        f"{stats.nonfinite_different} different in both"
+    )
 
 
 def _overflow(case: Case) -> str:
