@@ -635,6 +635,14 @@ def test_weights_that_hooks_make_are_made_for_golden_once(norm: Any, dtype: torc
     assert blamed(isolated(my, golden, inputs)) == {"1", "3"}
 
 
+def test_a_model_that_was_made_in_inference_mode_is_as_it_was() -> None:
+    with torch.inference_mode():
+        golden, my = (nn.Sequential(nn.BatchNorm1d(WIDTH)).eval() for _ in range(2))
+    before = copy.deepcopy(golden.state_dict())
+    assert isolated(my, golden, torch.randn(8, WIDTH)).passed
+    assert all(torch.equal(one, before[name]) for name, one in golden.state_dict().items())
+
+
 def test_what_my_alone_gives_back_beside_others_is_no_fault() -> None:
     """An attention gives its weights back in one kernel, and none in another."""
 

@@ -388,9 +388,10 @@ def _state_kept(model: torch.nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
-            for buffers, name, buffer, value in before:
-                buffers[name] = buffer
+        for buffers, name, buffer, value in before:
+            buffers[name] = buffer
+            # Of inference tensors no other mode changes any.
+            with torch.inference_mode(mode=buffer.is_inference()), torch.no_grad():
                 buffer.copy_(value)
 
 
