@@ -167,6 +167,17 @@ def test_every_weight_that_differs_is_named_and_follows_nothing(
     assert f"4 weights differ: {', '.join(wrong)}" in repr(run)
 
 
+def test_tables_that_another_device_made_are_no_wrong_weights(model: Model, tmp_path: Path) -> None:
+    """One unit in the last place of a frequency is a thousand of an angle."""
+    turns = torch.arange(2048.0)[:, None] * 10000.0 ** (-torch.arange(0, 1, 1 / 32))
+    my = copy.deepcopy(model)
+    model.register_buffer("cos", turns.cos())
+    my.register_buffer("cos", (turns * (1 + 2.0**-23)).cos())
+    _dumped(model, tmp_path / "golden", ("weight",))
+    _dumped(my, tmp_path / "my", ("weight",))
+    assert compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my").passed
+
+
 def test_what_is_before_a_wrong_weight_does_not_follow_it(model: Model, tmp_path: Path) -> None:
     types = ("tensor", "grad", "weight", "optimizer")
     _dumped(copy.deepcopy(model), tmp_path / "golden", types)

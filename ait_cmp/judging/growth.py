@@ -38,6 +38,9 @@ _GRAINS = {name: dtype.roundoff for name, dtype in DTYPES.items()} | {
 # That of a float32 run which has shown that it does not use tf32: no error reached PROVEN.
 _FLOAT32_GRAIN, _PROVEN = 2.0**-18, 2.0**-17
 
+# That of float32 weights: buffers among them, as tables of angles, are computed on other devices.
+_OF_BUFFERS = 2.0**-14
+
 _FLOAT16_QUANTUM = 2.0**-24  # float16 rounds to no less, however small the tensor is
 _OF_ROWS = 4.0  # rows of a distribution move as a whole, so many times as much as one element
 _LEAST = 1e-300  # errors are divided by E, and a tolerance may have a floor of 0
@@ -152,9 +155,9 @@ class Background:
         return Expectation(error, floor, max(granted, floor, _LEAST), parts, limits, has_peers)
 
     def _as_loaded(self, subject: Subject, evidence: Evidence) -> Expectation:
-        """That of what no operation made: it was rounded once, if at all."""
+        """That of what no row before it made: it was rounded once, if at all."""
         is_float32 = subject.golden.name == subject.my.name == "float32"
-        floor = self._growth.floor * _FLOAT32_GRAIN if is_float32 else 0.0
+        floor = self._growth.floor * _OF_BUFFERS if is_float32 else 0.0
         floor = floor or self._floor(subject, evidence)
         alone = Expectation.alone(floor, floor, self._growth)
         if not evidence.buckets:
