@@ -264,6 +264,22 @@ for name in ("float16", "float32", "float64", "int32"):
 """
 
 
+@pytest.mark.parametrize(("sketches", "level"), [(True, "WARNING"), (False, "INFO")])
+def test_a_model_that_waits_for_the_loops_of_fingerprints_is_told_so(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    sketches: bool,
+    level: str,
+) -> None:
+    monkeypatch.setattr(compiled, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: None)
+    with caplog.at_level("INFO", logger="ait_cmp"):
+        compiled._compile_apart(sketches)
+    assert [one.levelname for one in caplog.records] == [level]
+    assert "compiling" in caplog.text
+
+
 def test_one_process_compiles_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     running: list[int] = []
     together: list[int] = []

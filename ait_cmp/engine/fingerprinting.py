@@ -11,7 +11,9 @@ import numpy as np
 import torch
 
 from ait_cmp.engine.device.values import as_tensor
-from ait_cmp.engine.kernel.sketcher import BUCKETS, Sums, add_blocks, add_lines, bits_of
+from ait_cmp.engine.kernel.abi.arguments import Sketch
+from ait_cmp.engine.kernel.abi.flags import Bytes
+from ait_cmp.engine.kernel.sketcher import BUCKETS, add_blocks, add_lines, bits_of
 from ait_cmp.fingerprint.checksum import BLOCK, block_factors, block_keys, checksum
 from ait_cmp.fingerprint.make import Found, Large, Means, make_fingerprint, sketch
 from ait_cmp.fingerprint.significands import bits_in_use
@@ -20,6 +22,7 @@ from ait_cmp.fingerprint.value import BUCKETS as USUAL
 from ait_cmp.fingerprint.value import Axis, Fingerprint, bin_count, bin_width
 from ait_cmp.source import Source
 from ait_cmp.tensors import raw_bytes
+from ait_cmp.values.dtypes import DType
 
 __all__ = ["fingerprint_of", "fingerprint_of_tensor"]
 
@@ -27,6 +30,8 @@ _STRIP = 8192  # lines whose sums of channels are taken in float32
 # Elements, and blocks of a checksum, that are taken at once: from more than that on, threads are
 # worth it. Sums are the same, however many threads there are.
 _AT_ONCE, _BLOCKS = 1 << 21, 128
+
+_ALL = 1 << 64  # checksums are below
 
 R = TypeVar("R")
 
@@ -50,9 +55,10 @@ def fingerprint_of_tensor(tensor: torch.Tensor, *, buckets: int = USUAL) -> Fing
 class _Compiled(Large):
     """The same sums by compiled loops, of types that float32 holds."""
 
-    @property
-    def _is_ours(self) -> bool:
-        return self.device.type == "cpu" and not self.dtype.is_wide
+    def __init__(self, dense: torch.Tensor, dtype: DType, buckets: int) -> None:
+        super().__init__(dense, dtype, buckets)
+        self._is_ours = self.device.type == "cpu" and not dtype.is_wide
+        self._mark: int | None = None
 
     def axes(self) -> tuple[list[Axis], Found]:
         """As torch operations have them, which take what is rare."""
@@ -62,25 +68,30 @@ class _Compiled(Large):
         lines, channels = self.counts
         widths = bin_width(lines), bin_width(channels)
         data = np.frombuffer(raw_bytes(self.values), np.uint8)
-        size = channels * self.dtype.itemsize
+        size, whole = channels * self.dtype.itemsize, len(data) // BLOCK
 
-        def add(part: slice) -> Sums:
-            some = data[part.start * size : part.stop * size]
-            return add_lines(some, self.dtype, part.start, channels, widths)
+        def add(part: slice) -> tuple[Sketch, int]:
+            first, end = (min(-(-line * size // BLOCK), whole) for line in (part.start, part.stop))
+            factors = _factors(first, end - first)
+            return add_lines(data, self.dtype, part, channels, widths, _keys(), factors)
 
         parts = _parts(lines, channels, max(widths[0], PATTERNS))
         tables = [np.zeros((bin_count(count), BUCKETS + 2)) for count in self.counts]
-        found = Found()
-        for part, sums in zip(parts, _each(add, parts), strict=True):
+        found, self._mark = Found(), _rest(data)
+        for part, (made, mark) in zip(parts, _each(add, parts), strict=True):
             first = part.start // widths[0]
-            tables[0][first : first + len(sums.lines)] += sums.lines
-            tables[1] += sums.channels
-            extremes, largest, places = map(torch.from_numpy, sums[2:])
-            found.least.append(-extremes[0])
-            found.most.append(extremes[1])
-            found.top.append(largest)
-            found.indices.append(places)
+            tables[0][first : first + len(made.lines)] += made.lines
+            tables[1] += made.channels
+            found.least.append(torch.tensor(-made.extremes[0]))
+            found.most.append(torch.tensor(made.extremes[1]))
+            found.top.append(torch.from_numpy(made.largest))
+            found.indices.append(torch.from_numpy(made.places))
+            self._mark += mark
         return [self._folded(table) for table in tables], found
+
+    def checksum(self) -> int:
+        """Known with the sums."""
+        return _checksum(self.values) if self._mark is None else self._mark % _ALL
 
     def _folded(self, table: np.ndarray) -> Axis:
         signed = table[:, :BUCKETS].reshape(len(table), -1, self.buckets).sum(1)
@@ -129,13 +140,18 @@ def _checksum(dense: torch.Tensor) -> int:
         return add_blocks(some, _keys(), _factors(part.start, part.stop - part.start))
 
     starts = range(0, whole, _BLOCKS)
-    total = sum(_each(add, [slice(start, min(start + _BLOCKS, whole)) for start in starts]))
-    rest = data[whole * BLOCK :]
-    if len(rest):
-        padded = np.zeros(BLOCK, np.uint8)
-        padded[: len(rest)] = rest
-        total += add_blocks(padded, _keys(), _factors(whole, 1))
-    return total % (1 << 64)
+    parts = [slice(start, min(start + _BLOCKS, whole)) for start in starts]
+    return (sum(_each(add, parts)) + _rest(data)) % _ALL
+
+
+def _rest(data: Bytes) -> int:
+    """What the last block adds to the checksum, if it is not whole."""
+    whole = len(data) // BLOCK
+    if len(data) == whole * BLOCK:
+        return 0
+    padded = np.zeros(BLOCK, np.uint8)
+    padded[: len(data) - whole * BLOCK] = data[whole * BLOCK :]
+    return add_blocks(padded, _keys(), _factors(whole, 1))
 
 
 _MEANS = Means(_Compiled, _checksum)

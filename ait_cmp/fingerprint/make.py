@@ -65,11 +65,9 @@ def sketch(tensor: torch.Tensor, *, buckets: int, means: Means | None = None) ->
     or of other buckets, can be estimated against."""
     dense, means = reals(tensor, "tensor").contiguous(), means or TORCH
     dtype, shape = dtype_of(dense, "tensor"), tuple(dense.shape)
-    mark = means.checksum(dense)
     if not dtype.is_floating:
-        return Fingerprint(dtype, shape, mark, whole=_exact(dense))
-    made = means.large(dense, dtype, buckets_of(dtype, buckets)).fingerprint()
-    return replace(made, checksum=mark)
+        return Fingerprint(dtype, shape, means.checksum(dense), whole=_exact(dense))
+    return means.large(dense, dtype, buckets_of(dtype, buckets)).fingerprint()
 
 
 def _exact(dense: torch.Tensor) -> Whole:
@@ -131,7 +129,7 @@ class Large:
         self.picks = False  # whether some elements are left out
 
     def fingerprint(self) -> Fingerprint:
-        """All but the checksum: in one go, and once more where elements are to be left out, or have
+        """In one go, and once more where elements are to be left out, or have
         squares that are out of reach."""
         axes, found = self.axes()
         low, high = (float(torch.stack(one).max()) for one in (found.least, found.most))
@@ -157,7 +155,12 @@ class Large:
         indices = torch.cat(found.indices).cpu().numpy()
         first = np.lexsort((indices, -np.abs(top)))[:TOP]
         first = first[top[first] != 0]
-        return Fingerprint(self.dtype, self.shape, 0, b"", whole, top[first], indices[first], *axes)
+        kept = top[first], indices[first]
+        return Fingerprint(self.dtype, self.shape, self.checksum(), b"", whole, *kept, *axes)
+
+    def checksum(self) -> int:
+        """That of all elements; asked for when the sums are there."""
+        return checksum(self.values)
 
     def bits_in_use(self) -> tuple[int, int]:
         """The bits of significands that elements use, and of how many that is known."""

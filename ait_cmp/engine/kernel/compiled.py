@@ -61,7 +61,7 @@ def reducer() -> Callable[..., bool]:
 
 
 @functools.cache
-def sketcher() -> Callable[..., None]:
+def sketcher() -> Callable[..., int]:
     """`sketch_lines` as machine code; most processes need none."""
     return _loaded(_sketch, sketches=True)
 
@@ -93,7 +93,7 @@ def _reduce() -> Callable[..., bool]:
     return _compiled(reduce_slices, REDUCE)
 
 
-def _sketch() -> Callable[..., None]:
+def _sketch() -> Callable[..., int]:
     return _compiled(sketch_lines, SKETCH)
 
 
@@ -127,7 +127,13 @@ def _in_cache(make: Callable[[], T]) -> T | None:
 
 
 def _compile_apart(sketches: bool = False) -> None:
-    _LOGGER.info("compiling the kernel for this processor (once; takes about half a minute)")
+    # A model that is dumped waits for it, and shows no more of its packages than warnings.
+    level, what = (
+        (logging.WARNING, "loops of fingerprints") if sketches else (logging.INFO, "kernel")
+    )
+    _LOGGER.log(
+        level, "compiling the %s for this processor (once; takes about half a minute)", what
+    )
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     environment = {**os.environ, "PYTHONPATH": paths, "NUMBA_CACHE_DIR": str(_folder())}
     try:

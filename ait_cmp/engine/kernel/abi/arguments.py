@@ -22,10 +22,13 @@ __all__ = [
     "MY_BITS",
     "PENDING",
     "SATURATED",
+    "ChannelPlaces",
     "Desk",
     "Grid",
+    "LinePlaces",
     "Results",
     "Room",
+    "Sketch",
     "Stored",
     "Tables",
     "Thresholds",
@@ -87,6 +90,36 @@ class Desk(NamedTuple):
     magnitudes: Singles
     ends: npt.NDArray[np.int32]
     other_ends: npt.NDArray[np.int32]
+
+
+class LinePlaces(NamedTuple):
+    """What the places of lines say: 64 bits of signs, the bucket as one that is summed, and the
+    bucket and the sign as one that is kept (`own`, 3 rows)."""
+
+    bits: npt.NDArray[np.uint64]
+    own: Counts
+
+
+class ChannelPlaces(NamedTuple):
+    """What those of channels say: both halves of their bits, the bucket and the sign as one that
+    is kept, and of each 32 channels the part of the bucket that they share."""
+
+    bits: npt.NDArray[np.uint32]
+    own: Counts
+    turns: Counts
+
+
+class Sketch(NamedTuple):
+    """What is made of lines: 16 signed sums, Σx and Σx² of each bin of lines and of channels, which
+    are added to; the largest magnitude of each line and tile; the least and the largest element;
+    the elements of the largest magnitudes with their indices, 0.0 where there are fewer."""
+
+    lines: Doubles
+    channels: Doubles
+    peaks: Singles
+    extremes: Singles
+    largest: Singles
+    places: Counts
 
 
 class Results(NamedTuple):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from numba import types
 
 from ait_cmp.engine.kernel.abi.arguments import (
+    ChannelPlaces,
     Desk,
     Grid,
+    LinePlaces,
     Results,
     Room,
+    Sketch,
     Stored,
     Tables,
     Thresholds,
@@ -60,11 +63,14 @@ _DESK = types.NamedTuple(
     ),
     Desk,
 )
-SKETCH = types.void(
-    *_SIDE, types.int64, types.UniTuple(types.int64, 2), _WORDS, _NUMBERS, _HALVES, _NUMBERS,
-    _PLACES, _DESK, _SINGLES, _DOUBLES, _DOUBLES, _SINGLES, _SINGLE,
-    _SINGLE, _COUNTS,
+_KEYS = types.Array(types.int32, 1, "C", readonly=True)
+_SKETCH = (_DOUBLES, _DOUBLES, _SINGLES, _SINGLE, _SINGLE, _COUNTS)
+SKETCH = types.int64(
+    *_SIDE, types.int64, types.UniTuple(types.int64, 2),
+    types.NamedTuple((_WORDS, _NUMBERS), LinePlaces),
+    types.NamedTuple((_HALVES, _NUMBERS, _PLACES), ChannelPlaces),
+    _KEYS, _WORDS, _DESK, _SINGLES, types.NamedTuple(_SKETCH, Sketch),
 )  # fmt: skip
 LOOK = types.void(*_SIDE, types.int64, _SINGLES, _COUNTS)
-CHECK = types.int64(_BYTES, types.Array(types.int32, 1, "C", readonly=True), _WORDS)
+CHECK = types.int64(_BYTES, _KEYS, _WORDS)
 REDUCE = types.boolean(_TABLE, _TABLE, _ROW, _ROW, _PLACES, *(types.int64,) * 4, _ROOM, _RESULTS)

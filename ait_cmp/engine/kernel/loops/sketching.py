@@ -11,8 +11,18 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel.abi.arguments import Desk, Stored
-from ait_cmp.engine.kernel.abi.flags import BLOCK, EXACT, LANES, Bytes, Counts, Doubles, Singles
+from ait_cmp.engine.kernel.abi.arguments import ChannelPlaces, Desk, LinePlaces, Sketch, Stored
+from ait_cmp.engine.kernel.abi.flags import (
+    BLOCK,
+    EXACT,
+    INLINE,
+    LANES,
+    Bytes,
+    Counts,
+    Doubles,
+    Singles,
+)
+from ait_cmp.engine.kernel.abi.kinds import BFLOAT16
 from ait_cmp.engine.kernel.passes.largest import keep_largest
 from ait_cmp.engine.kernel.passes.load import load32
 from ait_cmp.engine.kernel.passes.signing import (
@@ -44,55 +54,62 @@ def sketch_lines(
     stored: Stored,
     first: int,
     widths: Any,
-    bits: Any,
-    own: Counts,
-    channel_bits: Any,
-    channel_own: Counts,
-    turns: Counts,
+    places: LinePlaces,
+    channels: ChannelPlaces,
+    keys: Any,
+    factors: Any,
     desk: Desk,
     held: Singles,
-    lines: Doubles,
-    channels: Doubles,
-    peaks: Singles,
-    extremes: Singles,
-    largest: Singles,
-    places: Counts,
-) -> None:
-    """Add all lines of `data`, from `first` on; `widths` lines, and channels, are in a bin.
+    made: Sketch,
+) -> Any:
+    """Add lines of `data`, from `first` on; `widths` lines, and channels, are in a bin. `held` is
+    for 18 sums of each channel, of whole groups of 32.
 
-    Of each line there are 64 `bits`, its bucket as one that is summed, and its bucket and sign as
-    one that is kept (`own`, 3 rows); of each channel both halves of its bits, its bucket and its
-    sign as one that is kept, and of each 32 channels the part of the bucket that they share. Added
-    to are 16 signed sums, Σx and Σx² of each bin of `lines` and of `channels`; made are the largest
-    magnitude of each line and tile (`peaks`), the least and the largest element (`extremes`), and
-    the elements of the largest magnitudes with their indices in `data`, 0.0 where there are fewer.
-    `held` is for 18 sums of each channel, of whole groups of 32.
+    Returned is what the blocks that begin among the lines, which have `factors`, add to the
+    checksum: they are read just before their lines, which are in a cache then.
     """
-    count = bits.shape[0]
+    count, size = places.bits.shape[0], channels.own.shape[1]
+    block = _blocks(first * size * stored.itemsize, keys)
+    mark, factor = np.uint64(0), 0
     desk.turned[:] = 0.0
     held[:] = 0.0
     desk.ends[_LEAST], desk.ends[_MOST], desk.ends[_TOP] = -1, -0x80000000, 0
     for start in range(0, count, GROUP):
         stop = min(start + GROUP, count)
+        until = _blocks((first + stop) * size * stored.itemsize, keys) - block
+        while factor < min(until, factors.shape[0]):
+            mark += _mark(data, keys, block + factor, factors[factor])
+            factor += 1
         for line in range(start, stop):
-            _expand(bits[line], desk.masks[line - start])
-        half = channel_bits[(first + start) % _PATTERNS // GROUP]
-        if stop == start + GROUP:
-            for line in range(start, start + BUCKETS, 2):
-                _add_lines(line, ROWS, data, stored, widths[0], own, half, turns,
-                           channel_own.shape[1], desk, held, lines, peaks)  # fmt: skip
-        else:
-            for line in range(start, stop):
-                _add_lines(line, 1, data, stored, widths[0], own, half, turns,
-                           channel_own.shape[1], desk, held, lines, peaks)  # fmt: skip
+            _expand(places.bits[line], desk.masks[line - start])
+        rows = ROWS if stop == start + GROUP else 1
+        for line in range(start, stop if rows == 1 else start + BUCKETS, 1 if rows == 1 else 2):
+            _add_lines(line, rows, data, stored, first, widths[0], places.own, channels, desk,
+                       held, made)  # fmt: skip
         if stop % widths[0] == 0 or stop == count:
             for bin_ in range(start // widths[0], (stop - 1) // widths[0] + 1):
-                add_orders(desk.turned, _table(bin_, start, widths[0]), lines, bin_)
+                add_orders(desk.turned, _table(bin_, start, widths[0]), made.lines, bin_)
         if stop % _FLUSHED == 0 or stop == count:
-            _flush(held, widths[1], channels)
-    _bin(held, channel_own, widths[1], desk.signs, channels)
-    _say(desk.ends, extremes.view(np.int32))
-    keep_largest(data, stored, channel_own.shape[1], peaks, desk, largest, places)
+            _flush(held, widths[1], made.channels)
+    _bin(held, channels.own, widths[1], desk.signs, made.channels)
+    _say(desk.ends, made.extremes.view(np.int32))
+    keep_largest(data, stored, first, size, desk, made)
+    return mark
+
+
+@njit(**EXACT)
+def _blocks(size: int, keys: Any) -> int:
+    """How many blocks begin before so many bytes."""
+    return (size + 4 * keys.shape[0] - 1) // (4 * keys.shape[0])
+
+
+@njit(**EXACT)
+def _mark(data: Bytes, keys: Any, block: int, factor: Any) -> Any:
+    """What a block adds to the checksum, as `ait_cmp.fingerprint.checksum` has it."""
+    size = 4 * keys.shape[0]
+    words = data[block * size : (block + 1) * size].view(np.int32)
+    found = add_products(words, keys, 0, keys.shape[0] // 2)
+    return np.uint64(found ^ (found >> np.int64(32))) * np.uint64(factor)
 
 
 @njit(**EXACT)
@@ -114,40 +131,32 @@ def _add_lines(
     rows: int,
     data: Bytes,
     stored: Stored,
+    first: int,
     width: int,
     own: Counts,
-    half: Any,
-    turns: Counts,
-    size: int,
+    channels: ChannelPlaces,
     desk: Desk,
     held: Singles,
-    lines: Doubles,
-    peaks: Singles,
+    made: Sketch,
 ) -> None:
     """Add one line; or four: it, the next one, and those that share their buckets."""
+    size = channels.own.shape[1]
+    half = channels.bits[(first + line) % _PATTERNS // GROUP]
     for row in range(rows):
         _tell(line + _step(row), own, width, desk.facts[row])
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)
-        at, end = line * size + start, line * size + stop
-        if rows == 1:
-            a = load32(data, stored, at, end, desk.rows[0])
-            _add_tile(a, a, a, a, rows, start, half, turns, desk, held)
-        else:
-            a = load32(data, stored, at, end, desk.rows[0])
-            b = load32(data, stored, at + _step(1) * size, end + _step(1) * size, desk.rows[1])
-            c = load32(data, stored, at + _step(2) * size, end + _step(2) * size, desk.rows[2])
-            d = load32(data, stored, at + _step(3) * size, end + _step(3) * size, desk.rows[3])
-            _add_tile(a, b, c, d, rows, start, half, turns, desk, held)
+        _add_tile((first + line) * size, start, stop, rows, data, stored, size, half,
+                  channels.turns, desk, held)  # fmt: skip
         for row in range(rows):
             one = line + _step(row)
-            lines[one // width, BUCKETS] += desk.sums[2 * row]
-            lines[one // width, BUCKETS + 1] += desk.sums[2 * row + 1]
+            made.lines[one // width, BUCKETS] += desk.sums[2 * row]
+            made.lines[one // width, BUCKETS + 1] += desk.sums[2 * row + 1]
             most, top = desk.ends[2 * row], desk.ends[2 * row + 1]
             desk.ends[_MOST] = max(desk.ends[_MOST], most)
             desk.ends[_TOP] = _larger(desk.ends[_TOP], top)
             largest = max(most, top & np.int32(0x7FFFFFFF) if top < 0 else np.int32(0))
-            peaks.view(np.int32)[one, start // BLOCK] = largest
+            made.peaks.view(np.int32)[one, start // BLOCK] = largest
 
 
 @njit(**EXACT)
@@ -167,26 +176,42 @@ def _tell(line: int, own: Counts, width: int, facts: Any) -> None:
 
 @njit(**EXACT)
 def _add_tile(
-    a: Any, b: Any, c: Any, d: Any, rows: int, column: int, half: Any, turns: Counts, desk: Desk,
-    held: Singles,
+    line: int, column: int, stop: int, rows: int, data: Bytes, stored: Stored, size: int, half: Any,
+    turns: Counts, desk: Desk, held: Singles,
 ) -> None:  # fmt: skip
-    """Add a tile of one line, or of four: whole groups of channels, then the rest, which is filled
-    up by zeros that are in no extremes."""
-    groups = a.shape[0] // GROUP
-    _add_groups(a, b, c, d, rows, half, turns, held, desk, desk.ends, desk.sums, column, groups)
-    whole = groups * GROUP
-    if whole == a.shape[0]:
+    """Add a tile of the line that begins at this element, or of four: whole groups of channels,
+    then the rest, which is filled up by zeros that are in no extremes."""
+    ends, sums = desk.ends, desk.sums
+    groups = (stop - column) // GROUP
+    at, end = line + column, line + column + groups * GROUP
+    far = 0 if rows == 1 else size  # from one line to the next
+    two, three, four = _step(1) * far, _step(2) * far, _step(3) * far
+    if stored.kind == BFLOAT16:
+        i, j = _halves(data, at, end), _halves(data, at + two, end + two)
+        k, m = _halves(data, at + three, end + three), _halves(data, at + four, end + four)
+        _add_groups(i, j, k, m, rows, half, turns, held, desk, ends, sums, column, groups)
+    else:
+        a = load32(data, stored, at, end, desk.rows[0])
+        b = load32(data, stored, at + two, end + two, desk.rows[1 if rows > 1 else 0])
+        c = load32(data, stored, at + three, end + three, desk.rows[2 if rows > 1 else 0])
+        d = load32(data, stored, at + four, end + four, desk.rows[3 if rows > 1 else 0])
+        _add_groups(a, b, c, d, rows, half, turns, held, desk, ends, sums, column, groups)
+    if end == line + stop:
         return
-    _fill(a[whole:], desk.tails[0], 0, desk.ends)
-    if rows > 1:
-        _fill(b[whole:], desk.tails[1], 1, desk.ends)
-        _fill(c[whole:], desk.tails[2], 2, desk.ends)
-        _fill(d[whole:], desk.tails[3], 3, desk.ends)
+    for row in range(rows):
+        begin, past = end + _step(row) * far, line + stop + _step(row) * far
+        _fill(data, stored, begin, past, desk.rows[0], desk.tails[row], row, ends)
     e, f, g, h = desk.tails[0], desk.tails[1], desk.tails[2], desk.tails[3]
+    column += groups * GROUP
     ends, sums = desk.other_ends, desk.other_sums
-    _add_groups(e, f, g, h, rows, half, turns, held, desk, ends, sums, column + whole, 1)
-    for i in range(2 * rows):
-        desk.sums[i] += sums[i]
+    _add_groups(e, f, g, h, rows, half, turns, held, desk, ends, sums, column, 1)
+    for number in range(2 * rows):
+        desk.sums[number] += sums[number]
+
+
+@njit(**INLINE)
+def _halves(data: Bytes, start: int, stop: int) -> Any:
+    return data[2 * start : 2 * stop].view(np.uint16)
 
 
 @njit(**EXACT)
@@ -202,8 +227,12 @@ def _add_groups(
 
 
 @njit(**EXACT)
-def _fill(x: Any, tail: Singles, row: int, ends: Any) -> None:
+def _fill(
+    data: Bytes, stored: Stored, start: int, stop: int, scratch: Singles, tail: Singles, row: int,
+    ends: Any,
+) -> None:  # fmt: skip
     """Copy what is left of a line, and know its extremes."""
+    x = load32(data, stored, start, stop, scratch)
     tail[:] = np.float32(0)
     words = x.view(np.int32)
     most, top, least = ends[2 * row], ends[2 * row + 1], ends[_LEAST]
@@ -260,14 +289,10 @@ def _say(ends: Any, extremes: Any) -> None:
 
 
 def add_words(data: Bytes, keys: Any, factors: Any) -> Any:
-    """The checksum of whole blocks of twice as many words as there are keys of half a block; the
-    sum of products, as `ait_cmp.fingerprint.checksum` has it."""
-    half = keys.shape[0] // 2
+    """The checksum of whole blocks of as many words as there are keys."""
     total = np.uint64(0)
-    words = data.view(np.int32)
     for block in range(factors.shape[0]):
-        found = add_products(words, keys, block * 2 * half, half)
-        total += np.uint64(found ^ (found >> np.int64(32))) * np.uint64(factors[block])
+        total += _mark(data, keys, block, factors[block])
     return total
 
 

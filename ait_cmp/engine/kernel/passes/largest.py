@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ait_cmp.engine.kernel.abi.arguments import Desk, Stored
+from ait_cmp.engine.kernel.abi.arguments import Desk, Sketch, Stored
 from ait_cmp.engine.kernel.abi.flags import BLOCK, EXACT, Bytes, Counts, Singles
 from ait_cmp.engine.kernel.passes.load import load32
 
@@ -18,12 +18,12 @@ _AT_ONCE = 64
 
 @njit(**EXACT)
 def keep_largest(
-    data: Bytes, stored: Stored, size: int, peaks: Singles, desk: Desk, largest: Singles,
-    places: Counts,
-) -> None:  # fmt: skip
-    """The largest elements of lines of this size, none of which is 0, with their indices: they are
-    in the tiles of the largest `peaks`, as many as are kept."""
-    tiles, heights = desk.tiles, desk.heights
+    data: Bytes, stored: Stored, first: int, size: int, desk: Desk, made: Sketch
+) -> None:
+    """The largest elements of lines of this size, from `first` on, none of which is 0, with their
+    indices: they are in the tiles of the largest peaks, as many as are kept."""
+    tiles, heights, peaks = desk.tiles, desk.heights, made.peaks
+    largest, places = made.largest, made.places
     largest[:] = np.float32(0)
     places[:] = 0
     kept = _highest(peaks, heights, tiles)
@@ -32,11 +32,12 @@ def keep_largest(
     magnitudes = desk.magnitudes
     found = 0
     for number in range(kept):
-        line, start = tiles[number] // peaks.shape[1], tiles[number] % peaks.shape[1] * BLOCK
+        line = first + tiles[number] // peaks.shape[1]
+        start = tiles[number] % peaks.shape[1] * BLOCK
         begin, stop = line * size + start, line * size + min(start + BLOCK, size)
         x = load32(data, stored, begin, stop, desk.rows[0])
-        for first in range(0, x.shape[0], _AT_ONCE):
-            some = x[first : first + _AT_ONCE]
+        for ahead in range(0, x.shape[0], _AT_ONCE):
+            some = x[ahead : ahead + _AT_ONCE]
             if not _has(some, least):
                 continue
             for i in range(some.shape[0]):
@@ -46,7 +47,7 @@ def keep_largest(
                 at = _make_room(height, magnitudes, places, found)
                 for j in range(min(found, 15), at, -1):
                     largest[j] = largest[j - 1]
-                largest[at], places[at] = some[i], begin + first + i
+                largest[at], places[at] = some[i], begin + ahead + i
                 found = min(found + 1, 16)
 
 

@@ -58,6 +58,9 @@ class _Code:
             for number, kind in enumerate(signature.args)
             if isinstance(kind, types.Array)
         }
+        self._has_halves = [
+            isinstance(kind, types.Array) and kind.dtype == types.uint16 for kind in signature.args
+        ]
 
     def place(self, array: int, index: Any, kind: Any) -> Any:
         """Where `kind` is in an array, from its element at this flat index on."""
@@ -67,6 +70,14 @@ class _Code:
     def load(self, array: int, index: Any, kind: Any) -> Any:
         """What is there; arrays may begin anywhere."""
         return self.builder.load(self.place(array, index, kind), align=1)
+
+    def elements(self, array: int, index: Any) -> Any:
+        """Sixteen of float32; of bfloat16 where the array is of 16-bit words, the upper halves."""
+        if not self._has_halves[array]:
+            return self.load(array, index, _FLOATS)
+        halves = self.load(array, index, ir.VectorType(ir.IntType(16), BUCKETS))
+        words = self.builder.shl(self.builder.zext(halves, _WORDS), _WORDS([16] * BUCKETS))
+        return self.builder.bitcast(words, _FLOATS)
 
     def store(self, value: Any, array: int, index: Any) -> None:
         """Put it there."""
@@ -209,7 +220,7 @@ def _vector(code: _Code, lines: list[_Line], least: Any, places: tuple[Any, Any]
     signed: list[Any] = []
     pattern = b.and_(at, _LONG(63))
     for number, line in enumerate(lines):
-        x = code.load(line.x, first, _FLOATS)
+        x = code.elements(line.x, first)
         bits = b.bitcast(x, _WORDS)
         total, squares = code.add(total, x), code.add_square(squares, x)
         code.update(line.total, code.add, x)
