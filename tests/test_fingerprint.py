@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ait_cmp import write_bin
+from ait_cmp.engine import fingerprinting
 from ait_cmp.engine.fingerprinting import fingerprint_of, fingerprint_of_tensor
 from ait_cmp.fingerprint import signs
 from ait_cmp.fingerprint.make import make_fingerprint
@@ -20,7 +23,7 @@ from ait_cmp.fingerprint.value import (
     is_small,
     line_and_channel,
 )
-from ait_cmp.source import from_memory
+from ait_cmp.source import from_memory, open_source
 from ait_cmp.tensors import as_array
 from ait_cmp.values.dtypes import DTYPES
 
@@ -311,6 +314,32 @@ def test_a_source_has_the_fingerprint_of_its_tensor() -> None:
     tensor = drawn(200, 100).to(torch.bfloat16)
     found = fingerprint_of(from_memory(*as_array(tensor, "tensor")))
     assert found.pack() == fingerprint_of_tensor(tensor).pack()
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+@pytest.mark.parametrize("suffix", [".npy", ".bin"])  # aligned, and mostly not
+def test_a_file_has_the_fingerprint_of_its_tensor(
+    tmp_path: Path, suffix: str, spoilt: bool
+) -> None:
+    tensor = drawn(200, 101)
+    if spoilt:
+        tensor[3, 5], tensor[7, 8] = math.nan, -3.4e38
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".npy":
+        np.save(path, tensor.numpy())
+    else:
+        write_bin(path, tensor)
+    wanted = make_fingerprint(tensor).pack() if spoilt else fingerprint_of_tensor(tensor).pack()
+    before = path.read_bytes()
+    assert fingerprint_of(open_source(str(path))).pack() == wanted
+    assert path.read_bytes() == before
+
+
+def test_the_elements_of_a_file_stay_there(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", drawn(200, 100).numpy())
+    source = open_source(str(tmp_path / "x.npy"))
+    tensor = fingerprinting._mapped(source)
+    assert tensor.data_ptr() == source.read(0, source.elements).ctypes.data
 
 
 @pytest.mark.parametrize("count", [90, 9000])  # kept whole, and not

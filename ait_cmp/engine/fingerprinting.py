@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -39,12 +40,26 @@ R = TypeVar("R")
 def fingerprint_of(source: Source, other: Fingerprint | None = None) -> Fingerprint:
     """That of `source`; beside an `other` one, none that keeps all elements, of as many buckets.
     Raises as reading does."""
-    tensor = as_tensor(source.read(0, source.elements), source.dtype).view(source.shape)
+    tensor = _mapped(source).view(source.shape)
     if other is None:
         return fingerprint_of_tensor(tensor)
     # Of twice as many buckets where its sums are of twice the size, so that it has as many.
     buckets = 2 * other.buckets if source.dtype.itemsize > 4 else other.buckets
     return sketch(tensor, buckets=buckets or USUAL, means=_MEANS)
+
+
+def _mapped(source: Source) -> torch.Tensor:
+    """All its elements, which stay in their file where they lie there in a row, as no more of them
+    is held than what is looked at; nothing writes to it."""
+    bits = source.read(0, source.elements)
+    in_place = bits.flags.c_contiguous and bits.flags.aligned and source.dtype.name != "bool"
+    if not in_place:
+        return as_tensor(bits, source.dtype)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        carried = torch.from_numpy(bits.view(f"i{bits.itemsize}"))
+    found: torch.Tensor = carried.view(getattr(torch, source.dtype.name))
+    return found
 
 
 def fingerprint_of_tensor(tensor: torch.Tensor, *, buckets: int = USUAL) -> Fingerprint:

@@ -33,15 +33,19 @@ def _part(flat: torch.Tensor, start: int, dtype: DType) -> tuple[Whole, float]:
     """The same of elements from `start` on."""
     x = flat.to(torch.float64 if dtype.name == "float64" else torch.float32)
     end = SATURATED * dtype.largest
-    nans, infinite = torch.isnan(x), torch.isinf(x)
+    plain = x.abs() < end  # which NaN is not
+    at = (~plain).nonzero().flatten()
+    few = x[at]
+    nans, infinite, positive, negative = few.isnan(), few.isinf(), few >= end, few <= -end
     finite = ~(nans | infinite)
-    positive, negative = x >= end, x <= -end
-    saturated = finite & (positive | negative)
-    plain = finite & ~saturated
     counts = (nans, positive & infinite, negative & infinite, positive & finite, negative & finite)
     kinds = nans.long() * _NAN + positive.long() * _POSITIVE + negative.long() * _NEGATIVE
-    nonfinite = (~finite).nonzero()
-    beyond, none = torch.full_like(x, math.inf), torch.zeros_like(x)
+    nonfinite, saturated = at[~finite], few[finite]
+    beyond = torch.full_like(x, math.inf)
+    low, high = (
+        float(torch.where(plain, x, beyond).amin()),
+        float(torch.where(plain, x, -beyond).amax()),
+    )
     numbers = [int(one.sum()) for one in counts]
     whole = Whole(
         nans=numbers[0],
@@ -49,21 +53,20 @@ def _part(flat: torch.Tensor, start: int, dtype: DType) -> tuple[Whole, float]:
         negative=numbers[2],
         saturated_positive=numbers[3],
         saturated_negative=numbers[4],
-        places=_places(kinds, start),
+        places=_places(at + start, kinds),
         first=start + int(nonfinite[0]) if len(nonfinite) else -1,
-        minimum=float(torch.where(finite, x, beyond).amin()),
-        maximum=float(torch.where(finite, x, -beyond).amax()),
-        total=float(torch.where(saturated, x, none).double().cpu().sum()) if saturated.any() else 0,
+        minimum=min(low, float(saturated.amin())) if len(saturated) else low,
+        maximum=max(high, float(saturated.amax())) if len(saturated) else high,
+        total=float(saturated.double().cpu().sum()),
     )
-    return whole, float(torch.where(plain, x, none).abs().amax())
+    return whole, max(high, -low, 0.0)
 
 
-def _places(kinds: torch.Tensor, start: int) -> int:
+def _places(at: torch.Tensor, kinds: torch.Tensor) -> int:
     """A hash of where each kind is, the same in any split."""
-    at = kinds.nonzero().flatten()
-    mixed = (at + start + 1) * _FIRST
+    mixed = (at + 1) * _FIRST
     mixed = (mixed ^ (mixed >> 29)) * _SECOND
-    return int(((mixed ^ (mixed >> 32)) * kinds[at]).sum()) & _MASK
+    return int(((mixed ^ (mixed >> 32)) * kinds).sum()) & _MASK
 
 
 def _both(one: Whole, two: Whole) -> Whole:
