@@ -186,7 +186,9 @@ def _add_tile(
     at, end = line + column, line + column + groups * GROUP
     far = 0 if rows == 1 else size  # from one line to the next
     two, three, four = _step(1) * far, _step(2) * far, _step(3) * far
-    if stored.kind == BFLOAT16:
+    if groups == 0:
+        _begin(rows, ends, sums)
+    elif stored.kind == BFLOAT16:
         i, j = _halves(data, at, end), _halves(data, at + two, end + two)
         k, m = _halves(data, at + three, end + three), _halves(data, at + four, end + four)
         _add_groups(i, j, k, m, rows, half, turns, held, desk, ends, sums, column, groups)
@@ -207,6 +209,14 @@ def _add_tile(
     _add_groups(e, f, g, h, rows, half, turns, held, desk, ends, sums, column, 1)
     for number in range(2 * rows):
         desk.sums[number] += sums[number]
+
+
+@njit(**EXACT)
+def _begin(rows: int, ends: Any, sums: Singles) -> None:
+    """As of no channels."""
+    for row in range(rows):
+        ends[2 * row], ends[2 * row + 1] = np.int32(-0x80000000), np.int32(0)
+        sums[2 * row] = sums[2 * row + 1] = np.float32(0)
 
 
 @njit(**INLINE)
