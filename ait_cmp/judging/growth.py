@@ -141,7 +141,7 @@ class Background:
         few = _FEW_ELEMENTS if layers or tokens else growth.enough
         if evidence.count < few and self._recent[0].largest:
             limits = limits.each(lambda one: one * _OF_FEW)
-        limits = of_bins(limits, evidence, case.shape)
+        limits = of_bins(limits, parts, evidence, case.shape)
         if evidence.buckets:
             limits = limits.each(operator.mul, widened(evidence))
         if held := self._held.get(subject.data_id):

@@ -40,6 +40,7 @@ _HEAVY = 1.5  # where there are too few elements to tell
 _SHARED = 2.0  # times the errors around a row that a whole line may be off by one factor
 _SHARING = 16  # channels from which a line has a factor
 _COARSE, _TELLING = 2.0**-12, 16  # steps of a 16-bit type; elements that tell of them
+_DEVIATIONS = 2  # of a slice's estimate, of which there are up to 64
 _NEAR = 0.25  # bins with this share of the worst one's error are named with it
 
 
@@ -135,7 +136,7 @@ def measure(
 
 def _estimated(*sides: Evidence) -> dict[str, float]:
     """Times the limits, for what each side that is estimated may be off by."""
-    wide = [widened(one) for one in sides if one.buckets]
+    wide = [widened(one, _DEVIATIONS) for one in sides if one.buckets]
     return {
         check: math.prod(getattr(one, check) for one in wide)
         for check in ("level", "channel", "line", "element")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ait_cmp.engine.evidence import Evidence
+from ait_cmp.engine.evidence import FULL_CHANNEL, FULL_LINE, Evidence
 from ait_cmp.engine.slices import Bins
 from ait_cmp.engine.stats import Side, Stats
 
@@ -70,25 +70,37 @@ def sizes_of(evidence: Evidence) -> Sizes:
     )
 
 
-def widened(evidence: Evidence) -> Sizes:
+def widened(evidence: Evidence, deviations: int = 1) -> Sizes:
     """How many times its limit each part may have for being estimated: two deviations of the whole,
-    and of a slice, of which there are up to 64; half as much where most lines have to agree."""
-    slices = math.sqrt(2 / evidence.buckets)
-    return Sizes(1 + evidence.spread, 1 + slices / 2, 1 + slices, 1 + slices, 1 + slices)
+    so many of one channel, line and element, and one where most lines have to agree.
+
+    Growth's limits have room for more than one: they are those of the worst of many slices.
+    """
+    one = math.sqrt(2 / evidence.buckets) / 2
+    part = 1 + deviations * one
+    return Sizes(1 + evidence.spread, 1 + one, part, part, part)
 
 
-def of_bins(limits: Sizes, evidence: Evidence, shape: tuple[int, ...]) -> Sizes:
+def of_bins(limits: Sizes, parts: Sizes, evidence: Evidence, shape: tuple[int, ...]) -> Sizes:
     """`limits` of one channel and of one line as those of bins of several: what a bin has where one
-    of these is at its limit, and the others are at that of the whole."""
-    bins = Bins.of(shape, few=evidence.buckets > 0)
+    of these is at its limit, and the others are at that of the whole.
 
-    def shared(limit: float, width: int) -> float:
+    Peers' bins may have been honestly worse than the whole: as many times their error, `parts`,
+    as the whole may have of its own, a bin may always have. Slices of few elements have the errors
+    of single ones, of which a bin may have many.
+    """
+    bins = Bins.of(shape, few=evidence.buckets > 0)
+    lines = bins.line_width if bins.channels >= FULL_LINE else 1
+    channels = bins.channel_width if bins.lines >= FULL_CHANNEL else 1
+    most = limits.level / parts.level
+
+    def shared(limit: float, part: float, width: int) -> float:
         one, others = limit**2, limits.level**2
-        return min(limit, math.sqrt((one + (width - 1) * others) / width))
+        return min(limit, max(math.sqrt((one + (width - 1) * others) / width), most * part))
 
     return limits._replace(
-        channel=shared(limits.channel, bins.channel_width),
-        line=shared(limits.line, bins.line_width),
+        channel=shared(limits.channel, parts.channel, channels),
+        line=shared(limits.line, parts.line, lines),
     )
 
 
