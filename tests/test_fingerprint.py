@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +303,26 @@ def test_threads_change_nothing() -> None:
         packed.add(fingerprint_of_tensor(tensor).pack())
     torch.set_num_threads(before)
     assert len(packed) == 1
+
+
+IN_A_CHILD = """
+import os, signal, torch
+from ait_cmp.engine.fingerprinting import fingerprint_of_tensor
+torch.set_num_threads(2)
+tensor = torch.arange(3000.0 * 1024).view(3000, 1024)
+packed = fingerprint_of_tensor(tensor).pack()
+child = os.fork()
+if not child:
+    signal.alarm(60)
+    os._exit(packed != fingerprint_of_tensor(tensor).pack())
+print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_process_that_was_forked_has_threads_of_its_own() -> None:
+    command = [sys.executable, "-c", IN_A_CHILD]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf, -math.inf, 3.4e38, 1e25])

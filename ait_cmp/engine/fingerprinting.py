@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -138,6 +139,8 @@ def _each(work: Callable[[slice], R], parts: Sequence[slice]) -> Iterator[R]:
 def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(torch.get_num_threads(), "fingerprint")
 
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads are not there in a child
 
 _keys = functools.cache(block_keys)
 _factors = functools.lru_cache(maxsize=256)(block_factors)
