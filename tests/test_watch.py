@@ -469,3 +469,100 @@ def test_a_call_that_goes_on_in_a_thread_is_not_taken_over(models: tuple[Model, 
     handle.remove()
     assert watched.result.passed, watched.result
     assert len(watched.result.rows) == 2 * (8 * 5 + 2)
+
+
+class Gate(torch.nn.Module):
+    """Sends each token to the expert of the largest score, of eight that come in pairs alike."""
+
+    def __init__(self, width: int, apart: float) -> None:
+        super().__init__()
+        weight = torch.randn(width, 8)
+        weight[:, 1::2] = weight[:, ::2] + apart * torch.randn(width, 4)
+        self.weight = torch.nn.Parameter(weight)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = x.flatten(0, 1) @ self.weight
+        return scores, scores.topk(1).indices
+
+
+class Routed(torch.nn.Module):
+    """Two layers of experts, behind an embedding of tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = torch.nn.Embedding(64, 32)
+        self.gate: Any = torch.nn.ModuleList([Gate(32, 1e-2) for _ in range(2)])
+        self.experts = torch.nn.ParameterList([torch.randn(8, 32) for _ in range(2)])
+        self.out: Any = torch.nn.ModuleList([torch.nn.Linear(32, 32) for _ in range(2)])
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        x: torch.Tensor = self.embed(input_ids)
+        for gate, experts, out in zip(self.gate, self.experts, self.out, strict=True):
+            x = out(x + experts[gate(x)[1]].view(x.shape))
+        return x
+
+
+@pytest.fixture
+def routed() -> tuple[Routed, Routed, torch.Tensor]:
+    """A model, the same in bfloat16, and tokens of which some are sent elsewhere."""
+    torch.manual_seed(4)
+    golden = Routed().eval()
+    return golden, copy.deepcopy(golden).bfloat16(), torch.randint(0, 64, (2, 12))
+
+
+def test_near_ties_are_told_as_of_dumps(
+    routed: tuple[Routed, Routed, torch.Tensor], tmp_path: Path
+) -> None:
+    golden, my, ids = routed
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        for _ in range(2):  # what was chosen in one call moves nothing in the next
+            my(ids)
+    live = {row.pair.name: row for row in watched.result.rows}
+    ties = [name for name, row in live.items() if row.verdict.reason is Reason.NEAR_TIE]
+    assert ties == [f"token {call} gate.{layer}/out1" for call in (0, 1) for layer in (0, 1)]
+    assert "which went to other experts" in live["token 1 out.1/out0"].pair.paired_by
+    for name, model in (("golden", golden), ("my", my)):
+        with dump_modules(model, tmp_path / name), torch.no_grad():
+            model(ids)
+    dumped = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    told = [row.verdict for row in dumped.rows if row.pair.name == ties[0]]
+    assert [one.flip.margin for one in told] == [live[ties[0]].verdict.flip.margin]
+    assert watched.result.passed
+    assert watched.first_divergence is None
+
+
+def test_a_fault_behind_a_near_tie_is_found(
+    routed: tuple[Routed, Routed, torch.Tensor],
+) -> None:
+    golden, my, ids = routed
+    my.out[1].weight.data[3] *= 2
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my(ids)
+    failing = [row.pair.data_id for row in watched.result.rows if row.verdict.status == "fail"]
+    assert failing == ["out.1/out0", "out0"]
+
+
+def test_ids_that_the_scores_do_not_say_are_a_fault(
+    routed: tuple[Routed, Routed, torch.Tensor],
+) -> None:
+    golden, my, ids = routed
+    my.gate[1].register_forward_hook(lambda _, args, out: (out[0], out[1] ^ 2))
+    with watch(my=my, golden=golden) as watched, torch.no_grad():
+        my(ids)
+    assert watched.first_divergence
+    assert watched.first_divergence.pair.data_id == "gate.1/out1"
+    assert "is not the largest of my's" in watched.first_divergence.verdict.sentence
+
+
+def test_of_fingerprints_a_flip_is_neither_a_fault_nor_a_pass(
+    routed: tuple[Routed, Routed, torch.Tensor], tmp_path: Path
+) -> None:
+    golden, my, _ = routed
+    ids = torch.randint(0, 64, (2, 400))
+    for name, model in (("golden", golden), ("my", my)):
+        with dump_modules(model, tmp_path / name, fingerprint=True), torch.no_grad():
+            model(ids)
+    found = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    row = next(row for row in found.rows if row.pair.data_id == "gate.0/out1")
+    assert (row.verdict.status, row.verdict.reason) == (Status.SKIPPED, Reason.UNJUDGED)
+    assert "gate.0/out0, which passes" in row.verdict.sentence

@@ -99,13 +99,20 @@ def _looked(choices: Sequence[Choice], settled: Settled, ask: Ask) -> _Looked:
         return best
     answers = ask([pairs[one.number] for one, _ in asked], looks)
     for place, (one, scores) in enumerate(asked):
-        choice = answers[place].choices
+        choice, known = answers[place].choices, best.get(one.number)
+        least = _explained(known[1].flips) if known else -1
         if choice is None:
-            continue
-        known = best.get(one.number)
-        if known is None or _explained(choice.flips) > _explained(known[1].flips):
+            is_open = known is None or (known[1].are_told and not least)
+            if is_open and scores is not None and _lacks_elements(answers[place]):
+                best[one.number] = one.kind, Choices(0, ()), scores
+        elif _explained(choice.flips) > least:
             best[one.number] = one.kind, choice, scores
     return best
+
+
+def _lacks_elements(looked: Measured) -> bool:
+    """Whether a look could not be taken at what is but a fingerprint."""
+    return looked.error is not None and looked.error.reason is Reason.NEEDS_TENSORS
 
 
 def _look(kind: Kind, scores: Pair | None) -> Look:

@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 from ait_cmp.commands.judged_rows import JudgedRows
 from ait_cmp.commands.kept import Run
+from ait_cmp.commands.live_choices import LiveChoices, sources_of
 from ait_cmp.commands.say import remark
 from ait_cmp.commands.shards import Settled
+from ait_cmp.engine.adapters import adapt
 from ait_cmp.engine.looks import look_at
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Request
@@ -19,8 +21,6 @@ from ait_cmp.measuring.measured_rows import MeasuredRows
 from ait_cmp.measuring.row import pack_row
 from ait_cmp.report import facts_since
 from ait_cmp.settings.values import Settings
-from ait_cmp.source import from_memory
-from ait_cmp.tensors import as_array
 from ait_cmp.values.diagnosis import Diagnosis
 from ait_cmp.values.dtypes import DType
 from ait_cmp.values.pair import Pair
@@ -45,6 +45,7 @@ class LiveRun:
         self.stopped = False
         self._settings, self._expected, self._stops = settings, expected, stops
         self._judges: dict[int, LiveJudge] = {}  # of each process
+        self._choices: dict[int, LiveChoices] = {}
         self._started = datetime.now(UTC)
         self._pairs: list[Pair] = []
         self._measured: list[bytes | Measured] = []
@@ -80,6 +81,8 @@ class LiveRun:
         if pair.run not in self._judges:
             chosen = self._settings.tolerance, self._settings.metrics
             self._judges[pair.run] = LiveJudge(*chosen, self._expected())
+            self._choices[pair.run] = LiveChoices(self._settings.wanted)
+        pair, measured = self._choices[pair.run].settle(pair, measured, tensors)
         row = self._judges[pair.run].row(pair, measured)
         self._verdicts.append(row.verdict)
         self._pairs.append(pair)
@@ -88,7 +91,7 @@ class LiveRun:
         if row.verdict.status is not Status.FAIL or row.verdict.follows:
             return
         if tensors and len(self._diagnoses) < self._settings.diagnosed:
-            self._explain(tensors)
+            self._explain(pair, tensors)
         if self.first_divergence is None:
             self.first_divergence = row = self.run.rows[len(self) - 1]
             remark(f"ait_cmp: it goes wrong {row.verdict.divergence or row.verdict.sentence}")
@@ -96,9 +99,10 @@ class LiveRun:
                 self.stopped = True
                 raise StopWatchingError
 
-    def _explain(self, tensors: Sides) -> None:
+    def _explain(self, pair: Pair, tensors: Sides) -> None:
         """Say what the last row looks like, while its tensors are there."""
-        golden, my = (from_memory(*as_array(one.detach(), "it")) for one in tensors)
+        golden, my = sources_of(tensors)
+        golden, my = adapt([golden], pair.golden.steps), adapt([my], pair.my.steps)
         if diagnosis := look_at("diagnosis", golden, my).diagnosis:
             self._diagnoses[len(self) - 1] = diagnosis
 

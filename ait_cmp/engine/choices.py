@@ -54,10 +54,16 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The lines of a row of ids in which the sides differ, of all its `lines`."""
+    """The lines of a row of ids in which the sides differ, of all its `lines`; of none where only
+    fingerprints are there, which do not tell."""
 
     lines: int
     flips: tuple[Flip, ...]
+
+    @property
+    def are_told(self) -> bool:
+        """Whether the ids, and what they were chosen by, could be read."""
+        return self.lines > 0
 
     def packed(self) -> list[Any]:
         """All of it as plain values."""

@@ -208,13 +208,15 @@ def _may_score(ids: Measured | None, scores: Brief) -> bool:
 
 
 class JudgedFlip(NamedTuple):
-    """What is said of choices that differ: a finding, the sentence of a near tie, or nothing; and
-    golden's margin, with the largest that the scores' expected error can turn."""
+    """What is said of choices that differ: a finding, the sentence of a near tie, why it is
+    `untold` which of the two it is, or nothing; and golden's margin, with the largest that the
+    scores' expected error can turn."""
 
     finding: Finding | None = None
     near_tie: str = ""
     margin: float | None = None
     limit: float | None = None
+    untold: str = ""
 
 
 class _Scored(NamedTuple):
@@ -241,9 +243,11 @@ class ChoiceJudge:
     def flip(self, case: Case) -> JudgedFlip:
         """What is said of the choices of this row, if it has any that differ."""
         choices = case.choices
+        scores = self._scored.get(case.chosen_from) if case.chosen_from else None
+        if choices and not choices.are_told and scores and scores.passes:
+            return JudgedFlip(untold=_untold(scores))
         if choices is None or not choices.flips:
             return JudgedFlip()
-        scores = self._scored.get(case.chosen_from) if case.chosen_from else None
         told = [(flip, *_judged(flip, scores)) for flip in choices.flips]
         at_fault = [one for one in told if one[1]]
         flip, fault, said = max(at_fault or told, key=lambda one: one[0].margin)
@@ -255,6 +259,13 @@ class ChoiceJudge:
         if not fault:
             return JudgedFlip(None, f"{NEAR_TIE}{what}; {said}", *numbers)
         return JudgedFlip(Finding("flip", margin, limit, f"{what}; {said}"), "", *numbers)
+
+
+def _untold(scores: _Scored) -> str:
+    return (
+        "some ids differ, and whether that is a near tie or a fault cannot be told, since the ids "
+        f"or {scores.name}, which passes, are not there but as fingerprints; dump the tensors"
+    )
 
 
 def _judged(flip: Flip, scores: _Scored | None) -> tuple[bool, str]:

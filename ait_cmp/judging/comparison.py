@@ -245,7 +245,16 @@ class LiveJudge:
             assert measured.stats
             subject = _subject(pair, measured)
             number = self._ahead.take(Sketch(subject, None, None))
-            case = Case(subject, measured.golden.shape, measured.stats, measured.evidence)
+            if subject.is_floating:  # something to come may be chosen by it
+                self._ahead.wanted.add((pair.data_id, pair.token_id))
+            case = Case(
+                subject,
+                measured.golden.shape,
+                measured.stats,
+                measured.evidence,
+                measured.choices,
+                pair.chosen_from,
+            )
             verdict = self._judge.verdict(number, case)
         return Row(pair, comparison_of(pair, measured, verdict, self._choice))
 

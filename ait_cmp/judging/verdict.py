@@ -166,7 +166,7 @@ class RunJudge:
                 background.hold(subject, expected)
             if not self._is_ordered:
                 follows = divergence = began = ""
-        elif unjudged := untold or _unjudged(case, tolerance):
+        elif unjudged := untold or _unjudged(case, tolerance, flip):
             status, (reason, sentence) = Status.SKIPPED, unjudged
         elif flip.near_tie:
             reason, sentence = Reason.NEAR_TIE, flip.near_tie
@@ -212,8 +212,10 @@ def _untold(case: Case, told: Evidence | None, yardstick: str) -> tuple[Reason, 
     )
 
 
-def _unjudged(case: Case, tolerance: Tolerance) -> tuple[Reason, str] | None:
+def _unjudged(case: Case, tolerance: Tolerance, flip: JudgedFlip) -> tuple[Reason, str] | None:
     """Why nothing shows that a row without findings is right."""
+    if flip.untold and tolerance.growth_for(case.subject):
+        return Reason.UNJUDGED, flip.untold
     stats = case.stats
     if not stats.elements:
         return Reason.EMPTY, "nothing was compared: neither tensor has an element"
@@ -280,8 +282,8 @@ def _findings(
             grown = reference_findings(case, case.evidence, growth, expected, digits)
         else:
             grown = growth_findings(case, case.evidence, growth, expected, digits)
-    elif growth and not flip.near_tie and (exact := flip.finding or exact_finding(case)):
-        grown = (exact,)
+    elif growth and not (flip.near_tie or flip.untold):
+        grown = [one for one in [flip.finding or exact_finding(case)] if one]
     clipped = filter(None, [saturation_finding(case, tolerance.nonfinite)])
     limits = limit_findings(case.stats, tolerance.limits(case.subject), case.extra)
     moved = filter(None, [replay_finding(case)] if growth else [])

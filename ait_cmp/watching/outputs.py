@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -17,7 +17,16 @@ __all__ = ["REQUEST", "Key", "Sides", "Sink", "Take", "key_of", "named"]
 REQUEST = DumpRequest("", execute_range=((0, 10**9 - 1),), save_tensor_part=OUTPUTS, once=True)
 
 Key = tuple[str, str]  # a module, and which of its tensors
-Sides = tuple[torch.Tensor, torch.Tensor]  # golden, my
+
+
+class Sides(NamedTuple):
+    """The tensors of a pair; `fed` is the shape of the token ids that the call reads, if any."""
+
+    golden: torch.Tensor
+    my: torch.Tensor
+    fed: tuple[int, ...] = ()
+
+
 # Is told what was measured of each pair as it appears, and of which tensors, if there are two. What
 # it raises that is no Exception goes through the model.
 Take = Callable[[Pair, Measured, Sides | None], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +38,7 @@ class _Call:
     thread: threading.Thread = field(default_factory=threading.current_thread)
     ended: bool = False
     why_not: str = ""  # golden is not run
+    fed: tuple[int, ...] = ()  # the shape of the token ids that it reads
     waiting: dict[Key, torch.Tensor] = field(default_factory=dict)
     seen: set[Key] = field(default_factory=set)
     golden_seen: set[Key] = field(default_factory=set)
@@ -135,6 +136,7 @@ class Watch:
             kind = type(exc).__name__
             call.why_not = f"golden cannot be given what my is ({kind}: {exc})"
             return
+        call.fed = _fed(args, kwargs)
         self._twin.start(lambda: golden(*given, **named))
 
     def _next(self, module: torch.nn.Module) -> _Call | None:
@@ -189,7 +191,7 @@ class Watch:
             self._tell(call, key, Measured(error=error))
         else:
             measured = measure_tensors(golden=golden, my=tensor, wanted=self._wanted)
-            self._tell(call, key, measured, (golden, tensor))
+            self._tell(call, key, measured, Sides(golden, tensor, call.fed))
 
     def _await(self, call: _Call, key: Key | None) -> torch.Tensor | None:
         """Golden's tensor of `key`: golden runs until it has it, or ends."""
@@ -229,3 +231,12 @@ class Watch:
         return PairError(
             reason, f"{sentence}; pass unpaired='ignore' where the two are built differently"
         )
+
+
+def _fed(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of the token ids among the arguments of a call: what is called so, else the first
+    one."""
+    ids = kwargs.get("input_ids", next(iter(args), None))
+    if not isinstance(ids, torch.Tensor) or ids.dtype not in (torch.int64, torch.int32):
+        return ()
+    return tuple(ids.shape) if ids.dim() in (1, 2) else ()
