@@ -566,3 +566,101 @@ def test_of_fingerprints_a_flip_is_neither_a_fault_nor_a_pass(
     row = next(row for row in found.rows if row.pair.data_id == "gate.0/out1")
     assert (row.verdict.status, row.verdict.reason) == (Status.SKIPPED, Reason.UNJUDGED)
     assert "gate.0/out0, which passes" in row.verdict.sentence
+
+
+class Cell(torch.nn.Module):
+    """Leaves what it saw in a dict of its own."""
+
+    def __init__(self, leaves: float = 1.0) -> None:
+        super().__init__()
+        self.value, self.leaves = torch.nn.Linear(32, 32), leaves
+
+    def forward(self, x: torch.Tensor, own: dict[str, Any]) -> torch.Tensor:
+        new = self.value(x)
+        seen = torch.cat([own["seen"], new], 1) if "seen" in own else new
+        own["seen"] = seen * self.leaves
+        return x + seen.mean(1, keepdim=True)
+
+
+class Cells(torch.nn.Module):
+    """Fills a dict of the script's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = torch.nn.ModuleList([Cell() for _ in range(3)])
+
+    def forward(self, x: torch.Tensor, cache: Any) -> torch.Tensor:
+        for number, cell in enumerate(self.cells):
+            if isinstance(cache, list) and number == len(cache):
+                cache.append({})
+            own = cache[number] if isinstance(cache, list) else cache.setdefault(number, {})
+            x = cell(x, own)
+        return x
+
+
+@pytest.mark.parametrize("kind", [dict, list])
+@pytest.mark.parametrize("inference", [False, True])
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize("apart", [False, True], ids=["whole", "cells"])
+def test_golden_reads_its_own_of_a_plain_container(
+    kind: type, inference: bool, wrong: bool, apart: bool
+) -> None:
+    torch.manual_seed(0)
+    golden = Cells().eval()
+    my = copy.deepcopy(golden)
+    if wrong:
+        cast(Any, my.cells[1]).leaves = 1.5
+    cache: Any = kind()
+    with watch(my=my, golden=golden) as watched, torch.inference_mode(inference):
+        my(torch.randn(2, 3, 32), cache)
+        for _ in range(3):
+            x = torch.randn(2, 3, 32)
+            if apart:
+                for number, cell in enumerate(my.cells):
+                    x = cell(x, cache[number])
+            else:
+                my(x, cache)
+    assert watched.result.passed is not wrong
+    if wrong:
+        assert watched.first_divergence
+        assert watched.first_divergence.pair.data_id == "cells.1/out0"
+
+
+def test_a_change_of_a_plain_cache_by_the_script_is_told() -> None:
+    golden = Cells().eval()
+    my = copy.deepcopy(golden)
+    cache: dict[int, Any] = {}
+    with watch(my=my, golden=golden) as watched:
+        my(torch.randn(2, 3, 32), cache)
+        cache[1]["seen"] = cache[1]["seen"] * 2
+        my(torch.randn(2, 3, 32), cache)
+    statuses = {row.pair.token_id: row.verdict.status for row in watched.result.rows}
+    assert statuses == {0: Status.PASS, 1: Status.ERROR}
+    assert "changed a dict between two calls" in (watched.result.rows[-1].verdict.sentence or "")
+
+
+class Batch(torch.nn.Module):
+    """Reads what is in a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(32, 5)
+
+    def forward(self, batch: dict[str, Any]) -> torch.Tensor:
+        found: torch.Tensor = self.head(batch["x"][0]) * batch["times"]
+        return found
+
+
+def test_a_container_that_the_script_fills_is_an_argument() -> None:
+    """The same one anew, or new ones that may get the id of an old one."""
+    golden = Batch()
+    my = copy.deepcopy(golden)
+    batch: dict[str, Any] = {}
+    with watch(my=my, golden=golden) as watched:
+        for number in range(6):
+            batch.clear()
+            batch.update(x=[torch.randn(4, 32)], times=number + 1)
+            my(batch)
+            my({"x": [torch.randn(4, 32)], "times": number + 2})
+    assert watched.result.passed
+    assert len(watched.result.rows) == 6 * 2 * 2

@@ -131,7 +131,7 @@ class Watch:
             call.why_not = f"golden has no {identity.key}, which the script calls by itself"
             return
         try:
-            given, named = self._arguments.of((args, dict(kwargs)))
+            given, named = self._arguments.of(args, kwargs)
         except Exception as exc:
             kind = type(exc).__name__
             call.why_not = f"golden cannot be given what my is ({kind}: {exc})"
@@ -165,7 +165,8 @@ class Watch:
         if output is not None and not self._twin.error:
             self._arguments.learn(golden=self._twin.output, my=output)
         self._twin.output = None
-        self._arguments.settle()
+        if not call.why_not:
+            self._arguments.settle()
 
     def _leave(self) -> None:
         """The last call is over: tell what golden alone had."""
