@@ -711,3 +711,102 @@ def test_nobody_is_blamed_of_weights_of_few_bits_and_faults_in_them_are(how: str
         "layers.1.up",
         "layers.3.gate",
     }
+
+
+class Caching(nn.Module):
+    """Has a cache of its own, which each round adds to and none but the next reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.scale = nn.Linear(WIDTH, WIDTH), 1.0
+        self.kept: torch.Tensor
+        self.register_buffer("kept", torch.zeros(4, WIDTH))
+        self.register_buffer("last", None)
+        self.forgets = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        place = int(self.kept.any(1).sum())
+        out: torch.Tensor = self.up(x) + self.kept.sum(0)
+        self.last = self.up.weight[0]
+        if not self.forgets:
+            self.kept[place] = x.mean(0) * self.scale
+        return out
+
+
+def remembering(dtype: torch.dtype = torch.float32) -> nn.Sequential:
+    torch.manual_seed(3)
+    norm = nn.BatchNorm1d(WIDTH)
+    return nn.Sequential(Caching(), norm, Caching()).to(dtype)
+
+
+def four_rounds(model: nn.Module) -> None:
+    torch.manual_seed(5)
+    dtype = next(model.parameters()).dtype
+    for _ in range(4):
+        model(torch.randn(6, WIDTH).to(dtype))
+
+
+def test_what_a_module_leaves_in_its_own_buffers_is_judged() -> None:
+    golden: Any = remembering()
+    assert not blamed(isolated(remembering(torch.bfloat16), golden, four_rounds))
+    assert golden[0].last is None
+    my: Any = remembering(torch.bfloat16)
+    my[0].scale, my[1].momentum = 1.3, 0.5
+    found = isolated(my, golden, four_rounds)
+    assert blamed(found) == {"0", "1"}
+    failing = {row.pair.data_id for row in found.rows if row.verdict.status is Status.FAIL}
+    assert {"0/left.kept", "1/left.running_mean", "1/left.running_var"} <= failing
+    my = remembering()
+    my[2].forgets = True  # what golden alone changes is a row as well
+    found = isolated(my, golden, four_rounds)
+    assert blamed(found) == {"2"}
+
+
+class Apart(nn.Module):
+    """Keeps what a module inside changes, without being given it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(WIDTH))
+        self.inner = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.inner(x)
+        return out
+
+
+def apart() -> Apart:
+    torch.manual_seed(1)
+    model = Apart()
+
+    def keep(_: nn.Module, args: Any, out: Any) -> None:
+        model.kept += args[0].mean(0)
+
+    model.inner.register_forward_hook(keep)
+    return model
+
+
+def test_what_a_module_inside_changes_of_another_s_buffers_is_not_compared() -> None:
+    found = isolated(apart(), apart(), torch.randn(6, WIDTH))
+    rows = {row.pair.data_id: row for row in found.rows}
+    assert not blamed(found)
+    assert rows["left.kept"].pair.error
+    assert "is not given it" in rows["left.kept"].pair.error.args[1]
+
+
+def test_a_change_that_torch_does_not_count_is_seen() -> None:
+    class Writing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(2)
+            self.first, self.act = nn.Linear(WIDTH, WIDTH), nn.Tanh()
+            self.last = nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = self.first(x)
+            hidden.data.mul_(1.5)
+            out: torch.Tensor = self.last(self.act(hidden))
+            return out
+
+    found = isolated(Writing().bfloat16(), Writing(), torch.randn(6, WIDTH))
+    assert found.passed, found

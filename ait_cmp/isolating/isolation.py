@@ -34,6 +34,11 @@ _NOTHING = "golden's module gives back nothing that is called so"
 _MORE = f"{_NOTHING}, only the others here; it is not compared"
 
 
+_NO_BUFFER = "golden's module has no buffer of this name; it is not compared"
+_BESIDE = "a module inside changes this buffer, and is not given it; it is not compared"
+_SKIPPED = (_MORE, _NO_BUFFER, _BESIDE)
+
+
 @dataclass(frozen=True, slots=True)
 class OwnTensor:
     """One tensor of my's run: how a dump calls it, its place in the order, and three sides: my's,
@@ -127,6 +132,7 @@ class Isolation:
         for name, my in call.changed:
             pair = [side.changed.get(name) for side in sides]
             yield _own(call, call.under(f"left.{name}"), call.ended, my, pair, why, found.by)
+        yield from _left_in_buffers(stated, found, why)
         for one, _ in inside:
             skipped = not why and one.began not in found.golden.given
             said = f"golden's {call.owner} does not call {one.name}" if skipped else why
@@ -209,7 +215,7 @@ def pair_of(
     golden, my, reference = map(Location.of, sides)
     pair = Pair(data_id, token_id, golden, my, paired_by=by, alone=alone)
     if why:
-        reason = Reason.UNPAIRED if why == _MORE else Reason.NOT_REPLAYED
+        reason = Reason.UNPAIRED if why in _SKIPPED else Reason.NOT_REPLAYED
         return pair._replace(error=PairError(reason, why))
     if not sides[2]:
         return pair
@@ -244,6 +250,27 @@ def _own(
     said = why or ("" if golden else nothing)
     alone = Alone(call.owner, None, moved)
     return OwnTensor(data_id, call.token_id, at, alone, my, golden, reference, said, by)
+
+
+def _left_in_buffers(stated: _Stated, found: _Pass, why: str) -> Iterator[OwnTensor]:
+    """What a call left in buffers of its own module, where that or golden's changed them."""
+    call, _ = stated
+    left = dict(call.state) | dict(call.moved)
+    moved = {name for name, _ in call.moved}
+    beside = {name for one in call.inside for name in one.beside}
+    for name, my in left.items():
+        pair = [side.buffers.get(name) for side in (found.golden, found.reference)]
+        golden = pair[0]
+        is_golden_alone = name not in moved and name in found.golden.moved
+        if name not in moved and not (
+            is_golden_alone and golden and _are_alike(golden.tensor, my.tensor)
+        ):
+            continue
+        said = why
+        if name in beside:
+            pair, said = [None, None], _BESIDE
+        place = call.under(f"left.{name}")
+        yield _own(call, place, call.ended, my, pair, said, found.by, _NO_BUFFER)
 
 
 def _moved(golden: Held, reference: Held, my: Held) -> float | None:

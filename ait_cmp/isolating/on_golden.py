@@ -86,6 +86,7 @@ def _run(
         return
     call.outputs = tuple(found.outputs.items())
     call.changed = tuple(found.changed.items())
+    call.moved = tuple((name, found.buffers[name]) for name in sorted(found.moved))
     for one, _ in inside:
         if one.began in found.given:
             one.inputs = tuple(found.given[one.began].items())

@@ -6,12 +6,13 @@ another gave back, mostly.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import itertools
 import sys
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -63,8 +64,9 @@ class Call:
 
     `changed` are tensors among the arguments that are others after it, by the path to each, and
     `left` all arguments as it left them, where any is; `state` are its own buffers before it, and
-    `moved` those of them that it changed. `why` says why it cannot be made again. Of one that is
-    `compiled` no hook sees what is inside.
+    `moved` what it left in those that it changed; `beside` are the buffers of the module around it
+    that it changed. `why` says why it cannot be made again. Of one that is `compiled` no hook sees
+    what is inside.
     """
 
     module: ModuleName
@@ -82,7 +84,8 @@ class Call:
     changed: Operands = ()
     left: Any = None
     state: Operands = ()
-    moved: tuple[str, ...] = ()
+    moved: Operands = ()
+    beside: tuple[str, ...] = ()
     why: str = ""
     compiled: bool = False
     inside: list[Call] = field(default_factory=list)
@@ -127,7 +130,7 @@ class Recording:
             of = known.setdefault(call.module, {})
             for name, held in call.state:
                 of.setdefault(name, set()).add(held.file or str(id(held)))
-        moved = {(call.module, name) for call in self.calls for name in call.moved}
+        moved = {(call.module, name) for call in self.calls for name, _ in call.moved}
         for call in self.calls:
             yield (
                 call,
@@ -155,7 +158,7 @@ class Saved:
         """`name` is made of what else stands for another thing in another run."""
         self._folder, self._name = folder, name
         self._numbers = itertools.count()
-        self._known: dict[int, tuple[Any, int | None, Held]] = {}
+        self._known: dict[int, tuple[Any, object, Held]] = {}
 
     def of(self, value: Any) -> Any:
         """`value` with all of its tensors held."""
@@ -165,17 +168,15 @@ class Saved:
         """A copy of `tensor` as it is now."""
         if isinstance(tensor, Held):
             return tensor
-        version = version_of(tensor)
-        of, known_version, known = self._known.get(id(tensor), (None, None, None))
-        is_same = of is not None and of() is tensor and known_version == version
-        # In inference mode torch does not count changes.
-        if known and is_same and (version is not None or torch.equal(tensor.cpu(), known.tensor)):
+        state = _state_of(tensor)
+        of, known_state, known = self._known.get(id(tensor), (None, None, None))
+        if known and of is not None and of() is tensor and known_state == state:
             return known
         with torch.inference_mode(mode=False), torch.no_grad():
             copy = torch.empty_like(tensor, device="cpu", requires_grad=False)
             copy.copy_(tensor.detach())
         held = self._kept(copy, str(tensor.device))
-        self._known[id(tensor)] = weakref.ref(tensor), version, held
+        self._known[id(tensor)] = weakref.ref(tensor), state, held
         return held
 
     def _kept(self, copy: torch.Tensor, device: str) -> Held:
@@ -184,6 +185,18 @@ class Saved:
         file = f"{self._folder}/{next(self._numbers):06}.pth"
         torch.save(copy, file)
         return Held(None, device, copy.dtype, file)
+
+
+def _state_of(tensor: torch.Tensor) -> object:
+    """What is another once a tensor has changed. That is its bits, since torch counts no change
+    through `.data` or `.numpy()`, nor those of the running statistics of a batch norm; of what has
+    none that could be viewed, as quantised and sparse tensors, what torch counts."""
+    with torch.inference_mode(mode=False), torch.no_grad(), contextlib.suppress(Exception):
+        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest = hashlib.blake2b(flat.numpy().data, digest_size=16).digest()
+        return digest, tensor.shape, tensor.dtype
+    version = version_of(tensor)
+    return object() if version is None else version  # in inference mode torch does not count
 
 
 class CallRecorder(Recorder):
@@ -208,7 +221,9 @@ class CallRecorder(Recorder):
         self._times: Counter[tuple[int, ModuleName]] = Counter()
         self._saved = Saved(folder, self._named)
         # By the id of what the base has of it, with the arguments, which hooks may put others for.
-        self._kept: dict[int, tuple[object, Call, Any]] = {}
+        self._kept: dict[int, tuple[Any, Call, Any]] = {}
+        # By the same the module around, and its buffers before.
+        self._around: dict[int, tuple[torch.nn.Module | None, Operands]] = {}
         self._compiled: dict[int, tuple[torch.nn.Module, Callable[..., Any]]] = {}
         self._seen: set[int] = set()  # of these, those that run now
         if model is not None:
@@ -245,9 +260,10 @@ class CallRecorder(Recorder):
             left = self._saved.of((tuple(given[0]), dict(given[1])))
             call.changed = tuple(_changed(call, left))
             call.left = left if call.changed else None
-            before = dict(call.state)
-            now = self._state(module)
-            call.moved = tuple(name for name, held in now if held is not before.get(name))
+            call.moved = _moved(call.state, self._state(module))
+            outer, before = self._around.pop(id(begun))
+            if outer is not None:
+                call.beside = tuple(name for name, _ in _moved(before, self._state(outer)))
             if self._ended and call.around is None:
                 self._ended(module, call)
         except Exception as exc:
@@ -298,9 +314,8 @@ class CallRecorder(Recorder):
 
     def _keep(self, begun: Any, inputs: Any) -> Call:
         stack = self._process.calls.stack
-        around = next(
-            (self._kept[id(one)][1] for one in reversed(stack[:-1]) if id(one) in self._kept), None
-        )
+        outer = next((one for one in reversed(stack[:-1]) if id(one) in self._kept), None)
+        around = self._kept[id(outer)][1] if outer else None
         if around is None and not self._identities:
             self._recording.types |= types_of(begun.module)
             self._recording.grids |= grids_of(begun.module)
@@ -315,6 +330,8 @@ class CallRecorder(Recorder):
         if around:
             around.inside.append(call)
         self._kept[id(begun)] = begun, call, inputs
+        buffers = self._state(outer.module) if outer else ()
+        self._around[id(begun)] = outer.module if outer else None, buffers
         self._recording.calls.append(call)
         return call
 
@@ -348,6 +365,11 @@ def _compiled_in(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
             waiting.extend(module.children())
 
 
+def _moved(before: Operands, now: Operands) -> Operands:
+    known = dict(before)
+    return tuple((name, held) for name, held in now if held is not known.get(name))
+
+
 def _changed(call: Call, left: Any) -> Iterator[tuple[str, Held]]:
     """What of the arguments is another tensor now."""
     before = dict(places(call.arguments))
@@ -366,7 +388,7 @@ def _drawn() -> Drawn:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def recorded(model: torch.nn.Module) -> Iterator[Recording]:
     """While this holds, the calls of the modules that `model` has now are kept."""
     found = Recording(types=types_of(model), grids=grids_of(model))
@@ -376,26 +398,27 @@ def recorded(model: torch.nn.Module) -> Iterator[Recording]:
         yield found
 
 
-@contextmanager
+@contextlib.contextmanager
 def _state_kept(model: torch.nn.Module) -> Iterator[None]:
     """What modules have of their own, and a call may change, is afterwards as before."""
     before = [
-        (module._buffers, name, buffer, buffer.clone())
+        (module._buffers, name, buffer, None if buffer is None else buffer.clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
-        if buffer is not None
     ]
     try:
         yield
     finally:
         for buffers, name, buffer, value in before:
             buffers[name] = buffer
+            if buffer is None or value is None:
+                continue
             # Of inference tensors no other mode changes any.
             with torch.inference_mode(mode=buffer.is_inference()), torch.no_grad():
                 buffer.copy_(value)
 
 
-@contextmanager
+@contextlib.contextmanager
 def layer_by_layer() -> Iterator[None]:
     """While this holds, torch's own encoders call the modules in them, whether or not these have
     hooks."""

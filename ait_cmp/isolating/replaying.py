@@ -93,11 +93,14 @@ class Answer:
 @dataclass(slots=True)
 class Replayed:
     """What golden's module gave back, what it handed to each module inside, by the number of its
-    call, and the arguments that it changed, by the path to each."""
+    call, the arguments that it changed, by the path to each, its own `buffers` after it, and which
+    of these it `moved`."""
 
     outputs: dict[str, Held] = field(default_factory=dict)
     given: dict[int, dict[str, Held]] = field(default_factory=dict)
     changed: dict[str, Held] = field(default_factory=dict)
+    buffers: dict[str, Held] = field(default_factory=dict)
+    moved: set[str] = field(default_factory=set)
 
 
 OwnTypes = Callable[[torch.nn.Module], Mapping[str, torch.dtype]]
@@ -141,18 +144,30 @@ def replay(
         _hooked_once([one.module for one in answers]),
         _answered(answers, casting, found, saved),
     ):
-        try:
-            output = module(*args, **kwargs)
-        except NotReplayedError:
-            raise
-        except Exception as exc:
-            said = str(exc).splitlines()[0][:200] if str(exc) else "no message"
-            raise NotReplayedError(f"{type(exc).__name__}: {said}") from exc
+        before = _buffers(module, saved)
+        output = _output(module, args, kwargs)
+        found.buffers = _buffers(module, saved)
+        found.moved = {name for name, held in found.buffers.items() if held is not before.get(name)}
     found.outputs = {name: saved.held(tensor) for name, tensor in outputs_of(output)}
     if call.changed:
         left = dict(places(saved.of((args, kwargs))))
         found.changed = {name: left[name] for name, _ in call.changed if name in left}
     return found
+
+
+def _output(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+    """What `module` gives back. Raises NotReplayedError for all that it raises."""
+    try:
+        return module(*args, **kwargs)
+    except NotReplayedError:
+        raise
+    except Exception as exc:
+        said = str(exc).splitlines()[0][:200] if str(exc) else "no message"
+        raise NotReplayedError(f"{type(exc).__name__}: {said}") from exc
+
+
+def _buffers(module: torch.nn.Module, saved: Saved) -> dict[str, Held]:
+    return {name: saved.held(one) for name, one in module._buffers.items() if one is not None}
 
 
 def _answers_of(inside: Iterable[tuple[Call, torch.nn.Module]]) -> list[Answer]:
@@ -191,7 +206,7 @@ def _cast(
     """The weights and buffers of modules cast, but for those of modules that are not run."""
     apart = {id(inner) for one in answered for inner in one.modules()}
     buffers: dict[int, torch.Tensor] = {}  # which the call may change
-    before: list[tuple[dict[str, Any], str, torch.Tensor]] = []
+    before: list[tuple[dict[str, Any], str, torch.Tensor | None]] = []
     try:
         for one in (each for module in runs for each in module.modules()):
             if id(one) in apart:
@@ -200,6 +215,7 @@ def _cast(
             # What a hook makes of weights, as that of a weight norm, is an attribute.
             made_of = [*vars(one).items()]
             before += [(vars(one), name, it) for name, it in made_of if torch.is_tensor(it)]
+            before += [(one._buffers, name, it) for name, it in one._buffers.items() if it is None]
             own, grid = types(one), casting.grid(one)
             weights: dict[str, Any] = one._parameters
             for held, made in ((weights, casting.cast), (one._buffers, buffers)):

@@ -26,7 +26,7 @@ __all__ = ["CALLS", "read_recording", "write_calls"]
 
 CALLS = "calls.jsonl"  # beside its tensors
 _PLAIN = (bool, int, float, str, type(None))
-_OPERANDS = ("inputs", "outputs", "changed", "state")
+_OPERANDS = ("inputs", "outputs", "changed", "state", "moved")
 _STRUCTURES = ("arguments", "result", "left")
 _NUMBERS = ("token_id", "again", "began", "ended")
 _TEXTS = ("kind", "why")
@@ -81,7 +81,7 @@ def _read(line: dict[str, Any], folder: Path, found: Recording, around: dict[int
 
 def _packed(call: Call) -> dict[str, Any]:
     line: dict[str, Any] = {name: getattr(call, name) for name in (*_NUMBERS, *_TEXTS)}
-    line |= {"module": list(call.module), "compiled": call.compiled, "moved": list(call.moved)}
+    line |= {"module": list(call.module), "compiled": call.compiled, "beside": list(call.beside)}
     line["around"] = call.around.began if call.around else None
     try:
         for name in _STRUCTURES:
@@ -103,7 +103,7 @@ def _unpacked(line: dict[str, Any], folder: Path, around: dict[int, Call]) -> Ca
     numbers = (line["token_id"], line["again"], line["began"])
     call = Call((line["module"][0], line["module"][1]), line["kind"], *numbers, inside)
     call.ended, call.why, call.compiled = line["ended"], line["why"], line["compiled"]
-    call.moved = tuple(line["moved"])
+    call.beside = tuple(line["beside"])
     if inside:
         inside.inside.append(call)
     for name in _OPERANDS:
