@@ -7,6 +7,8 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
+import torch
+
 from ait_cmp.commands.choices import settle_choices
 from ait_cmp.commands.shards import Settled
 from ait_cmp.engine.adapters import adapt
@@ -24,7 +26,7 @@ from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.watching.outputs import Sides
 
-__all__ = ["LiveChoices", "sources_of"]
+__all__ = ["LiveChoices", "source_of"]
 
 _LARGEST = 1 << 20  # elements of scores of which a copy is kept
 _SCORES = 8  # rows of scores of which a copy is kept: ids come soon after theirs
@@ -44,7 +46,7 @@ class LiveChoices:
         self._rows: list[tuple[Pair, Measured]] = []
         self._differ = False  # whether choices of this round do
         self._copies: deque[tuple[Location, Location]] = deque()
-        self._sources: dict[Location, Source] = {}
+        self._tensors: dict[Location, torch.Tensor] = {}  # on their own device
         self._answers: dict[tuple[Pair, Look | None], Measured] = {}
 
     def settle(
@@ -59,13 +61,14 @@ class LiveChoices:
         if not (differs or self._differ):
             self._keep(pair, measured, tensors, brief)
             return pair, measured
-        here = sources_of(tensors) if tensors and not measured.error else None
-        if here:
-            self._sources |= {pair.golden: here[0], pair.my: here[1]}
+        here = {}
+        if tensors and not measured.error:
+            here = {pair.golden: tensors.golden, pair.my: tensors.my}
+        self._tensors |= here
         settled = self._settled([*self._rows, (pair, measured)])
         found, told = settled.pairs[-1], settled.measured[len(self._rows)]
-        if here:
-            del self._sources[pair.golden], self._sources[pair.my]
+        for location in here:
+            del self._tensors[location]
         if told.choices is not None:
             self._differ = True
             self._rows.append((pair, measured))
@@ -79,7 +82,7 @@ class LiveChoices:
             return
         self._round = pair.run, pair.token_id
         self._differ = False
-        for kept in (self._rows, self._copies, self._sources, self._answers):
+        for kept in (self._rows, self._copies, self._tensors, self._answers):
             kept.clear()
         if tensors and tensors.fed:
             nowhere = Location.of(f"live:{_FED}")
@@ -98,12 +101,12 @@ class LiveChoices:
         self._rows.append((pair, measured))
         if tensors is None:
             return
-        copies = Sides(tensors.golden.detach().clone(), tensors.my.detach().clone())
         self._copies.append((pair.golden, pair.my))
-        self._sources.update(zip(self._copies[-1], sources_of(copies), strict=True))
+        self._tensors[pair.golden] = tensors.golden.detach().clone()
+        self._tensors[pair.my] = tensors.my.detach().clone()
         if len(self._copies) > _SCORES:
             for location in self._copies.popleft():
-                del self._sources[location]
+                del self._tensors[location]
 
     def _settled(self, rows: Sequence[tuple[Pair, Measured]]) -> Settled:
         measured = MeasuredRows(len(rows))
@@ -133,17 +136,14 @@ class LiveChoices:
             return Measured(error=as_pair_error(exc, pair.name))
 
     def _source(self, location: Location) -> Source:
-        source = self._sources.get(Location(location.files))
-        if source is None:
+        tensor = self._tensors.get(Location(location.files))
+        if tensor is None:
             raise PairError(
                 Reason.NEEDS_TENSORS, f"{location} is no more there; compare dumps of tensors"
             )
-        return adapt([source], location.steps)
+        return source_of(tensor, location)
 
 
-def sources_of(tensors: Sides) -> tuple[Source, Source]:
-    """Golden's tensor and my's, on the host."""
-    golden, my = (
-        from_memory(*as_array(one.detach(), "it")) for one in (tensors.golden, tensors.my)
-    )
-    return golden, my
+def source_of(tensor: torch.Tensor, location: Location) -> Source:
+    """A tensor of a row, on the host, as its location says it is compared."""
+    return adapt([from_memory(*as_array(tensor.detach(), "it"))], location.steps)

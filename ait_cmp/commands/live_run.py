@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 
 from ait_cmp.commands.judged_rows import JudgedRows
 from ait_cmp.commands.kept import Run
-from ait_cmp.commands.live_choices import LiveChoices, sources_of
+from ait_cmp.commands.live_choices import LiveChoices, source_of
 from ait_cmp.commands.say import remark
 from ait_cmp.commands.shards import Settled
-from ait_cmp.engine.adapters import adapt
 from ait_cmp.engine.looks import look_at
 from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.request import Request
@@ -101,8 +100,7 @@ class LiveRun:
 
     def _explain(self, pair: Pair, tensors: Sides) -> None:
         """Say what the last row looks like, while its tensors are there."""
-        golden, my = sources_of(tensors)
-        golden, my = adapt([golden], pair.golden.steps), adapt([my], pair.my.steps)
+        golden, my = source_of(tensors.golden, pair.golden), source_of(tensors.my, pair.my)
         if diagnosis := look_at("diagnosis", golden, my).diagnosis:
             self._diagnoses[len(self) - 1] = diagnosis
 
