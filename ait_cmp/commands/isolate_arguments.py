@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ait_cmp.commands.run_options import add_log_level
+from ait_cmp.commands.run_options import add_log_level, add_tolerance
 
 __all__ = ["make_parser"]
 
@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         default="float64",
         help="in which golden's modules are run on what my's were given (default: float64)",
     )
-    add("--tolerance", default="dtype", help="a preset or FILE.yaml (default: dtype)")
+    add_tolerance(parser)
     add("--output", "-o", default="./", help="where the report goes (default: this folder)")
     add(
         "--keep",

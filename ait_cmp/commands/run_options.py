@@ -6,7 +6,14 @@ import argparse
 
 from ait_cmp.dump.dump_request import LOG_LEVELS
 
-__all__ = ["add_device_id", "add_exec", "add_log_level", "add_operation_name", "add_switch"]
+__all__ = [
+    "add_device_id",
+    "add_exec",
+    "add_log_level",
+    "add_operation_name",
+    "add_switch",
+    "add_tolerance",
+]
 
 
 def add_exec(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +31,13 @@ def add_switch(parser: argparse.ArgumentParser, does: str) -> None:
         default="",
         help=f"{does}, and count no others, or, of SIGUSR1 and SIGUSR2, once ait itself was sent "
         "it, until it is sent it again: for servers (torch)",
+    )
+
+
+def add_tolerance(parser: argparse.ArgumentParser) -> None:
+    """What rows are judged by."""
+    parser.add_argument(
+        "--tolerance", default="dtype", help="a shipped one, or a YAML file (default: dtype)"
     )
 
 

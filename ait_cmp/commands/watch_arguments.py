@@ -10,6 +10,7 @@ from ait_cmp.commands.run_options import (
     add_log_level,
     add_operation_name,
     add_switch,
+    add_tolerance,
 )
 
 __all__ = ["add_arguments"]
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="end",
         help="first: the command ends at the first divergence (default: end)",
     )
-    add("--tolerance", default="dtype", help="a shipped one, or a YAML file (default: dtype)")
+    add_tolerance(parser)
     add(
         "--unpaired",
         choices=("error", "ignore"),
