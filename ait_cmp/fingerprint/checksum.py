@@ -16,7 +16,7 @@ import torch
 
 from ait_cmp.fingerprint.signs import hashed
 
-__all__ = ["BLOCK", "block_factors", "block_keys", "checksum"]
+__all__ = ["BLOCK", "block_factors", "block_keys", "checksum", "checksum_of"]
 
 _HALF = 1 << 13  # words of half a block
 BLOCK = 8 * _HALF  # bytes
@@ -42,6 +42,13 @@ def checksum(dense: torch.Tensor, *, first: int = 0) -> int:
         padded[: rest.numel()] = rest
         total = total + _sums(padded, first + whole)
     return int(total) & _MASK
+
+
+def checksum_of(tensor: torch.Tensor) -> int:
+    """The same of any tensor as it is now, in whatever mode torch is. Raises what torch does of one
+    whose bits cannot be viewed, as of sparse and quantised ones."""
+    with torch.inference_mode(mode=False), torch.no_grad():
+        return checksum(tensor.detach().resolve_conj().resolve_neg().contiguous())
 
 
 def _sums(some: torch.Tensor, first: int) -> torch.Tensor:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ait_cmp.fingerprint.checksum import checksum_of
 from ait_cmp.tensors import version_of
 
 __all__ = ["Arguments", "Home"]
@@ -260,7 +261,7 @@ def _state(value: Any) -> tuple[Any, ...]:
 
 def _state_of(tensor: torch.Tensor) -> list[Any]:
     if tensor.is_inference() and tensor.layout is torch.strided:  # which counts no changes
-        counted: Any = hash(bytes(tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy()))
+        counted: int | None = checksum_of(tensor)
     else:
         counted = version_of(tensor)
     return [_Itself(tensor), tensor.data_ptr(), counted, tuple(tensor.shape)]
