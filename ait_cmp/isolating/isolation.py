@@ -32,8 +32,6 @@ _SHELL = re.compile(r"@(\w+)")
 _NOTHING = "golden's module gives back nothing that is called so"
 # Of one tensor of several, the rest of which golden gives: no other can be meant.
 _MORE = f"{_NOTHING}, only the others here; it is not compared"
-
-
 _NO_BUFFER = "golden's module has no buffer of this name; it is not compared"
 _BESIDE = "a module inside changes this buffer, and is not given it; it is not compared"
 _SKIPPED = (_MORE, _NO_BUFFER, _BESIDE)
@@ -260,11 +258,8 @@ def _left_in_buffers(stated: _Stated, found: _Pass, why: str) -> Iterator[OwnTen
     beside = {name for one in call.inside for name in one.beside}
     for name, my in left.items():
         pair = [side.buffers.get(name) for side in (found.golden, found.reference)]
-        golden = pair[0]
-        is_golden_alone = name not in moved and name in found.golden.moved
-        if name not in moved and not (
-            is_golden_alone and golden and _are_alike(golden.tensor, my.tensor)
-        ):
+        golden = pair[0] if name in found.golden.moved else None
+        if name not in moved and not (golden and _are_alike(golden.tensor, my.tensor)):
             continue
         said = why
         if name in beside:

@@ -7,12 +7,11 @@ another gave back, mostly.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
@@ -24,6 +23,7 @@ from ait_cmp.dump.dump_request import DumpRequest
 from ait_cmp.dump.identity import inputs_of, module_identities, outputs_of
 from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.unseen import COMPILED
+from ait_cmp.fingerprint.checksum import checksum_of
 from ait_cmp.isolating.grids import Grid, grid_of
 from ait_cmp.isolating.structure import Held, Inside, mapped, places
 from ait_cmp.tensors import version_of
@@ -37,6 +37,7 @@ __all__ = [
     "Saved",
     "identities_of",
     "layer_by_layer",
+    "moved",
     "recorded",
     "run_with",
 ]
@@ -179,6 +180,15 @@ class Saved:
         self._known[id(tensor)] = weakref.ref(tensor), state, held
         return held
 
+    def operands(self, tensors: Iterable[tuple[str, torch.Tensor]]) -> Operands:
+        """Copies of these, by their names."""
+        return tuple((name, self.held(tensor)) for name, tensor in tensors)
+
+    def buffers(self, module: torch.nn.Module) -> Operands:
+        """Copies of the buffers that are the module's own."""
+        own = module._buffers.items()
+        return self.operands((name, one) for name, one in own if one is not None)
+
     def _kept(self, copy: torch.Tensor, device: str) -> Held:
         if not self._folder:
             return Held(copy, device, copy.dtype)
@@ -191,10 +201,8 @@ def _state_of(tensor: torch.Tensor) -> object:
     """What is another once a tensor has changed. That is its bits, since torch counts no change
     through `.data` or `.numpy()`, nor those of the running statistics of a batch norm; of what has
     none that could be viewed, as quantised and sparse tensors, what torch counts."""
-    with torch.inference_mode(mode=False), torch.no_grad(), contextlib.suppress(Exception):
-        flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest = hashlib.blake2b(flat.numpy().data, digest_size=16).digest()
-        return digest, tensor.shape, tensor.dtype
+    with contextlib.suppress(Exception):
+        return checksum_of(tensor), tensor.shape, tensor.dtype
     version = version_of(tensor)
     return object() if version is None else version  # in inference mode torch does not count
 
@@ -239,8 +247,8 @@ class CallRecorder(Recorder):
                 return
             call = self._keep(begun, inputs)
             call.arguments = self._saved.of((tuple(inputs[0]), dict(inputs[1])))
-            call.inputs = self._operands(inputs_of(module, *inputs))
-            call.state = self._state(module)
+            call.inputs = self._saved.operands(inputs_of(module, *inputs))
+            call.state = self._saved.buffers(module)
             call.drawn = _drawn()
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not recorded ({type(exc).__name__}: {exc})")
@@ -256,14 +264,14 @@ class CallRecorder(Recorder):
             _, call, given = self._kept.pop(id(begun))
             call.ended = next(self._process.moments)
             call.result = self._saved.of(output)
-            call.outputs = self._operands(outputs_of(output))
+            call.outputs = self._saved.operands(outputs_of(output))
             left = self._saved.of((tuple(given[0]), dict(given[1])))
             call.changed = tuple(_changed(call, left))
             call.left = left if call.changed else None
-            call.moved = _moved(call.state, self._state(module))
+            call.moved = moved(call.state, self._saved.buffers(module))
             outer, before = self._around.pop(id(begun))
             if outer is not None:
-                call.beside = tuple(name for name, _ in _moved(before, self._state(outer)))
+                call.beside = tuple(name for name, _ in moved(before, self._saved.buffers(outer)))
             if self._ended and call.around is None:
                 self._ended(module, call)
         except Exception as exc:
@@ -330,14 +338,10 @@ class CallRecorder(Recorder):
         if around:
             around.inside.append(call)
         self._kept[id(begun)] = begun, call, inputs
-        buffers = self._state(outer.module) if outer else ()
+        buffers = self._saved.buffers(outer.module) if outer else ()
         self._around[id(begun)] = outer.module if outer else None, buffers
         self._recording.calls.append(call)
         return call
-
-    def _state(self, module: torch.nn.Module) -> Operands:
-        buffers = module._buffers.items()
-        return self._operands((name, one) for name, one in buffers if one is not None)
 
     def _named(self, kind: Any) -> Any:
         """A module among arguments, or a method of one, by the names of the model that runs."""
@@ -349,9 +353,6 @@ class CallRecorder(Recorder):
             return kind
         method = "" if module is kind else kind.__name__
         return Inside(identity.key, identity.shell, method)
-
-    def _operands(self, operands: Iterator[tuple[str, torch.Tensor]]) -> Operands:
-        return tuple((name, self._saved.held(tensor)) for name, tensor in operands)
 
 
 def _compiled_in(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
@@ -365,7 +366,8 @@ def _compiled_in(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
             waiting.extend(module.children())
 
 
-def _moved(before: Operands, now: Operands) -> Operands:
+def moved(before: Operands, now: Operands) -> Operands:
+    """Those of `now` that are others than before, or were not there."""
     known = dict(before)
     return tuple((name, held) for name, held in now if held is not known.get(name))
 

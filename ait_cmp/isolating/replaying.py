@@ -27,6 +27,7 @@ from ait_cmp.isolating.recording import (
     ModuleName,
     Saved,
     layer_by_layer,
+    moved,
 )
 from ait_cmp.isolating.structure import Held, Inside, mapped, places
 
@@ -140,14 +141,14 @@ def replay(
     with (
         _as_it_was(call.drawn, keep_autocast=casting.dtype is None),
         _cast(runs, [one.module for one in answers], casting, types),
-        _in_state(module, state, casting),
         _hooked_once([one.module for one in answers]),
         _answered(answers, casting, found, saved),
     ):
-        before = _buffers(module, saved)
+        _put_in_state(module, state, casting)
+        before = saved.buffers(module)
         output = _output(module, args, kwargs)
-        found.buffers = _buffers(module, saved)
-        found.moved = {name for name, held in found.buffers.items() if held is not before.get(name)}
+        after = saved.buffers(module)
+        found.buffers, found.moved = dict(after), {name for name, _ in moved(before, after)}
     found.outputs = {name: saved.held(tensor) for name, tensor in outputs_of(output)}
     if call.changed:
         left = dict(places(saved.of((args, kwargs))))
@@ -164,10 +165,6 @@ def _output(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
     except Exception as exc:
         said = str(exc).splitlines()[0][:200] if str(exc) else "no message"
         raise NotReplayedError(f"{type(exc).__name__}: {said}") from exc
-
-
-def _buffers(module: torch.nn.Module, saved: Saved) -> dict[str, Held]:
-    return {name: saved.held(one) for name, one in module._buffers.items() if one is not None}
 
 
 def _answers_of(inside: Iterable[tuple[Call, torch.nn.Module]]) -> list[Answer]:
@@ -231,17 +228,13 @@ def _cast(
             held[name] = tensor
 
 
-@contextlib.contextmanager
-def _in_state(
-    module: torch.nn.Module, state: Mapping[str, Held], casting: Casting
-) -> Iterator[None]:
+def _put_in_state(module: torch.nn.Module, state: Mapping[str, Held], casting: Casting) -> None:
     """What earlier calls left in buffers of my's module, in those of golden's that are the like."""
     buffers = module._buffers  # which are put back with the weights
     for name, held in state.items():
         own = buffers.get(name)
         if own is not None and own.shape == held.tensor.shape:
             buffers[name] = casting.argument(held).to(own.dtype)
-    yield
 
 
 @contextlib.contextmanager
