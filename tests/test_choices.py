@@ -381,6 +381,7 @@ def test_names_of_what_is_fed(name: str, fed: bool) -> None:
     [
         *((name, True) for name in ("out.logits", "logits", "lm_head/out0", "model.lm_head/out0")),
         *((name, False) for name in ("lm_head/in0", "lm_head/weight", "lm_head.weight")),
+        *((name, False) for name in ("grad.out.logits", "model/grad.out.logits")),
         *((f"lm_head/{own}", False) for own in ("bias", "grad.weight", "grad.out0", "weight_g")),
         *((f"lm_head/state.{own}", False) for own in ("weight.exp_avg", "weight.step")),
     ],

@@ -57,7 +57,7 @@ _LOGITS = re.compile(
 )
 # What a module is, has learned, or is to learn by: none of it is what it gave back.
 _LEARNED = re.compile(
-    r"[./](?:(?:grad|state)\..*|q?weight[^./]*|bias[^./]*|q?zeros|scales?|lora_[^/]*)$",
+    r"(?:^|[./])(?:(?:grad|state)\..*|q?weight[^./]*|bias[^./]*|q?zeros|scales?|lora_[^/]*)$",
     re.IGNORECASE,
 )
 NEAR_TIE = "a near tie: "  # how the sentence of one begins
