@@ -264,6 +264,52 @@ def test_a_graph_that_is_gone_through_twice_gives_both_gradients(
     assert (0, "blocks.0.up/grad.weight@1") in rows
 
 
+class Checkpointed(torch.nn.Module):
+    """Of what is inside nothing is kept for the backward pass, if a way to compute it anew is
+    named."""
+
+    def __init__(self, inner: torch.nn.Module, *, reentrant: bool | None) -> None:
+        super().__init__()
+        self.inner, self.reentrant = inner, reentrant
+
+    def forward(self, x: torch.Tensor) -> Any:
+        if self.reentrant is None:
+            return self.inner(x)
+        return torch.utils.checkpoint.checkpoint(self.inner, x, use_reentrant=self.reentrant)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("whole", [False, True], ids=["parts", "blocks"])
+def test_what_a_checkpoint_computes_anew_is_dumped_once(
+    model: Model, tmp_path: Path, reentrant: bool, whole: bool
+) -> None:
+    """And its gradients under the names that they have where nothing is computed anew."""
+    for side, way in (("golden", None), ("my", reentrant)):
+        its = copy.deepcopy(model)
+        for number, block in enumerate(its.blocks):
+            if whole:
+                its.blocks[number] = Checkpointed(block, reentrant=way)
+            else:
+                block.up = Checkpointed(block.up, reentrant=way)
+        _dumped(its, tmp_path / side)
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    assert run.passed, run
+    assert not [row for row in run.rows if row.verdict.status is not Status.PASS]
+    inside = "blocks.3.inner.up" if whole else "blocks.3.up.inner"
+    assert {(1, f"{inside}/out0"), (1, f"{inside}/grad.out0")} <= _rows(run).keys()
+
+
+def test_which_call_a_reentrant_checkpoint_repeats_is_not_guessed(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    block = Checkpointed(torch.nn.Linear(8, 8), reentrant=True)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), block, block)
+    with dump_modules(model, tmp_path, types=("grad",)):
+        model(torch.ones(2, 8)).sum().backward()
+    names = {name for _, name in _rows(compare_dumps(golden_path=tmp_path, my_path=tmp_path))}
+    assert {"0/grad.out0", "1/grad.out0", "1.inner/grad.weight"} <= names
+    assert not any(name.startswith("1.inner/grad.out") for name in names)
+
+
 def test_fingerprints_have_them_too(model: Model, tmp_path: Path) -> None:
     file = tmp_path / "golden.fp.safetensors"
     _dumped(copy.deepcopy(model), file, fingerprint=True)

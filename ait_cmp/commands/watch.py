@@ -92,7 +92,6 @@ def _request(arguments: argparse.Namespace, golden: Golden, path: str, switch: s
         log_level=arguments.log_level,
         watcher=path,
         switch=switch,
-        once=True,
     )
 
 

@@ -52,8 +52,7 @@ class DumpRequest:
     the file `counter`, where there is one, what they use up of `max_bytes`. `force_tokens` is a
     file of the tokens that `generate` is to choose, as `dump.forcing` reads it. `dtype` is what the
     weights and inputs of modules are cast to, where it is not empty. With `fingerprint` one file of
-    fingerprints is written and no tensor; `output` may be its name. With `once` what a
-    backward pass calls is left out, which was seen before.
+    fingerprints is written and no tensor; `output` may be its name.
 
     Raises UsageError for values that make no sense.
     """
@@ -77,7 +76,6 @@ class DumpRequest:
     fingerprint: bool = False
     watcher: str = ""
     switch: str = ""
-    once: bool = False
 
     def __post_init__(self) -> None:
         for name in self.types:

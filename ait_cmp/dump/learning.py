@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -26,6 +26,7 @@ from ait_cmp.tensors import version_of
 
 __all__ = ["Learning"]
 
+Operands = Iterable[tuple[str, torch.Tensor]]  # each with what it is called
 # Takes a tensor by its place, what it is, and what the dump says of its model; raises nothing.
 Put = Callable[[str, torch.Tensor, Mapping[str, object], Mapping[str, object]], None]
 
@@ -55,13 +56,23 @@ class _Owner:
     said: Mapping[str, object]  # of the model
 
 
+class _Place(NamedTuple):
+    """Where tensors of a call of a model are saved, and what is said of the call and the model."""
+
+    path: str
+    line: Mapping[str, object]
+    said: Mapping[str, object]
+
+
 @dataclass(slots=True)
 class _Seen:
-    """The last round of a model, and how often each gradient came in it."""
+    """The last round of a model, how often each gradient came in it, and by the `id` of a module
+    its calls that gave back nothing of which a gradient can be."""
 
     path: str
     saves: bool
     times: Counter[str] = field(default_factory=Counter)
+    apart: defaultdict[int, list[_Place]] = field(default_factory=lambda: defaultdict(list))
 
 
 class Learning:
@@ -96,27 +107,54 @@ class Learning:
         for seen in self._seen.values():
             seen.saves = False
 
-    def watch(
+    def called(
         self,
+        module: torch.nn.Module,
+        root: int,
         path: str,
         line: Mapping[str, object],
         said: Mapping[str, object],
-        direction: Direction,
-        operands: Iterable[tuple[str, torch.Tensor]],
+        outputs: Operands,
+        inputs: Operands,
     ) -> None:
-        """The gradients of these tensors of a call, which is saved at `path`, are wanted, if they
-        get any."""
+        """A call has ended, which is saved at `path`; gradients of these are wanted, if they get
+        any."""
         if "grad" not in self._request.types:
             return
-        for number, (what, tensor) in enumerate(operands):
-            if tensor.requires_grad:
-                place = f"{path}/{gradient_operand(direction, number)}"
-                _hear(tensor, self._looking(place, f"grad.{what}", line, said))
+        place = _Place(path, line, said)
+        heard = self._hear(place, "out", outputs)
+        self._hear(place, "in", inputs)
+        seen = self._seen.get(root)
+        if seen and not heard:
+            seen.apart[id(module)].append(place)
+
+    def recomputed(self, module: torch.nn.Module, outputs: Operands) -> None:
+        """A backward pass has called `module` again: where its first call was made without a graph,
+        as by a reentrant checkpoint, gradients are those of this one. Which of several it repeats
+        is not known."""
+        places = [
+            place
+            for seen in self._seen.values()
+            if seen.saves
+            for place in seen.apart.get(id(module), ())
+        ]
+        if len(places) == 1:
+            self._hear(places[0], "out", outputs)
 
     def close(self) -> None:
         """Look at nothing more."""
         for handle in self._handles:
             handle.remove()
+
+    def _hear(self, place: _Place, direction: Direction, operands: Operands) -> bool:
+        """Look at the gradients of tensors of a call; whether some may get one."""
+        heard = False
+        for number, (what, tensor) in enumerate(operands):
+            if tensor.requires_grad:
+                heard = True
+                name = f"{place.path}/{gradient_operand(direction, number)}"
+                _hear(tensor, self._looking(name, f"grad.{what}", place.line, place.said))
+        return heard
 
     def _looking(
         self, place: str, operand: str, line: Mapping[str, object], said: Mapping[str, object]
@@ -199,7 +237,8 @@ def _hear(tensor: torch.Tensor, look: Callable[[torch.Tensor], None]) -> None:
     layer's output is of the product.
     """
     base = tensor._base
-    if base is None or base.numel() != tensor.numel() or not _are_dense(base, tensor):
+    is_same = base is not None and base.requires_grad and base.numel() == tensor.numel()
+    if base is None or not (is_same and _are_dense(base, tensor)):
         tensor.register_hook(look)  # type: ignore[no-untyped-call]
         return
     heard = _Heard(look, weakref.ref(tensor), version_of(tensor), tensor.shape)

@@ -96,6 +96,7 @@ class _Round:
     identities: dict[int, ModuleIdentity] = field(default_factory=dict)
     line: dict[str, object] = field(default_factory=dict)  # what the dump says of the root
     times: Counter[ModuleIdentity] = field(default_factory=Counter)  # that each was called
+    is_recomputed: bool = False
 
 
 @dataclass(slots=True)
@@ -194,6 +195,8 @@ class Recorder:
             call = self._end(module)
             if call is None:
                 return
+            if call.round.is_recomputed and self._process.learning:
+                self._process.learning.recomputed(module, outputs_of(output))
             if call.selected and self._request.after:
                 self._save_after(call, inputs, output)
             if call.round.topology and call.node:
@@ -274,13 +277,16 @@ class Recorder:
         stack = self._process.calls.stack
         while stack and not is_running(stack[-1].depth, stack[-1].frame, frames):
             stack.pop()  # ended by an exception, or nobody said that it would end
+        depth = len(frames) - 1
+        if self._is_recomputed(module):
+            stack.append(self._unseen(module, depth, is_recomputed=True))
+            return stack[-1]
         if not stack and (around := enclosing_forward(module, frames, self._watched)):
             self._begin_around(around)
         if _inner(module) is not module:
             self.tell(COMPILED)
         if isinstance(module, torch.nn.TransformerEncoderLayer) and not module.training:
             self.tell(ENCODER)
-        depth = len(frames) - 1
         call = self._child(module, stack[-1], depth) if stack else self._outermost(module, depth)
         call.began = next(self._process.moments)
         stack.append(call)
@@ -306,8 +312,9 @@ class Recorder:
 
     def _outermost(self, module: torch.nn.Module, depth: int) -> _Call:
         switch = self._request.switch
-        is_off = switch and not os.path.exists(switch)
-        if is_off or (self._request.once and is_recomputed()):
+        if switch and not os.path.exists(switch):
+            if self._process.learning:
+                self._process.learning.pause()
             return self._unseen(module, depth)
         root, token_id = self._root(module)
         saves = self._request.of_rounds and self._request.covers(token_id)
@@ -326,12 +333,23 @@ class Recorder:
             learning.begin(module, root.number, call.path, current)
         return call
 
-    def _unseen(self, module: torch.nn.Module, depth: int) -> _Call:
+    def _is_recomputed(self, module: torch.nn.Module) -> bool:
+        """Whether a call that begins is the outermost of those that a backward pass repeats."""
+        stack = self._process.calls.stack
+        if not is_recomputed() or (stack and stack[-1].round.is_recomputed):
+            return False
+        return any(
+            one is module
+            for root in self._process.roots
+            if (model := root.module()) is not None
+            for one in model.modules()
+        )
+
+    def _unseen(self, module: torch.nn.Module, depth: int, *, is_recomputed: bool = False) -> _Call:
         """A call of which nothing is wanted: no round, of which nothing is saved."""
         root = _Root(-1, _kind(module), "", weakref.ref(module))
-        if self._process.learning:
-            self._process.learning.pause()
-        return _Call(module, _Round(-1, root, None, None, False), depth, (-1,))
+        current = _Round(-1, root, None, None, False, is_recomputed=is_recomputed)
+        return _Call(module, current, depth, (-1,))
 
     def _child(self, module: torch.nn.Module, parent: _Call, depth: int) -> _Call:
         call = _Call(module, parent.round, depth, (*parent.ids, parent.children))
@@ -374,10 +392,11 @@ class Recorder:
         """What a call that ends was given, as it is now, and gives back."""
         learning = self._process.learning
         if learning:
+            # The inputs of a call inside are what another gave.
+            given = inputs_of(call.module, *inputs) if len(call.ids) == 1 else ()
             said = _line(call, "", 0), call.round.line
-            learning.watch(call.path, *said, "out", outputs_of(output))
-            if len(call.ids) == 1:  # that of any other is of what gave it
-                learning.watch(call.path, *said, "in", inputs_of(call.module, *inputs))
+            root = call.round.root.number
+            learning.called(call.module, root, call.path, *said, outputs_of(output), given)
         if not self._request.activations:
             return
         ended = next(self._process.moments)

@@ -14,7 +14,7 @@ from ait_cmp.values.pair import Pair
 
 __all__ = ["REQUEST", "Key", "Sides", "Sink", "Take", "key_of", "named"]
 
-REQUEST = DumpRequest("", execute_range=((0, 10**9 - 1),), save_tensor_part=OUTPUTS, once=True)
+REQUEST = DumpRequest("", execute_range=((0, 10**9 - 1),), save_tensor_part=OUTPUTS)
 
 Key = tuple[str, str]  # a module, and which of its tensors
 
