@@ -8,8 +8,9 @@ import operator
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ait_cmp.engine.evidence import Evidence
 from ait_cmp.engine.measured import Answers, Brief, Measured, TensorInfo
 from ait_cmp.engine.parts import Parts
 from ait_cmp.judging import (
@@ -22,6 +23,7 @@ from ait_cmp.judging import (
     Tolerance,
     Verdict,
 )
+from ait_cmp.judging.gradients import is_summed
 from ait_cmp.judging.metrics import DEFINITIONS, METRICS, compute
 from ait_cmp.judging.places import index_at
 from ait_cmp.judging.statistics import judge_statistics
@@ -315,7 +317,7 @@ class _Run:
             _subject(pair, one),
             one.golden.shape,
             one.stats,
-            one.evidence,
+            _evidence(pair, one),
             one.choices,
             pair.chosen_from,
             reference,
@@ -338,6 +340,14 @@ def _subject(pair: Pair, sides: Measured | Brief) -> Subject:
     assert sides.my
     types = sides.golden.dtype, sides.my.dtype
     return Subject(pair.data_id, pair.token_id, *types, former_name(pair))
+
+
+def _evidence(pair: Pair, one: Measured) -> Evidence | None:
+    """What is to be judged: of a sum small elements tell nothing that the whole does not."""
+    assert one.golden
+    if one.evidence and is_summed(pair.data_id, one.golden.shape):
+        return replace(one.evidence, usual=None)
+    return one.evidence
 
 
 def _doubted(pair: Pair, verdict: Verdict) -> Verdict:

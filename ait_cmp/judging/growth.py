@@ -14,6 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
+from ait_cmp.judging.gradients import Sums
 from ait_cmp.judging.measure import Measure
 from ait_cmp.judging.sizes import Sizes, bounded_by_one, is_distribution, of_bins, sizes_of, widened
 from ait_cmp.judging.tolerance import Growth, Subject
@@ -124,6 +125,7 @@ class Background:
         self._token: int | None = None
         self._tiny_errors = 0
         self._coarse = False
+        self._sums = Sums()
 
     def expect(self, case: Case, evidence: Evidence) -> Expectation:
         """E, its floor, and what each part of this row may have."""
@@ -131,6 +133,7 @@ class Background:
         if case.is_weight and not subject.token_id:  # later on it may have been trained
             return self._as_loaded(subject, evidence)
         self._enter(subject.token_id)
+        self._sums.see(case, evidence)
         floor = self._floor(subject, evidence)
         granted = min(growth.sparse * floor, growth.sparse_most)
         least = max(floor, granted if self._sparse else 0.0)
@@ -152,7 +155,9 @@ class Background:
             granted, error = max(granted, calibrated), max(error, calibrated)
             limits = limits.each(lambda one, full: max(one, calibrated * full), self._full)
         has_peers = bool(layers or tokens)
-        return Expectation(error, floor, max(granted, floor, _LEAST), parts, limits, has_peers)
+        found = Expectation(error, floor, max(granted, floor, _LEAST), parts, limits, has_peers)
+        times = self._sums.times(case, evidence, error)
+        return found.times(times)._replace(parts=parts.each(lambda one: one * times))
 
     def _as_loaded(self, subject: Subject, evidence: Evidence) -> Expectation:
         """That of what no row before it made: it was rounded once, if at all."""
@@ -166,7 +171,7 @@ class Background:
 
     def learn(self, case: Case, evidence: Evidence) -> None:
         """Take a row that passed into account; one that failed must not raise E."""
-        if not evidence.count or case.is_weight:
+        if not evidence.count or case.is_weight or self._sums.cancel(case):
             return
         subject, sizes = case.subject, sizes_of(evidence)
         self._enter(subject.token_id)
@@ -242,7 +247,10 @@ class Background:
         least = max(least, _LEAST)
         floors = Sizes(*[one * least for one in _OF_FLOOR])
         parts = largest.each(max, floors, recent.each(operator.mul, peers.recent))
-        return parts.each(operator.mul, self._full).each(operator.mul, peers.times), parts
+        full = parts.each(operator.mul, self._full)
+        if self._sums.has_learned(case.subject.token_id):
+            return full, parts
+        return full.each(operator.mul, peers.times), parts
 
     def _amplified(self, case: Case, floor: float) -> float:
         """What a function bounded by 1 makes of the absolute error of what it was given: that of
