@@ -6,11 +6,13 @@ import copy
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
 import ait_cmp
 from ait_cmp import Reason, UsageError, compare_dumps, dump_modules, watch
@@ -400,6 +402,54 @@ def test_hooks_of_all_modules_hear_of_my_alone(models: tuple[Model, Model]) -> N
     modules = {id(module) for module in my.modules()}
     assert heard
     assert all(id(module) in modules for module in heard)
+    assert watched.result.passed
+
+
+SCALE: ContextVar[float] = ContextVar("SCALE", default=1.0)
+
+
+class Scaled(torch.nn.Module):
+    """Computes as the script says by a context variable, on the device where it makes tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = torch.nn.Linear(32, 32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.inner(x * SCALE.get())
+        return y + torch.ones(32) if torch.ones(()).device.type != "meta" else y
+
+
+def test_golden_is_called_in_the_context_of_the_script() -> None:
+    golden = Scaled()
+    my = copy.deepcopy(golden)
+    with watch(my=my, golden=golden) as watched:
+        token = SCALE.set(3.0)
+        scaled = my(X)
+        with torch.device("meta"):
+            assert torch.equal(my(X) + 1, scaled)
+        SCALE.reset(token)
+        my(X)
+    assert watched.result.passed
+    assert torch.ones(()).device.type == "cpu"
+
+
+def test_a_mode_of_the_script_hears_of_my_alone() -> None:
+    golden = Scaled()
+    my = copy.deepcopy(golden)
+    heard: list[Any] = []
+
+    class Hears(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.nn.functional.linear:
+                heard.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Hears(), watch(my=my, golden=golden) as watched:
+        my(X)
+    assert len(heard) == 1
     assert watched.result.passed
 
 

@@ -11,6 +11,7 @@ each time that the module begins.
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import sys
@@ -32,7 +33,7 @@ from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.unseen import REPLAYED
 from ait_cmp.dump_tree import is_fingerprint_file
 
-__all__ = ["dump_modules", "recording", "watch", "watch_process"]
+__all__ = ["Hook", "dump_modules", "recording", "watch", "watch_process"]
 
 
 class _BeforeForward:
@@ -167,6 +168,13 @@ class _NoCalls:
 
 def _ignore_calls() -> _NoCalls:
     return _NoCalls()
+
+
+class Hook(functools.partial[Any]):
+    """A hook that copies of its module do not have, pickled ones included."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _ignore_calls, ()
 
 
 def watch_process(request: DumpRequest) -> None:

@@ -6,16 +6,17 @@ for later; and both draw their own random numbers.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
 
+from ait_cmp.dump.hooks import Hook
 from ait_cmp.watching.outputs import Key
 from ait_cmp.watching.random_state import RandomState
+from ait_cmp.watching.standstill import LOOK, PATIENCE, Standstill, raise_in, wants_lock
 
 __all__ = ["Appeared", "Twin"]
 
@@ -38,38 +39,43 @@ class _LeaveError(BaseException):
 
 
 class Twin:
-    """Runs one call of golden at a time, as far as it is asked to."""
+    """Runs one call of golden at a time, as far as it is asked to.
 
-    def __init__(self) -> None:
-        self._go, self._ready = threading.Semaphore(0), threading.Semaphore(0)
+    Where a lock that both want lets neither go on, `given_up` says so, and golden is not run any
+    more: what it would give next is not what it would have given, without this call.
+    """
+
+    def __init__(self, golden: torch.nn.Module) -> None:
+        self._golden = golden
+        self._turn = threading.Condition()
+        self._is_goldens = False  # the turn
         self._thread: threading.Thread | None = None
+        self._asking = threading.current_thread()
         self._call: Callable[[], Any] | None = None
         self._leaving = False
         self._appeared: Appeared | None = None
         self._random: RandomState | None = None
+        self.given_up = ""
         self.output: Any = None
         self.error: BaseException | None = None
 
     @property
     def is_running(self) -> bool:
         """Whether a call has begun and not ended."""
-        return self._call is not None
+        return self._call is not None and not self.given_up
 
     def start(self, call: Callable[[], Any]) -> None:
         """Let the next steps be those of `call`, which draws the numbers that my is about to."""
         self.stop()
         self._hide()
         self._random = RandomState.now()
-        self._call = _in_this_state(call)
+        self._call = call
         self.output = self.error = None
 
     def step(self) -> Appeared | None:
         """What appears next in golden; None where its call ended."""
         if not self.is_running:
             return None
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="ait_cmp golden", daemon=True)
-            self._thread.start()
         mine = RandomState.now()
         if self._random:
             self._random.restore()
@@ -78,38 +84,40 @@ class Twin:
         finally:
             self._random = RandomState.now()
             mine.restore()
-        return self._appeared
+        return None if self.given_up else self._appeared
 
     def show(self, appeared: Appeared) -> None:
         """In golden's thread: wait until my asks for the next; of any other thread, nothing."""
         if not self.is_here():
             return
-        self._appeared = appeared
-        self._ready.release()
-        self._go.acquire()
-        self._appeared = None
-        if self._leaving:
+        self.leave()
+        with self._turn:
+            self._appeared = appeared
+            self._pass_on()
+            self._await_turn(Standstill(self._asking))
+            self._appeared = None
+        self.leave()
+
+    def leave(self, *_: object) -> None:
+        """In golden's thread: go no further, where nobody asks any more."""
+        if self.is_here() and (self._leaving or self.given_up):
             raise _LeaveError
 
     def stop(self) -> None:
         """Leave the call that goes on, if one does."""
-        if self.is_running and self._thread:
-            self._leaving = True
-            while self.is_running:  # a model may catch what makes it leave
-                self._resume()
+        self._leaving = True
+        while self.is_running and self._thread:  # a model may catch what makes it leave
+            self._resume()
         self._leaving, self._call = False, None
 
     def close(self) -> None:
         """Run nothing any more."""
         self.stop()
-        for hooks in _OF_PROCESS:
-            for key, hook in hooks.items():
-                if isinstance(hook, _Apart) and hook.twin is self:
-                    hooks[key] = hook.hook
         if self._thread:
-            self._go.release()
-            self._thread.join()
-            self._thread = None
+            with self._turn:
+                self._is_goldens = True
+                self._turn.notify_all()
+            self._thread.join(LOOK if self.given_up else None)
 
     def is_here(self) -> bool:
         """Whether this is golden's thread."""
@@ -123,27 +131,88 @@ class Twin:
                     hooks[key] = _Apart(self, hook)
 
     def _resume(self) -> None:
-        """Wait until golden stops, also where this wait is interrupted."""
-        self._go.release()
-        try:
-            self._ready.acquire()
-        except BaseException:
-            self._ready.acquire()
-            raise
+        """Wait until golden stops, or stands still."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="ait_cmp golden", daemon=True)
+            self._thread.start()
+        standstill = Standstill(self._thread)
+        with self._turn:
+            if self.given_up:
+                return
+            self._asking, self._is_goldens = threading.current_thread(), True
+            self._turn.notify_all()
+            try:
+                while self._is_goldens and not self.given_up:
+                    if not self._turn.wait(LOOK) and (where := standstill.where()):
+                        self._give_up("golden", where)
+            except BaseException:
+                self._interrupt()
+                raise
+
+    def _interrupt(self) -> None:
+        """My waits no more: golden ends as soon as what it computes now is there."""
+        self.given_up = "the script was interrupted while golden ran, which was given up"
+        assert self._thread
+        if not wants_lock(self._thread):  # else it might keep it for ever
+            raise_in(self._thread, _LeaveError)
+            self._turn.wait_for(lambda: not self._is_goldens, PATIENCE)
+
+    def _pass_on(self) -> None:
+        self._is_goldens = False
+        self._turn.notify_all()
+
+    def _await_turn(self, standstill: Standstill | None = None) -> None:
+        """In golden's thread: wait until my asks, or stands still."""
+        while not (self._is_goldens or self.given_up):
+            if not self._turn.wait(LOOK) and standstill and (where := standstill.where()):
+                self._give_up("my", where)
+
+    def _give_up(self, side: str, where: str) -> None:
+        other = "my" if side == "golden" else "golden"
+        self.given_up = (
+            f"{side} stood still at a lock ({where}), which {other} may hold, and golden was given "
+            "up: watch my against a dump of golden, or its fingerprints"
+        )
 
     def _run(self) -> None:
-        while True:
-            self._go.acquire()
-            if self._call is None:
-                return
-            try:
-                self.output = self._call()
-            except _LeaveError:
-                pass
-            except BaseException as exc:
-                self.error = exc
+        """Golden's thread."""
+        handles = [
+            module.register_forward_pre_hook(Hook(self.leave), prepend=True)
+            for module in self._golden.modules()
+            if not isinstance(module, torch.jit.ScriptModule)  # which takes no hooks
+        ]
+        try:
+            with suppress(_LeaveError):
+                while call := self._next_call():
+                    self._finish(call)
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._unhide()
+
+    def _next_call(self) -> Callable[[], Any] | None:
+        with self._turn:
+            self._await_turn()
+            return None if self.given_up else self._call
+
+    def _finish(self, call: Callable[[], Any]) -> None:
+        output, error = None, None
+        try:
+            output = call()
+        except _LeaveError:
+            pass
+        except BaseException as exc:
+            error = exc
+        with self._turn:
+            self.output, self.error = output, error
             self._appeared = self._call = None
-            self._ready.release()
+            self._pass_on()
+
+    def _unhide(self) -> None:
+        for hooks in _OF_PROCESS:
+            for key, hook in hooks.items():
+                if isinstance(hook, _Apart) and hook.twin is self:
+                    hooks[key] = hook.hook
 
 
 class _Apart(NamedTuple):
@@ -154,39 +223,3 @@ class _Apart(NamedTuple):
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         return None if self.twin.is_here() else self.hook(*given, **named)
-
-
-def _in_this_state(call: Callable[[], Any]) -> Callable[[], Any]:
-    """`call`, without gradients, in the state of torch that this thread has now, of which each
-    thread has its own."""
-    threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
-    kinds = [kind for kind in ("cpu", "cuda", "npu", "xpu") if _is_autocast(kind)]
-    casts = [(kind, torch.get_autocast_dtype(kind)) for kind in kinds]
-    uses_cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    streams = [torch.cuda.current_stream()] if uses_cuda else []
-
-    def run() -> Any:
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(torch.inference_mode() if inference else torch.no_grad())
-            for kind, dtype in casts:
-                stack.enter_context(torch.autocast(kind, dtype))
-            for stream in streams:
-                stack.enter_context(_on(stream))
-            return call()
-
-    return run
-
-
-@contextmanager
-def _on(stream: torch.cuda.Stream) -> Iterator[None]:
-    with torch.cuda.device(stream.device), torch.cuda.stream(stream):
-        yield
-
-
-def _is_autocast(kind: str) -> bool:
-    try:
-        return torch.is_autocast_enabled(kind)
-    except RuntimeError:  # no such device in this build
-        return False

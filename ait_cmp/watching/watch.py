@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ait_cmp.dump.hooks import recording
+from ait_cmp.dump.hooks import Hook, recording
 from ait_cmp.dump.identity import ModuleIdentity, module_identities
 from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.running import enclosing_forward, frames_to, is_recomputed
@@ -23,6 +23,7 @@ from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.watching.arguments import Arguments, Home
 from ait_cmp.watching.outputs import REQUEST, Key, Sides, Sink, Take, named
+from ait_cmp.watching.thread_state import in_this_state
 from ait_cmp.watching.twin import Appeared, Twin
 
 __all__ = ["Watch"]
@@ -72,8 +73,9 @@ class Watch:
             )
         self._golden, self._my = golden, my
         self._wanted, self._take, self._ignore_unpaired = wanted, take, ignore_unpaired
-        self._twin = Twin()
-        self._arguments = Arguments(golden=Home.of(golden), my=Home.of(my))
+        self._twin = Twin(golden)
+        self._homes = {"golden": Home.of(golden), "my": Home.of(my)}
+        self._arguments = Arguments(**self._homes)
         self._identities = module_identities(my)
         known = module_identities(golden)
         # Of several that are called alike, the outermost.
@@ -91,11 +93,11 @@ class Watch:
         golden = Recorder(
             REQUEST, {id(one) for one in self._golden.modules()}, lambda _: Sink(self._show)
         )
-        handles = []
+        handles, begin, end = [], Hook(self._begin), Hook(self._end)
         for module in self._my.modules():
             if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
-                handles.append(module.register_forward_pre_hook(self._begin, with_kwargs=True))
-                handles.append(module.register_forward_hook(self._end, always_call=True))
+                handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
+                handles.append(module.register_forward_hook(end, always_call=True))
         try:
             with recording(self._golden, golden), recording(self._my, self._recorder):
                 yield
@@ -118,6 +120,9 @@ class Watch:
         if call is None:
             self._recorder.warn("my runs in several threads at once, of which one is watched")
             return
+        if self._twin.given_up:
+            call.why_not = self._twin.given_up
+            return
         if around:
             kind = type(around.module).__name__
             call.why_not = (
@@ -137,7 +142,7 @@ class Watch:
             call.why_not = f"golden cannot be given what my is ({kind}: {exc})"
             return
         call.fed = _fed(args, kwargs)
-        self._twin.start(lambda: golden(*given, **named))
+        self._twin.start(in_this_state(lambda: golden(*given, **named), **self._homes))
 
     def _next(self, module: torch.nn.Module) -> _Call | None:
         """A call of the script that begins; None while one in another thread goes on."""
@@ -162,11 +167,11 @@ class Watch:
             return
         call.ended = True
         self._await(call, None)
-        if output is not None and not self._twin.error:
-            self._arguments.learn(golden=self._twin.output, my=output)
-        self._twin.output = None
         if not call.why_not:
+            if output is not None and not self._twin.error:
+                self._arguments.learn(golden=self._twin.output, my=output)
             self._arguments.settle()
+        self._twin.output = None
 
     def _leave(self) -> None:
         """The last call is over: tell what golden alone had."""
@@ -206,6 +211,9 @@ class Watch:
                 return appeared.tensor
             if appeared.key not in call.seen:  # may be changed in place before my asks
                 call.waiting[appeared.key] = appeared.tensor.clone()
+        if self._twin.given_up and not call.why_not:
+            call.why_not = self._twin.given_up
+            self._recorder.warn(call.why_not)
         return None
 
     def _tell(
