@@ -405,6 +405,43 @@ def test_hooks_of_all_modules_hear_of_my_alone(models: tuple[Model, Model]) -> N
     assert watched.result.passed
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_train_and_eval_of_my_are_done_to_golden(models: tuple[Model, Model], both: bool) -> None:
+    golden, my = models
+    my.blocks[1].drop.train()  # as the script will have it: only my drops here
+    golden.blocks[2].drop = torch.nn.Sequential(golden.blocks[2].drop).eval()
+    with watch(my=my, golden=golden, unpaired="ignore") as watched:
+        my(X)
+        my.train()
+        if both:
+            golden.train()
+        my(X)
+        others = [name for name, one in golden.named_modules() if not one.training]
+        assert others == ([] if both else ["blocks.1.drop"])  # as unlike as before
+        my.eval()
+        my(X)
+        my.blocks[1].drop.train()
+        my(X)
+    statuses = [
+        {row.verdict.status for row in watched.result.rows if row.pair.token_id == call}
+        for call in range(4)
+    ]
+    good = {Status.PASS, Status.SKIPPED}
+    assert Status.FAIL in statuses[1] if not both else statuses[1] <= good
+    assert statuses[2] <= good
+    assert Status.FAIL in statuses[0] & statuses[3]
+    assert not any(one.training for one in golden.modules())
+
+
+def test_what_the_script_did_to_golden_stays(models: tuple[Model, Model]) -> None:
+    golden, my = models
+    with watch(my=my, golden=golden) as watched:
+        my.train(), golden.train()
+        my(X)
+    assert watched.result.passed
+    assert all(one.training for one in golden.modules())
+
+
 SCALE: ContextVar[float] = ContextVar("SCALE", default=1.0)
 
 

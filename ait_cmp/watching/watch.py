@@ -24,6 +24,7 @@ from ait_cmp.values.pair import Pair
 from ait_cmp.watching.arguments import Arguments, Home
 from ait_cmp.watching.outputs import REQUEST, Key, Sides, Sink, Take, named
 from ait_cmp.watching.thread_state import in_this_state
+from ait_cmp.watching.training_flags import TrainingFlags
 from ait_cmp.watching.twin import Appeared, Twin
 
 __all__ = ["Watch"]
@@ -93,6 +94,7 @@ class Watch:
         golden = Recorder(
             REQUEST, {id(one) for one in self._golden.modules()}, lambda _: Sink(self._show)
         )
+        self._flags = TrainingFlags(self._golden, self._my)
         handles, begin, end = [], Hook(self._begin), Hook(self._end)
         for module in self._my.modules():
             if not isinstance(module, torch.jit.ScriptModule):  # which takes no hooks
@@ -106,6 +108,7 @@ class Watch:
             for handle in handles:
                 handle.remove()
             self._twin.close()
+            self._flags.put_back()
 
     def _begin(self, module: torch.nn.Module, args: Any, kwargs: Mapping[str, Any]) -> None:
         """A module of my begins: called by the script, if in none of them."""
@@ -141,6 +144,7 @@ class Watch:
             kind = type(exc).__name__
             call.why_not = f"golden cannot be given what my is ({kind}: {exc})"
             return
+        self._flags.follow()
         call.fed = _fed(args, kwargs)
         self._twin.start(in_this_state(lambda: golden(*given, **named), **self._homes))
 
