@@ -114,6 +114,19 @@ def test_what_makes_no_sense_is_refused(
 ) -> None:
     assert main(["isolate", "--golden", script, "-o", str(tmp_path)]) == 2
     assert "either --my COMMAND or --calls FOLDER" in capsys.readouterr().err
+    scripts = ["--golden", script, "--my", script]
+    for wrong, said in (
+        (["--golden", "nocommand"], "--golden cannot run 'nocommand'"),
+        (["--tolerance", "nothere"], "nothere"),
+        (["--output", "/dev/null/x"], "--output /dev/null/x cannot be made a folder"),
+        (["--output", "s3://bucket/x"], "--output s3://bucket/x must be a folder of this machine"),
+    ):  # all of it before anything runs
+        assert main(["isolate", *scripts, "-o", str(tmp_path / "new"), *wrong]) == 2
+        assert said in capsys.readouterr().err
+        assert not (tmp_path / "new" / "isolate_calls").exists()
+    calls = ["--calls", str(tmp_path), "-o", str(tmp_path)]
+    assert main(["isolate", "--golden", script, *calls]) == 2
+    assert f"--calls {tmp_path} has no calls" in capsys.readouterr().err
     nothing = ["isolate", "--my", f"{script} none", "--golden", script, "-o", str(tmp_path)]
     assert main(nothing) == 2
     assert "--my called no torch.nn.Module" in capsys.readouterr().err

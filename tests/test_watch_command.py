@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -86,11 +87,68 @@ def test_a_command_that_fails_ends_with_its_own_status(script: Path, golden: Pat
     assert "ended with status 7" in error
 
 
-def test_what_makes_no_sense_is_one_sentence(script: Path) -> None:
-    status, _, error = _ait("watch", script, "", "--golden", "nowhere.fp.safetensors")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--golden", "nowhere"], "--golden=nowhere does not exist"),
+        (["--golden", "nowhere.fp.safetensors"], "--golden=nowhere.fp.safetensors does not exist"),
+        (["--golden", "main.py"], "--golden: main.py"),
+        (["-o", "main.py/report"], "--output main.py/report cannot be made a folder"),
+        (["-o", "http://nowhere/report"], "a web server is only read"),
+        (["--tolerance", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_makes_no_sense_is_one_sentence(
+    script: Path, golden: Path, options: list[str], said: str
+) -> None:
+    """Before anything is run."""
+    status, out, error = _ait("watch", script, "", "--golden", str(golden), *options)
     assert status == 2
     assert error.startswith("ait llm watch: error: ")
     assert error.count("\n") == 1
+    assert said in error
+    assert "begins" not in out
+
+
+FORKING = """
+import os, sys, time, torch
+model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)).eval()
+with torch.no_grad():
+    model[0].weight.fill_(0.5), model[1].weight.fill_(0.5), model[0].bias.zero_()
+    model[1].bias.zero_()
+    model(torch.ones(2, 8))
+    pid = os.fork()
+    if pid == 0 and "calls" in sys.argv:
+        model(torch.ones(2, 8))
+    if pid == 0:
+        os.close(1), os.close(2)  # which who reads them waits for
+        open("child", "w").close()
+        time.sleep(600)
+    while not os.path.exists("child"):
+        time.sleep(0.01)
+print("child", pid)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("calls", [False, True])
+def test_a_process_that_outlives_the_command_is_not_awaited(tmp_path: Path, calls: bool) -> None:
+    script, golden = tmp_path / "main.py", tmp_path / "golden.fp.safetensors"
+    script.write_text(FORKING)
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)).eval()
+    with torch.no_grad(), dump_modules(model, golden, fingerprint=True, execute_range=[(0, 1)]):
+        for layer in cast(Any, model):
+            layer.weight.fill_(0.5), layer.bias.zero_()
+        model(torch.ones(2, 8))
+    began = time.monotonic()
+    status, out, error = _ait("watch", script, "calls" * calls, "--golden", str(golden))
+    assert time.monotonic() - began < 120
+    child = int(out.partition("child ")[2].split()[0])
+    os.kill(child, signal.SIGKILL)
+    assert status == 0, error
+    assert f"{6 if calls else 3} pass" in out
+    outlives = f"process {child} outlives the command; what it gives from now on is not looked at"
+    assert (outlives in error) is calls  # of one that calls no model nothing is known
 
 
 def test_a_file_switches_dumps_on_and_off(tmp_path: Path) -> None:

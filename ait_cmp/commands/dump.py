@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import IO
 
 from ait_cmp.commands.one_file import OneFile, in_one_file
+from ait_cmp.commands.output_folder import local_output, output_folder
 from ait_cmp.commands.run_options import (
     add_device_id,
     add_exec,
@@ -37,7 +37,7 @@ from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.dump.room import byte_count
 from ait_cmp.dump.summary import Summary, dumped_files, summarize
 from ait_cmp.dump_tree import FINGERPRINTS, is_fingerprint_file
-from ait_cmp.values.errors import AitCmpError, UsageError, os_reason
+from ait_cmp.values.errors import AitCmpError, UsageError
 
 __all__ = ["add_arguments", "dump", "make_parser"]
 
@@ -187,8 +187,7 @@ def dump(arguments: argparse.Namespace) -> int:
 @contextmanager
 def _one_file(arguments: argparse.Namespace) -> Iterator[OneFile | None]:
     """What is made of the fingerprints of all processes, where one file is asked for."""
-    # Absolute, since the command may change folders.
-    output = os.path.abspath(arguments.output)
+    output = local_output(arguments.output)
     if not is_fingerprint_file(output):
         if output.endswith(".safetensors"):
             raise UsageError(
@@ -199,7 +198,7 @@ def _one_file(arguments: argparse.Namespace) -> Iterator[OneFile | None]:
     if not arguments.fingerprint:
         raise UsageError(f"--output {output} is a file of fingerprints: pass --fingerprint as well")
     refuse_topology(arguments.type, output)
-    _output_folder(os.path.dirname(output))
+    output_folder(os.path.dirname(output))
     with in_one_file(output) as one_file:
         yield one_file
 
@@ -218,7 +217,7 @@ def _dump(
         request = replace(_request(arguments, place, counter, forced), switch=switch.path)
         command = split_command(arguments.exec)
         environ = environment(backend, request, os.environ)
-        output = _output_folder(request.output)
+        output = output_folder(request.output)
         if words := _SHELL_WORDS.intersection(command):
             _say(f"{' '.join(sorted(words))} is passed on as it is; a shell takes bash -c '…'")
         before = dumped_files(output)
@@ -270,16 +269,6 @@ def _request(arguments: argparse.Namespace, place: str, counter: str, forced: st
         dtype=arguments.dtype or "",
         fingerprint=arguments.fingerprint,
     )
-
-
-def _output_folder(path: str) -> Path:
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as exc:
-        raise UsageError(f"--output {path} cannot be made a folder: {os_reason(exc)}") from exc
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise UsageError(f"--output {path} may not be written to; choose another folder")
-    return Path(path)
 
 
 def _tell_odd(summary: Summary, backend: str, status: int, switch: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ait_cmp.commands.output_folder import output_folder, said_of_option
 from ait_cmp.commands.say import complain, remark
 from ait_cmp.commands.status import ExitStatus, exit_status, status_of
 from ait_cmp.dump.dump_request import range_list
@@ -17,6 +19,8 @@ from ait_cmp.dump.injection import ISOLATE, python_path
 from ait_cmp.dump.launch import run_command, split_command
 from ait_cmp.isolating.in_process import ROWS, Task, read_pairs
 from ait_cmp.isolating.written import CALLS
+from ait_cmp.settings.keywords import live_settings
+from ait_cmp.settings.values import Settings
 from ait_cmp.values.errors import AitCmpError, ReportError, UsageError, os_reason
 from ait_cmp.values.pair import Pair
 
@@ -31,7 +35,7 @@ def isolate(arguments: argparse.Namespace) -> int:
     try:
         return _isolated(arguments)
     except AitCmpError as exc:
-        complain(str(exc))
+        complain(said_of_option(exc))
         return status_of(exc)
 
 
@@ -40,21 +44,25 @@ def _isolated(arguments: argparse.Namespace) -> int:
         raise UsageError("name either --my COMMAND or --calls FOLDER, of an earlier run's calls")
     if not (arguments.golden or arguments.my):
         raise UsageError("name --golden COMMAND, whose modules are to answer the calls")
-    output, started = Path(os.path.abspath(arguments.output)), datetime.now(UTC)
+    commands = {name: _words(name, getattr(arguments, name)) for name in ("my", "golden")}
+    output, started = output_folder(arguments.output), datetime.now(UTC)
+    settings = _settings(arguments, output)
     task = Task(str(output / _CALLS), range_list(arguments.execute_range))
     if arguments.my:
-        _run(arguments.my, task)
+        _run("--my", commands["my"], task)
     calls = _only(
         Path(arguments.calls or task.folder),
         CALLS,
-        "--my called no torch.nn.Module",
+        f"--calls {arguments.calls} has no calls that isolate recorded"
+        if arguments.calls
+        else "--my called no torch.nn.Module",
         "left calls, and isolate takes those of one; name it: --calls",
     )
     if not arguments.golden:
         remark(f"ait-cmp isolate: my's calls are in {calls}; --calls {calls} takes them")
         return ExitStatus.PASS
     answers = Task(str(output / _ANSWERS), task.rounds, str(calls), arguments.precision)
-    _run(arguments.golden, answers)
+    _run("--golden", commands["golden"], answers)
     found = _only(
         Path(answers.folder),
         ROWS,
@@ -62,13 +70,23 @@ def _isolated(arguments: argparse.Namespace) -> int:
         "of --golden answered my's calls, and isolate takes the answers of one: let one alone run "
         "golden's model; the first is",
     )
-    status = _compared(read_pairs(found, calls), arguments, output, started)
+    status = _compared(read_pairs(found, calls), settings, started)
     if not arguments.keep:
         shutil.rmtree(answers.folder, ignore_errors=True)
     return status
 
 
-def _run(command: str, task: Task) -> None:
+def _words(name: str, command: str | None) -> list[str]:
+    """What runs. Raises UsageError where there is no such command."""
+    if command is None:
+        return []
+    words = split_command(command, f"--{name}")
+    if shutil.which(words[0]) is None:
+        raise UsageError(f"--{name} cannot run {words[0]!r}: there is no such command")
+    return words
+
+
+def _run(option: str, command: list[str], task: Task) -> None:
     """Run a script, the processes of which do `task`."""
     folder = Path(task.folder)
     try:
@@ -78,9 +96,9 @@ def _run(command: str, task: Task) -> None:
     except OSError as exc:
         raise ReportError(f"{folder} cannot be made anew: {os_reason(exc)}") from exc
     environ = {**os.environ, "PYTHONPATH": python_path(os.environ), ISOLATE: task.to_json()}
-    status = run_command(split_command(command), environ)
+    status = run_command(command, environ, option=option)
     if status:
-        remark(f"ait-cmp isolate: {command!r} ended with status {status}")
+        remark(f"ait-cmp isolate: {option} {shlex.join(command)} ended with status {status}")
 
 
 def _only(folder: Path, name: str, nothing: str, several: str) -> Path:
@@ -95,18 +113,19 @@ def _only(folder: Path, name: str, nothing: str, several: str) -> Path:
     return found[0]
 
 
-def _compared(
-    pairs: Sequence[Pair], arguments: argparse.Namespace, output: Path, started: datetime
-) -> int:
-    """Compare the tensors of the rows as those of any dump, and write the report."""
-    from ait_cmp.commands.compare import reported
-    from ait_cmp.settings.keywords import live_settings
-
+def _settings(arguments: argparse.Namespace, output: Path) -> Settings:
+    """What the rows are judged by. Raises UsageError."""
     sides = arguments.golden, arguments.my or arguments.calls
     golden, my = (f"{said}, module by module" for said in sides)
     settings = live_settings(
         golden=golden, my=my, tolerance=arguments.tolerance, metrics="standard", epsilon=None
     )
-    settings = replace(settings, output=output, reference_path=golden)
+    return replace(settings, output=output, reference_path=golden)
+
+
+def _compared(pairs: Sequence[Pair], settings: Settings, started: datetime) -> int:
+    """Compare the tensors of the rows as those of any dump, and write the report."""
+    from ait_cmp.commands.compare import reported  # heavy, and not needed to record
+
     report = reported(pairs, settings, started)
     return exit_status(report.statuses, settings.fail_on)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from ait_cmp.commands.kept import keep, write_stats
 from ait_cmp.commands.live_run import LiveRun, StopWatchingError, expected_of
+from ait_cmp.commands.output_folder import report_folder, said_of_option
 from ait_cmp.commands.say import may_go_unread, remark
 from ait_cmp.commands.status import ExitStatus, exit_status, status_of
 from ait_cmp.commands.switching import switch_by
 from ait_cmp.dump.backends import environment
 from ait_cmp.dump.dump_request import OUTPUTS, DumpRequest, name_list
 from ait_cmp.dump.launch import run_command, split_command
-from ait_cmp.files.staging import near_output
 from ait_cmp.report import make_report, write_report
 from ait_cmp.report.console import show_summary
 from ait_cmp.settings.keywords import live_settings
@@ -35,13 +36,19 @@ def watch_command(arguments: argparse.Namespace) -> int:
     try:
         return _watch(arguments)
     except AitCmpError as exc:
-        remark(f"ait llm watch: error: {exc}")
+        remark(f"ait llm watch: error: {said_of_option(exc)}")
         return status_of(exc)
 
 
 def _watch(arguments: argparse.Namespace) -> int:
+    with ExitStack() as stack:
+        folder = arguments.output and stack.enter_context(report_folder(arguments.output))
+        return _watched(arguments, folder)
+
+
+def _watched(arguments: argparse.Namespace, folder: Path | None) -> int:
     command = split_command(arguments.exec)
-    golden = Golden(arguments.golden)
+    golden = Golden(arguments.golden, "--golden")
     settings = live_settings(
         golden=arguments.golden,
         my="live:my",
@@ -65,7 +72,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
     with (
         switch_by(arguments.switch, "ait llm watch") as switch,
-        listening(against, StopWatchingError) as path,
+        listening(against, StopWatchingError, _tell_outliving) as path,
     ):
         request = _request(arguments, golden, path, switch.path)
         environ = environment("torch", request, os.environ)
@@ -75,7 +82,7 @@ def _watch(arguments: argparse.Namespace) -> int:
             "ait llm watch: nothing was seen: is a torch.nn.Module called in a round that golden "
             "has, and does the command start Python with PYTHONPATH (not with -I, -E or -S)?"
         )
-    found = _report(live, arguments.output)
+    found = _report(live, folder)
     if status and not live.stopped:
         remark(f"ait llm watch: the command ended with status {status}")
         return status
@@ -95,13 +102,19 @@ def _request(arguments: argparse.Namespace, golden: Golden, path: str, switch: s
     )
 
 
-def _report(live: LiveRun, output: str | None) -> ExitStatus:
+def _tell_outliving(process: int) -> None:
+    remark(
+        f"ait llm watch: process {process} outlives the command; what it gives from now on is not "
+        "looked at"
+    )
+
+
+def _report(live: LiveRun, folder: Path | None) -> ExitStatus:
     """Show what was found, and write it where that is wanted."""
     run = live.run
     report = make_report(run.rows, run.facts, run.metrics.extra)
     paths: list[Path] = []
-    if output is not None:
-        folder = near_output(output)
+    if folder is not None:
         paths = write_report(report, folder, ("csv", "parquet"))
         write_stats(run, folder)
         keep(run, folder)

@@ -18,14 +18,14 @@ _FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def split_command(text: str) -> list[str]:
-    """`text` as a shell splits it into arguments. Raises UsageError."""
+def split_command(text: str, option: str = "--exec") -> list[str]:
+    """`text` as a shell splits it into arguments. Raises UsageError, naming the option."""
     try:
         arguments = shlex.split(text)
     except ValueError as exc:
-        raise UsageError(f"--exec cannot be split into arguments: {exc}") from exc
+        raise UsageError(f"{option} cannot be split into arguments: {exc}") from exc
     if not arguments:
-        raise UsageError('--exec is empty; write the command to run: --exec "python main.py"')
+        raise UsageError(f'{option} is empty; write the command to run: {option} "python main.py"')
     return arguments
 
 
@@ -33,11 +33,12 @@ def run_command(
     arguments: list[str],
     environ: Mapping[str, str],
     heard: Mapping[int, Callable[[], None]] = MappingProxyType({}),
+    option: str = "--exec",
 ) -> int:
     """Run it in `environ`, wait for it, and return its status; 128 + N where signal N ended it.
     Signals that are `heard` are not passed on.
 
-    Raises UsageError where there is no such command.
+    Raises UsageError where there is no such command, naming the option that it was given by.
     """
     child: subprocess.Popen[bytes] | None = None
     early: list[int] = []
@@ -54,9 +55,9 @@ def run_command(
         try:
             child = subprocess.Popen(arguments, env=environ)  # noqa: S603 - the user's command
         except OSError as exc:
-            raise UsageError(f"--exec cannot run {arguments[0]!r}: {os_reason(exc)}") from exc
+            raise UsageError(f"{option} cannot run {arguments[0]!r}: {os_reason(exc)}") from exc
         except ValueError as exc:
-            raise UsageError(f"--exec cannot run {arguments[0]!r}: {exc}") from exc
+            raise UsageError(f"{option} cannot run {arguments[0]!r}: {exc}") from exc
         for number in early:
             child.send_signal(number)
         status = child.wait()

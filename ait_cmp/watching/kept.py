@@ -12,6 +12,7 @@ from ait_cmp.engine.measured import Measured
 from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.engine.row_errors import as_pair_error
+from ait_cmp.files import exists
 from ait_cmp.fingerprint.make import make_fingerprint
 from ait_cmp.fingerprint.value import Fingerprint
 from ait_cmp.mapping.layouts import list_dump
@@ -29,15 +30,15 @@ __all__ = ["AgainstDump", "Golden"]
 class Golden:
     """The tensors of a dump of one process, by round and name.
 
-    Raises UsageError for what is no such dump.
+    Raises UsageError for what is no such dump, naming `key`, by which it was given.
     """
 
-    def __init__(self, path: str) -> None:
-        ranks = [one for one in _listed(path) if one.tensors]
+    def __init__(self, path: str, key: str = "golden") -> None:
+        ranks = [one for one in _listed(path, key) if one.tensors]
         if len(ranks) != 1:
             names = ", ".join(one.name for one in ranks)
             raise UsageError(
-                f"golden={path} has {len(ranks)} processes ({names}), of which one is watched; "
+                f"{key}={path} has {len(ranks)} processes ({names}), of which one is watched; "
                 "name the folder or the file of that one"
             )
         self.tensors: Mapping[int, dict[str, DumpedTensor]] = defaultdict(dict)
@@ -57,14 +58,14 @@ class Golden:
         return named(model if model in self._starts else "", key)
 
 
-def _listed(path: str) -> list[RankDump]:
+def _listed(path: str, key: str) -> list[RankDump]:
     try:
-        return list_dump("golden", path).ranks
-    except FileNotFoundError as exc:
-        raise UsageError(f"golden={path} does not exist; dump it first") from exc
+        if not exists(path):
+            raise UsageError(f"{key}={path} does not exist; dump it first")
+        return list_dump(key, path).ranks
     except (OSError, PairError) as exc:
         why = os_reason(exc) if isinstance(exc, OSError) else str(exc)
-        raise UsageError(f"golden={path} cannot be read: {why}") from exc
+        raise UsageError(f"{key}={path} cannot be read: {why}") from exc
 
 
 class AgainstDump:
@@ -100,9 +101,11 @@ class AgainstDump:
             return
         self._tell(name, token_id, self._measured(tensor, my), tensor.file)
 
-    def finish(self) -> None:
-        """Tell what golden alone has of the rounds that my had."""
-        for token_id, seen in sorted(self._seen.items()):
+    def finish(self, *, is_cut: bool = False) -> None:
+        """Tell what golden alone has of the rounds that my had; the last of these goes on where it
+        `is_cut`."""
+        rounds = sorted(self._seen.items())
+        for token_id, seen in rounds[:-1] if is_cut else rounds:
             for name in self._golden.tensors[token_id]:
                 if name in self._golden.outputs and name not in seen:
                     error = self._unpaired(Reason.MY_MISSING, "my", name, token_id)
