@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from ait_cmp.ait import main as ait
 from ait_cmp.commands import main
 from ait_cmp.files import staging
 from ait_cmp.files.staging import staged
@@ -220,3 +221,15 @@ def test_what_a_calibration_learns_goes_to_the_bucket(
     assert main(["calibrate", *dump]) == 0
     assert f"tolerance: {OUT}/tolerance/calibrated.yaml" in capsys.readouterr().out
     assert "tolerance/calibrated.yaml" in written(s3)
+
+
+def test_a_model_that_is_watched_has_its_report_in_the_bucket(
+    s3: S3Server, cache: Path, tmp_path: Path
+) -> None:
+    script, golden = tmp_path / "main.py", tmp_path / "golden.fp.safetensors"
+    script.write_text("import torch\ntorch.manual_seed(0)\nmodel = torch.nn.Linear(4, 4)\nmodel(torch.ones(2, 4))\n")
+    command = f"{sys.executable} {script}"
+    assert ait(["llm", "dump", "--exec", command, "-fp", "-o", str(golden)]) == 0
+    watched = ["llm", "watch", "--exec", command, "--golden", str(golden)]
+    assert ait([*watched, "-o", OUT]) == 0
+    assert written(s3) == REPORT
