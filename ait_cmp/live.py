@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from os import fspath
-from threading import Lock
 
 import torch
 
@@ -72,8 +72,25 @@ def watch(
         epsilon=epsilon,
     )
     watched, watching = _watched(golden, my, settings, ignores=unpaired == "ignore", stops=stops)
-    with suppress(StopWatchingError), watching:
+    with _threads_may_stop(), suppress(StopWatchingError), watching:
         yield watched
+
+
+@contextmanager
+def _threads_may_stop() -> Iterator[None]:
+    """While this holds, a thread of the script that is stopped ends without a word."""
+    before = threading.excepthook
+
+    def tell(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, StopWatchingError):
+            before(args)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        if threading.excepthook is tell:
+            threading.excepthook = before
 
 
 def _watched(
@@ -110,7 +127,7 @@ def _recorded(my: torch.nn.Module, against: AgainstDump) -> Iterator[None]:
         with one_by_one:
             against.look(key, tensor, token_id, sink.models.get(root, ""))
 
-    one_by_one = Lock()
+    one_by_one = threading.Lock()
     sink = Sink(look)
     modules = {id(module) for module in my.modules()}
     with recording(my, Recorder(REQUEST, modules, lambda _: sink)):

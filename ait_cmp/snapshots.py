@@ -79,14 +79,22 @@ def _write(model: torch.nn.Module, inputs: Any, path: Path) -> None:
             model(*inputs)
         else:
             model(inputs)
-    if not called.exists():
-        raise UsageError(f"{type(model).__name__} gave back no tensor whose modules can be watched")
-    ranks = list_dump("model", str(called)).ranks
+    ranks = list_dump("model", str(called)).ranks if called.exists() else []
+    if all(one.error for rank in ranks for one in rank.tensors):
+        raise UsageError(
+            f"{type(model).__name__} gave back no tensor that has a fingerprint, so nothing "
+            "can be asserted of it; call one whose modules hooks see and give back plain tensors"
+        )
     write_fingerprints([replace(rank, name="", record=None, rank=None) for rank in ranks], path)
 
 
 def _sentence(model: str, golden: Path, found: RunComparison) -> str:
     """What differs, and what to do."""
+    if not found.rows or all(row.verdict.status is Status.SKIPPED for row in found.rows):
+        return (
+            f"{model} gave back nothing that is compared with {golden}: its tensors are empty, or "
+            "cannot be judged; call it on other inputs"
+        )
     wrong = [row for row in found.rows if row.verdict.status in (Status.FAIL, Status.ERROR)]
     first = found.first_divergence
     lines = [f"{model} does not match {golden}: {len(wrong)} of {len(found.rows)} tensors"]

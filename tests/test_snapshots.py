@@ -100,7 +100,12 @@ def test_what_cannot_be_asserted(tmp_path: Path) -> None:
         assert_matches(small_model(), X, golden=tmp_path / "a.pt", update=True)
     with pytest.raises(UsageError, match="no tensor"):
         assert_matches(nn.Identity(), "text", golden=tmp_path / "a.fp.safetensors", update=True)
+    for none in (torch.ones(2, device="meta"), torch.eye(3).to_sparse()):
+        with pytest.raises(UsageError, match="no tensor"):
+            assert_matches(nn.Identity(), none, golden=tmp_path / "a.fp.safetensors", update=True)
     assert not list(tmp_path.iterdir())
+    with pytest.raises(AssertionError, match="gave back nothing that is compared"):
+        assert_matches(nn.ReLU(), X[:0], golden=tmp_path / "a.fp.safetensors", update=True)
 
 
 TEST = """

@@ -291,12 +291,42 @@ def test_a_cache_may_hold_what_holds_it(models: tuple[Model, Model]) -> None:
     assert {row.pair.token_id for row in watched.result.rows} == {0, 1, 2}
 
 
-def test_a_compiled_model_runs_as_it_did(models: tuple[Model, Model]) -> None:
+def test_a_compiled_model_runs_as_it_did(
+    models: tuple[Model, Model], caplog: pytest.LogCaptureFixture
+) -> None:
     golden, my = models
     expected, compiled = my(X)["logits"], cast(Any, torch.compile(my, backend="eager"))
-    with watch(my=compiled, golden=golden) as watched:
+    with caplog.at_level("WARNING"), watch(my=compiled, golden=golden) as watched:
         assert torch.equal(compiled(X)["logits"], expected)
     assert not watched.result.passed  # of what is compiled nothing was seen
+    passing = [one.pair.data_id for one in watched.result.rows if one.verdict.status == "pass"]
+    assert passing == ["out.logits"]
+    assert [one.message for one in caplog.records] == [
+        "ait_cmp: what runs inside torch.compile is not seen, only what goes in and out"
+    ]
+
+
+def test_a_thread_of_the_script_is_stopped_and_then_the_script(
+    models: tuple[Model, Model], capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden, my = models
+    _spoil(my)
+    reached: list[str] = []
+
+    def run() -> None:
+        my(X)
+        reached.append("the end of the thread")
+
+    with watch(my=my, golden=golden, stop_at="first") as watched:
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        reached.append("the next call")
+        my(X)
+        reached.append("the end")
+    assert watched.stopped
+    assert reached == ["the next call"]
+    assert capsys.readouterr().err.count("\n") == 1  # no traceback
 
 
 def test_shapes_that_differ_are_error_rows(models: tuple[Model, Model]) -> None:

@@ -227,7 +227,9 @@ def test_a_model_that_is_watched_has_its_report_in_the_bucket(
     s3: S3Server, cache: Path, tmp_path: Path
 ) -> None:
     script, golden = tmp_path / "main.py", tmp_path / "golden.fp.safetensors"
-    script.write_text("import torch\ntorch.manual_seed(0)\nmodel = torch.nn.Linear(4, 4)\nmodel(torch.ones(2, 4))\n")
+    script.write_text(
+        "import torch\ntorch.manual_seed(0)\ntorch.nn.Linear(4, 4)(torch.ones(2, 4))\n"
+    )
     command = f"{sys.executable} {script}"
     assert ait(["llm", "dump", "--exec", command, "-fp", "-o", str(golden)]) == 0
     watched = ["llm", "watch", "--exec", command, "--golden", str(golden)]

@@ -12,7 +12,7 @@ from ait_cmp.dump_tree import is_wrapper
 from ait_cmp.engine.measured import Measured
 from ait_cmp.values.pair import Pair
 
-__all__ = ["REQUEST", "Key", "Sides", "Sink", "Take", "key_of", "named"]
+__all__ = ["REQUEST", "Key", "Look", "Sides", "Sink", "Take", "key_of", "named"]
 
 REQUEST = DumpRequest("", execute_range=((0, 10**9 - 1),), save_tensor_part=OUTPUTS)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ from ait_cmp.values.errors import PairError, Reason, UsageError
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Pair
 from ait_cmp.watching.arguments import Arguments, Home
-from ait_cmp.watching.outputs import REQUEST, Key, Sides, Sink, Take, named
+from ait_cmp.watching.outputs import REQUEST, Key, Look, Sides, Sink, Take, named
 from ait_cmp.watching.thread_state import in_this_state
 from ait_cmp.watching.training_flags import TrainingFlags
 from ait_cmp.watching.twin import Appeared, Twin
@@ -49,6 +49,19 @@ class _Call:
     def is_of_another(self) -> bool:
         """Whether it began in another thread."""
         return self.thread is not threading.current_thread()
+
+
+class _Recorder(Recorder):
+    """That of one of both models: what is compiled in the other's thread is not of it."""
+
+    def __init__(self, modules: Collection[int], look: Look, is_here: Callable[[], bool]) -> None:
+        super().__init__(REQUEST, modules, lambda _: Sink(look))
+        self._is_here = is_here
+
+    def tell_compiled(self) -> None:
+        """Something is being compiled in this thread."""
+        if self._is_here():
+            super().tell_compiled()
 
 
 class Watch:
@@ -86,14 +99,13 @@ class Watch:
         self._call: _Call | None = None
         self._modules = modules
         self._lock = threading.Lock()  # of who may call next
-        self._recorder = Recorder(REQUEST, modules, lambda _: Sink(self._look))
+        self._recorder = _Recorder(modules, self._look, lambda: not self._twin.is_here())
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """While this holds, calls are gone along with."""
-        golden = Recorder(
-            REQUEST, {id(one) for one in self._golden.modules()}, lambda _: Sink(self._show)
-        )
+        known = {id(one) for one in self._golden.modules()}
+        golden = _Recorder(known, self._show, self._twin.is_here)
         self._flags = TrainingFlags(self._golden, self._my)
         handles, begin, end = [], Hook(self._begin), Hook(self._end)
         for module in self._my.modules():
