@@ -257,6 +257,26 @@ def test_an_error_of_my_goes_to_the_script(models: tuple[Model, Model]) -> None:
     assert tokens.count(1) == 8 * 5 + 2
 
 
+def test_what_my_did_not_come_to_is_missing(models: tuple[Model, Model]) -> None:
+    golden, my = models
+
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("no luck")
+
+    my.blocks[7].down.register_forward_pre_hook(fail)
+    watching = watch(my=my, golden=golden, unpaired="ignore")
+    with pytest.raises(ZeroDivisionError), watching as watched:
+        my(X)
+    my.blocks[7].down._forward_pre_hooks.clear()
+    lost = [row.pair.data_id for row in watched.result.rows if row.verdict.reason]
+    assert lost[:2] == ["blocks.7.down/out0", "blocks.7.drop/out0"]
+    assert {row.verdict.reason for row in watched.result.rows} == {None, Reason.MY_MISSING}
+    assert (
+        "since my ended with ZeroDivisionError: no luck" in watched.result.rows[-1].verdict.sentence
+    )
+    assert not watched.result.passed
+
+
 def test_a_cache_that_the_script_changes_is_no_fault(models: tuple[Model, Model]) -> None:
     golden, my = models
     cache = Cache()

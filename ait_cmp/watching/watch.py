@@ -40,6 +40,7 @@ class _Call:
     thread: threading.Thread = field(default_factory=threading.current_thread)
     ended: bool = False
     why_not: str = ""  # golden is not run
+    failed: str = ""  # by what my ended
     fed: tuple[int, ...] = ()  # the shape of the token ids that it reads
     waiting: dict[Key, torch.Tensor] = field(default_factory=dict)
     seen: set[Key] = field(default_factory=set)
@@ -116,6 +117,9 @@ class Watch:
             with recording(self._golden, golden), recording(self._my, self._recorder):
                 yield
             self._leave()
+        except Exception:  # of the script: what my did not come to is missing
+            self._leave()
+            raise
         finally:
             for handle in handles:
                 handle.remove()
@@ -182,6 +186,8 @@ class Watch:
         if call is None or module is not call.module or call.is_of_another:
             return
         call.ended = True
+        if output is None and (exc := sys.exc_info()[1]):  # torch calls this hook meanwhile
+            call.failed = f"my ended with {type(exc).__name__}: {exc}"
         self._await(call, None)
         if not call.why_not:
             if output is not None and not self._twin.error:
@@ -249,6 +255,8 @@ class Watch:
         if reason is Reason.GOLDEN_MISSING and (call.why_not or error):
             why = call.why_not or f"golden ended with {type(error).__name__}: {error}"
             return PairError(reason, f"there is no golden {name}, since {why}")
+        if reason is Reason.MY_MISSING and call.failed:
+            return PairError(reason, f"there is no {name} of my, since {call.failed}")
         side, other = ("golden", "my") if reason is Reason.GOLDEN_MISSING else ("my", "golden")
         sentence = f"{side} gave no {name} in this call, and {other} did"
         if self._ignore_unpaired:
