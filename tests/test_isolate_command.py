@@ -109,6 +109,52 @@ def test_two_scripts_are_run_and_every_module_is_judged(script: str, tmp_path: P
     assert "layers.4/out0" in {row["data_id"] for row in rows(again)}
 
 
+ROUTED = """
+import sys
+import torch
+from torch import nn
+
+class Gate(nn.Linear):
+    def forward(self, x):
+        ids = super().forward(x).topk(2).indices
+        return (ids + 1) % 16 if hasattr(self, "fault") else ids
+
+class Layer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gate, self.up = Gate(16, 16), nn.Linear(16, 16)
+        self.experts = nn.Embedding(16, 16)
+
+    def forward(self, x):
+        return x + self.up(self.experts(self.gate(x)).sum(-2) + x)
+
+torch.manual_seed(1)
+model = nn.Sequential(*(Layer() for _ in range(4))).eval()
+x = torch.randn(200, 16)
+if "faulty" in sys.argv:
+    model[0].gate.fault = True
+    with torch.no_grad():
+        model[2].up.weight[2] *= 3
+if "my" in sys.argv:
+    model, x = model.bfloat16(), x.bfloat16()
+with torch.no_grad():
+    model(x)
+"""
+
+
+def test_what_is_behind_another_choice_is_judged(tmp_path: Path) -> None:
+    """Nothing follows from a choice, since what comes next is given."""
+    path = tmp_path / "routed.py"
+    path.write_text(ROUTED)
+    golden, output = f"{sys.executable} {path}", str(tmp_path / "out")
+    assert main(["isolate", "--golden", golden, "--my", f"{golden} my", "-o", output]) == 0
+    assert any("near ties: " in row["paired_by"] for row in rows(tmp_path / "out"))
+    assert {row["status"] for row in rows(tmp_path / "out")} == {"pass"}
+    assert main(["isolate", "--golden", golden, "--my", f"{golden} my faulty", "-o", output]) == 1
+    assert blamed(tmp_path / "out") == {"0.gate", "2.up"}
+    assert {row["status"] for row in rows(tmp_path / "out")} == {"pass", "fail"}
+
+
 def test_what_makes_no_sense_is_refused(
     script: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

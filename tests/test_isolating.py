@@ -223,21 +223,72 @@ def test_a_run_of_several_rounds_is_recorded_as_a_whole() -> None:
     assert blamed(found) == {"layers.1.norm"}
 
 
-def test_what_golden_cannot_run_is_said_as_rows() -> None:
-    class Choosy(Mlp):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            assert x.dtype is torch.float32, "takes float32 alone"
-            return super().forward(x)
+class Choosy(Mlp):
+    """Takes few types, as products of experts do; or runs only so often."""
 
+    def __init__(self, types: Sequence[torch.dtype], times: int = 100) -> None:
+        super().__init__()
+        self.types, self.times = types, iter(range(times))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.dtype in self.types, "takes no such type"
+        assert next(self.times, None) is not None, "ran too often"
+        return super().forward(x)
+
+
+def choosy(types: Sequence[torch.dtype], times: int = 100) -> Model:
+    """A golden model with one such module."""
     golden = Model()
-    choosy = Choosy()
-    choosy.load_state_dict(golden.get_submodule("layers.2.mlp").state_dict())
-    golden.get_submodule("layers.2").mlp = choosy
-    rows = isolated(Model(), golden).rows
+    one = Choosy(types, times)
+    one.load_state_dict(golden.get_submodule("layers.2.mlp").state_dict())
+    golden.get_submodule("layers.2").mlp = one
+    return golden
+
+
+def test_what_golden_cannot_run_is_said_as_rows() -> None:
+    rows = isolated(Model(), choosy([torch.float32, torch.float64], times=1)).rows
     errors = [row for row in rows if row.verdict.reason is Reason.NOT_REPLAYED]
     assert "layers.2.mlp/out0" in {row.pair.data_id for row in errors}
-    assert all("takes float32 alone" in row.verdict.sentence for row in errors)
-    assert blamed(isolated(Model(), golden)) == set()
+    assert all("ran too often" in row.verdict.sentence for row in errors)
+    assert blamed(isolated(Model(), choosy([torch.float32, torch.float64], times=1))) == set()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_takes_no_float64_runs_in_float32(dtype: torch.dtype) -> None:
+    types = [torch.float32, torch.bfloat16]
+    found = isolated(Model().to(dtype), choosy(types))
+    assert found.passed
+    assert all(row.verdict.status is Status.PASS for row in found.rows)
+    said = {row.pair.data_id for row in found.rows if "golden's in float32" in row.pair.paired_by}
+    assert said == {
+        "layers.2.mlp/out0",
+        *(f"layers.2.mlp.{of}/in0" for of in ("gate", "up", "down")),
+    }
+    my = Model()
+    wrong("layers.2.mlp")(my)
+    wrong("layers.1.mlp.up")(my)
+    assert blamed(isolated(my.to(dtype), choosy(types))) == {"layers.2.mlp", "layers.1.mlp.up"}
+
+
+def test_float32_shows_no_rounding_of_float32() -> None:
+    """Golden's module in my's types is then golden itself, and another order of a sum no fault."""
+    my = Model()
+    for name in ("layers.1.mlp.up", "layers.3.mlp.down"):
+        my.get_submodule(name).forward = _backwards(my.get_submodule(name))
+    found = ait_cmp.isolate(golden=Model(), my=my, inputs=IDS, precision="float32")
+    assert found.passed
+    wrong("layers.3.mlp.down")(my)
+    found = ait_cmp.isolate(golden=Model(), my=my, inputs=IDS, precision="float32")
+    assert blamed(found) == {"layers.3.mlp.down"}
+
+
+def _backwards(linear: Any) -> Callable[[torch.Tensor], torch.Tensor]:
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        parts = zip(x.chunk(4, -1), linear.weight.chunk(4, -1), strict=True)
+        out: torch.Tensor = linear.bias + sum(nn.functional.linear(*pair) for pair in parts)
+        return out
+
+    return forward
 
 
 def test_what_has_no_partner_is_judged_with_the_module_around_it() -> None:

@@ -187,9 +187,10 @@ def measure(
     be compared after choices that differ; with the user's own metrics."""
     ask = _asking(settings, store, progress)
     settled = settle_shards(pairs, ask, settings.tolerance, settings.metrics)
-    settled = settle_choices(settled, ask, settings.logits)
-    settled = with_positions(settled, ask, settings.logits)
-    settled = with_replicas(settled, ask)
+    if not any(pair.alone for pair in pairs):  # of which none has to do with another
+        settled = settle_choices(settled, ask, settings.logits)
+        settled = with_positions(settled, ask, settings.logits)
+        settled = with_replicas(settled, ask)
     return with_extra(settled, ask, settings.extra)
 
 

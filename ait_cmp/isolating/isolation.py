@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ait_cmp.dump_tree import is_wrapper
-from ait_cmp.isolating.grids import Grid
 from ait_cmp.isolating.partners import Partners
+from ait_cmp.isolating.passes import Cast, Pass, Passes, Stated, by_name
 from ait_cmp.isolating.recording import Call, Operands, Recording
-from ait_cmp.isolating.replaying import Casting, NotReplayedError, Replayed, replay
-from ait_cmp.isolating.structure import Held, mapped
+from ait_cmp.isolating.replaying import NotReplayedError
+from ait_cmp.isolating.structure import Held
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Location
 from ait_cmp.values.pair import Alone, Pair
@@ -34,7 +34,12 @@ _NOTHING = "golden's module gives back nothing that is called so"
 _MORE = f"{_NOTHING}, only the others here; it is not compared"
 _NO_BUFFER = "golden's module has no buffer of this name; it is not compared"
 _BESIDE = "a module inside changes this buffer, and is not given it; it is not compared"
-_SKIPPED = (_MORE, _NO_BUFFER, _BESIDE)
+_ALL_OTHER = (
+    "golden's module gives the same in my's types, which is another thing than in float64 in most "
+    "lines; nothing tells whether that is as it should be"
+)
+_SKIPPED = {_ALL_OTHER: Reason.UNJUDGED}
+_SKIPPED |= dict.fromkeys((_MORE, _NO_BUFFER, _BESIDE), Reason.UNPAIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +65,6 @@ class OwnTensor:
         return replace(self, golden=None, reference=None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """Golden's answers to one call, in its own types and in my's, and what was taken from golden's
-    own run for them."""
-
-    golden: Replayed
-    reference: Replayed
-    by: str
-
-
-_Stated = tuple[Call, dict[str, Held]]  # with the state that its module was in
-_Cast = tuple[dict[int, torch.Tensor], dict[int, torch.Tensor]]
 Kinded = tuple[str, OwnTensor]  # with the peers of my's module
 
 
@@ -90,85 +83,54 @@ class Isolation:
         which order they were made."""
         in_run = {(one, _unwrapped(name)): it for (one, name), it in self.run.tensors().items()}
         own = {(call.token_id, _unwrapped(call.name)): call for call in self.run.calls}
-        calls: dict[int, list[_Stated]] = defaultdict(list)  # of each of golden's modules
+        passes = Passes(
+            self.golden, self.partners, self.recording.types, self.recording.grids, self.precision
+        )
+        calls: dict[int, list[Stated]] = defaultdict(list)  # of each of golden's modules
         for stated in self.recording.states():
             module = self.partners.of(stated[0])
             if module is not None:  # whose length one that is compiled does not tell
                 calls[id(module)].append(stated)
         for module in self.golden.modules():
-            cast: _Cast = ({}, {})  # of one module at a time
+            cast: Cast = {}  # of one module at a time
             for stated in calls[id(module)]:
                 call, _ = stated
                 why = self.partners.why(call)
                 its = own.get((call.token_id, _unwrapped(call.name)))
-                for one in self._of_call(stated, module, cast, its):
+                inside = [*self.partners.inside(call)]
+                try:
+                    found, said = passes.of(stated, module, inside, cast, its), ""
+                except NotReplayedError as exc:
+                    found, said = Pass(), call.why or _not_run(call, exc)
+                for one in _of_call(stated, inside, found, said):
                     golden = in_run.get((one.token_id, _unwrapped(one.data_id)))
                     level = _distance(golden, one.my) if golden else None
                     by = "; ".join(filter(None, (why, one.by)))
                     yield call.peers, replace(one, alone=one.alone._replace(in_run=level), by=by)
 
-    def _of_call(
-        self, stated: _Stated, module: torch.nn.Module, cast: _Cast, own: Call | None
-    ) -> Iterator[OwnTensor]:
-        """What a call is judged by: what it gave back, what it changed, and what it handed on."""
-        call, _ = stated
-        inside = [*self.partners.inside(call)]
-        try:
-            found = self._replayed(stated, module, inside, cast, own)
-        except NotReplayedError as exc:
-            said = f"golden's {call.owner} cannot be run on what my's was given: {exc}"
-            why = call.why or said
-            found = _Pass(Replayed(), Replayed(), "")
-        else:
-            why = ""
-        sides = found.golden, found.reference
 
-        both = [_by_name(call.outputs, side.outputs) for side in sides]
-        nothing = _nothing(call.outputs, found.golden.outputs)
-        for (name, my), *pair in zip(call.outputs, *both, strict=True):
-            yield _own(call, call.under(name), call.ended, my, pair, why, found.by, nothing)
-        for name, my in call.changed:
-            pair = [side.changed.get(name) for side in sides]
-            yield _own(call, call.under(f"left.{name}"), call.ended, my, pair, why, found.by)
-        yield from _left_in_buffers(stated, found, why)
-        for one, _ in inside:
-            skipped = not why and one.began not in found.golden.given
-            said = f"golden's {call.owner} does not call {one.name}" if skipped else why
-            given = [side.given.get(one.began, {}) for side in sides]
-            both = [_by_name(one.inputs, its) for its in given]
-            nothing = _nothing(one.inputs, given[0])
-            for (name, my), *pair in zip(one.inputs, *both, strict=True):
-                yield _own(call, one.under(name), one.began, my, pair, said, found.by, nothing)
-
-    def _replayed(
-        self,
-        stated: _Stated,
-        module: torch.nn.Module,
-        inside: Sequence[tuple[Call, torch.nn.Module]],
-        cast: _Cast,
-        own: Call | None,
-    ) -> _Pass:
-        call, state = stated
-        if call.why or call.arguments is None or call.ended < 0:
-            raise NotReplayedError(call.why or "it was not called as a module, or did not return")
-        device = _device_of(module) or _device_of(self.golden) or torch.device("cpu")
-        arguments, by = _completed(call, own)
-        castings = (
-            Casting(self.precision, device, None, cast[0], self.partners.named),
-            Casting(None, device, _usual(call), cast[1], self.partners.named, self._grid_of),
-        )
-        golden, reference = (
-            replay(call, arguments, module, inside, one, self._types_of, state) for one in castings
-        )
-        return _Pass(golden, reference, by)
-
-    def _grid_of(self, module: torch.nn.Module) -> Grid | None:
-        my = self.partners.my_of(module)
-        return self.recording.grids.get(my) if my else None
-
-    def _types_of(self, module: torch.nn.Module) -> dict[str, torch.dtype]:
-        my = self.partners.my_of(module)
-        return self.recording.types.get(my, {}) if my else {}
+def _of_call(
+    stated: Stated, inside: Sequence[tuple[Call, torch.nn.Module]], found: Pass, why: str
+) -> Iterator[OwnTensor]:
+    """What a call is judged by: what it gave back, what it changed, and what it handed on."""
+    call, _ = stated
+    sides = found.golden, found.reference
+    both = [by_name(call.outputs, side.outputs) for side in sides]
+    nothing = _nothing(call.outputs, found.golden.outputs)
+    for (name, my), *pair in zip(call.outputs, *both, strict=True):
+        yield _own(call, call.under(name), call.ended, my, pair, why, found, nothing)
+    for name, my in call.changed:
+        pair = [side.changed.get(name) for side in sides]
+        yield _own(call, call.under(f"left.{name}"), call.ended, my, pair, why, found)
+    yield from _left_in_buffers(stated, found, why)
+    for one, _ in inside:
+        skipped = not why and one.began not in found.golden.given
+        said = f"golden's {call.owner} does not call {one.name}" if skipped else why
+        given = [side.given.get(one.began, {}) for side in sides]
+        both = [by_name(one.inputs, its) for its in given]
+        nothing = _nothing(one.inputs, given[0])
+        for (name, my), *pair in zip(one.inputs, *both, strict=True):
+            yield _own(call, one.under(name), one.began, my, pair, said, found, nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +175,7 @@ def pair_of(
     golden, my, reference = map(Location.of, sides)
     pair = Pair(data_id, token_id, golden, my, paired_by=by, alone=alone)
     if why:
-        reason = Reason.UNPAIRED if why in _SKIPPED else Reason.NOT_REPLAYED
-        return pair._replace(error=PairError(reason, why))
+        return pair._replace(error=PairError(_SKIPPED.get(why, Reason.NOT_REPLAYED), why))
     if not sides[2]:
         return pair
     return pair._replace(reference=Pair(data_id, token_id, golden, reference))
@@ -233,6 +194,10 @@ def _distance(golden: Held, my: Held) -> float | None:
     return _relative(other.double() - one.double(), one.double())
 
 
+def _not_run(call: Call, error: NotReplayedError) -> str:
+    return f"golden's {call.owner} cannot be run on what my's was given: {error}"
+
+
 def _own(
     call: Call,
     data_id: str,
@@ -240,17 +205,43 @@ def _own(
     my: Held,
     both: Sequence[Held | None],
     why: str,
-    by: str,
+    found: Pass,
     nothing: str = _NOTHING,
 ) -> OwnTensor:
     golden, reference = both
+    said, by = why or ("" if golden else nothing), found.by
+    if golden and reference and not said and _is_rounding(golden, reference, my):
+        golden, said, by = _of_my_types(golden, reference, by)
+    if found.precision is my.dtype:  # in which golden's module shows no rounding
+        reference = None
     moved = _moved(golden, reference, my) if golden and reference else None
-    said = why or ("" if golden else nothing)
     alone = Alone(call.owner, None, moved)
     return OwnTensor(data_id, call.token_id, at, alone, my, golden, reference, said, by)
 
 
-def _left_in_buffers(stated: _Stated, found: _Pass, why: str) -> Iterator[OwnTensor]:
+def _is_rounding(golden: Held, reference: Held, my: Held) -> bool:
+    """Whether golden's module gives the very numbers of my's that are not as in float64, in an
+    exact type: what it made whole numbers of, or yes and no, differs by rounding alone."""
+    one, other, mine = golden.tensor, reference.tensor, my.tensor
+    exact = not any(each.is_floating_point() or each.is_nested for each in (one, other, mine))
+    return exact and torch.equal(other, mine) and not torch.equal(one, mine)
+
+
+def _of_my_types(golden: Held, reference: Held, by: str) -> tuple[Held, str, str]:
+    """Golden's as its module gives it in my's types, and what is said of that; or why it is no
+    golden, where rounding makes another thing of most lines."""
+    one, other = golden.tensor, reference.tensor
+    if one.shape != other.shape:
+        return golden, _ALL_OTHER, by
+    differ = one != other
+    lines = differ.any(-1) if differ.dim() else differ
+    if 2 * int(lines.sum()) > lines.numel():
+        return golden, _ALL_OTHER, by
+    near = f"{int(differ.sum())} of {differ.numel()} elements as in my's types, not as in float64"
+    return reference, "", "; ".join(filter(None, (by, near)))
+
+
+def _left_in_buffers(stated: Stated, found: Pass, why: str) -> Iterator[OwnTensor]:
     """What a call left in buffers of its own module, where that or golden's changed them."""
     call, _ = stated
     left = dict(call.state) | dict(call.moved)
@@ -265,7 +256,7 @@ def _left_in_buffers(stated: _Stated, found: _Pass, why: str) -> Iterator[OwnTen
         if name in beside:
             pair, said = [None, None], _BESIDE
         place = call.under(f"left.{name}")
-        yield _own(call, place, call.ended, my, pair, said, found.by, _NO_BUFFER)
+        yield _own(call, place, call.ended, my, pair, said, found, _NO_BUFFER)
 
 
 def _moved(golden: Held, reference: Held, my: Held) -> float | None:
@@ -292,74 +283,7 @@ def _relative(difference: torch.Tensor, size: torch.Tensor) -> float:
     return one / other if other else math.inf if one else 0.0
 
 
-def _completed(call: Call, own: Call | None) -> tuple[object, str]:
-    """The arguments of a call of my's, with the tensors that golden's own run gave its module where
-    my's was given none, or one of another kind: what a mask of None means, or of True and False, is
-    not the same in every kernel."""
-    args, kwargs = call.arguments
-    if own is None or own.arguments is None:
-        return call.arguments, ""
-    usual = _usual(call)
-    others, named = mapped(own.arguments, lambda held: _as_mine(held, usual))
-    made = [
-        other if _is_other(mine, other) else mine for mine, other in zip(args, others, strict=False)
-    ]
-    given = {name for name, _ in call.inputs}
-    more = {
-        name: other
-        for name, other in named.items()
-        if _is_other(kwargs.get(name), other) and (name in kwargs or f"in.{name}" not in given)
-    }
-    taken = [f"argument {place}" for place, one in enumerate(made) if one is not args[place]]
-    taken += sorted(more)
-    if not taken:
-        return call.arguments, ""
-    by = f"{', '.join(taken)} of golden's own run, since my's was given none of its kind"
-    return ((*made, *args[len(made) :]), {**kwargs, **more}), by
-
-
-def _as_mine(held: Held, usual: torch.dtype | None) -> Held:
-    """A tensor of golden's in the type that my's has, whose range a mask does not leave."""
-    if usual is None or not held.dtype.is_floating_point or held.dtype is usual:
-        return held
-    ends = torch.finfo(usual)
-    tensor = held.tensor
-    inside = torch.where(tensor.isinf(), tensor, tensor.clamp(ends.min, ends.max))
-    return Held(inside.to(usual), held.device, usual)
-
-
-def _is_other(mine: object, golden: object) -> bool:
-    """Whether golden was given a tensor where my was given none, or one that only chooses."""
-    if not isinstance(golden, Held) or mine is golden:
-        return False
-    if mine is None:
-        return True
-    return isinstance(mine, Held) and mine.dtype.is_floating_point != golden.dtype.is_floating_point
-
-
-def _by_name(mine: Operands, golden: Mapping[str, Held]) -> list[Held | None]:
-    """What golden gives for each of my operands: of equal name, or, where golden calls as many
-    otherwise, in their order."""
-    names = [name for name, _ in mine]
-    if len(names) == len(golden) and not golden.keys() >= set(names):
-        return [*golden.values()]
-    return [golden.get(name) for name in names]
-
-
 def _nothing(mine: Operands, golden: Mapping[str, Held]) -> str:
     """What is said of one of my operands of which golden has none: it may be called otherwise there
     where golden has any that my has not."""
     return _MORE if golden and golden.keys() <= {name for name, _ in mine} else _NOTHING
-
-
-def _device_of(module: torch.nn.Module) -> torch.device | None:
-    held = next(iter([*module.parameters(), *module.buffers()]), None)
-    return held.device if held is not None else None
-
-
-def _usual(call: Call) -> torch.dtype | None:
-    """The floating type of what a call gave back, or was given."""
-    for _, held in (*call.outputs, *call.inputs):
-        if held.dtype.is_floating_point:
-            return held.dtype
-    return None

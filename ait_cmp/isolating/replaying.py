@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from ait_cmp.dump.identity import inputs_of, outputs_of
+from ait_cmp.isolating.choosing import Choosing
 from ait_cmp.isolating.grids import Grid
 from ait_cmp.isolating.recording import (
     FLOATING,
@@ -115,9 +116,11 @@ def replay(
     casting: Casting,
     types: OwnTypes,
     state: Mapping[str, Held],
+    choosing: Choosing | None = None,
 ) -> Replayed:
     """Run golden's `module` with `arguments` and the `state` that my's was in, as `call` ran my's;
-    each call `inside` answers in the place of a golden module. Raises NotReplayedError."""
+    each call `inside` answers in the place of a golden module, and what it chooses is in the hands
+    of `choosing`. Raises NotReplayedError."""
     answers = _answers_of(inside)
     if any(one.module is module for one in answers):
         raise NotReplayedError("it calls itself")
@@ -146,7 +149,8 @@ def replay(
     ):
         _put_in_state(module, state, casting)
         before = saved.buffers(module)
-        output = _output(module, args, kwargs)
+        with choosing or contextlib.nullcontext():
+            output = _output(module, args, kwargs)
         after = saved.buffers(module)
         found.buffers, found.moved = dict(after), {name for name, _ in moved(before, after)}
     found.outputs = {name: saved.held(tensor) for name, tensor in outputs_of(output)}
