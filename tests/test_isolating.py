@@ -861,3 +861,88 @@ def test_a_change_that_torch_does_not_count_is_seen() -> None:
 
     found = isolated(Writing().bfloat16(), Writing(), torch.randn(6, WIDTH))
     assert found.passed, found
+
+
+class Box:
+    """Holds what it is given."""
+
+
+def _nested(store: Any, y: torch.Tensor) -> None:
+    store.setdefault("a", {}).setdefault("b", []).append(y)
+
+
+def _put(store: Any, y: torch.Tensor) -> None:
+    store.k = getattr(store, "k", 0) + y
+
+
+def _in_place(store: Any, y: torch.Tensor) -> None:
+    store["k"].add_(y)
+
+
+def _taken(store: Any, y: torch.Tensor) -> None:
+    store["k"] = y
+    store.pop("old", None)
+
+
+def _swapped(store: Any, y: torch.Tensor) -> None:
+    store["one"], store["two"] = store["two"] + y, store["one"]
+
+
+# What is given to modules inside, what they do to it, and what is made of it then.
+FILLED: dict[str, tuple[Callable[[torch.Tensor], Any], Callable[..., Any], Callable[..., Any]]] = {
+    "dict": (lambda x: {}, lambda s, y: s.update(k=s.get("k", 0) + y), lambda s: s["k"]),
+    "nested": (lambda x: {}, _nested, lambda s: sum(s["a"]["b"])),
+    "list": (lambda x: [x], lambda s, y: s.insert(0, y), lambda s: s[0] + 2 * s[1] + 3 * s[2]),
+    "object": (lambda x: Box(), _put, lambda s: s.k),
+    "in place": (
+        lambda x: {"k": torch.zeros_like(x), "e": torch.ones(1, WIDTH).to(x).expand(x.shape)},
+        *(_in_place, lambda s: s["k"] + s["e"]),
+    ),
+    "taken": (lambda x: {"old": x}, _taken, lambda s: s["k"] * len(s)),
+    "swapped": (lambda x: {"one": x + 1, "two": x - 1}, _swapped, lambda s: s["one"]),
+    "number": (lambda x: Box(), lambda s, y: setattr(s, "seen", 3), lambda s: s.seen),
+}
+
+
+class Filling(nn.Linear):
+    """Changes what it is given."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__(WIDTH, WIDTH)
+        self.how = how
+
+    def forward(self, x: torch.Tensor, store: Any) -> torch.Tensor:  # type: ignore[override]
+        y = super().forward(x)
+        FILLED[self.how][1](store, y)
+        return y
+
+
+class Filled(nn.Module):
+    """Goes on with what modules inside changed; how it hands it to them is of no matter."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.one, self.two = how, Filling(how), Filling(how)
+        self.slope, self.named = 1.0, True
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        before, _, after = FILLED[self.how]
+        kept = store = before(x)
+        for inner in (self.one, self.two):
+            y = inner(x, store=store) if self.named else inner(x, store)
+        out: torch.Tensor = y + x * self.slope * after(kept)
+        return out
+
+
+@pytest.mark.parametrize("how", FILLED)
+def test_what_modules_inside_fill_is_there_for_the_rest(how: str) -> None:
+    torch.manual_seed(0)
+    golden = nn.Sequential(Filled(how), nn.LayerNorm(WIDTH))
+    my: Any = copy.deepcopy(golden).bfloat16()
+    my[0].named = False
+    found = isolated(my, golden, torch.randn(9, WIDTH))
+    assert {row.verdict.status for row in found.rows} == {Status.PASS}
+    my[0].slope = 1.2
+    with torch.no_grad():
+        my[0].two.weight[3] *= 2
+    assert blamed(isolated(my, golden, torch.randn(9, WIDTH))) == {"0", "0.two"}

@@ -62,7 +62,8 @@ class _Rounding:
         if self._dtype is None or held.dtype not in FLOATING:
             return held
         if id(held) not in self._made:
-            rounded = Held(held.tensor.to(self._dtype), held.device, self._dtype)
+            tensor = held.tensor.to(self._dtype)
+            rounded = Held(tensor, held.device, self._dtype, number=held.number)
             self._made[id(held)] = held, rounded
         return self._made[id(held)][1]
 

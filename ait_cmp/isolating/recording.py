@@ -25,6 +25,7 @@ from ait_cmp.dump.recorder import Recorder
 from ait_cmp.dump.unseen import COMPILED
 from ait_cmp.fingerprint.checksum import checksum_of
 from ait_cmp.isolating.grids import Grid, grid_of
+from ait_cmp.isolating.leaving import is_same
 from ait_cmp.isolating.structure import Held, Inside, mapped, places
 from ait_cmp.tensors import version_of
 
@@ -171,12 +172,15 @@ class Saved:
             return tensor
         state = _state_of(tensor)
         of, known_state, known = self._known.get(id(tensor), (None, None, None))
-        if known and of is not None and of() is tensor and known_state == state:
+        if of is None or of() is not tensor:
+            known = None
+        if known and known_state == state:
             return known
         with torch.inference_mode(mode=False), torch.no_grad():
             copy = torch.empty_like(tensor, device="cpu", requires_grad=False)
             copy.copy_(tensor.detach())
-        held = self._kept(copy, str(tensor.device))
+        number = known.number if known else next(self._numbers)
+        held = self._kept(copy, str(tensor.device), number)
         self._known[id(tensor)] = weakref.ref(tensor), state, held
         return held
 
@@ -189,12 +193,12 @@ class Saved:
         own = module._buffers.items()
         return self.operands((name, one) for name, one in own if one is not None)
 
-    def _kept(self, copy: torch.Tensor, device: str) -> Held:
+    def _kept(self, copy: torch.Tensor, device: str, number: int) -> Held:
         if not self._folder:
-            return Held(copy, device, copy.dtype)
+            return Held(copy, device, copy.dtype, number=number)
         file = f"{self._folder}/{next(self._numbers):06}.pth"
         torch.save(copy, file)
-        return Held(None, device, copy.dtype, file)
+        return Held(None, device, copy.dtype, file, number)
 
 
 def _state_of(tensor: torch.Tensor) -> object:
@@ -267,7 +271,7 @@ class CallRecorder(Recorder):
             call.outputs = self._saved.operands(outputs_of(output))
             left = self._saved.of((tuple(given[0]), dict(given[1])))
             call.changed = tuple(_changed(call, left))
-            call.left = left if call.changed else None
+            call.left = None if is_same(call.arguments, left) else left
             call.moved = moved(call.state, self._saved.buffers(module))
             outer, before = self._around.pop(id(begun))
             if outer is not None:

@@ -21,6 +21,7 @@ import torch
 from ait_cmp.dump.identity import inputs_of, outputs_of
 from ait_cmp.isolating.choosing import Choosing
 from ait_cmp.isolating.grids import Grid
+from ait_cmp.isolating.leaving import by_name, leave
 from ait_cmp.isolating.recording import (
     FLOATING,
     Call,
@@ -30,9 +31,12 @@ from ait_cmp.isolating.recording import (
     layer_by_layer,
     moved,
 )
-from ait_cmp.isolating.structure import Held, Inside, mapped, places
+from ait_cmp.isolating.structure import Held, Inside, Mapper, mapped, places
 
 __all__ = ["Casting", "NotReplayedError", "Replayed", "replay"]
+
+# Arguments that have a place, and may have a name.
+_IN_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 class NotReplayedError(Exception):
@@ -278,7 +282,7 @@ def _answered(
 def _standing_in(
     answer: Answer, casting: Casting, found: Replayed, saved: Saved
 ) -> Callable[..., Any]:
-    waiting = iter(answer.calls)
+    waiting, names = iter(answer.calls), list[str]()
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         call = next(waiting, None)
@@ -288,35 +292,14 @@ def _standing_in(
             )
         operands = inputs_of(answer.module, args, kwargs)
         found.given[call.began] = {name: saved.held(tensor) for name, tensor in operands}
+        made = Mapper(casting.argument, casting.kind)
         if call.left is not None:
-            _leave((args, kwargs), call.left, casting)
-        return mapped(call.result, casting.argument, kinds=casting.kind)
+            before, after = (by_name(names, *each) for each in (call.arguments, call.left))
+            leave(by_name(names, args, kwargs), before, after, made)
+        return made.of(call.result)
 
     with contextlib.suppress(TypeError, ValueError):
-        forward.__signature__ = inspect.signature(answer.module.forward)  # type: ignore[attr-defined]
+        signature = inspect.signature(answer.module.forward)
+        forward.__signature__ = signature  # type: ignore[attr-defined]
+        names += [name for name, one in signature.parameters.items() if one.kind in _IN_PLACE]
     return forward
-
-
-def _leave(arguments: Any, left: Any, casting: Casting) -> None:
-    """Change arguments in place as my's call did."""
-    _fill(arguments, mapped(left, casting.argument, kinds=casting.kind), set())
-
-
-def _fill(one: Any, other: Any, seen: set[int]) -> None:
-    """Put what is in `other` into `one`, which is of the same structure."""
-    if id(one) in seen:
-        return
-    seen.add(id(one))
-    if isinstance(one, torch.Tensor):
-        if isinstance(other, torch.Tensor) and one.shape == other.shape:
-            one.copy_(other)
-    elif isinstance(one, tuple) and isinstance(other, tuple):
-        for mine, its in zip(one, other, strict=False):
-            _fill(mine, its, seen)
-    elif isinstance(one, dict) and isinstance(other, dict):
-        for name in one.keys() & other.keys():
-            _fill(one[name], other[name], seen)
-    elif isinstance(one, list) and isinstance(other, list):
-        one[:] = other
-    elif type(one) is type(other) and hasattr(one, "__dict__"):
-        one.__dict__.update(other.__dict__)

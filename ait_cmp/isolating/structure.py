@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-__all__ = ["Held", "Inside", "attributes", "empty", "mapped", "places"]
+__all__ = ["DEPTH", "Held", "Inside", "Mapper", "attributes", "empty", "mapped", "places"]
 
-_DEPTH = 200  # of what holds what holds …
+DEPTH = 200  # of what holds what holds …
+_MADE_BY_CLASS = 1 << 9  # the flag of types that a class statement made
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, range, Enum, type),
     *(types.FunctionType, types.BuiltinFunctionType, types.ModuleType),
@@ -39,17 +40,24 @@ _KINDS = (torch.dtype, torch.device, torch.nn.Module, types.MethodType, Inside)
 
 
 class Held:
-    """A tensor as it was: a copy in memory, or in a file, and the device that it was on."""
+    """A tensor as it was: a copy in memory, or in a file, and the device that it was on. Two of one
+    `number` are of the same tensor, which has changed between them."""
 
-    __slots__ = ("_tensor", "device", "dtype", "file")
+    __slots__ = ("_tensor", "device", "dtype", "file", "number")
 
     def __init__(
-        self, tensor: torch.Tensor | None, device: str, dtype: torch.dtype, file: str = ""
+        self,
+        tensor: torch.Tensor | None,
+        device: str,
+        dtype: torch.dtype,
+        file: str = "",
+        number: int = -1,
     ) -> None:
         self._tensor = tensor
         self.device = device
         self.dtype = dtype
         self.file = file
+        self.number = number
 
     @property
     def tensor(self) -> torch.Tensor:
@@ -66,15 +74,18 @@ Change = Callable[[Any], Any]
 def mapped(value: Any, change: Change, *, kinds: Change | None = None) -> Any:
     """`value` made again, with `change` of each tensor, or what is held of one, and `kinds` of each
     dtype, device, module and method in it. What stands in two places stands in both again."""
-    return _Mapping(change, kinds).of(value, _DEPTH)
+    return Mapper(change, kinds).of(value)
 
 
-class _Mapping:
+class Mapper:
+    """Does what `mapped` does of several values, which may share what they hold."""
+
     def __init__(self, change: Change, kinds: Change | None) -> None:
         self._change, self._kinds = change, kinds
         self._made: dict[int, tuple[Any, Any]] = {}  # with the value, whose id no other may get
 
-    def of(self, value: Any, depth: int) -> Any:
+    def of(self, value: Any, depth: int = DEPTH) -> Any:
+        """One value made again."""
         if isinstance(value, _PLAIN) or depth == 0:
             return value
         if isinstance(value, _KINDS):
@@ -111,7 +122,7 @@ class _Mapping:
             list.extend(made, [self.of(one, depth - 1) for one in value])
         elif isinstance(value, set):
             set.update(made, value)
-        elif not attributes(value):  # nothing that we could fill
+        elif not (attributes(value) or _is_pythons(type(value))):  # nothing that we could fill
             return self._keep(value, value)
         for name, one in attributes(value):
             object.__setattr__(made, name, self.of(one, depth - 1))
@@ -124,6 +135,11 @@ def empty(kind: Any) -> Any:
         return kind.__new__(kind)
     except TypeError:
         return None
+
+
+def _is_pythons(kind: type) -> bool:
+    """Whether objects of `kind` hold nothing but attributes: all its classes are of Python."""
+    return all(one.__flags__ & _MADE_BY_CLASS for one in kind.__mro__[:-1])
 
 
 def attributes(value: Any) -> list[tuple[str, Any]]:
@@ -139,7 +155,7 @@ def attributes(value: Any) -> list[tuple[str, Any]]:
 
 def places(value: Any, name: str = "") -> Iterator[tuple[str, Held]]:
     """All that is held in `value`, by the path to it, each once."""
-    yield from _places(value, name, set(), _DEPTH)
+    yield from _places(value, name, set(), DEPTH)
 
 
 def _places(value: Any, name: str, seen: set[int], depth: int) -> Iterator[tuple[str, Held]]:

@@ -136,7 +136,8 @@ class _Packing:
         if isinstance(value, _PLAIN) and not isinstance(value, Enum):
             return ["=", value]
         if isinstance(value, Held):
-            return ["held", os.path.basename(value.file), value.device, _named(value.dtype)]
+            what = os.path.basename(value.file), value.device, _named(value.dtype), value.number
+            return ["held", *what]
         if isinstance(value, torch.dtype):
             return ["dtype", _named(value)]
         if isinstance(value, torch.device):
@@ -181,8 +182,8 @@ class _Unpacking:
         if what == "=":
             return rest[0]
         if what == "held":
-            name, device, dtype = rest
-            return Held(None, device, _dtype(dtype), str(self._folder / name))
+            name, device, dtype, number = rest
+            return Held(None, device, _dtype(dtype), str(self._folder / name), number)
         if what == "same":
             return self._made[rest[0]]
         if what == "object":
