@@ -18,7 +18,7 @@ from ait_cmp.engine.pairwise import measure_sources
 from ait_cmp.engine.request import Wanted
 from ait_cmp.engine.slices import Slices
 from ait_cmp.engine.slices import alike as same_bins
-from ait_cmp.fingerprint.make import make_fingerprint
+from ait_cmp.fingerprint.make import make_fingerprint, sketch
 from ait_cmp.fingerprint.value import Fingerprint
 from ait_cmp.judging import Ahead, Case, RunJudge, Sketch, Status, Subject, Verdict
 from ait_cmp.judging.comparison import Comparison
@@ -265,7 +265,7 @@ def test_exact_types_beside_a_tensor_of_another_are_equal_or_not(
 
 
 def test_sums_that_float64_rounds_tell_of_no_difference() -> None:
-    fingerprint = make_fingerprint(torch.arange(5000) + (1 << 42))
+    fingerprint = sketch(torch.arange(5000) + (1 << 42), buckets=16)
     whole = replace(fingerprint.whole, total=fingerprint.whole.total + 4)
     other = replace(fingerprint, dtype=DTYPES["uint64"], whole=whole)
     with pytest.raises(PairError, match="not whether each element is"):

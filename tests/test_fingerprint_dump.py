@@ -91,9 +91,9 @@ def test_a_tensor_that_is_handed_on_is_looked_at_once(
 ) -> None:
     made: list[Tensor] = []
 
-    def make(tensor: Tensor) -> bytes:
+    def make(name: str, tensor: Tensor) -> bytes:
         made.append(tensor)
-        return fingerprint_of_tensor(tensor).pack()
+        return fingerprint_of_tensor(tensor, name=name).pack()
 
     monkeypatch.setattr(fingerprints, "_fingerprint", make)
     with dump_modules(model, tmp_path / "a.fp.safetensors", fingerprint=True) as path:

@@ -111,7 +111,7 @@ def _packed(one: DumpedTensor) -> tuple[bytes, int]:
     size = source.elements * source.dtype.itemsize
     if isinstance(source, FingerprintSource):
         return source.fingerprint.pack(), size
-    return fingerprint_of(source).pack(), size
+    return fingerprint_of(source, name=one.name).pack(), size
 
 
 def _location(one: DumpedTensor) -> Location:

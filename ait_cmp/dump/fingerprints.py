@@ -106,7 +106,7 @@ class FingerprintFile:
         """The entry of a tensor that was not seen before."""
         if tensor.is_cuda and torch.cuda.is_current_stream_capturing():
             raise TypeError("a CUDA graph is being captured, which allows no copy")
-        content = _fingerprint(tensor)
+        content = _fingerprint(own, tensor)
         no_room = self._room.refusal(
             os.path.dirname(file.path), len(content) + _AROUND + 2 * len(own)
         )
@@ -140,7 +140,8 @@ class GoldenFingerprints:
     def save(self, name: str, tensor: torch.Tensor) -> str:
         """Take the fingerprint of `tensor` as `name`; where it is. Raises TypeError for a tensor
         that has none, OSError."""
-        entry = self._file.add(os.path.splitext(name)[0], _fingerprint(tensor))
+        own = os.path.splitext(name)[0]
+        entry = self._file.add(own, _fingerprint(own, tensor))
         self._file.commit()
         return f"{self._file.path}::{entry}"
 
@@ -150,12 +151,12 @@ class GoldenFingerprints:
                 self._file.close()
 
 
-def _fingerprint(tensor: torch.Tensor) -> bytes:
-    """What is kept of `tensor`. Raises TypeError."""
+def _fingerprint(name: str, tensor: torch.Tensor) -> bytes:
+    """What is kept of `tensor`, which is called so. Raises TypeError."""
     # Only here, since it brings compiled loops along, and most that is dumped has no use for them.
     from ait_cmp.engine.fingerprinting import fingerprint_of_tensor
 
-    return fingerprint_of_tensor(tensor).pack()
+    return fingerprint_of_tensor(tensor, name=name).pack()
 
 
 class _Seen:

@@ -45,7 +45,9 @@ class Telling:
             raise TypeError("a CUDA graph is being captured, which allows no look")
         said = {"name": name, "model": self._models.get(identity["root"], ""), **identity}
         with self._lock:
-            answer = self._ask(json.dumps(said).encode(), make_fingerprint(tensor).pack())
+            answer = self._ask(
+                json.dumps(said).encode(), make_fingerprint(tensor, name=name).pack()
+            )
         if answer == STOP:
             raise SystemExit(0)
 

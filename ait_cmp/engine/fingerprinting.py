@@ -38,12 +38,14 @@ _ALL = 1 << 64  # checksums are below
 R = TypeVar("R")
 
 
-def fingerprint_of(source: Source, other: Fingerprint | None = None) -> Fingerprint:
-    """That of `source`; beside an `other` one, none that keeps all elements, of as many buckets.
-    Raises as reading does."""
+def fingerprint_of(
+    source: Source, other: Fingerprint | None = None, *, name: str = ""
+) -> Fingerprint:
+    """That of `source`, which is called so; beside an `other` one, none that keeps all elements, of
+    as many buckets. Raises as reading does."""
     tensor = _mapped(source).view(source.shape)
     if other is None:
-        return fingerprint_of_tensor(tensor)
+        return fingerprint_of_tensor(tensor, name=name)
     # Of twice as many buckets where its sums are of twice the size, so that it has as many.
     buckets = 2 * other.buckets if source.dtype.itemsize > 4 else other.buckets
     return sketch(tensor, buckets=buckets or USUAL, means=_MEANS)
@@ -63,9 +65,11 @@ def _mapped(source: Source) -> torch.Tensor:
     return found
 
 
-def fingerprint_of_tensor(tensor: torch.Tensor, *, buckets: int = USUAL) -> Fingerprint:
+def fingerprint_of_tensor(
+    tensor: torch.Tensor, *, name: str = "", buckets: int = USUAL
+) -> Fingerprint:
     """What `make_fingerprint` makes of it, faster where it is in main memory."""
-    return make_fingerprint(tensor, buckets=buckets, means=_MEANS)
+    return make_fingerprint(tensor, name=name, buckets=buckets, means=_MEANS)
 
 
 class _Compiled(Large):

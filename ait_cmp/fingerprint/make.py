@@ -30,8 +30,10 @@ from ait_cmp.fingerprint.value import (
     bin_count,
     bin_width,
     buckets_of,
+    is_narrow,
     is_small,
     line_and_channel,
+    may_be_scores,
 )
 from ait_cmp.tensors import compact, dtype_of, raw_bytes, reals
 from ait_cmp.values.dtypes import DType
@@ -45,17 +47,20 @@ _HUGE, _TINY = 2.0**50, 2.0**-50  # beyond, squares want another unit
 
 
 def make_fingerprint(
-    tensor: torch.Tensor, *, buckets: int = BUCKETS, means: Means | None = None
+    tensor: torch.Tensor, *, name: str = "", buckets: int = BUCKETS, means: Means | None = None
 ) -> Fingerprint:
     """What is kept of `tensor`, with so many buckets a bin, a power of two up to 32.
 
+    All elements are, of what its `name` says that experts may be chosen by, where these are few.
     Complex numbers become their real and imaginary part, in one more dimension. Other `means` than
     torch operations give the same, up to rounding. Raises TypeError for what has no dense data.
     """
     dense, means = reals(tensor, "tensor").contiguous(), means or TORCH
     dtype, shape = dtype_of(dense, "tensor"), tuple(dense.shape)
-    if not is_small(dtype, shape, buckets):
-        return sketch(dense, buckets=buckets, means=means)
+    if not (is_small(dtype, shape, buckets) or may_be_scores(name, dtype, shape)):
+        made = sketch(dense, buckets=buckets, means=means)
+        if not is_narrow(dtype, shape, made.whole.minimum, made.whole.maximum):
+            return made
     elements = bytes(raw_bytes(compact(dense, argument="tensor")))
     return Fingerprint(dtype, shape, means.checksum(dense), elements)
 

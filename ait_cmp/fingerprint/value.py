@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ait_cmp.fingerprint.narrow import narrowed, narrowed_size, widened
 from ait_cmp.fingerprint.signs import MOST
 from ait_cmp.values.dtypes import DTYPES, DType
+from ait_cmp.values.routing import is_routed
 
 __all__ = [
     "BINS",
@@ -27,8 +29,10 @@ __all__ = [
     "bin_count",
     "bin_width",
     "buckets_of",
+    "is_narrow",
     "is_small",
     "line_and_channel",
+    "may_be_scores",
 ]
 
 BUCKETS = 16  # of a bin, unless others are asked for
@@ -36,7 +40,10 @@ BINS = 64  # of an axis, at most
 TOP = 16  # elements that are kept, the largest
 SATURATED = 0.99  # of a type's largest value, from which on elements stand for infinity
 SMALL = 4096  # bytes of a tensor that is kept whole
-_VERSION = 1
+# Bytes that all elements may take of what choices are made of: ids of tokens or experts in as few
+# bits as they need, and scores of up to so many experts. Nothing of 1 MiB takes as much.
+CHOICES, _EXPERTS, _MEGABYTE = 1 << 15, 256, 1 << 20
+_VERSION, _NARROW = 1, 2  # the latter where elements are in fewer bits than they are stored in
 _MAGIC = b"aitF"
 _NAMES = tuple(DTYPES)
 
@@ -132,14 +139,17 @@ class Fingerprint:
 
     def pack(self) -> bytes:
         """Its bytes, the same on every machine."""
+        elements, version = self.elements, _VERSION
+        if len(elements) > SMALL and not self.dtype.is_floating:
+            elements, version = narrowed(elements, self.dtype), _NARROW
         header = _HEADER.pack(
-            _MAGIC, _VERSION, _NAMES.index(self.dtype.name), len(self.shape), self.buckets,
-            len(self.top), bool(self.lines and len(self.lines.left_out)), len(self.elements),
+            _MAGIC, version, _NAMES.index(self.dtype.name), len(self.shape), self.buckets,
+            len(self.top), bool(self.lines and len(self.lines.left_out)), len(elements),
             self.checksum,
         )  # fmt: skip
         parts = [header, struct.pack(f"<{len(self.shape)}q", *self.shape)]
         if self.is_whole:
-            return _sealed((*parts, self.elements))
+            return _sealed((*parts, elements))
         parts.append(_WHOLE.pack(*(getattr(self.whole, one.name) for one in fields(Whole))))
         kind = _number(self.dtype)
         parts += [self.top.astype(kind).tobytes(), self.top_indices.astype("<i8").tobytes()]
@@ -179,8 +189,8 @@ def _opened(packed: memoryview) -> memoryview:
     magic, version = _KIND.unpack_from(packed)
     if magic != _MAGIC:
         raise ValueError("the bytes are no fingerprint")
-    if version != _VERSION:
-        raise ValueError(f"the fingerprint is of version {version}; this program reads {_VERSION}")
+    if version not in (_VERSION, _NARROW):
+        raise ValueError(f"the fingerprint is of version {version}; this program reads {_NARROW}")
     content, seal = packed[: -_SEAL.size], packed[-_SEAL.size :]
     if _SEAL.unpack(seal)[0] != zlib.crc32(content):
         raise ValueError("the fingerprint is damaged: its bytes have another checksum")
@@ -214,6 +224,22 @@ def is_small(dtype: DType, shape: tuple[int, ...], buckets: int) -> bool:
         return size <= SMALL
     bins = sum(map(bin_count, line_and_channel(shape)))
     return size <= bins * (buckets_of(dtype, buckets) + 2) * max(dtype.itemsize, 4)
+
+
+def is_narrow(dtype: DType, shape: tuple[int, ...], least: float, most: float) -> bool:
+    """Whether all elements of a type that is not rounded, within these bounds, take little."""
+    count = math.prod(shape)
+    if dtype.is_floating or count * dtype.itemsize >= _MEGABYTE:
+        return False
+    return narrowed_size(count, int(most) - int(least)) <= CHOICES
+
+
+def may_be_scores(name: str, dtype: DType, shape: tuple[int, ...]) -> bool:
+    """Whether what is called so may be what experts are chosen by, and takes little."""
+    if not (dtype.is_floating and is_routed(name)):
+        return False
+    _, experts = line_and_channel(shape)
+    return experts <= _EXPERTS and dtype.itemsize * math.prod(shape) <= CHOICES
 
 
 def _number(dtype: DType) -> str:
@@ -256,12 +282,17 @@ class _Reader:
 
 
 def _unpacked(reader: _Reader) -> Fingerprint:
-    _, _, kind, dims, buckets, top, some_left_out, size, checksum = reader.some(_HEADER)
+    _, version, kind, dims, buckets, top, some_left_out, size, checksum = reader.some(_HEADER)
     if buckets > MOST or buckets & (buckets - 1):
         raise ValueError(f"the fingerprint has {buckets} buckets a bin")
     dtype, shape = DTYPES[_NAMES[kind]], reader.some(struct.Struct(f"<{dims}q"))
     if min(shape, default=0) < 0:
         raise ValueError(f"the fingerprint has the shape {list(shape)}")
+    if version == _NARROW:
+        if dtype.itemsize * math.prod(shape) >= _MEGABYTE:
+            raise ValueError(f"the fingerprint has all elements of {list(shape)}")
+        elements = widened(reader.rest(size), dtype, math.prod(shape))
+        return Fingerprint(dtype, shape, checksum, elements)
     if size or 0 in shape:
         if size != dtype.itemsize * math.prod(shape):
             raise ValueError(f"the fingerprint has {size} bytes of elements for {list(shape)}")
