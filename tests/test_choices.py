@@ -359,6 +359,40 @@ def test_experts_by_a_bias_are_no_near_tie(tmp_path: Path) -> None:
     assert verdict.status == "fail"
 
 
+def grouped(noise: float = 0.0, bias: float = 0.0, lines: int = 2000) -> Run:
+    """Four experts of sixteen, in two of four groups, by a bias that nothing gives back."""
+    random, rounding = np.random.default_rng(5), np.random.default_rng(6)
+    found: Run = {(0, "a.input_ids"): np.arange(lines)[None]}
+    scores = random.normal(size=(lines, 16))
+    scores = scores + noise * rounding.normal(size=scores.shape)
+    biases = 0.05 * random.normal(size=16) + bias * rounding.normal(size=16)
+    chosen = 1 / (1 + np.exp(-scores)) + biases
+    of_group = np.sort(chosen.reshape(lines, 4, 4))[..., 2:].sum(-1)
+    is_in = of_group >= np.sort(of_group)[:, 2:3]
+    chosen = np.where(np.repeat(is_in, 4, axis=1), chosen, -1.0)
+    found[0, "layers.0.b_gate/out0"] = scores.astype(np.float32)
+    found[0, "layers.0.b_gate/out1"] = np.argsort(-chosen, axis=-1)[:, :4]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("noise", "bias", "lines", "status"),
+    [
+        (1e-3, 0.0, 8000, "pass"),
+        (1e-3, 0.0, 500, "skipped"),  # too few lines that tell
+        (1e-3, 0.01, 2000, "fail"),
+        (0.0, 0.01, 300, "fail"),  # the very same scores
+    ],
+)
+def test_experts_by_what_is_made_of_the_scores_are_told_by_where_these_moved(
+    noise: float, bias: float, lines: int, status: str, tmp_path: Path
+) -> None:
+    runs = grouped(lines=lines), grouped(noise, bias, lines)
+    verdict = compared(tmp_path, *runs)[0, "layers.0.b_gate/out1"].verdict
+    assert verdict.status == status
+    assert "lines that tell, scores moved towards my's choice" in verdict.sentence
+
+
 # -- what is recognised
 
 

@@ -224,7 +224,7 @@ def test_axes_are_moved(steps: str, tmp_path: Path) -> None:
     assert compared(both[0], steps, both[1]) == expected
 
 
-@pytest.mark.parametrize("steps", ["slice(0)", "slice(:, 0:10)", "select(0, 1)", "drop(1, 0)"])
+@pytest.mark.parametrize("steps", ["slice(0)", "slice(:, 0:10)", "select(0, 1)", "unpad(1)"])
 def test_what_needs_elements_says_so(steps: str, tmp_path: Path) -> None:
     golden, my = kept(tmp_path / "g.fp.safetensors", T), tmp_path / "m.pt"
     torch.save(T, my)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -42,20 +43,51 @@ def settle_choices(settled: Settled, ask: Ask, globs: tuple[str, ...]) -> Settle
         return settled
     looked = _looked([one for choices in found.values() for one in choices], settled, ask)
     pairs, known = list(settled.pairs), measured.copy()
-    cut = [
-        number for rows in runs.values() for number in _follow(rows, looked, globs, pairs, known)
-    ]
+    cut: dict[int, str] = {}
+    for rows in runs.values():
+        cut.update(_follow(rows, looked, globs, pairs, known))
     references = settled.references.copy()
+    if cut:
+        _measure_again(cut, settled, pairs, known, references, ask)
+    remarks = {number: one for number, one in settled.remarks.items() if not pairs[number].error}
+    return replace(settled, pairs=pairs, measured=known, remarks=remarks, references=references)
+
+
+def _measure_again(
+    cut: Mapping[int, str],
+    settled: Settled,
+    pairs: list[Pair],
+    known: MeasuredRows,
+    references: MeasuredRows,
+    ask: Ask,
+) -> None:
+    """Measure what is left of the rows `cut`; one of which nothing can be left out stays whole, and
+    its error is excused by what that row has in `cut`."""
     with_reference = [*filter(references.is_compared, cut)]
     asked = [pairs[number] for number in cut]
     asked += [one for number in with_reference if (one := pairs[number].reference)]
-    again = ask(asked) if asked else known.empty(0)
-    for place, number in enumerate(cut):
-        known.take_again(number, again, place)
+    again = ask(asked)
+    stay = {number for place, number in enumerate(cut) if _lacks_elements(again[place])}
+    for place, (number, excuse) in enumerate(cut.items()):
+        if number in stay:
+            chosen_from = pairs[number].chosen_from
+            whole = settled.pairs[number]
+            pairs[number] = whole._replace(chosen_from=chosen_from, excused=excuse)
+        else:
+            known.take_again(number, again, place)
+            pairs[number] = _without_bins(pairs[number], again[place])
     for place, number in enumerate(with_reference, start=len(cut)):
-        references.take(number, again, place)
-    remarks = {number: one for number, one in settled.remarks.items() if not pairs[number].error}
-    return replace(settled, pairs=pairs, measured=known, remarks=remarks, references=references)
+        if number not in stay:
+            references.take(number, again, place)
+
+
+def _without_bins(pair: Pair, measured: Measured) -> Pair:
+    """`pair`, which says how much was left out of fingerprints."""
+    stats, golden = measured.stats, measured.golden
+    if not (stats and golden and golden.shape and stats.equal < 0):
+        return pair
+    lines, kept = math.prod(golden.shape[:-1]), stats.elements // golden.shape[-1]
+    return pair.also_by(f"of fingerprints without all of their bins, by {kept} of {lines} lines")
 
 
 def _reading_alike(
@@ -95,19 +127,36 @@ def _looked(choices: Sequence[Choice], settled: Settled, ask: Ask) -> _Looked:
     asked = [(one, scores) for one in choices for scores in one.scores or (None,)]
     looks = [_look(one.kind, None if scores is None else pairs[scores]) for one, scores in asked]
     best: _Looked = {}
-    if not asked:
-        return best
-    answers = ask([pairs[one.number] for one, _ in asked], looks)
+    lacking: dict[int, tuple[Kind, int]] = {}
+    answers = ask([pairs[one.number] for one, _ in asked], looks) if asked else ()
     for place, (one, scores) in enumerate(asked):
         choice, known = answers[place].choices, best.get(one.number)
         least = _explained(known[1].flips) if known else -1
-        if choice is None:
-            is_open = known is None or (known[1].are_told and not least)
-            if is_open and scores is not None and _lacks_elements(answers[place]):
-                best[one.number] = one.kind, Choices(0, ()), scores
-        elif _explained(choice.flips) > least:
+        if choice and _explained(choice.flips) > least:
             best[one.number] = one.kind, choice, scores
-    return best
+        elif scores is not None and _lacks_elements(answers[place]):
+            lacking.setdefault(one.number, (one.kind, scores))
+    open_ = [
+        (number, kind, scores)
+        for number, (kind, scores) in lacking.items()
+        if number not in best or not _explained(best[number][1].flips)
+    ]
+    return best | _without_scores(open_, pairs, ask)
+
+
+def _without_scores(
+    choices: Sequence[tuple[int, Kind, int]], pairs: Sequence[Pair], ask: Ask
+) -> _Looked:
+    """What is known of rows whose scores, or they themselves, are but fingerprints."""
+    found: _Looked = {}
+    if not choices:
+        return found
+    looks = [_look(kind, None) for _, kind, _ in choices]
+    answers = ask([pairs[number] for number, _, _ in choices], looks)
+    for place, (number, kind, scores) in enumerate(choices):
+        known = answers[place].choices or Choices(0, ())
+        found[number] = kind, replace(known, told=False), scores
+    return found
 
 
 def _lacks_elements(looked: Measured) -> bool:
@@ -131,9 +180,9 @@ def _follow(
     globs: tuple[str, ...],
     pairs: list[Pair],
     known: MeasuredRows,
-) -> Iterator[int]:
+) -> Iterator[tuple[int, str]]:
     """Go through the rows of a run in their order, and leave out what has other inputs; the rows
-    that are to be measured again, with what is left of them."""
+    that are to be measured again, with what is left of them, and what excuses those that cannot."""
     inputs = Inputs()
     rows = _in_order(rows, looked)
     shared = {pair.token_id for _, pair, one in rows if one.is_compared}
@@ -147,24 +196,33 @@ def _follow(
             pairs[number] = pair._replace(error=left.error)
             known.put_made(number, Measured(brief.golden, brief.my, error=left.error))
             continue
+        pairs[number] = pair._replace(excused=inputs.unknown)
         if left.steps:
-            pairs[number] = _stepped(pair, left.steps).also_by(inputs.said())
-            yield number
+            pairs[number] = _stepped(pairs[number], left.steps).also_by(inputs.said())
+            yield number, inputs.excuse()
         if number in looked:
             kind, choices, scores = looked[number]
             of_tokens = scores is not None and is_logits(pairs[scores].data_id, globs)
-            flips = [one for one in choices.flips if one.line not in left.positions]
-            known.add(number, choices=Choices(choices.lines, tuple(flips)))
+            flips = tuple(one for one in choices.flips if one.line not in left.positions)
+            choices = replace(choices, flips=flips)
+            known.add(number, choices=choices)
             if scores is not None:
                 origin = pairs[scores].data_id, pairs[scores].token_id
                 pairs[number] = pairs[number]._replace(chosen_from=origin)
-            lines = [one.line for one in flips]
-            if kind is Kind.ROUTED:
-                inputs.move(lines, choices.lines, pair)
-            elif kind is Kind.FED:
-                inputs.lose(lines, choices.lines, pair, now=True)
-            elif of_tokens and not fed - {pair.token_id}:  # else what is fed will tell
-                inputs.lose(lines, choices.lines, pair, now=False)
+            # Where the next round says what is fed, that will tell.
+            if kind is not Kind.PICKED or (of_tokens and not fed - {pair.token_id}):
+                _affect(inputs, kind, choices, pair)
+
+
+def _affect(inputs: Inputs, kind: Kind, choices: Choices, pair: Pair) -> None:
+    """What choices that differ in a row do to the inputs of those behind it."""
+    lines = [one.line for one in choices.flips]
+    if not choices.lines:
+        inputs.doubt(pair, experts=kind is Kind.ROUTED)
+    elif kind is Kind.ROUTED:
+        inputs.move(lines, choices.lines, pair)
+    else:
+        inputs.lose(lines, choices.lines, pair, now=kind is Kind.FED)
 
 
 def _stepped(pair: Pair, steps: tuple[Step, ...]) -> Pair:
@@ -173,6 +231,18 @@ def _stepped(pair: Pair, steps: tuple[Step, ...]) -> Pair:
     return pair._replace(
         golden=pair.golden.then(steps), my=pair.my.then(steps), reference=reference
     )
+
+
+def _compared_in_part(pair: Pair, measured: Measured) -> Pair:
+    """`pair`, compared without some positions; by fingerprints, without all that share a bin."""
+    pair = pair._replace(excused="" if not measured.error else pair.excused)
+    stats, golden = measured.stats, measured.golden
+    if stats and golden and stats.equal < 0 and golden.shape:
+        lines, kept = math.prod(golden.shape[:-1]), stats.elements // golden.shape[-1]
+        return pair.also_by(
+            f"and, by fingerprints, without all of their bins: {kept} of {lines} lines"
+        )
+    return pair
 
 
 def _in_order(rows: Sequence[Numbered], looked: _Looked) -> Sequence[Numbered]:

@@ -35,8 +35,10 @@ class Flip:
     golden's choice, `change` by how much the difference of my's scores from golden's changes
     that, `size` the rms of golden's scores in this line and `spread` that of their differences
     elsewhere in it, at `others` places, the mean apart. `golden_top` and `my_top` say whether each
-    side chose the largest of its own scores, `my_best` is the id of my's largest. Without scores
-    the numbers are nan.
+    side chose the largest of its own scores, `my_best` is the id of my's largest. `toward` is 1
+    where the scores that my alone chose gained, from golden to my, on those that golden alone
+    chose, else -1; 0 where both chose the same in another order. Without scores the numbers are
+    nan.
     """
 
     line: int
@@ -50,30 +52,30 @@ class Flip:
     golden_top: bool = False
     my_top: bool = False
     my_best: int = -1
+    toward: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
     """The lines of a row of ids in which the sides differ, of all its `lines`; of none where only
-    fingerprints are there, which do not tell."""
+    fingerprints are there, which do not tell. `told` is whether what they were chosen by could be
+    read."""
 
     lines: int
     flips: tuple[Flip, ...]
-
-    @property
-    def are_told(self) -> bool:
-        """Whether the ids, and what they were chosen by, could be read."""
-        return self.lines > 0
+    told: bool = True
 
     def packed(self) -> list[Any]:
         """All of it as plain values."""
         names = [one.name for one in fields(Flip)]
-        return [self.lines, [[getattr(flip, name) for name in names] for flip in self.flips]]
+        flips = [[getattr(flip, name) for name in names] for flip in self.flips]
+        return [self.lines, flips, self.told]
 
     @staticmethod
     def unpacked(packed: Sequence[Any]) -> Choices:
         """What `packed` gave."""
-        return Choices(packed[0], tuple(Flip(*flip) for flip in packed[1]))
+        lines, flips, *told = packed
+        return Choices(lines, tuple(Flip(*flip) for flip in flips), *told)
 
 
 def scored_lines(ids: Shape, scores: Shape) -> tuple[int, int] | None:
@@ -184,6 +186,7 @@ def _flip(line: int, ids: tuple[_Ints, _Ints], golden: _Floats, my: _Floats) -> 
         _is_top(golden, ids[0]),
         _is_top(my, ids[1]),
         best,
+        _toward(difference, *ids),
     )
 
 
@@ -196,6 +199,14 @@ def _apart(values: _Floats, golden: _Ints, my: _Ints) -> float:
         across = values[only_golden][:, None] - values[only_my]
         found = max(found, float(np.abs(across).max()))
     return found
+
+
+def _toward(difference: _Floats, golden: _Ints, my: _Ints) -> int:
+    """Whether scores moved so that my's choice may come of it."""
+    lost, won = difference[np.setdiff1d(golden, my)], difference[np.setdiff1d(my, golden)]
+    if not (lost.size and won.size):
+        return 0
+    return 1 if won.mean() > lost.mean() else -1
 
 
 def _rms(values: _Floats) -> float:

@@ -9,6 +9,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ait_cmp.engine.evidence import Evidence, make_evidence
 from ait_cmp.engine.fingerprinting import fingerprint_of
@@ -26,6 +27,9 @@ __all__ = ["alike", "estimate", "estimated"]
 
 _HUGE = 16.0  # times the rms of the others makes an element huge
 _NAN = math.nan
+
+Chosen = npt.NDArray[np.bool_]
+
 _WHOLE_NUMBERS = 2.0**53  # below which float64 rounds none
 _OF_SUMS = 2.0**-46  # of all that is summed up, the rounding of sums in any order
 _LESS, _MORE = 0.5, 1.5  # times that bins are set right by the whole, at the most
@@ -58,8 +62,11 @@ def _beside(tensor: Source, kept: Fingerprint) -> Fingerprint:
     return fingerprint_of(tensor, kept)
 
 
-def estimate(*, golden: Fingerprint, my: Fingerprint, wanted: Wanted) -> Measured:
-    """What is known of a pair of fingerprints, neither of which keeps all elements.
+def estimate(
+    *, golden: Fingerprint, my: Fingerprint, wanted: Wanted, kept: Chosen | None = None
+) -> Measured:
+    """What is known of a pair of fingerprints, neither of which keeps all elements; of the `kept`
+    bins of lines alone where not all are.
 
     Raises PairError where they cannot be compared.
     """
@@ -70,16 +77,22 @@ def estimate(*, golden: Fingerprint, my: Fingerprint, wanted: Wanted) -> Measure
     infos = TensorInfo(golden.dtype, golden.shape), TensorInfo(my.dtype, my.shape)
     if golden.lines is None or my.lines is None:
         return Measured(*infos, _exact(golden, my, stats), stats.nonfinite_index)
-    slices, evidence, stats = estimated(golden, my, stats)
+    slices, evidence, stats = estimated(golden, my, stats, kept)
     return Measured(
         *infos, stats, stats.nonfinite_index, evidence=evidence, slices=slices.pack_few()
     )
 
 
-def estimated(golden: Fingerprint, my: Fingerprint, stats: Stats) -> tuple[Slices, Evidence, Stats]:
-    """The slices and the evidence of two fingerprints that have axes, and `stats` with sums."""
+def estimated(
+    golden: Fingerprint, my: Fingerprint, stats: Stats, kept: Chosen | None = None
+) -> tuple[Slices, Evidence, Stats]:
+    """The slices and the evidence of two fingerprints that have axes, and `stats` with sums; of
+    the `kept` bins of lines alone where not all are."""
     sketches, exponent = sketches_of(golden, my)
     tops = Tops.of(golden, my, exponent)
+    if kept is not None:
+        sketches = sketches.of_lines(kept)
+        tops = tops.where(lambda indices: kept[sketches.bins(indices)[0]])
     known, beyond = tops.known()
     slices, spread, whole = _slices(sketches, known, beyond, tops)
     usual = None
@@ -101,6 +114,8 @@ def estimated(golden: Fingerprint, my: Fingerprint, stats: Stats) -> tuple[Slice
         tables = replace(slices, lines=own.lines, channels=own.channels, top=own.top)
         slices = replace(slices, usual=tables)
     stats = _with_sums(stats, golden, my, whole, exponent)
+    if kept is not None:
+        stats = _of_some(stats, sketches)
     evidence = make_evidence(stats, slices, golden.shape, few=True)
     evidence = replace(evidence, buckets=sketches.buckets, spread=spread)
     if usual and evidence.usual:
@@ -136,12 +151,30 @@ def _slices(
     ]
     share = whole / (whole + exact) if whole + exact else 0.0
     lines, channels = made
+    if not sketches.tells_channels:  # each as the whole, so that none stands out
+        bins = channels.sums.shape[1]
+        channels = Table(np.repeat(lines.sums.sum(1, keepdims=True) / bins, bins, axis=1))
     return Slices(lines, channels, top, 0, 0, 0, 0, 0, -1), spread * share, whole + exact
 
 
 def _table(axis: PairAxis, squares: Floats) -> Table:
     products = (axis.my_squares - axis.golden_squares - squares) / 2
     return Table(np.stack((axis.count, axis.golden_squares, squares, products, axis.total)))
+
+
+def _of_some(stats: Stats, sketches: Sketches) -> Stats:
+    """`stats`, which are of all elements, with the sums and the number of those that are left."""
+    lines, pairs = sketches.lines, int(sketches.lines.count.sum())
+    squares, others = float(lines.golden_squares.sum()), float(lines.my_squares.sum())
+    return replace(
+        stats,
+        elements=pairs + stats.elements - stats.pairs,
+        pairs=pairs,
+        equal=pairs if stats.equal == stats.pairs else -1,
+        golden_squares=squares,
+        my_squares=others,
+        products=(squares + others - stats.difference_squares) / 2,
+    )
 
 
 def _huge(sketches: Sketches, known: Elements) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from ait_cmp.engine.sketches import PairAxis, Sketches
 from ait_cmp.engine.slices import TOP, Top
@@ -64,17 +66,25 @@ class Tops:
     golden_indices: Indices
     my: Floats
     my_indices: Indices
+    most: float  # what golden's other elements have at most
 
     @staticmethod
     def of(golden: Fingerprint, my: Fingerprint, exponent: int) -> Tops:
         """Those of two fingerprints, in units of 2**exponent."""
-        unit = 2.0**-exponent
-        return Tops(golden.top * unit, golden.top_indices, my.top * unit, my.top_indices)
+        first, second = (one.top * 2.0**-exponent for one in (golden, my))
+        most = float(abs(first[-1])) if len(first) == KEPT else 0.0
+        return Tops(first, golden.top_indices, second, my.top_indices, most)
 
-    @property
-    def most(self) -> float:
-        """What golden's other elements have at most."""
-        return float(abs(self.golden[-1])) if len(self.golden) == KEPT else 0.0
+    def where(self, chosen: Callable[[Indices], npt.NDArray[np.bool_]]) -> Tops:
+        """Those of chosen places alone."""
+        one, two = chosen(self.golden_indices), chosen(self.my_indices)
+        return Tops(
+            self.golden[one],
+            self.golden_indices[one],
+            self.my[two],
+            self.my_indices[two],
+            self.most,
+        )
 
     def known(self) -> tuple[Elements, Elements]:
         """The elements that both sides tell of, by golden's size; and those of my that are far

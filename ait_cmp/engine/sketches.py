@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,13 @@ class PairAxis:
     total: Floats
     signed: Floats
     noise: Floats
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> PairAxis:
+        """The same of some bins, and of no elements in the others."""
+        parts = (self.count, self.golden_squares, self.my_squares, self.total)
+        count, golden, my, total = (np.where(kept, part, 0.0) for part in parts)
+        signed = np.where(kept[:, None], self.signed, 0.0)
+        return PairAxis(count, golden, my, total, signed, np.where(kept, self.noise, 0.0))
 
     @property
     def estimated(self) -> Floats:
@@ -81,6 +88,18 @@ class Sketches:
         """Σg²."""
         return float(self.lines.golden_squares.sum())
 
+    @property
+    def tells_channels(self) -> bool:
+        """Whether sums of channels are of the elements that sums of lines are of."""
+        return bool(self.channels.count.any())
+
+    def of_lines(self, kept: npt.NDArray[np.bool_]) -> Sketches:
+        """The same of some bins of lines alone; of channels nothing is known then."""
+        lines, channels = self.lines.where(kept), self.channels
+        return replace(
+            self, lines=lines, channels=channels.where(np.zeros(len(channels.count), bool))
+        )
+
     def places(self, indices: Indices) -> tuple[Indices, Indices]:
         """The lines and the channels of these elements."""
         channels = line_and_channel(self.shape)[1]
@@ -110,6 +129,8 @@ class Sketches:
         deviation of it, as a share."""
         found = [_whole(axis) for axis in (self.lines, self.channels)]
         (one, first), (two, second) = found
+        if not self.tells_channels:
+            return one, math.sqrt(first)
         if not first + second:
             return (one + two) / 2, 0.0
         if (one - two) ** 2 > _APART**2 * (first * one**2 + second * two**2):

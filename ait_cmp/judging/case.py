@@ -33,6 +33,7 @@ class Case(NamedTuple):
     extra: Mapping[str, float | None] = {}  # never changed
     alone: Alone | None = None  # the module that made the error, where none is inherited
     is_weight: bool = False  # a parameter or buffer itself, which inherits none either
+    excused: str = ""  # what other than a fault its error may come of
 
     @property
     def shown_by(self) -> str:

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import NamedTuple
 
-from ait_cmp.engine.choices import Flip, scored_lines
+from ait_cmp.engine.choices import Choices, Flip, scored_lines
 from ait_cmp.engine.measured import Answers, Brief, Measured
 from ait_cmp.judging.case import Case
 from ait_cmp.judging.checks import Finding
@@ -23,6 +23,7 @@ from ait_cmp.judging.growth import Expectation
 from ait_cmp.judging.tolerance import Subject
 from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
+from ait_cmp.values.routing import is_routed
 
 __all__ = [
     "NEAR_TIE",
@@ -46,7 +47,6 @@ _FED = re.compile(
 _PICKED = re.compile(
     r"next_token|sampled_token|argmax|indices|top_?k|selected|_index$|(?:^|[./_])idx", re.IGNORECASE
 )
-_ROUTED = re.compile(r"expert|rout|moe|(?:^|[./_])gate(?=$|[./_])", re.IGNORECASE)
 _OTHER = re.compile(
     r"position|mask|len|offset|cache|slot|block|page|segment|type|cu_|count|per_expert|capacity"
     r"|(?:num|max|min)_",
@@ -70,6 +70,11 @@ _MARGIN, _CHANGE = 5.0, 8.0
 # And these differ elsewhere by no more than this many times what is expected: a row whose error is
 # up to 4 E passes, and what such an error turns is no near tie. Of few scores chance adds to it.
 _SPREAD = 1.5
+
+# Of experts chosen by what is not there: in so many of the lines that rounding turns scores move
+# against my's choice all the same, as groups are chosen by sums; in half of those that a fault
+# turns. What chance makes as seldom as this is ruled out.
+_STRAY, _EITHER, _SELDOM = 0.15, 0.5, 1e-3
 
 
 class Kind(Enum):
@@ -107,7 +112,7 @@ def reads_tokens(pair: Pair, brief: Brief) -> bool:
 @lru_cache(maxsize=4096)
 def is_logits(data_id: str, globs: tuple[str, ...] = ()) -> bool:
     """Whether a row of floats of this name has scores of the vocabulary."""
-    if not globs and (_ROUTED.search(data_id) or _OTHER.search(data_id)):
+    if not globs and (is_routed(data_id) or _OTHER.search(data_id)):
         return False
     if globs:
         return any(fnmatchcase(data_id, glob) for glob in globs)
@@ -138,7 +143,7 @@ def _differs(brief: Brief) -> bool:
 def _kind(data_id: str) -> Kind | None:
     if _OTHER.search(data_id):
         return None
-    if _ROUTED.search(data_id):
+    if is_routed(data_id):
         return Kind.ROUTED
     if _FED.search(data_id):
         return Kind.FED
@@ -153,13 +158,22 @@ def _scores(
     globs: tuple[str, ...],
 ) -> list[int]:
     """The rows that may have the scores of the ids at `place`: those of the round before where it
-    is fed, else those before it in its own round, the nearest first."""
+    is fed, else those before it in its own round, the nearest first; of experts, of which there
+    are fewer than a token's state has elements, those of the shortest lines."""
     rounds = _round_before(run, place) if kind is Kind.FED else _own_round(run, place)
-    named, others = list[int](), list[int]()
+    named, others = list[int](), list[tuple[int, int]]()
     for number, one, scores in rounds:
         if _may_score(ids, scores):
-            (named if is_logits(one.data_id, globs) else others).append(number)
-    return (named if kind is Kind.FED and named else [*named, *others])[:_TRIED]
+            assert scores.golden
+            if is_logits(one.data_id, globs):
+                named.append(number)
+            else:
+                others.append((number, scores.golden.shape[-1]))
+    if kind is Kind.FED and named:
+        return named[:_TRIED]
+    if kind is Kind.ROUTED:
+        others.sort(key=lambda one: one[1])
+    return [*named, *(number for number, _ in others)][:_TRIED]
 
 
 def _round_before(run: Sequence[Numbered], place: int) -> Iterator[Numbered]:
@@ -244,21 +258,68 @@ class ChoiceJudge:
         """What is said of the choices of this row, if it has any that differ."""
         choices = case.choices
         scores = self._scored.get(case.chosen_from) if case.chosen_from else None
-        if choices and not choices.are_told and scores and scores.passes:
-            return JudgedFlip(untold=_untold(scores))
-        if choices is None or not choices.flips:
+        if choices is None or (choices.lines and not choices.flips):
             return JudgedFlip()
+        if not choices.told:
+            passes = scores is not None and scores.passes
+            return JudgedFlip(untold=_untold(scores) if scores and passes else "")
+        if scores and scores.passes and _is_by_other_scores(case, choices.flips):
+            return _by_moves(choices, scores)
         told = [(flip, *_judged(flip, scores)) for flip in choices.flips]
         at_fault = [one for one in told if one[1]]
         flip, fault, said = max(at_fault or told, key=lambda one: one[0].margin)
-        more = f", and {len(told) - 1} more lines differ" if len(told) > 1 else ""
-        where = f"in line {flip.line} of {choices.lines} " if choices.lines > 1 else ""
-        what = f"{where}my chose {flip.my} where golden chose {flip.golden}{more}"
+        what = _what(choices, flip)
         margin, limit = flip.margin, _limit(flip, scores)
         numbers = None if math.isnan(margin) else margin, None if math.isnan(limit) else limit
         if not fault:
             return JudgedFlip(None, f"{NEAR_TIE}{what}; {said}", *numbers)
         return JudgedFlip(Finding("flip", margin, limit, f"{what}; {said}"), "", *numbers)
+
+
+def _what(choices: Choices, flip: Flip) -> str:
+    """Which choice differs, as the first of as many lines."""
+    others = len(choices.flips) - 1
+    more = f", and {others} more lines differ" if others else ""
+    where = f"in line {flip.line} of {choices.lines} " if choices.lines > 1 else ""
+    return f"{where}my chose {flip.my} where golden chose {flip.golden}{more}"
+
+
+def _is_by_other_scores(case: Case, flips: Sequence[Flip]) -> bool:
+    """Whether experts were chosen by what was made of the scores: with a bias, or by groups."""
+    routed = _kind(case.subject.data_id) is Kind.ROUTED
+    return routed and not all(flip.golden_top for flip in flips)
+
+
+def _by_moves(choices: Choices, scores: _Scored) -> JudgedFlip:
+    """What is said of experts that were chosen by what was made of scores that pass: whatever that
+    is, a larger score is chosen rather, so that what rounding turns moved that way; what else is
+    wrong turns as much against it."""
+    told = [flip.toward for flip in choices.flips if flip.toward]
+    towards, against = told.count(1), told.count(-1)
+    what = _what(choices, choices.flips[0])
+    why = (
+        f"golden's choices are not the largest of golden's {scores.name}, but of what was made of "
+        f"them (by a bias, by groups); in {towards} of the {len(told)} lines that tell, scores "
+        "moved towards my's choice"
+    )
+    if _chance(against, len(told), _STRAY) < _SELDOM:
+        finding = Finding("flip", against, _STRAY * len(told), f"{what}; a fault: {why}")
+        return JudgedFlip(finding)
+    if _chance(towards, len(told), _EITHER) < _SELDOM:
+        return JudgedFlip(near_tie=f"{NEAR_TIE}{what}; {why}")
+    return JudgedFlip(untold=f"{what}; whether that is a near tie or a fault cannot be told: {why}")
+
+
+def _chance(count: int, of: int, share: float) -> float:
+    """How likely at least so many of all are, each with this probability."""
+    ways = math.lgamma(of + 1)
+    return sum(
+        math.exp(
+            ways - math.lgamma(k + 1) - math.lgamma(of - k + 1)
+            + k * math.log(share) + (of - k) * math.log(1 - share)
+        )
+        for k in range(count, of + 1)
+    )  # fmt: skip
 
 
 def _untold(scores: _Scored) -> str:

@@ -256,6 +256,7 @@ class LiveJudge:
                 measured.evidence,
                 measured.choices,
                 pair.chosen_from,
+                excused=pair.excused,
             )
             verdict = self._judge.verdict(number, case)
         return Row(pair, comparison_of(pair, measured, verdict, self._choice))
@@ -324,6 +325,7 @@ class _Run:
             _extra_of(one),
             pair.alone,
             pair.order_by is OrderBy.WEIGHTS,
+            pair.excused,
         )
 
     def _reference(

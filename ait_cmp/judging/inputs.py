@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -40,7 +40,8 @@ class Inputs:
 
     `gone` are the sequences that read other tokens, all of them if None, `moved` the tokens of
     this round (of all sequences, one after the other) that went to other experts. `batch` and
-    `tokens` are how many sequences and tokens the round has, 0 while unknown.
+    `tokens` are how many sequences and tokens the round has, 0 while unknown. `unknown` says of
+    choices that differ in tokens which are not known, in this round or, where it lasts, from it on.
     """
 
     token_id: int | None = None
@@ -52,12 +53,16 @@ class Inputs:
     moved_since: str = ""
     batch: int = 0
     tokens: int = 0
+    unknown: str = ""
+    unknown_lasts: bool = False
 
     def enter(self, pair: Pair) -> None:
         """The next row is this one, of this round or of the next."""
         if pair.token_id == self.token_id:
             return
         self.token_id, self.tokens, self.moved = pair.token_id, 0, set()
+        if not self.unknown_lasts:
+            self.unknown = ""
         if self.next_since:
             self._lose(self.next_gone, self.next_since)
             self.next_gone, self.next_since = set(), ""
@@ -96,6 +101,12 @@ class Inputs:
         if count == self.tokens and (new := set(lines)):
             self.moved_since = self.moved_since if self.moved else pair.name
             self.moved |= new
+
+    def doubt(self, pair: Pair, *, experts: bool) -> None:
+        """Some tokens of a row differ, or went to other experts, and which is not known."""
+        what = "went to other experts" if experts else "are others"
+        self.unknown = self.unknown or f"some tokens {what} since {pair.name}"
+        self.unknown_lasts |= not experts
 
     def left(
         self,
@@ -176,17 +187,22 @@ class Inputs:
 
     def said(self) -> str:
         """Why a row is compared without some of its positions."""
-        said = []
+        return f"without {' and '.join(f'{which}, which {what}' for which, what in self._known())}"
+
+    def excuse(self) -> str:
+        """What other than a fault makes an error in a row of which nothing can be left out."""
+        known = [f"{which} {what}" for which, what in self._known()]
+        return " and ".join(filter(None, (*known, self.unknown)))
+
+    def _known(self) -> Iterator[tuple[str, str]]:
+        """Which positions have other inputs, and since when."""
         if self.gone:
-            said.append(
-                f"sequences {_listed(self.gone)}, which read other tokens since {self.since}"
-            )
+            yield f"sequences {_listed(self.gone)}", f"read other tokens since {self.since}"
         if self.moved:
-            said.append(
-                f"{len(self.moved)} of {self.tokens} tokens, which went to other experts since "
-                f"{self.moved_since}"
+            yield (
+                f"{len(self.moved)} of {self.tokens} tokens",
+                f"went to other experts since {self.moved_since}",
             )
-        return f"without {' and '.join(said)}"
 
 
 def _turned(shape: Shape, axis: int) -> Shape:

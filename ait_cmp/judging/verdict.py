@@ -36,6 +36,8 @@ _SUDDEN = ("nonfinite", "exact", "flip")  # checks that have no size to grow fro
 _TF32_DIGITS = 11  # a sum of one product has them, too
 _SLICES = ("channel", "line")
 _LOCAL_CHECKS = ("channel", "line", "element")  # of which the first says enough
+_NEVER_CHOSEN = ("nonfinite", "saturation", "grid", "replay")
+_UNRELATED = 1.5  # times golden two tensors that have nothing in common are not apart
 _LATER = re.compile(r"(?:^|/)(?:grad|state)\.")  # what is made of a whole run, of any weight
 _CLEARLY = 2.0  # times the error of a reference that is far off is a fault all the same
 _TOLD = 2.0  # from so many times the expected error on, the level is said to jump
@@ -141,6 +143,7 @@ class RunJudge:
         self._yardsticks = ahead.yardsticks
         self._digits = ahead.digits
         self._choices = ChoiceJudge(ahead.wanted)
+        self._excuses = True  # until a choice is a fault
 
     def verdict(self, number: int, case: Case) -> Verdict:
         """That of the next row, which is the `number`-th of the sketches; it may teach growth."""
@@ -154,7 +157,7 @@ class RunJudge:
         truncates = background.may_truncate(subject)
         finest = min(self._digits, _TF32_DIGITS) if truncates else self._digits
         findings = _findings(case, tolerance, expected, finest, flip)
-        if untold := _untold(case, told, yardstick):
+        if untold := _untold(case, told, yardstick) or self._excused(case, findings):
             findings = ()
         status, reason, sentence, follows = Status.PASS, None, "", ""
         divergence = began = ""
@@ -176,6 +179,7 @@ class RunJudge:
             if leaning := self._leaning(case, expected):
                 status, (reason, sentence) = Status.SKIPPED, leaning
         self._choices.learn(subject, status is Status.PASS, expected)
+        self._excuses = self._excuses and not (case.choices and status is Status.FAIL)
         return Verdict(
             status,
             reason,
@@ -190,11 +194,28 @@ class RunJudge:
             began,
         )
 
+    def _excused(self, case: Case, findings: Sequence[Finding]) -> tuple[Reason, str] | None:
+        """Why what would fail may be no fault: choices that differ make no other error."""
+        if not (case.excused and findings and self._excuses):
+            return None
+        if any(map(_no_choice_makes, findings)) or _size(case.evidence) > _UNRELATED:
+            return None
+        return Reason.UNJUDGED, (
+            f"{findings[0].meaning}; but {case.excused}, which cannot be left out of fingerprints "
+            "here, so whether that is a fault cannot be told; dump the tensors"
+        )
+
     def _leaning(self, case: Case, expected: Expectation | None) -> tuple[Reason, str] | None:
         """Why a row may pass only by rows that nothing says were computed before it."""
         if self._is_ordered:
             return None
         return _by_order_alone(case, self._tolerance, expected, self._digits)
+
+
+def _no_choice_makes(finding: Finding) -> bool:
+    """Whether it is not of what other tokens, or other experts, give: a channel that is zero in
+    all tokens, elements that are not finite, or lost bits."""
+    return finding.check in _NEVER_CHOSEN or (finding.check == "channel" and not finding.limit)
 
 
 def _untold(case: Case, told: Evidence | None, yardstick: str) -> tuple[Reason, str] | None:

@@ -26,7 +26,7 @@ class FingerprintSource(Source):
     """A tensor of which a fingerprint was kept, of `size` bytes; it has no elements to read.
 
     `back` are the adapters that make of a tensor of this shape one as the fingerprint is of: what
-    only moves axes is asked of the other side.
+    only moves axes, or leaves out positions, is asked of the other side.
     """
 
     fingerprint: Fingerprint = field(repr=False)

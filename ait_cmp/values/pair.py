@@ -45,7 +45,8 @@ class Pair(NamedTuple):
     and `shards` in which ways, where one side is what several ranks have. `chosen_from` are the
     data_id and the token of the row of whose largest elements this one has the indices.
     `reference` pairs the same golden tensor with that of a trusted run, where one was named.
-    `alone` is of a pair whose error is inherited from no other.
+    `alone` is of a pair whose error is inherited from no other. `excused` says what other than a
+    fault its error may come of: choices that differ, where what they change cannot be left out.
     """
 
     data_id: str
@@ -64,6 +65,7 @@ class Pair(NamedTuple):
     chosen_from: tuple[str, int | None] | None = None
     reference: Pair | None = None
     alone: Alone | None = None
+    excused: str = ""
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ait_cmp.engine.adapters.dropped import drop
+from ait_cmp.engine.adapters.dropped import drop, fill
 from ait_cmp.engine.adapters.joins import JOINERS
 from ait_cmp.engine.adapters.moved import moved
 from ait_cmp.engine.adapters.regrouped import regroup
@@ -27,6 +27,7 @@ SELECTORS: dict[str, Callable[[Source, Step], Source]] = {
     "drop": drop,
     "regroup": regroup,
 }
+_BACK = {"fill": fill}  # what no user writes: see `moved`
 
 
 def open_location(location: Location) -> Source:
@@ -75,5 +76,5 @@ def _refuse_fingerprints(sources: Sequence[Source], step: Step) -> None:
 def _adapted(source: Source, step: Step) -> Source:
     if isinstance(source, FingerprintSource):
         return moved(source, step)
-    select = SELECTORS.get(step.name)
+    select = SELECTORS.get(step.name) or _BACK.get(step.name)
     return select(source, step) if select else viewed(source, step)

@@ -1,4 +1,4 @@
-"""Axes of a fingerprint moved: the other side is moved back instead."""
+"""Axes of a fingerprint moved, or lines of it left out: the other side is moved back instead."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ait_cmp.engine.adapters.dropped import filling
 from ait_cmp.engine.adapters.views import SHAPES, VIEWS
 from ait_cmp.source import FingerprintSource, needs_tensors
 from ait_cmp.values.location import Step
@@ -18,7 +19,10 @@ _ORDERS = ("transpose", "permute", "squeeze", "unsqueeze")
 
 def moved(source: FingerprintSource, step: Step) -> FingerprintSource:
     """What the adapter `step` makes of `source`. Raises ValueError where it does not fit, PairError
-    NEEDS_TENSORS where it does more than to move axes."""
+    NEEDS_TENSORS where it does more than to move axes, or to leave out positions."""
+    if step.name == "drop" and source.fingerprint.lines:
+        shape, back = filling(source.shape, step)
+        return replace(source, shape=shape, back=(back, *source.back))
     if step.name in SHAPES:
         shape = SHAPES[step.name](source.shape, step)
         return _with(source, shape, _reshape(source.shape))
