@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import fcntl
+import os
 import sys
 from collections import OrderedDict
 from enum import Enum
@@ -64,6 +66,8 @@ if "my" in sys.argv:
         model.layers[1].norm.weight += 0.5
         model.layers[3].up.weight[2] *= 3
     model = model.bfloat16()
+if "raise" in sys.argv:
+    raise RuntimeError("no weights")
 if "none" not in sys.argv:
     with torch.no_grad():
         for step in range(2):
@@ -176,6 +180,35 @@ def test_what_makes_no_sense_is_refused(
     nothing = ["isolate", "--my", f"{script} none", "--golden", script, "-o", str(tmp_path)]
     assert main(nothing) == 2
     assert "--my called no torch.nn.Module" in capsys.readouterr().err
+
+
+def test_a_script_that_raises_is_said_to_and_the_older_report_to_stay(
+    script: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cmp_report.csv").write_text("of an earlier run\n")
+    raising = f"{script} raise"
+    assert main(["isolate", "--my", raising, "--golden", script, "-o", str(tmp_path)]) == 2
+    said = capfd.readouterr().err
+    assert "no weights" in said
+    assert "--my ended with status 1 before a torch.nn.Module had run; see its own error" in said
+    assert f"the report in {tmp_path} stays as it is" in said
+    assert (tmp_path / "cmp_report.csv").read_text() == "of an earlier run\n"
+    assert main(["isolate", "--my", f"{script} my", "--golden", raising, "-o", str(tmp_path)]) == 2
+    assert "--golden ended with status 1 before a model with" in capfd.readouterr().err
+
+
+def test_two_at_once_do_not_share_an_output(
+    script: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripts = ["isolate", "--golden", script, "--my", f"{script} my", "-o", str(tmp_path)]
+    folder = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)  # as another process that works there
+    try:
+        assert main(scripts) == 2
+    finally:
+        os.close(folder)
+    assert f"another isolate is working in {tmp_path}" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
 
 
 def test_several_processes_of_a_script_are_refused(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ from ait_cmp.commands.status import ExitStatus, exit_status, status_of
 from ait_cmp.dump.dump_request import range_list
 from ait_cmp.dump.injection import ISOLATE, python_path
 from ait_cmp.dump.launch import run_command, split_command
+from ait_cmp.files.staging import report_names
 from ait_cmp.isolating.in_process import ROWS, Task, read_pairs
 from ait_cmp.isolating.written import CALLS
 from ait_cmp.settings.keywords import live_settings
@@ -32,41 +35,66 @@ _CALLS, _ANSWERS = "isolate_calls", "isolate_golden"  # below the output
 def isolate(arguments: argparse.Namespace) -> int:
     """Record my's calls, have golden's modules answer them, and judge each; without --golden record
     alone."""
+    output = Path(os.path.abspath(arguments.output))
     try:
-        return _isolated(arguments)
+        if bool(arguments.my) == bool(arguments.calls):
+            raise UsageError(
+                "name either --my COMMAND or --calls FOLDER, of an earlier run's calls"
+            )
+        if not (arguments.golden or arguments.my):
+            raise UsageError("name --golden COMMAND, whose modules are to answer the calls")
+        with _alone(output_folder(arguments.output)):
+            return _isolated(arguments, output)
     except AitCmpError as exc:
-        complain(said_of_option(exc))
+        stays = f"; the report in {output} stays as it is" if report_names(output) else ""
+        complain(f"{said_of_option(exc)}{stays}")
         return status_of(exc)
 
 
-def _isolated(arguments: argparse.Namespace) -> int:
-    if bool(arguments.my) == bool(arguments.calls):
-        raise UsageError("name either --my COMMAND or --calls FOLDER, of an earlier run's calls")
-    if not (arguments.golden or arguments.my):
-        raise UsageError("name --golden COMMAND, whose modules are to answer the calls")
+@contextmanager
+def _alone(output: Path) -> Iterator[None]:
+    """No other isolate works in this folder, where it has locks. Raises UsageError."""
+    folder = os.open(output, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # but of one that is held
+            _lock(folder, output)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder: int, output: Path) -> None:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise UsageError(
+            f"another isolate is working in {output}; wait for it or choose another --output"
+        ) from exc
+
+
+def _isolated(arguments: argparse.Namespace, output: Path) -> int:
     commands = {name: _words(name, getattr(arguments, name)) for name in ("my", "golden")}
-    output, started = output_folder(arguments.output), datetime.now(UTC)
-    settings = _settings(arguments, output)
+    started, settings = datetime.now(UTC), _settings(arguments, output)
     task = Task(str(output / _CALLS), range_list(arguments.execute_range))
-    if arguments.my:
-        _run("--my", commands["my"], task)
+    status = _run("--my", commands["my"], task) if arguments.my else 0
     calls = _only(
         Path(arguments.calls or task.folder),
         CALLS,
         f"--calls {arguments.calls} has no calls that isolate recorded"
         if arguments.calls
-        else "--my called no torch.nn.Module",
+        else _ended("--my", status, "a torch.nn.Module") or "--my called no torch.nn.Module",
         "left calls, and isolate takes those of one; name it: --calls",
     )
     if not arguments.golden:
         remark(f"ait-cmp isolate: my's calls are in {calls}; --calls {calls} takes them")
         return ExitStatus.PASS
     answers = Task(str(output / _ANSWERS), task.rounds, str(calls), arguments.precision)
-    _run("--golden", commands["golden"], answers)
+    status = _run("--golden", commands["golden"], answers)
     found = _only(
         Path(answers.folder),
         ROWS,
-        "no model of --golden has the modules that my's calls are of",
+        _ended("--golden", status, "a model with the modules that my's calls are of")
+        or "no model of --golden has the modules that my's calls are of",
         "of --golden answered my's calls, and isolate takes the answers of one: let one alone run "
         "golden's model; the first is",
     )
@@ -86,8 +114,15 @@ def _words(name: str, command: str | None) -> list[str]:
     return words
 
 
-def _run(option: str, command: list[str], task: Task) -> None:
-    """Run a script, the processes of which do `task`."""
+def _ended(option: str, status: int, model: str) -> str:
+    """What is said of a script that did not come to call a model."""
+    if not status:
+        return ""
+    return f"{option} ended with status {status} before {model} had run; see its own error above"
+
+
+def _run(option: str, command: list[str], task: Task) -> int:
+    """Run a script, the processes of which do `task`; its exit status."""
     folder = Path(task.folder)
     try:
         if folder.exists():  # of an earlier run
@@ -99,6 +134,7 @@ def _run(option: str, command: list[str], task: Task) -> None:
     status = run_command(command, environ, option=option)
     if status:
         remark(f"ait-cmp isolate: {option} {shlex.join(command)} ended with status {status}")
+    return status
 
 
 def _only(folder: Path, name: str, nothing: str, several: str) -> Path:
