@@ -39,9 +39,12 @@ class Layer(nn.Module):
         self.apply_it = Applying()
         self.register_buffer("sum", torch.zeros(5, 16))
         self.norm, self.up = nn.LayerNorm(16), nn.Linear(16, 16)
+        self.past, self.calls = [], 0
 
     def forward(self, x, cache=None):
-        self.sum += 0.1 * x
+        self.past.append(x)
+        self.calls += 1
+        self.sum += 0.1 * torch.stack(self.past).sum(0) / self.calls
         cache.seen.append(self.apply_it(self.norm, x) + self.sum)
         return x + self.up(torch.stack(cache.seen).mean(0))
 
@@ -100,6 +103,7 @@ def test_two_scripts_are_run_and_every_module_is_judged(script: str, tmp_path: P
     assert blamed(tmp_path) == {"layers.1.norm", "layers.3.up"}
     assert {row["token_id"] for row in rows(tmp_path)} == {"0", "1"}
     assert {row["status"] for row in rows(tmp_path)} == {"fail", "pass"}
+    assert "layers.0/left.past.1" in {row["data_id"] for row in rows(tmp_path)}
     assert not (tmp_path / "isolate_golden").exists()
 
     calls = ["--calls", str(tmp_path / "isolate_calls"), "--precision", "float32"]

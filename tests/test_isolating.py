@@ -946,3 +946,78 @@ def test_what_modules_inside_fill_is_there_for_the_rest(how: str) -> None:
     with torch.no_grad():
         my[0].two.weight[3] *= 2
     assert blamed(isolated(my, golden, torch.randn(9, WIDTH))) == {"0", "0.two"}
+
+
+class Past(nn.Linear):
+    """Remembers in plain attributes, one of which is not there before the first call."""
+
+    def __init__(self) -> None:
+        super().__init__(WIDTH, WIDTH)
+        self.past: list[torch.Tensor] = []
+        self.calls, self.step, self.decay, self.forgets = 0, 1, 0.5, False
+        self.sum: torch.Tensor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        self.calls += self.step
+        self.past.append(y)
+        self.sum = self.sum * self.decay + y if hasattr(self, "sum") else y
+        out = self.sum / self.calls + torch.stack(self.past).mean(0)
+        if self.forgets:
+            self.past.clear()
+        return out
+
+
+def of_pasts(dtype: torch.dtype = torch.float32) -> Any:
+    torch.manual_seed(0)
+    return nn.Sequential(*(nn.Sequential(Past(), nn.LayerNorm(WIDTH)) for _ in range(4))).to(dtype)
+
+
+def test_plain_attributes_are_as_they_were_before_each_call() -> None:
+    golden, my = of_pasts(), of_pasts(torch.bfloat16)
+    found = isolated(my, golden, four_rounds)
+    assert {row.verdict.status for row in found.rows} == {Status.PASS}
+    named = {row.pair.data_id for row in found.rows}
+    assert {"0.0/left.sum", "0.0/left.past.3", "0.0/left.calls"} <= named
+    for one in (golden[0][0], my[0][0]):
+        assert (one.past, one.calls, hasattr(one, "sum")) == ([], 0, False)
+
+
+@pytest.mark.parametrize(("name", "value"), [("decay", 0.45), ("step", 2), ("forgets", True)])
+def test_what_a_module_leaves_in_plain_attributes_is_judged(name: str, value: float) -> None:
+    my = of_pasts(torch.bfloat16)
+    setattr(my[1][0], name, value)
+    with torch.no_grad():
+        my[2][0].weight[3] *= 1.5
+    found = isolated(my, of_pasts(), four_rounds)
+    missing = [row for row in found.rows if row.verdict.reason is Reason.MY_MISSING]
+    lacking = {row.pair.alone.module for row in missing if row.pair.alone}
+    assert lacking == ({"1.0"} if name == "forgets" else set())
+    assert blamed(found) | lacking == {"1.0", "2.0"}
+
+
+class Stateless(nn.Linear):
+    """Does not count its calls."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)
+
+
+class Counting(Stateless):
+    """Does, and goes on otherwise after the second."""
+
+    calls_seen: list[int]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls_seen = [*getattr(self, "calls_seen", []), 1]
+        assert len(self.calls_seen) <= 4, "golden's own state was left in it"
+        return super().forward(x)
+
+
+def test_state_that_my_does_not_have_is_that_of_goldens_own_run() -> None:
+    golden = nn.Sequential(Counting(WIDTH, WIDTH), nn.LayerNorm(WIDTH))
+    my = nn.Sequential(Stateless(WIDTH, WIDTH), nn.LayerNorm(WIDTH))
+    my.load_state_dict(golden.state_dict())
+    found = isolated(my, golden, four_rounds)
+    assert {row.verdict.status for row in found.rows} == {Status.PASS}
+    assert any("calls_seen of golden's own run" in row.pair.paired_by for row in found.rows)

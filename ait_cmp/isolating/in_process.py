@@ -131,15 +131,16 @@ class _Answering:
         precision = PRECISIONS[self._task.precision]
         isolation = Isolation(root, Partners(root), self._my, self._recording, precision)
         found: list[Kinded] = []
-        files: list[tuple[str, str]] = []
+        files: list[tuple[str, str, str]] = []
         for kind, one in isolation.tensors():
-            files.append((self._kept(one.golden), self._kept(one.reference)))
+            mine = "" if one.my.file else self._kept(one.my)  # a number
+            files.append((self._kept(one.golden), self._kept(one.reference), mine))
             found.append((kind, one.empty()))
         path = os.path.join(self._folder, ROWS)
         with open(path, "w", encoding="utf-8") as file:
             for each in settled(found):
-                one, (golden, reference) = found[each.place][1], files[each.place]
-                line = _line(one, each.alone, golden, "" if each.is_coarse else reference)
+                one, (golden, reference, mine) = found[each.place][1], files[each.place]
+                line = _line(one, each.alone, golden, "" if each.is_coarse else reference, mine)
                 file.write(json.dumps(line) + "\n")
 
     def _kept(self, held: Held | None) -> str:
@@ -157,9 +158,10 @@ def _all(call: Call) -> Iterator[Call]:
         yield from _all(one)
 
 
-def _line(one: OwnTensor, alone: Alone, golden: str, reference: str) -> dict[str, Any]:
+def _line(one: OwnTensor, alone: Alone, golden: str, reference: str, mine: str) -> dict[str, Any]:
     texts = {"data_id": one.data_id, "why": one.why, "by": one.by}
     files = {"my": os.path.basename(one.my.file), "golden": golden, "reference": reference}
+    files["mine"] = mine  # beside golden's
     return {**texts, "token_id": one.token_id, "alone": list(alone), **files}
 
 
@@ -172,7 +174,8 @@ def read_pairs(answers: Path, calls: Path) -> list[Pair]:
             golden, reference = (
                 str(answers / line[side]) if line[side] else "" for side in ("golden", "reference")
             )
-            sides = golden, str(calls / line["my"]), reference
+            my = answers / line["mine"] if line["mine"] else calls / line["my"]
+            sides = golden, str(my), reference
             name, alone = (line["data_id"], line["token_id"]), Alone(*line["alone"])
             pair = pair_of(*name, alone, sides, why=line["why"], by=line["by"])
             found.append(pair._replace(order=len(found)))

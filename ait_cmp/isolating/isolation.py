@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ait_cmp.dump_tree import is_wrapper
+from ait_cmp.isolating.leaving import is_same
+from ait_cmp.isolating.own_state import as_held, leaves
 from ait_cmp.isolating.partners import Partners
 from ait_cmp.isolating.passes import Cast, Pass, Passes, Stated, by_name
 from ait_cmp.isolating.recording import Call, Operands, Recording
@@ -32,14 +34,15 @@ _SHELL = re.compile(r"@(\w+)")
 _NOTHING = "golden's module gives back nothing that is called so"
 # Of one tensor of several, the rest of which golden gives: no other can be meant.
 _MORE = f"{_NOTHING}, only the others here; it is not compared"
-_NO_BUFFER = "golden's module has no buffer of this name; it is not compared"
-_BESIDE = "a module inside changes this buffer, and is not given it; it is not compared"
+_NO_BUFFER = "golden's module has no buffer or attribute of this name; it is not compared"
+_BESIDE = "a module inside changes it, and is not given it; it is not compared"
 _ALL_OTHER = (
     "golden's module gives the same in my's types, which is another thing than in float64 in most "
     "lines; nothing tells whether that is as it should be"
 )
-_SKIPPED = {_ALL_OTHER: Reason.UNJUDGED}
-_SKIPPED |= dict.fromkeys((_MORE, _NO_BUFFER, _BESIDE), Reason.UNPAIRED)
+_LEFT_NONE = "my's module leaves nothing in this place of an attribute, where golden's does"
+_REASONS = {_ALL_OTHER: Reason.UNJUDGED, _LEFT_NONE: Reason.MY_MISSING}
+_REASONS |= dict.fromkeys((_MORE, _NO_BUFFER, _BESIDE), Reason.UNPAIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,9 @@ class Isolation:
         """Those of all calls, module by module, with the peers of my's module; `settled` says in
         which order they were made."""
         in_run = {(one, _unwrapped(name)): it for (one, name), it in self.run.tensors().items()}
-        own = {(call.token_id, _unwrapped(call.name)): call for call in self.run.calls}
+        own = {
+            (stated[0].token_id, _unwrapped(stated[0].name)): stated for stated in self.run.states()
+        }
         passes = Passes(
             self.golden, self.partners, self.recording.types, self.recording.grids, self.precision
         )
@@ -122,7 +127,7 @@ def _of_call(
     for name, my in call.changed:
         pair = [side.changed.get(name) for side in sides]
         yield _own(call, call.under(f"left.{name}"), call.ended, my, pair, why, found)
-    yield from _left_in_buffers(stated, found, why)
+    yield from _left_of_its_own(stated, found, why)
     for one, _ in inside:
         skipped = not why and one.began not in found.golden.given
         said = f"golden's {call.owner} does not call {one.name}" if skipped else why
@@ -175,7 +180,7 @@ def pair_of(
     golden, my, reference = map(Location.of, sides)
     pair = Pair(data_id, token_id, golden, my, paired_by=by, alone=alone)
     if why:
-        return pair._replace(error=PairError(_SKIPPED.get(why, Reason.NOT_REPLAYED), why))
+        return pair._replace(error=PairError(_REASONS.get(why, Reason.NOT_REPLAYED), why))
     if not sides[2]:
         return pair
     return pair._replace(reference=Pair(data_id, token_id, golden, reference))
@@ -241,22 +246,31 @@ def _of_my_types(golden: Held, reference: Held, by: str) -> tuple[Held, str, str
     return reference, "", "; ".join(filter(None, (by, near)))
 
 
-def _left_in_buffers(stated: Stated, found: Pass, why: str) -> Iterator[OwnTensor]:
-    """What a call left in buffers of its own module, where that or golden's changed them."""
+def _left_of_its_own(stated: Stated, found: Pass, why: str) -> Iterator[OwnTensor]:
+    """What a call left in buffers and attributes of its own module, where that or golden's changed
+    them."""
     call, _ = stated
-    left = dict(call.state) | dict(call.moved)
-    moved = {name for name, _ in call.moved}
+    before = leaves(call.state)
+    left = before | leaves(call.moved)
+    moved = {name for name, one in left.items() if not is_same(one, before.get(name))}
     beside = {name for one in call.inside for name in one.beside}
-    for name, my in left.items():
-        pair = [side.buffers.get(name) for side in (found.golden, found.reference)]
+    for name, value in left.items():
+        my = as_held(value)
+        pair = [side.own.get(name) for side in (found.golden, found.reference)]
         golden = pair[0] if name in found.golden.moved else None
         if name not in moved and not (golden and _are_alike(golden.tensor, my.tensor)):
             continue
         said = why
-        if name in beside:
+        if name.partition(".")[0] in beside:
             pair, said = [None, None], _BESIDE
         place = call.under(f"left.{name}")
         yield _own(call, place, call.ended, my, pair, said, found, _NO_BUFFER)
+    known = {name for name, _ in (*call.state, *call.moved)} - beside
+    for name in sorted(found.golden.moved - left.keys()):
+        if name.partition(".")[0] in known:
+            golden = found.golden.own[name]
+            place = call.under(f"left.{name}")
+            yield _own(call, place, call.ended, golden, [None, None], _LEFT_NONE, found)
 
 
 def _moved(golden: Held, reference: Held, my: Held) -> float | None:

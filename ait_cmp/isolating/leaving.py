@@ -110,7 +110,9 @@ def _is_same(one: Any, other: Any, seen: set[tuple[int, int]], depth: int) -> bo
     if one is other or (id(one), id(other)) in seen or depth == 0:
         return True
     seen.add((id(one), id(other)))
-    if type(one) is not type(other) or isinstance(one, (Held, torch.Tensor)):
+    if isinstance(one, Held) and isinstance(other, Held):
+        return bool(one.file) and one.file == other.file
+    if type(one) is not type(other) or isinstance(one, torch.Tensor):
         return False
     parts: list[tuple[Any, Any]] = []
     if isinstance(one, dict):

@@ -24,7 +24,7 @@ def on_goldens(run: Recording, my: torch.nn.Module) -> Recording:
     dtypes = Counter(one.dtype for one in my.parameters() if one.dtype in FLOATING)
     dtype = dtypes.most_common(1)[0][0] if dtypes else None
     device = next((one.device for one in my.parameters()), torch.device("cpu"))
-    partners, made, states = Partners(my), dict[int, Call](), dict[int, Mapping[str, Held]]()
+    partners, made, states = Partners(my), dict[int, Call](), dict[int, Mapping[str, Any]]()
     rounding = _Rounding(dtype)
     for call, state in run.states():
         made[call.began] = rounding.call(call, made.get(call.around.began) if call.around else None)
@@ -72,7 +72,7 @@ class _Rounding:
 
 
 def _run(
-    stated: tuple[Call, Mapping[str, Held]],
+    stated: tuple[Call, Mapping[str, Any]],
     module: torch.nn.Module,
     partners: Partners,
     casting: Casting,
@@ -87,7 +87,7 @@ def _run(
         return
     call.outputs = tuple(found.outputs.items())
     call.changed = tuple(found.changed.items())
-    call.moved = tuple((name, found.buffers[name]) for name in sorted(found.moved))
+    call.moved = tuple((name, found.own[name]) for name in sorted(found.moved))
     for one, _ in inside:
         if one.began in found.given:
             one.inputs = tuple(found.given[one.began].items())

@@ -21,7 +21,7 @@ from ait_cmp.isolating.structure import Held, mapped
 
 __all__ = ["Cast", "Pass", "Passes", "Stated", "by_name"]
 
-Stated = tuple[Call, dict[str, Held]]  # with the state that its module was in
+Stated = tuple[Call, dict[str, Any]]  # with the state that its module was in
 Cast = dict[torch.dtype | None, dict[int, torch.Tensor]]  # weights, by the type that a run is in
 _Inside = Sequence[tuple[Call, torch.nn.Module]]  # the calls inside one, with golden's modules
 
@@ -48,14 +48,22 @@ class Passes:
     precision: torch.dtype
 
     def of(
-        self, stated: Stated, module: torch.nn.Module, inside: _Inside, cast: Cast, own: Call | None
+        self,
+        stated: Stated,
+        module: torch.nn.Module,
+        inside: _Inside,
+        cast: Cast,
+        own: Stated | None,
     ) -> Pass:
         """Both answers of `module` to a call, which golden's `own` run made as well, or did not.
         Raises NotReplayedError."""
         call, state = stated
         if call.why or call.arguments is None or call.ended < 0:
             raise NotReplayedError(call.why or "it was not called as a module, or did not return")
-        arguments, by = _completed(call, own)
+        arguments, by = _completed(call, own[0] if own else None)
+        if own:
+            state, more = _completed_state(stated, own[1])
+            by = "; ".join(filter(None, (by, more)))
         found = _Running(self, call, state, module, inside, arguments, cast).found()
         return replace(found, by="; ".join(filter(None, (by, found.by))))
 
@@ -83,7 +91,7 @@ class _Running:
 
     passes: Passes
     call: Call
-    state: Mapping[str, Held]
+    state: Mapping[str, Any]
     module: torch.nn.Module
     inside: _Inside
     arguments: Any
@@ -221,6 +229,18 @@ def _completed(call: Call, own: Call | None) -> tuple[object, str]:
         return call.arguments, ""
     by = f"{', '.join(taken)} of golden's own run, since my's was given none of its kind"
     return ((*made, *args[len(made) :]), {**kwargs, **more}), by
+
+
+def _completed_state(mine: Stated, golden: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """The state of a call of my's, with that of golden's own run where my's module has none; and
+    what is said of that."""
+    call, state = mine
+    own, usual = dict(call.state), _usual(call)
+    known = {**{name: own[name] for name in golden if name in own}, **state}
+    more = {name: value for name, value in golden.items() if name not in known}
+    more = mapped(more, lambda held: _as_mine(held, usual))
+    by = f"{', '.join(more)} of golden's own run, since my's module keeps none" if more else ""
+    return {**more, **known}, by
 
 
 def _as_mine(held: Held, usual: torch.dtype | None) -> Held:

@@ -26,7 +26,8 @@ from ait_cmp.dump.unseen import COMPILED
 from ait_cmp.fingerprint.checksum import checksum_of
 from ait_cmp.isolating.grids import Grid, grid_of
 from ait_cmp.isolating.leaving import is_same
-from ait_cmp.isolating.structure import Held, Inside, mapped, places
+from ait_cmp.isolating.own_state import Absent, attributes_of
+from ait_cmp.isolating.structure import Held, Inside, Mapper, mapped, places
 from ait_cmp.tensors import version_of
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Call",
     "Drawn",
     "ModuleName",
+    "Owned",
     "Recording",
     "Saved",
     "identities_of",
@@ -49,6 +51,7 @@ FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)  # that
 
 ModuleName = tuple[str, str]  # a module's key and shell, as `dump.identity` has them
 Operands = tuple[tuple[str, Held], ...]
+Owned = tuple[tuple[str, Any], ...]  # buffers, and attributes of any structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,10 @@ class Call:
     """One call of a module: `arguments` and what it gave back, with all tensors held.
 
     `changed` are tensors among the arguments that are others after it, by the path to each, and
-    `left` all arguments as it left them, where any is; `state` are its own buffers before it, and
-    `moved` what it left in those that it changed; `beside` are the buffers of the module around it
-    that it changed. `why` says why it cannot be made again. Of one that is `compiled` no hook sees
-    what is inside.
+    `left` all arguments as it left them, where any is; `state` are its own buffers and attributes
+    before it, and `moved` what it left in those that it changed; `beside` are those of the module
+    around it that it changed. `why` says why it cannot be made again. Of one that is `compiled` no
+    hook sees what is inside.
     """
 
     module: ModuleName
@@ -85,8 +88,8 @@ class Call:
     outputs: Operands = ()
     changed: Operands = ()
     left: Any = None
-    state: Operands = ()
-    moved: Operands = ()
+    state: Owned = ()
+    moved: Owned = ()
     beside: tuple[str, ...] = ()
     why: str = ""
     compiled: bool = False
@@ -124,24 +127,20 @@ class Recording:
     types: dict[ModuleName, dict[str, torch.dtype]] = field(default_factory=dict)
     grids: dict[ModuleName, Grid] = field(default_factory=dict)  # of those that are quantised
 
-    def states(self) -> Iterator[tuple[Call, dict[str, Held]]]:
-        """Every call with those buffers of its module that are state, since calls change them: what
-        is in one that none changes is the module's own."""
-        known: dict[ModuleName, dict[str, set[str]]] = {}
+    def states(self) -> Iterator[tuple[Call, dict[str, Any]]]:
+        """Every call with what of its module's own is state, since calls change it: what none
+        changes is the module's own. Of what it does not have yet, that it is absent."""
+        first: dict[tuple[ModuleName, str], Any] = {}
+        varied: dict[ModuleName, set[str]] = {}
         for call in self.calls:
-            of = known.setdefault(call.module, {})
-            for name, held in call.state:
-                of.setdefault(name, set()).add(held.file or str(id(held)))
-        moved = {(call.module, name) for call in self.calls for name, _ in call.moved}
+            of = varied.setdefault(call.module, set())
+            of |= {name for name, _ in call.moved}
+            for name, value in call.state:
+                if not is_same(first.setdefault((call.module, name), value), value):
+                    of.add(name)
         for call in self.calls:
-            yield (
-                call,
-                {
-                    name: held
-                    for name, held in call.state
-                    if len(known[call.module][name]) > 1 or (call.module, name) in moved
-                },
-            )
+            own = dict(call.state)
+            yield call, {name: own.get(name, Absent()) for name in sorted(varied[call.module])}
 
     def tensors(self) -> dict[tuple[int, str], Held]:
         """What every call was given and gave back, by round and name."""
@@ -188,10 +187,11 @@ class Saved:
         """Copies of these, by their names."""
         return tuple((name, self.held(tensor)) for name, tensor in tensors)
 
-    def buffers(self, module: torch.nn.Module) -> Operands:
-        """Copies of the buffers that are the module's own."""
-        own = module._buffers.items()
-        return self.operands((name, one) for name, one in own if one is not None)
+    def own(self, module: torch.nn.Module) -> tuple[tuple[str, Any], ...]:
+        """Copies of what may be state of the module: its own buffers, and attributes."""
+        buffers = module._buffers.items()
+        held = self.operands((name, one) for name, one in buffers if one is not None)
+        return (*held, *((name, self.of(one)) for name, one in attributes_of(module).items()))
 
     def _kept(self, copy: torch.Tensor, device: str, number: int) -> Held:
         if not self._folder:
@@ -235,7 +235,7 @@ class CallRecorder(Recorder):
         # By the id of what the base has of it, with the arguments, which hooks may put others for.
         self._kept: dict[int, tuple[Any, Call, Any]] = {}
         # By the same the module around, and its buffers before.
-        self._around: dict[int, tuple[torch.nn.Module | None, Operands]] = {}
+        self._around: dict[int, tuple[torch.nn.Module | None, Owned]] = {}
         self._compiled: dict[int, tuple[torch.nn.Module, Callable[..., Any]]] = {}
         self._seen: set[int] = set()  # of these, those that run now
         if model is not None:
@@ -252,7 +252,7 @@ class CallRecorder(Recorder):
             call = self._keep(begun, inputs)
             call.arguments = self._saved.of((tuple(inputs[0]), dict(inputs[1])))
             call.inputs = self._saved.operands(inputs_of(module, *inputs))
-            call.state = self._saved.buffers(module)
+            call.state = self._saved.own(module)
             call.drawn = _drawn()
         except Exception as exc:
             self.warn(f"{type(module).__name__} is not recorded ({type(exc).__name__}: {exc})")
@@ -272,10 +272,10 @@ class CallRecorder(Recorder):
             left = self._saved.of((tuple(given[0]), dict(given[1])))
             call.changed = tuple(_changed(call, left))
             call.left = None if is_same(call.arguments, left) else left
-            call.moved = moved(call.state, self._saved.buffers(module))
+            call.moved = moved(call.state, self._saved.own(module))
             outer, before = self._around.pop(id(begun))
             if outer is not None:
-                call.beside = tuple(name for name, _ in moved(before, self._saved.buffers(outer)))
+                call.beside = tuple(name for name, _ in moved(before, self._saved.own(outer)))
             if self._ended and call.around is None:
                 self._ended(module, call)
         except Exception as exc:
@@ -342,7 +342,7 @@ class CallRecorder(Recorder):
         if around:
             around.inside.append(call)
         self._kept[id(begun)] = begun, call, inputs
-        buffers = self._saved.buffers(outer.module) if outer else ()
+        buffers = self._saved.own(outer.module) if outer else ()
         self._around[id(begun)] = outer.module if outer else None, buffers
         self._recording.calls.append(call)
         return call
@@ -370,10 +370,10 @@ def _compiled_in(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
             waiting.extend(module.children())
 
 
-def moved(before: Operands, now: Operands) -> Operands:
+def moved(before: Iterable[tuple[str, Any]], now: Iterable[tuple[str, Any]]) -> Owned:
     """Those of `now` that are others than before, or were not there."""
     known = dict(before)
-    return tuple((name, held) for name, held in now if held is not known.get(name))
+    return tuple((name, one) for name, one in now if not is_same(one, known.get(name, Absent)))
 
 
 def _changed(call: Call, left: Any) -> Iterator[tuple[str, Held]]:
@@ -407,15 +407,24 @@ def recorded(model: torch.nn.Module) -> Iterator[Recording]:
 @contextlib.contextmanager
 def _state_kept(model: torch.nn.Module) -> Iterator[None]:
     """What modules have of their own, and a call may change, is afterwards as before."""
-    before = [
+    buffers_before = [
         (module._buffers, name, buffer, None if buffer is None else buffer.clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
     ]
+    saved, made = Saved(), Mapper(lambda held: held.tensor.to(held.device, copy=True), None)
+    own = [(module, attributes_of(module)) for module in model.modules()]
+    held = saved.of([values for _, values in own])  # as one, since modules may share what they keep
     try:
         yield
     finally:
-        for buffers, name, buffer, value in before:
+        for (module, values), before in zip(own, held, strict=True):
+            for name in attributes_of(module).keys() - values.keys():
+                del vars(module)[name]
+            for name, value in values.items():
+                is_same_still = is_same(saved.of(value), before[name])
+                vars(module)[name] = value if is_same_still else made.of(before[name])
+        for buffers, name, buffer, value in buffers_before:
             buffers[name] = buffer
             if buffer is None or value is None:
                 continue

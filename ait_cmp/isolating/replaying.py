@@ -22,6 +22,7 @@ from ait_cmp.dump.identity import inputs_of, outputs_of
 from ait_cmp.isolating.choosing import Choosing
 from ait_cmp.isolating.grids import Grid
 from ait_cmp.isolating.leaving import by_name, leave
+from ait_cmp.isolating.own_state import Absent, as_held, attributes_of, leaves
 from ait_cmp.isolating.recording import (
     FLOATING,
     Call,
@@ -99,13 +100,13 @@ class Answer:
 @dataclass(slots=True)
 class Replayed:
     """What golden's module gave back, what it handed to each module inside, by the number of its
-    call, the arguments that it changed, by the path to each, its own `buffers` after it, and which
-    of these it `moved`."""
+    call, the arguments that it changed, by the path to each, what is its `own` after it, buffers
+    and attributes, and which of these it `moved`."""
 
     outputs: dict[str, Held] = field(default_factory=dict)
     given: dict[int, dict[str, Held]] = field(default_factory=dict)
     changed: dict[str, Held] = field(default_factory=dict)
-    buffers: dict[str, Held] = field(default_factory=dict)
+    own: dict[str, Held] = field(default_factory=dict)
     moved: set[str] = field(default_factory=set)
 
 
@@ -119,7 +120,7 @@ def replay(
     inside: Iterable[tuple[Call, torch.nn.Module]],
     casting: Casting,
     types: OwnTypes,
-    state: Mapping[str, Held],
+    state: Mapping[str, Any],
     choosing: Choosing | None = None,
 ) -> Replayed:
     """Run golden's `module` with `arguments` and the `state` that my's was in, as `call` ran my's;
@@ -128,23 +129,9 @@ def replay(
     answers = _answers_of(inside)
     if any(one.module is module for one in answers):
         raise NotReplayedError("it calls itself")
-    found = Replayed()
-    saved = Saved()
+    found, saved = Replayed(), Saved()
     runs = [module]
-
-    def kind(value: Any) -> Any:
-        made = casting.kind(value)
-        owner = getattr(made, "__self__", made)
-        runs.extend([owner] if isinstance(owner, torch.nn.Module) else [])
-        return made
-
-    grid = casting.grid(module)
-
-    def given(held: Held) -> torch.Tensor:
-        tensor = casting.argument(held)
-        return grid.given(tensor) if grid else tensor
-
-    args, kwargs = mapped(arguments, given, kinds=kind)
+    args, kwargs = _given(arguments, module, casting, runs)
     with (
         _as_it_was(call.drawn, keep_autocast=casting.dtype is None),
         _cast(runs, [one.module for one in answers], casting, types),
@@ -152,16 +139,36 @@ def replay(
         _answered(answers, casting, found, saved),
     ):
         _put_in_state(module, state, casting)
-        before = saved.buffers(module)
+        before = leaves(saved.own(module))
         with choosing or contextlib.nullcontext():
             output = _output(module, args, kwargs)
-        after = saved.buffers(module)
-        found.buffers, found.moved = dict(after), {name for name, _ in moved(before, after)}
+        after = leaves(saved.own(module))
+        found.own = {name: as_held(one) for name, one in after.items()}
+        found.moved = {name for name, _ in moved(before.items(), after.items())}
     found.outputs = {name: saved.held(tensor) for name, tensor in outputs_of(output)}
     if call.changed:
         left = dict(places(saved.of((args, kwargs))))
         found.changed = {name: left[name] for name, _ in call.changed if name in left}
     return found
+
+
+def _given(
+    arguments: Any, module: torch.nn.Module, casting: Casting, runs: list[torch.nn.Module]
+) -> Any:
+    """What golden's module is given; `runs` are then also the modules among it."""
+    grid = casting.grid(module)
+
+    def tensor(held: Held) -> torch.Tensor:
+        made = casting.argument(held)
+        return grid.given(made) if grid else made
+
+    def kind(value: Any) -> Any:
+        made = casting.kind(value)
+        owner = getattr(made, "__self__", made)
+        runs.extend([owner] if isinstance(owner, torch.nn.Module) else [])
+        return made
+
+    return mapped(arguments, tensor, kinds=kind)
 
 
 def _output(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
@@ -212,14 +219,16 @@ def _cast(
     apart = {id(inner) for one in answered for inner in one.modules()}
     buffers: dict[int, torch.Tensor] = {}  # which the call may change
     before: list[tuple[dict[str, Any], str, torch.Tensor | None]] = []
+    # What a hook makes of weights, as that of a weight norm, is an attribute, too.
+    as_they_were: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    copies = Mapper(torch.clone, None)
     try:
         for one in (each for module in runs for each in module.modules()):
             if id(one) in apart:
                 continue
             apart.add(id(one))
-            # What a hook makes of weights, as that of a weight norm, is an attribute.
-            made_of = [*vars(one).items()]
-            before += [(vars(one), name, it) for name, it in made_of if torch.is_tensor(it)]
+            as_they_were.append((vars(one), dict(vars(one))))
+            vars(one).update(copies.of(attributes_of(one)))  # which the call may change as well
             before += [(one._buffers, name, it) for name, it in one._buffers.items() if it is None]
             own, grid = types(one), casting.grid(one)
             weights: dict[str, Any] = one._parameters
@@ -234,15 +243,23 @@ def _cast(
     finally:
         for held, name, tensor in before:
             held[name] = tensor
+        for attributes, values in as_they_were:
+            attributes.clear()
+            attributes.update(values)
 
 
-def _put_in_state(module: torch.nn.Module, state: Mapping[str, Held], casting: Casting) -> None:
-    """What earlier calls left in buffers of my's module, in those of golden's that are the like."""
-    buffers = module._buffers  # which are put back with the weights
-    for name, held in state.items():
-        own = buffers.get(name)
-        if own is not None and own.shape == held.tensor.shape:
-            buffers[name] = casting.argument(held).to(own.dtype)
+def _put_in_state(module: torch.nn.Module, state: Mapping[str, Any], casting: Casting) -> None:
+    """What earlier calls left in buffers and attributes of my's module, in those of golden's that
+    are the like: all of which is put back with the weights."""
+    made = Mapper(casting.argument, casting.kind)
+    for name, value in state.items():
+        own = module._buffers.get(name)
+        if isinstance(value, Absent):
+            vars(module).pop(name, None)
+        elif name not in module._buffers:
+            vars(module)[name] = made.of(value)
+        elif isinstance(value, Held) and own is not None and own.shape == value.tensor.shape:
+            module._buffers[name] = made.of(value).to(own.dtype)
 
 
 @contextlib.contextmanager
