@@ -7,24 +7,31 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 from ait_cmp.engine.device.values import as_tensor
 from ait_cmp.engine.kernel.abi.arguments import Sketch
-from ait_cmp.engine.kernel.abi.flags import Bytes
-from ait_cmp.engine.kernel.sketcher import BUCKETS, add_blocks, add_lines, bits_of
+from ait_cmp.engine.kernel.abi.flags import Bytes, Counts
+from ait_cmp.engine.kernel.sketcher import (
+    BUCKETS,
+    add_blocks,
+    add_lines,
+    bits_of,
+    cleaned_lines,
+    ends_of,
+)
 from ait_cmp.fingerprint.checksum import BLOCK, block_factors, block_keys, checksum
 from ait_cmp.fingerprint.make import Found, Large, Means, make_fingerprint, sketch
 from ait_cmp.fingerprint.significands import bits_in_use
 from ait_cmp.fingerprint.signs import PATTERNS
 from ait_cmp.fingerprint.value import BUCKETS as USUAL
-from ait_cmp.fingerprint.value import Axis, Fingerprint, bin_count, bin_width
+from ait_cmp.fingerprint.value import SATURATED, Axis, Fingerprint, Whole, bin_count, bin_width
 from ait_cmp.source import Source
 from ait_cmp.tensors import raw_bytes
-from ait_cmp.values.dtypes import DType
+from ait_cmp.values.dtypes import DTYPES, DType
 
 __all__ = ["fingerprint_of", "fingerprint_of_tensor"]
 
@@ -72,6 +79,16 @@ def fingerprint_of_tensor(
     return make_fingerprint(tensor, name=name, buckets=buckets, means=_MEANS)
 
 
+class _Part(NamedTuple):
+    """The sums of some lines, what they add to the checksum, and how many elements are left out, by
+    bins of lines and of channels."""
+
+    made: Sketch
+    mark: int
+    of_lines: Counts | int = 0
+    of_channels: Counts | int = 0
+
+
 class _Compiled(Large):
     """The same sums by compiled loops, of types that float32 holds."""
 
@@ -82,31 +99,45 @@ class _Compiled(Large):
 
     def axes(self) -> tuple[list[Axis], Found]:
         """As torch operations have them, which take what is rare."""
-        rare = self.picks or self.exponent or self.buckets > BUCKETS
-        if rare or not self._is_ours:
+        if self.buckets > BUCKETS or not self._is_ours:
             return super().axes()
         lines, channels = self.counts
         widths = bin_width(lines), bin_width(channels)
         data = np.frombuffer(raw_bytes(self.values), np.uint8)
         size, whole = channels * self.dtype.itemsize, len(data) // BLOCK
 
-        def add(part: slice) -> tuple[Sketch, int]:
+        def add(part: slice) -> _Part:
+            if self.picks or self.exponent:  # then the checksum is known
+                cleaned, *left_out = cleaned_lines(
+                    data, self.dtype, part, channels, widths, self._end, self.exponent
+                )
+                flat, none = cleaned.view(np.uint8).reshape(-1), _factors(0, 0)
+                made, _ = add_lines(
+                    flat, DTYPES["float32"], part, channels, widths, _keys(), none, first=0
+                )
+                return _Part(made, 0, *left_out)
             first, end = (min(-(-line * size // BLOCK), whole) for line in (part.start, part.stop))
             factors = _factors(first, end - first)
-            return add_lines(data, self.dtype, part, channels, widths, _keys(), factors)
+            made, mark = add_lines(data, self.dtype, part, channels, widths, _keys(), factors)
+            return _Part(made, mark)
 
         parts = _parts(lines, channels, max(widths[0], PATTERNS))
-        tables = [np.zeros((bin_count(count), BUCKETS + 2)) for count in self.counts]
-        found, self._mark = Found(), _rest(data)
-        for part, (made, mark) in zip(parts, _each(add, parts), strict=True):
+        tables = [np.zeros((bin_count(count), BUCKETS + 3)) for count in self.counts]
+        found, marks = Found(), _rest(data)
+        for part, (made, mark, *left_out) in zip(parts, _each(add, parts), strict=True):
             first = part.start // widths[0]
-            tables[0][first : first + len(made.lines)] += made.lines
-            tables[1] += made.channels
+            own = tables[0][first : first + len(made.lines)]
+            for table, sums, count in zip(
+                (own, tables[1]), (made.lines, made.channels), left_out, strict=True
+            ):
+                table[:, :-1] += sums
+                table[:, -1] += count
             found.least.append(torch.tensor(-made.extremes[0]))
             found.most.append(torch.tensor(made.extremes[1]))
             found.top.append(torch.from_numpy(made.largest))
             found.indices.append(torch.from_numpy(made.places))
-            self._mark += mark
+            marks += mark
+        self._mark = marks if self._mark is None else self._mark
         return [self._folded(table) for table in tables], found
 
     def checksum(self) -> int:
@@ -116,6 +147,24 @@ class _Compiled(Large):
     def _folded(self, table: np.ndarray) -> Axis:
         signed = table[:, :BUCKETS].reshape(len(table), -1, self.buckets).sum(1)
         return self.axis(np.concatenate((signed, table[:, BUCKETS:]), axis=1))
+
+    @property
+    def _end(self) -> float:
+        """From which on elements are left out."""
+        return float(np.float32(SATURATED * self.dtype.largest))
+
+    def left_out(self) -> tuple[Whole, float]:
+        """As torch operations tell it."""
+        if not self._is_ours:
+            return super().left_out()
+        data = np.frombuffer(raw_bytes(self.values), np.uint8)
+        counts, (low, high, least, most, total) = ends_of(data, self.dtype, self._end)
+        nans, positive, negative, above, below, places, first = counts.tolist()
+        whole = Whole(
+            nans, positive, negative, above, below, places % _ALL, first,
+            minimum=float(min(low, least)), maximum=float(max(high, most)), total=float(total),
+        )  # fmt: skip
+        return whole, float(max(high, -low, 0.0))
 
     def bits_in_use(self) -> tuple[int, int]:
         """As torch operations tell them."""

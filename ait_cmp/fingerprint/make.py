@@ -142,7 +142,7 @@ class Large:
         largest = max(low, high)
         end = SATURATED * self.dtype.largest
         if not (low < end and high < end):  # also where one is NaN
-            whole, largest = what_is_left_out(self.values, self.dtype)
+            whole, largest = self.left_out()
             self.picks = whole.left_out > 0
         if self.picks or largest > _HUGE or 0 < largest < _TINY:
             self.exponent = math.frexp(largest)[1] if largest else 0
@@ -166,6 +166,10 @@ class Large:
     def checksum(self) -> int:
         """That of all elements; asked for when the sums are there."""
         return checksum(self.values)
+
+    def left_out(self) -> tuple[Whole, float]:
+        """What is known of elements that are in no sum, and the largest magnitude of all others."""
+        return what_is_left_out(self.values, self.dtype)
 
     def bits_in_use(self) -> tuple[int, int]:
         """The bits of significands that elements use, and of how many that is known."""

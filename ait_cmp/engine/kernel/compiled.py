@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from ait_cmp.engine.identity import digest_of
 from ait_cmp.engine.kernel.abi.flags import EXACT
-from ait_cmp.engine.kernel.abi.signature import ADD, CHECK, LOOK, REDUCE, SKETCH
+from ait_cmp.engine.kernel.abi.signature import ADD, CHECK, CLEAN, ENDS, LOOK, REDUCE, SKETCH
 from ait_cmp.engine.kernel.internals import (
     VERSION,
     NotCachedError,
@@ -31,10 +31,21 @@ from ait_cmp.engine.kernel.internals import (
     only_loading,
 )
 from ait_cmp.engine.kernel.loops.entry import add_elements
+from ait_cmp.engine.kernel.loops.leaving_out import clean_lines, look_at_ends
 from ait_cmp.engine.kernel.loops.reduction import reduce_slices
 from ait_cmp.engine.kernel.loops.sketching import add_words, look_at_bits, sketch_lines
 
-__all__ = ["adder", "checker", "compile_here", "load", "looker", "reducer", "sketcher"]
+__all__ = [
+    "adder",
+    "checker",
+    "cleaner",
+    "compile_here",
+    "ends_looker",
+    "load",
+    "looker",
+    "reducer",
+    "sketcher",
+]
 
 T = TypeVar("T")
 
@@ -78,10 +89,22 @@ def looker() -> Callable[..., None]:
     return _loaded(_look, sketches=True)
 
 
+@functools.cache
+def ends_looker() -> Callable[..., None]:
+    """`look_at_ends` as machine code."""
+    return _loaded(_ends, sketches=True)
+
+
+@functools.cache
+def cleaner() -> Callable[..., None]:
+    """`clean_lines` as machine code."""
+    return _loaded(_clean, sketches=True)
+
+
 def compile_here(sketches: bool = False) -> None:
     """Fill the cache, in a process that does nothing else."""
     with _cached():
-        for make in (_sketch, _check, _look) if sketches else (_add, _reduce):
+        for make in (_sketch, _check, _look, _ends, _clean) if sketches else (_add, _reduce):
             make()
 
 
@@ -103,6 +126,14 @@ def _check() -> Callable[..., int]:
 
 def _look() -> Callable[..., None]:
     return _compiled(look_at_bits, LOOK)
+
+
+def _ends() -> Callable[..., None]:
+    return _compiled(look_at_ends, ENDS)
+
+
+def _clean() -> Callable[..., None]:
+    return _compiled(clean_lines, CLEAN)
 
 
 def _compiled(function: Callable[..., T], signature: Any) -> Callable[..., T]:

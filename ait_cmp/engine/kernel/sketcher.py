@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ait_cmp.engine.kernel.abi.arguments import ChannelPlaces, LinePlaces, Sketch, Stored, desk
-from ait_cmp.engine.kernel.abi.flags import BLOCK, Bytes
+from ait_cmp.engine.kernel.abi.flags import BLOCK, Bytes, Counts, Doubles, Singles
 from ait_cmp.engine.kernel.abi.kinds import KINDS
-from ait_cmp.engine.kernel.compiled import checker, looker, sketcher
+from ait_cmp.engine.kernel.compiled import checker, cleaner, ends_looker, looker, sketcher
 from ait_cmp.fingerprint.signs import GROUP, bit_rows, kept_buckets, kept_signs, turns
 from ait_cmp.values.dtypes import DType
 
-__all__ = ["BUCKETS", "add_blocks", "add_lines", "bits_of"]
+__all__ = ["BUCKETS", "add_blocks", "add_lines", "bits_of", "cleaned_lines", "ends_of"]
 
 Keys = npt.NDArray[np.int32]
 Factors = npt.NDArray[np.uint64]
@@ -25,10 +25,11 @@ _KEPT = 16
 
 def add_lines(
     data: Bytes, dtype: DType, part: slice, channels: int, widths: tuple[int, int], keys: Keys,
-    factors: Factors,
+    factors: Factors, *, first: int | None = None,
 ) -> tuple[Sketch, int]:  # fmt: skip
-    """That of whole lines, a part of `data`, with indices in that, and what the blocks that begin
-    in it, which have `factors`, add to the checksum.
+    """That of whole lines, a part of a tensor, with indices in that, and what the blocks that begin
+    in it, which have `factors`, add to the checksum. They begin at the line `first` of `data`,
+    which is that of the part where nothing is said.
 
     The first line is a multiple of 64, and of the lines in a bin. Of values that are not finite, or
     whose squares are not, the sums say so.
@@ -45,11 +46,41 @@ def add_lines(
         places=np.empty(_KEPT, np.int64),
     )
     held = np.empty((BUCKETS + 2, -(-channels // GROUP) * GROUP), np.float32)
+    first = part.start if first is None else first
     mark = sketcher()(
-        data, stored, part.start, widths, _lines(part.start, count), _channels(channels), keys,
+        data, stored, first, widths, _lines(part.start, count), _channels(channels), keys,
         factors, desk(), held, made,
     )  # fmt: skip
+    np.add(made.places, (part.start - first) * channels, out=made.places)
     return made, mark
+
+
+def ends_of(data: Bytes, dtype: DType, end: float) -> tuple[Counts, Doubles]:
+    """Of elements that are no less than `end`, or no numbers: how many are NaN, infinite and
+    neither (positive, negative each), a hash of their places, and the first that is not finite, -1
+    where none is; the extremes of all others, and of what is finite of these, and its sum."""
+    counts = np.array([0] * 6 + [-1], np.int64)
+    ends = np.array([np.inf, -np.inf, np.inf, -np.inf, 0.0])
+    stored = Stored(KINDS[dtype.name], dtype.itemsize)
+    ends_looker()(data, stored, end, desk().rows, counts, ends)
+    return counts, ends
+
+
+def cleaned_lines(
+    data: Bytes, dtype: DType, part: slice, channels: int, widths: tuple[int, int], end: float,
+    exponent: int,
+) -> tuple[Singles, Counts, Counts]:  # fmt: skip
+    """Whole lines of `data` in units of 2**exponent, without elements that are no less than `end`,
+    or no numbers; and how many these are, by bins of lines and of channels."""
+    count = part.stop - part.start
+    half = exponent // 2  # in two steps, since a power of two may be out of reach
+    cleaned = np.empty((count, channels), np.float32)
+    bins = [-(-one // width) for one, width in zip((count, channels), widths, strict=True)]
+    left_out = [np.zeros(one, np.int64) for one in bins]
+    stored = Stored(KINDS[dtype.name], dtype.itemsize)
+    units = 2.0**-half, 2.0 ** (half - exponent)
+    cleaner()(data, stored, part.start, widths, end, units, desk().rows, cleaned, *left_out)
+    return cleaned, left_out[0], left_out[1]
 
 
 def bits_of(data: Bytes, dtype: DType, end: float) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from ait_cmp.engine.kernel.abi.arguments import (
 )
 from ait_cmp.engine.parts import Parts
 
-__all__ = ["ADD", "CHECK", "LOOK", "REDUCE", "SKETCH"]
+__all__ = ["ADD", "CHECK", "CLEAN", "ENDS", "LOOK", "REDUCE", "SKETCH"]
 
 # Arrays that may be written, or are aligned, are accepted for one that may not or is not.
 _BYTES = types.Array(types.uint8, 1, "C", readonly=True, aligned=False)
@@ -72,5 +72,10 @@ SKETCH = types.int64(
     _KEYS, _WORDS, _DESK, _SINGLES, types.NamedTuple(_SKETCH, Sketch),
 )  # fmt: skip
 LOOK = types.void(*_SIDE, types.int64, _SINGLES, _COUNTS)
+ENDS = types.void(*_SIDE, types.float64, _SINGLES, _COUNTS, types.float64[::1])
+CLEAN = types.void(
+    *_SIDE, types.int64, types.UniTuple(types.int64, 2), types.float64,
+    types.UniTuple(types.float64, 2), _SINGLES, _SINGLES, _COUNTS, _COUNTS,
+)  # fmt: skip
 CHECK = types.int64(_BYTES, _KEYS, _WORDS)
 REDUCE = types.boolean(_TABLE, _TABLE, _ROW, _ROW, _PLACES, *(types.int64,) * 4, _ROOM, _RESULTS)
