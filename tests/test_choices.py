@@ -342,6 +342,25 @@ def test_tokens_that_went_to_other_experts_are_left_out(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("count", [3, 4, 6])
+def test_of_few_experts_honest_flips_are_near_ties(count: int, tmp_path: Path) -> None:
+    """Of one or two others in a line chance makes a spread that says nothing."""
+    random = np.random.default_rng(7)
+    golden, my = dict[tuple[int, str], Array](), dict[tuple[int, str], Array]()
+    for token in range(4):
+        scores = random.normal(size=(2000, count))
+        scores[:, 1] = scores[:, 0] + 1e-3 * random.normal(size=2000)
+        scores[:, 2:] -= 3
+        rounded = scores + 4e-3 * random.normal(size=scores.shape)
+        for run, its in ((golden, scores), (my, rounded)):
+            its = its.astype(np.float32)
+            run[token, "gate/out0"] = its
+            run[token, "gate/out1"] = its.argmax(-1)[:, None]
+    rows = compared(tmp_path, golden, my)
+    for token in range(4):
+        assert rows[token, "gate/out1"].verdict.reason == Reason.NEAR_TIE
+
+
 def test_a_fault_behind_a_near_tie_of_experts_is_found(tmp_path: Path) -> None:
     rows = compared(tmp_path, routed(), routed(noise=1e-4, fault=1.3))
     assert [name for name, row in rows.items() if row.verdict.status == "fail"] == [

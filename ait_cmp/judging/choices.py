@@ -370,7 +370,8 @@ def _by_margin(flip: Flip, scores: _Scored) -> tuple[bool, str]:
             f"a fault: {margin}, but scores differ by {flip.spread:.4g} elsewhere in the line, "
             f"{flip.spread / expected:.3g} times the expected error"
         )
-    usual = max(flip.spread, expected / _CHANGE)
+    # Of few others chance makes next to nothing of the spread.
+    usual = max(flip.spread, expected / min(_CHANGE, max(1, flip.others)))
     if not flip.change <= _CHANGE * usual:
         return True, (
             f"a fault: {margin}, and my's scores change it by {flip.change:.4g}, "
