@@ -233,18 +233,6 @@ def _stepped(pair: Pair, steps: tuple[Step, ...]) -> Pair:
     )
 
 
-def _compared_in_part(pair: Pair, measured: Measured) -> Pair:
-    """`pair`, compared without some positions; by fingerprints, without all that share a bin."""
-    pair = pair._replace(excused="" if not measured.error else pair.excused)
-    stats, golden = measured.stats, measured.golden
-    if stats and golden and stats.equal < 0 and golden.shape:
-        lines, kept = math.prod(golden.shape[:-1]), stats.elements // golden.shape[-1]
-        return pair.also_by(
-            f"and, by fingerprints, without all of their bins: {kept} of {lines} lines"
-        )
-    return pair
-
-
 def _in_order(rows: Sequence[Numbered], looked: _Looked) -> Sequence[Numbered]:
     """Of each round first what decides on its inputs, where nothing says what came first."""
     if all(pair.order_by is not OrderBy.NAMES for _, pair, _ in rows):
