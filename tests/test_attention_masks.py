@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ait_cmp import compare, compare_dumps
+from ait_cmp import compare, compare_dumps, dump_modules
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -41,6 +41,30 @@ def test_they_agree_where_the_same_positions_are_seen(
     moved = seen.roll(1)
     expected = "pass" if moved.equal(seen) else "fail"
     assert _status(*((added, moved) if is_golden else (moved, added))) == expected
+
+
+@pytest.mark.parametrize(
+    ("kept", "hidden", "told"),
+    [
+        ("golden", 0, ("skipped", "UNJUDGED")),
+        ("both", 0, ("skipped", "UNJUDGED")),
+        ("my", 0, ("pass", None)),  # as few bits are kept whole
+        ("both", 1, ("fail", "TOLERANCE")),
+    ],
+)
+def test_fingerprints_tell_of_large_ones_how_many_are_hidden(
+    kept: str, hidden: int, told: tuple[str, str | None], tmp_path: Path
+) -> None:
+    seen = torch.ones(2, 1, 64, 64, dtype=torch.bool).tril()
+    added, seen[0, 0, -1, :hidden] = _added(seen, torch.float32), False
+    paths = []
+    for side, mask in (("golden", added), ("my", seen)):
+        is_kept = kept in (side, "both")
+        paths.append(tmp_path / (f"{side}.fp.safetensors" if is_kept else side))
+        with dump_modules(model := torch.nn.Identity(), paths[-1], fingerprint=is_kept):
+            model(mask)
+    for row in compare_dumps(golden_path=paths[0], my_path=paths[1]).rows:
+        assert (str(row.verdict.status), row.verdict.reason) == told, row.verdict.sentence
 
 
 @pytest.mark.parametrize("value", [-1.0, -5e3, 1.0, 1e4])

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import re
 
-from ait_cmp.engine.stats import Side
+from ait_cmp.engine.stats import Side, Stats
 from ait_cmp.judging.case import Case
 
-__all__ = ["masks_agree"]
+__all__ = ["masks_agree", "masks_are_untold"]
 
 _LEAST = -1e3  # what is added is no more where a position is not seen
 _SAME = 1e-9  # of a sum may be lost in adding
@@ -28,14 +28,28 @@ def masks_agree(case: Case) -> bool | None:
     stats, added = case.stats, _added(case)
     if added is None:
         return None
-    seen = stats.my.total if added is stats.golden else stats.golden.total
-    if added.minimum == 0:
-        return seen == stats.elements
+    if added.minimum == 0 or stats.equal < 0:
+        return _hide_as_many(stats, added)
     squares = stats.golden_squares if added is stats.golden else stats.my_squares
     least = math.ldexp(added.minimum, -added.exponent)
-    hidden = round(added.total / least)
     two_valued = math.isclose(squares, least * added.total, rel_tol=_SAME)
-    return two_valued and stats.products == 0 and seen + hidden == stats.elements
+    return two_valued and stats.products == 0 and _hide_as_many(stats, added)
+
+
+def masks_are_untold(case: Case) -> bool:
+    """Whether these are two such masks, and hide as many positions, but nothing says which: of
+    fingerprints no two are held together."""
+    stats, added = case.stats, _added(case)
+    if added is None or added.minimum == 0 or stats.equal >= 0:
+        return False
+    return _hide_as_many(stats, added)
+
+
+def _hide_as_many(stats: Stats, added: Side) -> bool:
+    seen = stats.my.total if added is stats.golden else stats.golden.total
+    least = math.ldexp(added.minimum, -added.exponent)
+    hidden = round(added.total / least) if least else 0
+    return seen + hidden == stats.elements
 
 
 def _added(case: Case) -> Side | None:

@@ -22,6 +22,7 @@ from ait_cmp.judging.checks import (
 )
 from ait_cmp.judging.choices import ChoiceJudge, JudgedFlip
 from ait_cmp.judging.growth import Background, Expectation, noise
+from ait_cmp.judging.masks import masks_are_untold
 from ait_cmp.judging.places import name_index, name_span
 from ait_cmp.judging.reference_checks import reference_findings
 from ait_cmp.judging.sizes import telling
@@ -237,6 +238,11 @@ def _unjudged(case: Case, tolerance: Tolerance, flip: JudgedFlip) -> tuple[Reaso
     """Why nothing shows that a row without findings is right."""
     if flip.untold and tolerance.growth_for(case.subject):
         return Reason.UNJUDGED, flip.untold
+    if masks_are_untold(case) and tolerance.growth_for(case.subject):
+        return Reason.UNJUDGED, (
+            "one side adds a mask, the other chooses by one, and they hide as many positions; no "
+            "fingerprint tells which: dump the tensors"
+        )
     stats = case.stats
     if not stats.elements:
         return Reason.EMPTY, "nothing was compared: neither tensor has an element"
