@@ -281,7 +281,7 @@ def _scale(
         return Finding("scale", size, limit, f"my is {what} in every part of the tensor")
     factor = f"{1 + evidence.scale:.4g}"
     plain, vague = f"a factor of {factor}", f"my follows golden with a slope of {factor}"
-    return _shared("scale", (size, limit), rest, plain, vague)
+    return _shared("scale", (size, limit), evidence, plain, vague)
 
 
 def _sum(case: Case, growth: Growth, expected: Expectation) -> Finding | None:
@@ -321,18 +321,23 @@ def _offset(
         return None
     shift = f"{evidence.offset * evidence.rms:+.4g}, {size:.3g} times golden's rms"
     plain, vague = f"a shift of {shift}", f"my is {shift}, on average"
-    return _shared("offset", (size, limit), _left(evidence, size), plain, vague)
+    return _shared("offset", (size, limit), evidence, plain, vague)
 
 
-def _shared(check: str, sizes: tuple[float, float], rest: float, plain: str, vague: str) -> Finding:
+def _shared(
+    check: str, sizes: tuple[float, float], evidence: Evidence, plain: str, vague: str
+) -> Finding:
     """What all parts share, where that explains the error; else it is there beside a larger one.
 
     What remains is told, so that nobody takes for an explanation what a diagnosis has not
     confirmed.
     """
     size, limit = sizes
+    rest = _left(evidence, size)
     if rest <= _EXPLAINED * size:
         meaning = f"all parts share {plain}, without which the error is {rest:.2%} of golden"
+        if evidence.buckets:  # a small difference of two estimates is none
+            meaning = f"all parts share {plain}, as estimated"
         return Finding(check, size, limit, meaning)
     meaning = f"{vague}, and is off by {rest:.2%} of golden beside that"
     return Finding(check, size, limit, meaning, 1.0)
