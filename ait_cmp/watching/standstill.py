@@ -20,7 +20,7 @@ __all__ = ["LOOK", "PATIENCE", "Standstill", "raise_in", "wants_lock"]
 LOOK = 0.25  # seconds from one look to the next
 PATIENCE = 3.0  # seconds in which nothing computes
 _LONGEST = 60.0  # seconds, whatever computes
-_BUSY = 0.5  # of a processor
+_BUSY = 0.1  # of a processor: less than one's share of it where ten others compute as well
 _TAKES = ("acquire", "__enter__")
 _LOOKS_UP = ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SPECIAL")
 # Waits for an event, though by a lock.
@@ -35,8 +35,9 @@ class Standstill:
     def __init__(self, thread: threading.Thread) -> None:
         self._thread = thread
         self._at: tuple[int, int] | None = None  # a frame, and an instruction in it
-        self._since = self._idle_since = self._looked = time.monotonic()
+        self._since = self._looked = time.monotonic()
         self._used = time.process_time()
+        self._idle = 0.0  # seconds
 
     def where(self) -> str:
         """The lock that it has stood at for long; empty where there is none."""
@@ -44,13 +45,15 @@ class Standstill:
         frame = wants_lock(self._thread)
         at = (id(frame), frame.f_lasti) if frame else None
         if at != self._at:
-            self._since = self._idle_since = now
+            self._since, self._idle = now, 0.0
         elif used - self._used > _BUSY * (now - self._looked):
-            self._idle_since = now
+            self._idle = 0.0
+        else:  # who was not let look in time may not have been let compute either
+            self._idle += min(now - self._looked, 2 * LOOK)
         self._at, self._looked, self._used = at, now, used
         if frame is None or at is None:
             return ""
-        is_over = now - self._idle_since > PATIENCE or now - self._since > _LONGEST
+        is_over = self._idle > PATIENCE or now - self._since > _LONGEST
         return _place(frame) if is_over else ""
 
 
