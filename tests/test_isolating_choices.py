@@ -41,6 +41,8 @@ class Router(nn.Module):
         values, ids = _CHOOSE[self.how](scores)
         if self.fault == "off by one":
             ids = ids.logical_not() if ids.dtype is torch.bool else (ids + 1) % EXPERTS
+        if self.fault == "fewer":
+            values, ids = values[:, :2], ids[:, :2]
         if self.fault == "twice":
             ids[:, 1] = ids[:, 0]
         return values, ids
@@ -158,6 +160,23 @@ def test_how_many_tokens_an_expert_gets_is_of_the_choice() -> None:
         my[0].experts[3].weight[3] *= 1.5
         my[2].weight[5] *= 3
     assert blamed(isolated(golden, my)) == {"0.experts.3", "2"}
+
+
+@pytest.mark.parametrize("how", ["topk", "unsorted"])
+def test_fewer_choices_are_their_modules_fault(how: str) -> None:
+    golden, my = models(how)
+    my[2].router.fault = "fewer"
+    with torch.no_grad():
+        my[0].up.weight[3] *= 1.5
+    found = isolated(golden, my)
+    assert blamed(found) == {"0.up", "2.router"}
+    _, second = found.divergences
+    assert second.pair.data_id == "2.router/out0"
+    assert second.verdict.divergence.endswith(
+        "2.router itself: on the same inputs golden's module makes the shape [400, 4], my's [400, 2]"
+    )
+    (behind,) = [row for row in found.rows if row.verdict.follows.endswith("2.router/out0")]
+    assert behind.pair.data_id == "2.router/out1"
 
 
 class Bucketed(nn.Module):

@@ -217,13 +217,22 @@ def _judged(
     for number in numbers:
         pair, one = pairs[number], run.measured(number)
         if one.error:
-            yield one, Verdict(Status.of(one.error), one.error.reason, one.error.sentence)
+            yield one, _not_compared(judge, pair, one)
         elif one.stats:
             verdict = early.get(number) or judge.verdict(place, run.case(number, one))
             place += 1
             yield one, _doubted(pair, verdict)
         else:
             yield one, _doubted(pair, next(by_statistics))
+
+
+def _not_compared(judge: RunJudge, pair: Pair, one: Measured) -> Verdict:
+    error = one.error
+    assert error
+    if pair.alone and error.reason is Reason.SHAPE_MISMATCH and one.golden and one.my:
+        shapes = one.golden.shape, one.my.shape
+        return judge.misshapen(_subject(pair, one), pair.alone.module, *shapes)
+    return Verdict(Status.of(error), error.reason, error.sentence)
 
 
 class LiveJudge:
@@ -240,8 +249,7 @@ class LiveJudge:
     def row(self, pair: Pair, measured: Measured) -> Row:
         """The row of the next pair, or of one that could not be compared."""
         if measured.error:
-            error = measured.error
-            verdict = Verdict(Status.of(error), error.reason, error.sentence)
+            verdict = _not_compared(self._judge, pair, measured)
         else:
             assert measured.golden
             assert measured.stats

@@ -195,6 +195,24 @@ class RunJudge:
             began,
         )
 
+    def misshapen(
+        self, subject: Subject, module: str, golden: tuple[int, ...], my: tuple[int, ...]
+    ) -> Verdict:
+        """That of a module by itself, where golden's makes another shape of the same inputs."""
+        says = f"on the same inputs golden's module makes the shape {list(golden)}, my's {list(my)}"
+        first = self._divergences.first_of(module, subject)
+        follows, began = str(first), ""
+        if first is subject:
+            follows, began = "", f"from {subject} on; {module} itself: {says}"
+        return Verdict(
+            Status.ERROR,
+            Reason.SHAPE_MISMATCH,
+            f"{says}, so elements cannot be paired",
+            follows=follows,
+            divergence=began,
+            began=began,
+        )
+
     def _excused(self, case: Case, findings: Sequence[Finding]) -> tuple[Reason, str] | None:
         """Why what would fail may be no fault: choices that differ make no other error."""
         if not (case.excused and findings and self._excuses):
@@ -355,7 +373,7 @@ class _Divergences:
         without what the checks say)."""
         subject, evidence = case.subject, case.evidence
         if case.alone:
-            first = self._own.setdefault(case.alone.module, subject)
+            first = self.first_of(case.alone.module, subject)
             says = first is subject
             return ("", *_describe(case, findings, expected)) if says else (str(first), "", "")
         if case.is_weight:
@@ -375,6 +393,10 @@ class _Divergences:
             return follows, "", ""
         self._root, self._token = subject, subject.token_id
         return follows, *_describe(case, findings, expected)
+
+    def first_of(self, module: str, subject: Subject) -> Subject:
+        """The first tensor that is wrong of a module that is judged alone: this, if none was."""
+        return self._own.setdefault(module, subject)
 
     def _of_weight(self, subject: Subject) -> Subject | None:
         """The weight that the first failing row follows: one of its own module, or of one inside;
