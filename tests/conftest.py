@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,15 @@ from ait_cmp import dump_data, write_bin
 # A busy machine fails no test: how long one takes is no claim of ours.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+# The tests fill the cores by processes, ours and those that these start: threads of torch would
+# wait for each other there, and do that by spinning.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+# Else each of hundreds of processes would compile the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 Dump = Callable[..., Path]
 

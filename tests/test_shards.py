@@ -89,7 +89,7 @@ def run_model(folder: Path, world: int, *, hooked: bool) -> Path:
         words += ["--exec", command]
     running = []
     for rank in reversed(range(world)):
-        told = {"RANK": str(rank), "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
+        told = {"RANK": str(rank), "WORLD_SIZE": str(world)}
         running.append(subprocess.Popen(words, env=os.environ | told))
     assert [one.wait(120) for one in running] == [0] * world
     return folder / "ait_dump" / ("tensors" if hooked else "")

@@ -43,10 +43,7 @@ def script(tmp_path: Path) -> Path:
 def _ait(command: str, script: Path, words: str = "", *options: str) -> tuple[int, str, str]:
     arguments = [sys.executable, "-m", "ait_cmp.ait", "llm", command]
     arguments += ["--exec", f"{sys.executable} {script} {words}", *options]
-    done = subprocess.run(
-        arguments, capture_output=True, text=True, check=False, cwd=script.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=script.parent)
     return done.returncode, done.stdout, done.stderr
 
 
