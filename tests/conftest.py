@@ -30,30 +30,30 @@ sys.dont_write_bytecode = False
 Dump = Callable[..., Path]
 
 
+def dumped(
+    folder: Path,
+    tokens: int = 2,
+    layers: int = 3,
+    wrong: dict[tuple[int, int], torch.Tensor | None] | None = None,
+) -> Path:
+    """A dump of `tokens` x `layers` pairs; `wrong` maps (token, layer) to a changed my."""
+    generator = torch.Generator().manual_seed(0)
+    (folder / "my").mkdir(parents=True)
+    for token in range(tokens):
+        for layer in range(layers):
+            golden = torch.randn(4, 6, generator=generator)
+            my = (wrong or {}).get((token, layer), golden.bfloat16())
+            path = folder / "my" / f"{token}_{layer}.bin"
+            if my is not None:
+                write_bin(path, my)
+            dump_data(token, f"layer{layer}.q", golden, path, folder)
+    return folder
+
+
 @pytest.fixture
 def make_dump(tmp_path: Path) -> Dump:
-    """Makes a dump of `tokens` x `layers` pairs; `wrong` maps (token, layer) to a changed my."""
-
-    def make(
-        tokens: int = 2,
-        layers: int = 3,
-        wrong: dict[tuple[int, int], torch.Tensor | None] | None = None,
-        name: str = "run",
-    ) -> Path:
-        generator = torch.Generator().manual_seed(0)
-        folder = tmp_path / name
-        (folder / "my").mkdir(parents=True)
-        for token in range(tokens):
-            for layer in range(layers):
-                golden = torch.randn(4, 6, generator=generator)
-                my = (wrong or {}).get((token, layer), golden.bfloat16())
-                path = folder / "my" / f"{token}_{layer}.bin"
-                if my is not None:
-                    write_bin(path, my)
-                dump_data(token, f"layer{layer}.q", golden, path, folder)
-        return folder
-
-    return make
+    """Makes a dump as `dumped` does, in the folder `name` of the test."""
+    return lambda name="run", **given: dumped(tmp_path / name, **given)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import json
@@ -30,7 +31,7 @@ from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.shards import Shards, Way
 from ait_cmp.values.statistics import Statistics
-from tests.conftest import Dump
+from tests.conftest import Dump, dumped
 from tests.page import read_page
 from tests.test_choices import generation, saved
 from tests.test_references import FAULTY, _golden, _run, _save
@@ -155,6 +156,36 @@ def test_new_verdicts_are_reported_where_the_old_ones_were(
     assert main(["judge", "report=out", "+tolerance.default.rmse.max=100"]) == 0
 
 
+@pytest.fixture(scope="module")
+def unfit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with reports that cannot be judged again, and `out`, which can."""
+    folder = tmp_path_factory.mktemp("unfit")
+    dump = f"golden_path={dumped(folder / 'run')}"
+    with contextlib.chdir(folder):
+        assert main([dump, "output=out"]) == 0
+        assert main([dump, "output=few", "metrics.names=[rmse]"]) == 0
+        assert main([dump, "output=bare", "report.keep_stats=false"]) == 0
+        assert main([dump, "output=sweep", "-m", "tokens=0,1"]) == 0
+        assert main([dump, "output=lost", "tokens=0"]) == 0
+    whole = (folder / "out" / RECORD).read_bytes()
+    records = {
+        "broken": whole[: len(whole) // 2],
+        "junk": whole + b"xx",
+        "empty": gzip.compress(b'{"format": 1}\n'),
+        "deep": gzip.compress(b"[" * 100_000),
+        "other": gzip.compress(b'{"format": 99}\n'),
+        "none": b"",
+    }
+    for name, record in records.items():
+        shutil.copytree(folder / "out", folder / name)
+        (folder / name / RECORD).write_bytes(record)
+    (folder / "lost" / RECORD).write_bytes(whole)
+    for size in (0, 9, 40):
+        shutil.copytree(folder / "out", folder / f"bytes{size}")
+        os.truncate(folder / f"bytes{size}" / "cmp_report.stats", size)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -180,28 +211,13 @@ def test_new_verdicts_are_reported_where_the_old_ones_were(
     ],
 )
 def test_what_cannot_be_judged_is_refused_in_a_sentence(
-    arguments: list[str], said: str, make_dump: Dump, capfd: pytest.CaptureFixture[str]
+    arguments: list[str],
+    said: str,
+    unfit: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    dump = f"golden_path={make_dump()}"
-    assert main([dump, "output=out"]) == 0
-    assert main([dump, "output=few", "metrics.names=[rmse]"]) == 0
-    assert main([dump, "output=bare", "report.keep_stats=false"]) == 0
-    assert main([dump, "output=sweep", "-m", "tokens=0,1"]) == 0
-    for name in ("broken", "junk", "empty", "deep", "other", "lost"):
-        shutil.copytree("out", name)
-    whole = Path("out", RECORD).read_bytes()
-    Path("broken", RECORD).write_bytes(whole[: len(whole) // 2])
-    Path("junk", RECORD).write_bytes(whole + b"xx")
-    Path("empty", RECORD).write_bytes(gzip.compress(b'{"format": 1}\n'))
-    Path("deep", RECORD).write_bytes(gzip.compress(b"[" * 100_000))
-    Path("other", RECORD).write_bytes(gzip.compress(b'{"format": 99}\n'))
-    shutil.copytree("out", "none")
-    Path("none", RECORD).write_bytes(b"")
-    for size in (0, 9, 40):
-        shutil.copytree("out", f"bytes{size}")
-        os.truncate(f"bytes{size}/cmp_report.stats", size)
-    assert main([dump, "output=lost", "tokens=0"]) == 0
-    Path("lost", RECORD).write_bytes(whole)
+    monkeypatch.chdir(unfit)
     capfd.readouterr()
     assert main(["judge", *arguments]) == 2
     assert said in capfd.readouterr().err
