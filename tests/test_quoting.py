@@ -54,6 +54,35 @@ def hydra_takes(override: str) -> Any:
     return OmegaConf.create({"it": value}).it
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["golden_path=a", "tokens=0-9", "tolerance=strict", "tolerance.growth.excess=3"],
+        [
+            "golden_path='a=b'",
+            "+tolerance.default.rmse.max=1",
+            "~path_map",
+            "output=${golden_path}",
+        ],
+        ["golden_path=a", "tokens=0,1"],
+        ["golden_path=a", "tokns=0"],
+        ["mapping=nosuch"],
+        ["golden_path=[a"],
+    ],
+)
+def test_what_is_composed_at_once_is_what_hydra_runs(arguments: list[str]) -> None:
+    """Which does so itself where something of its own is asked."""
+    assert composed(*arguments) == composed(*arguments, "hydra.job.name=its_own")
+
+
+def composed(*arguments: str) -> object:
+    try:
+        (job,) = jobs(*arguments)
+        return job.overrides, OmegaConf.to_yaml(job.config, resolve=True)
+    except UsageError as exc:
+        return str(exc)
+
+
 @given(text=st.one_of(TEXT, st.text(st.sampled_from("\\\"'${a"))))
 def test_quotes_keep_any_text(text: str) -> None:
     assert is_quoted(quoted(text))

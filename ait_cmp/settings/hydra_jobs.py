@@ -12,9 +12,10 @@ from pathlib import Path
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import Container, DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from ait_cmp.settings.arguments import as_given, has_option, hydra_arguments, option_values
@@ -33,6 +34,7 @@ from ait_cmp.values.growth import Growth
 
 __all__ = ["Job", "each_job"]
 
+_VERSION, _CONFIG = "1.3", "config"
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _BAD_SYNTAX = re.compile(
     "mismatched input|Unknown function|token recognition|no viable|extraneous input|missing EQUAL"
@@ -94,10 +96,6 @@ def each_job(
     cannot write to its output.
     """
     ConfigStore.instance().store(name="schema", node=Config)
-    decorate = hydra.main(
-        version_base="1.3", config_path=str(config_folder()), config_name="config"
-    )
-    command = decorate(lambda config: work(_job(config)))
     asked_for_all = os.environ.get(_FULL_ERROR) == "1"
     know_folders(list(option_values(arguments, "--config-dir", "-cd")))
     sweeps = has_option(arguments, "-m", "--multirun")
@@ -105,7 +103,10 @@ def each_job(
     given = [with_quotes(one, sweeps=sweeps) for one in with_files]
     with _hydra_environment([program, *given]):
         try:
-            command()
+            if _is_plain(given):
+                work(_only_job(given))
+            else:
+                _run_hydra(work)
         except SweepRefused as exc:
             raise exc.error from exc
         except UsageError:
@@ -116,12 +117,43 @@ def each_job(
             raise UsageError(_explain(exc)) from exc
 
 
+def _is_plain(given: Sequence[str]) -> bool:
+    """Whether nothing is asked of Hydra but one config: no option, and nothing of its own."""
+    return not any(one.startswith("-") or "hydra" in one for one in given)
+
+
+def _only_job(overrides: list[str]) -> Job:
+    """What Hydra would run, which composes every config twice, to learn first that it is no sweep.
+
+    That is most of the time that a small compare takes.
+    """
+    with hydra.initialize_config_dir(str(config_folder()), version_base=_VERSION):
+        loader = GlobalHydra.instance().config_loader()
+        config = loader.load_configuration(_CONFIG, overrides, RunMode.RUN)
+    with open_dict(config):
+        composed = config.pop("hydra")
+    return Job(config, _as_typed(composed.overrides.task))
+
+
+def _run_hydra(work: Callable[[Job], None]) -> None:
+    """Have Hydra do what its arguments say."""
+    decorate = hydra.main(
+        version_base=_VERSION, config_path=str(config_folder()), config_name=_CONFIG
+    )
+    decorate(lambda config: work(_job(config)))()
+
+
 def _job(config: DictConfig) -> Job:
     composed = HydraConfig.get()
-    overrides = tuple(map(as_typed, map(as_named, as_given(composed.overrides.task))))
+    overrides = _as_typed(composed.overrides.task)
     if composed.mode != RunMode.MULTIRUN:
         return Job(config, overrides)
     return Job(config, overrides, composed.job.num, Path(composed.runtime.output_dir))
+
+
+def _as_typed(overrides: Sequence[str]) -> tuple[str, ...]:
+    """As the user wrote them, of what Hydra was given."""
+    return tuple(map(as_typed, map(as_named, as_given(overrides))))
 
 
 @contextmanager
