@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import ait_cmp
+from ait_cmp.__main__ import main
 from ait_cmp.values.order import NO_ORDER, OrderBy
 
 NAMES = ["embed", "layers.0.q", "layers.0.mlp", "layers.10.q", "head"]
@@ -56,12 +55,6 @@ def claims(run: ait_cmp.RunComparison) -> str | None:
     return first.pair.data_id.rpartition("::")[2] if first else None
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "ait_cmp", *arguments], capture_output=True, text=True, check=False
-    )
-
-
 def test_file_times_say_where_it_goes_wrong_as_a_guess(tmp_path: Path) -> None:
     golden = folder(tmp_path / "golden", values())
     run = compared(golden, folder(tmp_path / "my", values(is_wrong=True)))
@@ -91,7 +84,9 @@ def test_numbered_files_are_in_order_however_they_came(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tokens", [None, "0,1"])
-def test_summary_report_and_dry_run_make_no_claim(tmp_path: Path, tokens: str | None) -> None:
+def test_summary_report_and_dry_run_make_no_claim(
+    tmp_path: Path, tokens: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
     golden, my, out = (str(tmp_path / name) for name in ("golden", "my", "out"))
     for number in (0, 1):
         by_names(Path(golden) / str(number), values())
@@ -99,15 +94,16 @@ def test_summary_report_and_dry_run_make_no_claim(tmp_path: Path, tokens: str | 
     asked = [f"golden_path={golden}", f"my_path={my}", f"output={out}"]
     sweep = ["-m", f"tokens={tokens}"] if tokens else []
     for _ in ("first", "again, of what was measured"):
-        done = command(*sweep, *asked)
-        assert done.returncode == 1
-        assert "it goes wrong" not in done.stdout
-        assert NO_ORDER in done.stdout.split("merged report of")[-1]
+        assert main([*sweep, *asked]) == 1
+        said = capsys.readouterr().out
+        assert "it goes wrong" not in said
+        assert NO_ORDER in said.split("merged report of")[-1]
         table = pl.read_parquet(f"{out}/cmp_report.parquet")
         assert set(table["order_by"]) == {"names"}
         assert table["first_divergence"].null_count() == len(table) == table["follows"].null_count()
     if not tokens:
-        assert NO_ORDER in command("dry_run=true", *asked).stdout
+        assert main(["dry_run=true", *asked]) == 0
+        assert NO_ORDER in capsys.readouterr().out
 
 
 def arrays(tensors: dict[str, Tensor]) -> dict[str, Any]:

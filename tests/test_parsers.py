@@ -26,7 +26,8 @@ from tests.hostile import (
     zip_file,
 )
 
-MANY = settings(max_examples=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# scripts/fuzz.py goes on for as long as one likes.
+MANY = settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NUMBERS = st.sampled_from([-1, 0, 1, 2, 3, 8, 2**31, 2**62, 2**63, 10**19])
 VALUES: st.SearchStrategy[object] = (
     st.sampled_from([None, True, 2.5, "", "2", "F32", "<f4", [], [2], [0, 8], {}]) | NUMBERS
