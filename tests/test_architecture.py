@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -57,18 +56,21 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """The outermost package of every import of a file, also of those inside functions."""
+    found = set[str]()
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
+            found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
+            found.add(node.module.partition(".")[0])
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("library", ROOMS)
 def test_a_library_is_imported_in_its_room_alone(library: str) -> None:
-    users = [path for path in sources("ait_cmp") if library in set(imported(path))]
+    users = [path for path in sources("ait_cmp") if library in imported(path)]
     assert users, f"nothing imports {library}: take it out of ROOMS"
     outside = {path for path in users if PACKAGE / ROOMS[library] not in path.parents}
     assert {str(path.relative_to(PACKAGE)) for path in outside} == set()
