@@ -534,19 +534,20 @@ def test_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_may_be_named(name: str) -> None:
     """What it says without arguments is of that command, in a process of its own."""
-    functions = ("compare", "isolate")  # of the package, and no modules
-    for module in ([f"ait_cmp.{name}"] if name not in functions else []) + ["ait_cmp"]:
-        words = [sys.executable, "-m", module, *([name] if module == "ait_cmp" else [])]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 2
-        asks_for = {
-            "dump": "--exec",
-            "isolate": "name either --my COMMAND or --calls FOLDER",
-            "judge": "judge needs one report=FOLDER",
-            "diff": "base is missing",
-            "show": "report is missing",
-        }.get(name, "golden_path is missing")
-        assert asks_for in done.stderr
+    is_function = name in ("compare", "isolate")  # of the package, and no module
+    words = ["ait_cmp", name] if is_function else [f"ait_cmp.{name}"]
+    done = subprocess.run(
+        [sys.executable, "-m", *words], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    asks_for = {
+        "dump": "--exec",
+        "isolate": "name either --my COMMAND or --calls FOLDER",
+        "judge": "judge needs one report=FOLDER",
+        "diff": "base is missing",
+        "show": "report is missing",
+    }.get(name, "golden_path is missing")
+    assert asks_for in done.stderr
 
 
 def test_no_submodule_has_the_name_of_a_function() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ait_cmp import compare_dumps
+from ait_cmp import compare_dumps, dump_modules
 from ait_cmp.__main__ import main
 from ait_cmp.mapping import Wish, map_pairs
 from ait_cmp.mapping.name_rule import make_rule
 from ait_cmp.values.errors import Reason, UsageError
 from ait_cmp.values.pair import Pair
 from ait_cmp.values.rounds import parse_rounds
-from tests.dumps import ait_llm_dump
 
 HIDDEN = 3
 Calls = Sequence[Sequence[int]]  # of each round the token ids
@@ -338,33 +337,30 @@ def test_where_equal_numbers_fit_mostly_the_other_is_said(
     assert answers(pairs(golden, my)) == {token: [token + 1] for token in range(4)}
 
 
-MODEL = """
-import sys
-import torch
-from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
+def generate(folder: Path, chunk: int) -> None:
+    """A dump of a model that reads its prompt in chunks, warmed up where these are not all."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=2,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config).eval()
+    prompt, cache = torch.arange(5, 12)[None], transformers.DynamicCache()
+    with torch.no_grad(), dump_modules(model, folder, execute_range=[(0, 9)]):
+        if chunk < 7:
+            model(torch.zeros(1, 9, dtype=torch.long))
+        for start in range(0, 7, chunk):
+            logits = model(prompt[:, start : start + chunk], past_key_values=cache).logits
+        for _ in range(2):
+            logits = model(logits[:, -1:].argmax(-1), past_key_values=cache).logits
 
-torch.manual_seed(0)
-model = LlamaForCausalLM(LlamaConfig(vocab_size=64, hidden_size=16, intermediate_size=32,
-                                     num_hidden_layers=2, num_attention_heads=2)).eval()
-prompt, cache, chunk = torch.arange(5, 12)[None], DynamicCache(), int(sys.argv[1])
-with torch.no_grad():
-    if chunk < 7:
-        model(torch.zeros(1, 9, dtype=torch.long))
-    for start in range(0, 7, chunk):
-        logits = model(prompt[:, start:start + chunk], past_key_values=cache).logits
-    for _ in range(2):
-        logits = model(logits[:, -1:].argmax(-1), past_key_values=cache).logits
-"""
 
-
+@pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated")
 def test_a_warmed_up_model_that_takes_its_prompt_in_chunks(tmp_path: Path) -> None:
     """Rounds are found; what golden has passes, and the masks that only chunks get stand apart."""
-    pytest.importorskip("transformers")
-    (tmp_path / "model.py").write_text(MODEL)
-    for side, chunk in (("golden", 7), ("my", 4)):
-        command = f"{sys.executable} {tmp_path / 'model.py'} {chunk}"
-        ran = ait_llm_dump(command, "-o", tmp_path / side, "-er", "0,9")
-        assert ran.returncode == 0, ran.stderr
+    generate(tmp_path / "golden", 7)
+    generate(tmp_path / "my", 4)
     rows = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my").rows
     compared = [row for row in rows if row.pair.golden.files]
     assert {row.verdict.status for row in compared} == {"pass"}
