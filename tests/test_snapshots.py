@@ -109,26 +109,28 @@ def test_what_cannot_be_asserted(tmp_path: Path) -> None:
 
 
 TEST = """
-import torch, ait_cmp
-def test_it():
+import pytest, torch, ait_cmp
+@pytest.mark.parametrize(("weight", "golden"), [(0.5, "a"), (0.75, "a"), (0.5, "none")])
+def test_it(weight, golden):
     model = torch.nn.Linear(64, 64)
-    torch.nn.init.constant_(model.weight, WEIGHT)
+    torch.nn.init.constant_(model.weight, weight)
     torch.nn.init.zeros_(model.bias)
-    ait_cmp.assert_matches(model, torch.ones(40, 64), golden="golden/a.fp.safetensors")
+    ait_cmp.assert_matches(model, torch.ones(40, 64), golden=f"golden/{golden}.fp.safetensors")
 """
 
 
 def test_pytest_updates_it_where_it_is_asked_to(tmp_path: Path) -> None:
-    def run(weight: str, *options: str) -> str:
-        (tmp_path / "test_it.py").write_text(TEST.replace("WEIGHT", weight))
+    (tmp_path / "test_it.py").write_text(TEST)
+
+    def run(*options: str) -> str:
         words = ["-m", "pytest", "-q", "-p", "ait_cmp.pytest_plugin", *options]
         command = [sys.executable, *words, "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
         return subprocess.run(
             [*command, "test_it.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300
         ).stdout
 
-    assert "is not there" in run("0.5")
-    assert "1 passed" in run("0.5", "--update-golden")
-    assert "1 passed" in run("0.5")
-    assert "1 of 1 tensors" in (changed := run("0.75"))
-    assert "1 failed" in changed
+    assert "1 passed" in run("--update-golden", "-k", "0.5-a")
+    later = run()
+    assert "1 of 1 tensors" in later
+    assert "none.fp.safetensors is not there" in later
+    assert "2 failed, 1 passed" in later
