@@ -15,6 +15,7 @@ import torch
 
 import ait_cmp
 from ait_cmp import dump_modules
+from ait_cmp.ait import main
 
 SCRIPT = """
 import sys, torch
@@ -47,9 +48,11 @@ def _ait(command: str, script: Path, words: str = "", *options: str) -> tuple[in
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture
-def golden(script: Path) -> Path:
+@pytest.fixture(scope="module")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The fingerprints of its first two rounds."""
+    script = tmp_path_factory.mktemp("golden") / "main.py"
+    script.write_text(SCRIPT)
     path = script.with_name("golden.fp.safetensors")
     status, _, error = _ait("dump", script, "", "-fp", "-o", str(path), "-er", "0,1")
     assert status == 0, error
@@ -96,11 +99,12 @@ def test_a_command_that_fails_ends_with_its_own_status(script: Path, golden: Pat
     ],
 )
 def test_what_makes_no_sense_is_one_sentence(
-    script: Path, golden: Path, options: list[str], said: str
+    script: Path, golden: Path, options: list[str], said: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything is run."""
-    status, out, error = _ait("watch", script, "", "--golden", str(golden), *options)
-    assert status == 2
+    command = f"{sys.executable} {script}"
+    assert main(["llm", "watch", "--exec", command, "--golden", str(golden), *options]) == 2
+    out, error = capfd.readouterr()
     assert error.startswith("ait llm watch: error: ")
     assert error.count("\n") == 1
     assert said in error
