@@ -179,7 +179,7 @@ _LIBRARY_FILE = re.compile(
     rf"((?:msit_dump_[^/]+/)?(?:{'|'.join(_LIBRARY)})/[^/]+)/(\d{{1,18}})/.+\.bin",
     re.ASCII | re.DOTALL,
 )
-_COMPUTED = re.compile(r"(?:in|out)\d*(?:[.@]|$)|(?:grad|state|left)\.")
+_COMPUTED = re.compile(r"(?:in|out)\d*(?:[.@]|$)|(?:grad|state|set|left)\.")
 _OPERAND = re.compile(r"(in|out)tensor\d")
 _FORMER = re.compile(
     r"(?:^|/)((?:\d{1,18}_[^/]+/)+(?:before|after)/(?:in|out)tensor\d{1,9})\.bin\Z", re.ASCII
@@ -434,14 +434,14 @@ def gradient_operand(direction: Direction, number: int) -> str:
     return f"after/grad_{direction}tensor{number}.bin"
 
 
-def learned(path: str, kind: Literal["weight", "grad", "state"], number: int) -> str:
+def learned(path: str, kind: Literal["weight", "grad", "state", "set"], number: int) -> str:
     """What a model whose round is at `path` has of its `number`-th parameter or buffer."""
     return f"{path}/{'before' if kind == 'weight' else 'after'}/{kind}{number}.bin"
 
 
 def is_weight(operand: str) -> bool:
     """Whether a tensor of a module is a parameter or buffer of it: what it was given or gave back,
-    what it changed, gradients and the state of an optimizer are called otherwise."""
+    what it changed, gradients, the state of an optimizer and its settings are called otherwise."""
     return not _COMPUTED.match(operand)
 
 

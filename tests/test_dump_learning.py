@@ -240,7 +240,7 @@ def test_gradients_are_those_of_autograd(model: Model, tmp_path: Path) -> None:
 
 
 def test_each_type_alone(model: Model, tmp_path: Path) -> None:
-    kinds = {"grad": "grad.", "weight": "", "optimizer": "state."}
+    kinds = {"grad": ("grad.",), "weight": ("",), "optimizer": ("state.", "set.")}
     for kind, begins in kinds.items():
         for side in ("golden", "my"):
             _dumped(copy.deepcopy(model), tmp_path / kind / side, (kind,))
@@ -347,3 +347,142 @@ def test_the_command_dumps_them_of_an_unmodified_script(tmp_path: Path) -> None:
     assert (0, "0/weight") in rows
     assert (1, "2/grad.bias") in rows
     assert (1, "0/state.weight.momentum_buffer") in rows
+
+
+class Small(torch.nn.Module):
+    """A matrix and a scale."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.up, self.norm = torch.nn.Linear(16, 24, bias=False), torch.nn.LayerNorm(24)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.norm(self.up(x))
+        return found
+
+
+X = torch.linspace(-1, 1, 128).view(8, 16)
+
+
+def _fit(model: torch.nn.Module, **settings: Any) -> None:
+    """Two steps; only the weights of `decays` are pulled to zero."""
+    decays = settings.pop("decays", lambda one: one.dim() > 1)
+    groups = [
+        {"params": [one for one in model.parameters() if decays(one)], "weight_decay": 0.1},
+        {"params": [one for one in model.parameters() if not decays(one)], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, **{"lr": 1e-3, **settings})
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(X).square().mean().backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"lr": 2e-3}, "token 0 up/set.weight.lr; my is set to 0.002, golden to 0.001"),
+        ({"eps": 1e-6}, "token 0 up/set.weight.eps; my is set to 1e-06, golden to 1e-08"),
+        (
+            {"decays": lambda _: True},
+            "token 0 norm/set.weight.weight_decay; my is set to 0.1, golden to 0",
+        ),
+    ],
+    ids=["lr", "eps", "weight_decay"],
+)
+def test_what_an_optimizer_is_set_to_is_compared(
+    tmp_path: Path, settings: dict[str, Any], told: str
+) -> None:
+    """None of it shows in what the optimizer keeps, and of a small step the weights pass."""
+    for side, its in (("golden", {}), ("my", settings)):
+        model = Small()
+        with dump_modules(model, tmp_path / side, types=("optimizer",), execute_range=[(0, 1)]):
+            _fit(model, **its)
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    assert run.first_divergence
+    assert run.first_divergence.verdict.divergence == f"in {told}"
+    where = told.split(";")[0]
+    same = where.rpartition(".")[2]
+    failing = [row for row in run.rows if row.pair.data_id.endswith(f".{same}")]
+    assert {row.verdict.follows for row in failing if row.verdict.follows} == {where}
+    assert sum(bool(row.verdict.divergence) for row in failing) == 1
+
+
+def test_an_lr_in_a_tensor_and_what_a_scheduler_keeps_are_no_other_settings(
+    tmp_path: Path,
+) -> None:
+    for side, lr in (("golden", 1e-3), ("my", torch.tensor(1e-3))):
+        model = Small()
+        with dump_modules(model, tmp_path / side, types=("optimizer",)):
+            optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
+            if side == "golden":
+                torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)  # keeps `initial_lr`
+            model(X).square().mean().backward()
+            optimizer.step()
+    assert compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my").passed
+
+
+def test_a_gradient_that_was_clipped_shows_where_an_optimizer_keeps_nothing(
+    tmp_path: Path,
+) -> None:
+    for side in ("golden", "my"):
+        model = Small()
+        with dump_modules(model, tmp_path / side, types=("grad", "optimizer")):
+            model(X).square().mean().backward()
+            if side == "golden":
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+            torch.optim.SGD(model.parameters(), lr=1e-3).step()
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    assert run.first_divergence
+    assert run.first_divergence.pair.data_id == "up/state.weight.grad"
+
+
+class Wrapper(torch.nn.Module):
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.module(x)
+
+
+def test_gradients_are_of_the_round_that_was_called_to_learn(tmp_path: Path) -> None:
+    """Whatever else was called: the same model in no wrapper, before and between; and parameters
+    that it got later, or that learn later, are known."""
+    model = Small()
+    wrapped = Wrapper(model)
+    model.norm.weight.requires_grad_(False)
+    with dump_modules(wrapped, tmp_path, types=("grad", "optimizer"), execute_range=[(0, 9)]):
+        with torch.no_grad():
+            model(X)
+        model.up.bias = torch.nn.Parameter(torch.zeros(24))
+        model.norm.weight.requires_grad_(True)
+        loss = wrapped(X).square().mean()
+        with torch.no_grad():
+            model(X)
+        loss.backward()
+        torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9).step()
+    run = compare_dumps(golden_path=tmp_path, my_path=tmp_path, allow_same=True)
+    grads = {place for place in _rows(run) if "grad." in place[1]}
+    assert {token for token, _ in grads} == {1}
+    assert {(1, "up/grad.bias"), (1, "norm/grad.weight")} <= grads
+    assert (0, "up/state.bias.momentum_buffer") in _rows(run)
+
+
+def test_a_gradient_is_seen_before_others_take_it_away(tmp_path: Path) -> None:
+    """As where an optimizer steps in the backward pass."""
+
+    def step(parameter: torch.Tensor) -> None:
+        with torch.no_grad():
+            parameter -= 0.1 * parameter.grad  # type: ignore[operator]
+        parameter.grad = None
+
+    model = Small()
+    for one in model.parameters():
+        one.register_post_accumulate_grad_hook(step)  # type: ignore[no-untyped-call]
+    with dump_modules(model, tmp_path, types=("grad",)):
+        model(X).square().mean().backward()
+    run = compare_dumps(golden_path=tmp_path, my_path=tmp_path, allow_same=True)
+    assert (0, "up/grad.weight") in _rows(run)
+    assert all(one.grad is None for one in model.parameters())

@@ -1,5 +1,5 @@
 """What a model learns by: its parameters and buffers, their gradients and those of activations,
-and what its optimizer keeps.
+what its optimizer keeps, and what that is set to.
 
 Nothing here takes part in a computation: gradients are looked at by hooks of tensors, which give
 nothing back, and of parameters after they have theirs. A full backward hook of a module would put
@@ -13,7 +13,7 @@ import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -66,8 +66,8 @@ class _Place(NamedTuple):
 
 @dataclass(slots=True)
 class _Seen:
-    """The last round of a model, how often each gradient came in it, and by the `id` of a module
-    its calls that gave back nothing of which a gradient can be."""
+    """The last round of a model by which it may learn, how often each gradient came in it, and by
+    the `id` of a module its calls that gave back nothing of which a gradient can be."""
 
     path: str
     saves: bool
@@ -80,9 +80,12 @@ class Learning:
 
     def __init__(self, request: DumpRequest, put: Put, moment: Callable[[], int]) -> None:
         self._request, self._put, self._moment = request, put, moment
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, _Seen] = {}  # by model, the last that was called behind the others
+        self._adopted: set[int] = set()
         self._weighed: set[int] = set()
-        self._owners: MutableMapping[torch.Tensor, _Owner] = WeakIdKeyDictionary()
+        # Models may share a parameter: one in another, or an average that steps are made of.
+        self._owners: MutableMapping[torch.Tensor, dict[int, _Owner]] = WeakIdKeyDictionary()
+        self._heard: MutableMapping[torch.Tensor, bool] = WeakIdKeyDictionary()
         # Of each its number, and those of its steps.
         self._optimizers: MutableMapping[Any, tuple[int, Iterator[int]]] = WeakIdKeyDictionary()
         self._count = itertools.count()
@@ -92,9 +95,13 @@ class Learning:
 
     def begin(self, module: torch.nn.Module, root: int, path: str, current: Round) -> None:
         """A round of a module that the script calls begins; it is saved at `path`."""
-        first = root not in self._seen
-        self._seen[root] = _Seen(path, current.saves)
-        if first and not {"grad", "optimizer"}.isdisjoint(self._request.types):
+        if torch.is_grad_enabled() or root not in self._seen:
+            self._seen.pop(root, None)
+            self._seen[root] = _Seen(path, current.saves)
+        learns = not {"grad", "optimizer"}.isdisjoint(self._request.types)
+        # A model may have got parameters since its first round.
+        if learns and (current.saves or root not in self._adopted):
+            self._adopted.add(root)
             self._adopt(self._learned(module, root, current))
         if "weight" in self._request.types and current.saves and root not in self._weighed:
             self._weighed.add(root)
@@ -125,7 +132,7 @@ class Learning:
         heard = self._hear(place, "out", outputs)
         self._hear(place, "in", inputs)
         seen = self._seen.get(root)
-        if seen and not heard:
+        if seen and not heard and f"{path}/".startswith(f"{seen.path}/"):
             seen.apart[id(module)].append(place)
 
     def recomputed(self, module: torch.nn.Module, outputs: Operands) -> None:
@@ -171,15 +178,21 @@ class Learning:
     def _adopt(self, found: Iterable[tuple[_Owner, torch.Tensor]]) -> None:
         """Know the parameters of a model, and hear of their gradients."""
         for owner, tensor in found:
-            if tensor in self._owners or not isinstance(tensor, torch.nn.Parameter):
+            if not isinstance(tensor, torch.nn.Parameter):
                 continue
-            self._owners[tensor] = owner
-            if "grad" in self._request.types and tensor.requires_grad and tensor.is_leaf:
-                hear = tensor.register_post_accumulate_grad_hook
-                self._handles.append(hear(self._accumulated))  # type: ignore[no-untyped-call]
+            self._owners.setdefault(tensor, {}).setdefault(owner.root, owner)
+            learns = tensor.requires_grad and tensor.is_leaf
+            if "grad" in self._request.types and learns and tensor not in self._heard:
+                self._heard[tensor] = True
+                self._handles.append(_hear_first(tensor, self._accumulated))
+
+    def _owner(self, parameter: torch.Tensor) -> _Owner | None:
+        """Where the model has it that was called last to learn."""
+        owners = self._owners.get(parameter, {})
+        return next((owners[root] for root in reversed(self._seen) if root in owners), None)
 
     def _accumulated(self, parameter: torch.Tensor) -> None:
-        owner = self._owners.get(parameter)
+        owner = self._owner(parameter)
         seen = self._seen.get(owner.root) if owner else None
         if not (owner and seen and seen.saves and parameter.grad is not None):
             return
@@ -200,14 +213,14 @@ class Learning:
         root = f"{step}/{operation(number, type(optimizer).__name__)}"
         states = itertools.count()
         for group in optimizer.param_groups:
+            settings = dict(_settings(optimizer, group))
             for parameter in group["params"]:
-                owner = self._owners.get(parameter)
-                state = optimizer.state.get(parameter, {}) if owner else {}
-                for key, value in state.items():
-                    if owner and isinstance(value, torch.Tensor):
-                        line = self._line(owner, f"state.{owner.name}.{key}")
-                        place = learned(root, "state", next(states))
-                        self._put(place, value.detach(), line, owner.said)
+                owner = self._owner(parameter)
+                if owner is None:
+                    continue
+                for kind, name, tensor in _stepped_by(optimizer, parameter, settings):
+                    line = self._line(owner, f"{kind}.{owner.name}.{name}")
+                    self._put(learned(root, kind, next(states)), tensor.detach(), line, owner.said)
 
     def _learned(
         self, module: torch.nn.Module, root: int, current: Round
@@ -227,6 +240,46 @@ class Learning:
 
     def _line(self, owner: _Owner, operand: str) -> dict[str, object]:
         return owner.identity.line(operand, self._moment(), owner.root)
+
+
+def _settings(
+    optimizer: torch.optim.Optimizer, group: Mapping[str, Any]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The numbers that the parameters of a group are learned with: `lr`, `betas.1`. What a
+    scheduler keeps in a group as well is none of them."""
+    for key in optimizer.defaults:
+        value = group.get(key)
+        named = {key: value}
+        if isinstance(value, (list, tuple)):
+            named = {f"{key}.{number}": one for number, one in enumerate(value)}
+        for name, one in named.items():
+            if isinstance(one, torch.Tensor):
+                yield name, one
+            elif isinstance(one, float | int) and not isinstance(one, bool):
+                yield name, torch.tensor(one, dtype=torch.float64)
+
+
+def _stepped_by(
+    optimizer: torch.optim.Optimizer, parameter: torch.Tensor, settings: Mapping[str, torch.Tensor]
+) -> Iterator[tuple[Literal["set", "state"], str, torch.Tensor]]:
+    """What a step of `parameter` was made by, each with its kind and name: settings, and what is
+    kept of it; where that is nothing, the gradient, which was clipped, perhaps, since it came."""
+    yield from (("set", name, one) for name, one in settings.items())
+    state = optimizer.state.get(parameter, {})
+    kept = {name: one for name, one in state.items() if isinstance(one, torch.Tensor)}
+    if not kept and parameter.grad is not None:
+        kept = {"grad": parameter.grad}
+    yield from (("state", name, one) for name, one in kept.items())
+
+
+def _hear_first(parameter: torch.Tensor, look: Callable[[torch.Tensor], None]) -> Any:
+    """Have `look` see a parameter that has its gradient before others can take that away, as an
+    optimizer does that steps in the backward pass."""
+    handle = parameter.register_post_accumulate_grad_hook(look)  # type: ignore[no-untyped-call]
+    hooks: Any = parameter._post_accumulate_grad_hooks
+    for other in [key for key in hooks if key != handle.id]:
+        hooks[other] = hooks.pop(other)
+    return handle
 
 
 def _hear(tensor: torch.Tensor, look: Callable[[torch.Tensor], None]) -> None:

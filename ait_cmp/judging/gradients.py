@@ -21,9 +21,10 @@ from ait_cmp.engine.evidence import Evidence
 if TYPE_CHECKING:
     from ait_cmp.judging.case import Case
 
-__all__ = ["Sums", "is_summed"]
+__all__ = ["Sums", "is_summed", "setting"]
 
 _LEARNED = re.compile(r"(?:(?P<module>.*)/)?(?P<kind>grad|state)\.(?P<what>[^/]+)")
+_SET = re.compile(r"(?:^|/)set\.[^./]+\.([^/]+)\Z")
 _OF_OUTPUT = re.compile(r"out(?:[\d.]|$)")
 _SQUARE = 2.0  # times the relative error has what is squared
 _CHANCE = 2.0  # times what terms of random signs add up to
@@ -33,6 +34,12 @@ def is_summed(data_id: str, shape: tuple[int, ...]) -> bool:
     """Whether a row is the gradient of a bias or a scale, or what an optimizer keeps of one."""
     found = _LEARNED.fullmatch(data_id)
     return bool(found and len(shape) == 1 and not _OF_OUTPUT.match(found["what"]))
+
+
+def setting(data_id: str) -> str:
+    """Which setting of an optimizer a row is (`lr`), empty for any other."""
+    found = _SET.search(data_id)
+    return found[1] if found else ""
 
 
 class Sums:

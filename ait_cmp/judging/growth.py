@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from ait_cmp.engine.evidence import Evidence
-from ait_cmp.judging.gradients import Sums
+from ait_cmp.judging.gradients import Sums, setting
 from ait_cmp.judging.measure import Measure
 from ait_cmp.judging.sizes import Sizes, bounded_by_one, is_distribution, of_bins, sizes_of, widened
 from ait_cmp.judging.tolerance import Growth, Subject
@@ -41,6 +41,8 @@ _FLOAT32_GRAIN, _PROVEN = 2.0**-18, 2.0**-17
 
 # That of float32 weights: buffers among them, as tables of angles, are computed on other devices.
 _OF_BUFFERS = 2.0**-14
+
+_SETTING = 2.0**-23  # what a number that a script sets is off by, in float32 or as a script has it
 
 _FLOAT16_QUANTUM = 2.0**-24  # float16 rounds to no less, however small the tensor is
 _OF_ROWS = 4.0  # rows of a distribution move as a whole, so many times as much as one element
@@ -130,6 +132,9 @@ class Background:
     def expect(self, case: Case, evidence: Evidence) -> Expectation:
         """E, its floor, and what each part of this row may have."""
         growth, subject = self._growth, case.subject
+        if setting(subject.data_id):
+            floor = growth.floor * _SETTING
+            return Expectation.alone(floor, floor, growth)
         if case.is_weight and not subject.token_id:  # later on it may have been trained
             return self._as_loaded(subject, evidence)
         self._enter(subject.token_id)
@@ -171,7 +176,9 @@ class Background:
 
     def learn(self, case: Case, evidence: Evidence) -> None:
         """Take a row that passed into account; one that failed must not raise E."""
-        if not evidence.count or case.is_weight or self._sums.cancel(case):
+        if not evidence.count or case.is_weight or setting(case.subject.data_id):
+            return
+        if self._sums.cancel(case):
             return
         subject, sizes = case.subject, sizes_of(evidence)
         self._enter(subject.token_id)

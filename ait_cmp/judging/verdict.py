@@ -21,6 +21,7 @@ from ait_cmp.judging.checks import (
     untold_limits,
 )
 from ait_cmp.judging.choices import ChoiceJudge, JudgedFlip
+from ait_cmp.judging.gradients import setting
 from ait_cmp.judging.growth import Background, Expectation, noise
 from ait_cmp.judging.masks import masks_are_untold
 from ait_cmp.judging.places import name_index, name_span
@@ -109,8 +110,9 @@ class Ahead:
         for one in sketches:
             subject = one.subject
             if self.taught[self.take(one)]:
-                data_ids.add(subject.data_id)
                 types.add(subject.my)
+                if not setting(subject.data_id):
+                    data_ids.add(subject.data_id)
             if one.chosen_from:
                 self.wanted.add(one.chosen_from)
             if has_references:
@@ -365,6 +367,7 @@ class _Divergences:
         self._share = 0.0  # of the elements of a row that a mismatch or a NaN was found in
         self._own: dict[str, Subject] = {}  # of modules that are judged alone, the first that fails
         self._weights: dict[str, Subject] = {}  # of modules, the first weight that fails
+        self._settings: dict[str, Subject] = {}  # of settings, the first that fails
 
     def place(
         self, case: Case, findings: Sequence[Finding], expected: Expectation | None
@@ -379,6 +382,8 @@ class _Divergences:
         if case.is_weight:
             self._weights.setdefault(_module(subject), subject)
             return ("", *_describe(case, findings, expected))
+        if own := setting(subject.data_id):
+            return self._of_setting(own, case)
         if self._root is None and (weight := self._of_weight(subject)):
             self._root, self._token, self._largest = weight, subject.token_id, _size(evidence)
         sudden = findings[0].check in _SUDDEN
@@ -397,6 +402,17 @@ class _Divergences:
     def first_of(self, module: str, subject: Subject) -> Subject:
         """The first tensor that is wrong of a module that is judged alone: this, if none was."""
         return self._own.setdefault(module, subject)
+
+    def _of_setting(self, setting: str, case: Case) -> tuple[str, str, str]:
+        """What is set otherwise follows from nothing, but the same of another parameter or step."""
+        subject = case.subject
+        first = self._settings.setdefault(setting, subject)
+        if first is not subject:
+            return str(first), "", ""
+        if self._root is None:
+            self._root, self._token, self._largest = subject, subject.token_id, _size(case.evidence)
+        said = f"in {subject}; {_set_to(case)}"
+        return "", said, said
 
     def _of_weight(self, subject: Subject) -> Subject | None:
         """The weight that the first failing row follows: one of its own module, or of one inside;
@@ -460,6 +476,12 @@ def _describe(
     if not any(said[1:]) or plain.check not in ("channel", "line", "level"):  # said already
         said.append(plain.meaning)
     return "; ".join(filter(None, said)), began
+
+
+def _set_to(case: Case) -> str:
+    """To what an optimizer was set on both sides."""
+    golden, my = case.stats.golden, case.stats.my
+    return f"my is set to {my.maximum:.6g}, golden to {golden.maximum:.6g}"
 
 
 def _own(said: str, evidence: Evidence | None, expected: Expectation | None) -> str:
