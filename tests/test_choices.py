@@ -368,6 +368,61 @@ def test_a_fault_behind_a_near_tie_of_experts_is_found(tmp_path: Path) -> None:
     ]
 
 
+def learned(run: Run, factor: float = 1.0) -> Run:
+    """`run`, and gradients of what its experts are, and of a weight that all tokens have alike."""
+    hidden = run[0, "layers.0.c_out"][0]
+    of_experts = np.eye(EXPERTS)[run[0, "layers.0.b_gate/out1"][:, 0]].T @ hidden
+    of_all = (
+        factor * np.arange(1.0, TOKENS + 1)[:, None] * np.random.default_rng(9).normal(size=HIDDEN)
+    )
+    grads = {"experts/grad.weight": of_experts, "norm/grad.weight": of_all}
+    return run | {(0, f"layers.2.{name}"): one.astype(np.float32) for name, one in grads.items()}
+
+
+def test_what_is_learned_of_tokens_that_went_elsewhere_is_no_fault_and_no_part_of_it_left_out(
+    tmp_path: Path,
+) -> None:
+    """A weight's gradient is a sum of tokens, also where it has as many lines as there are."""
+    rows = compared(tmp_path, learned(routed()), learned(routed(noise=1e-4)))
+    verdict = rows[0, "layers.2.experts/grad.weight"].verdict
+    assert (verdict.status, verdict.reason) == ("skipped", Reason.UNJUDGED)
+    assert "some tokens went to other experts since token 0 layers.0.b_gate/out1" in (
+        verdict.sentence
+    )
+    stats = rows[0, "layers.2.norm/grad.weight"].comparison.measured.stats
+    assert stats is not None
+    assert stats.elements == TOKENS * HIDDEN
+    assert rows[0, "layers.2.norm/grad.weight"].verdict.status == "pass"
+
+
+def test_a_factor_of_what_is_learned_is_a_fault_whatever_tokens_went_elsewhere(
+    tmp_path: Path,
+) -> None:
+    rows = compared(tmp_path, learned(routed()), learned(routed(noise=1e-4), factor=1.5))
+    assert rows[0, "layers.2.norm/grad.weight"].verdict.status == "fail"
+
+
+def learned_by(drift: float) -> Run:
+    """Two rounds of a router, which in the second has learned of what went elsewhere."""
+    first, second = learned(routed(noise=1e-4)), routed()
+    scores = second[0, "layers.0.b_gate/out0"].copy()
+    scores[:, 0] += drift
+    ids = np.argsort(-scores, axis=-1)[:, :CHOSEN]
+    gate = "layers.0.b_gate"
+    return first | {(1, f"{gate}/out0"): scores, (1, f"{gate}/out1"): ids}
+
+
+def test_what_a_router_chooses_that_has_learned_of_other_tokens_may_be_no_fault(
+    tmp_path: Path,
+) -> None:
+    golden = learned(routed()) | {
+        (1, name): one for (_, name), one in routed().items() if name.startswith("layers.0.b_gate")
+    }
+    verdict = compared(tmp_path, golden, learned_by(0.05))[1, "layers.0.b_gate/out1"].verdict
+    assert (verdict.status, verdict.reason) == ("skipped", Reason.UNJUDGED)
+    assert "what these learned since differs" in verdict.sentence
+
+
 def test_experts_by_a_bias_are_no_near_tie(tmp_path: Path) -> None:
     golden, my = routed(), routed()
     scores = my[0, "layers.0.b_gate/out0"] = my[0, "layers.0.b_gate/out0"] + 3 * np.eye(

@@ -196,7 +196,8 @@ def _follow(
             pairs[number] = pair._replace(error=left.error)
             known.put_made(number, Measured(brief.golden, brief.my, error=left.error))
             continue
-        pairs[number] = pair._replace(excused=inputs.unknown)
+        excuse = inputs.excuse_of(pair, chooses=number in looked)
+        pairs[number] = pair._replace(excused=excuse)
         if left.steps:
             pairs[number] = _stepped(pairs[number], left.steps).also_by(inputs.said())
             yield number, inputs.excuse()

@@ -60,6 +60,7 @@ _LEARNED = re.compile(
     r"(?:^|[./])(?:(?:grad|state)\..*|q?weight[^./]*|bias[^./]*|q?zeros|scales?|lora_[^/]*)$",
     re.IGNORECASE,
 )
+_FAULT = "a fault: "  # how the sentence of one begins
 NEAR_TIE = "a near tie: "  # how the sentence of one begins
 _TRIED = 3  # rows that may have the scores of one row
 
@@ -273,6 +274,11 @@ class ChoiceJudge:
         numbers = None if math.isnan(margin) else margin, None if math.isnan(limit) else limit
         if not fault:
             return JudgedFlip(None, f"{NEAR_TIE}{what}; {said}", *numbers)
+        if case.excused and not any(_is_wrong(one, scores) for one, *_ in at_fault):
+            margin_is = said.removeprefix(_FAULT)
+            why = f"but {case.excused}, and what these learned since differs"
+            untold = f"{what}; {margin_is}; {why}, so whether that is a fault cannot be told"
+            return JudgedFlip(None, "", *numbers, untold)
         return JudgedFlip(Finding("flip", margin, limit, f"{what}; {said}"), "", *numbers)
 
 
@@ -331,26 +337,33 @@ def _untold(scores: _Scored) -> str:
 
 def _judged(flip: Flip, scores: _Scored | None) -> tuple[bool, str]:
     """Whether a flip is a fault, and why."""
+    if wrong := _is_wrong(flip, scores):
+        return True, wrong
+    assert scores
+    return _by_margin(flip, scores)
+
+
+def _is_wrong(flip: Flip, scores: _Scored | None) -> str:
+    """Why a flip is a fault, or none that is told, whatever the margin."""
     if scores is None:
-        return True, (
+        return (
             "whether that is a near tie cannot be told without the scores that they were chosen "
             "by: dump them (of tokens, the logits of the round before), or name them: "
             "logits=[GLOB]"
         )
     if not flip.golden_top:
-        return True, (
+        return (
             f"golden's choice is not the largest of golden's {scores.name}, so it was sampled, or "
             "chosen by other scores: name those, logits=[GLOB], or feed both the same tokens "
             "(ait llm dump --force-tokens)"
         )
     if not flip.my_top:
-        return True, (
-            f"a fault: my's choice is not the largest of my's {scores.name}, which is "
-            f"{flip.my_best}"
+        return (
+            f"{_FAULT}my's choice is not the largest of my's {scores.name}, which is {flip.my_best}"
         )
     if not scores.passes:
-        return True, f"a fault: {scores.name} does not pass"
-    return _by_margin(flip, scores)
+        return f"{_FAULT}{scores.name} does not pass"
+    return ""
 
 
 def _by_margin(flip: Flip, scores: _Scored) -> tuple[bool, str]:
@@ -362,19 +375,19 @@ def _by_margin(flip: Flip, scores: _Scored) -> tuple[bool, str]:
         f"expected error can turn, {limit:.4g}"
     )
     if not times <= 1:
-        return True, f"a fault: {margin}"
+        return True, f"{_FAULT}{margin}"
     expected = limit / _MARGIN
     most = _SPREAD * expected * (1 + math.sqrt(2 / flip.others)) if flip.others else 0.0
     if not flip.spread <= most:
         return True, (
-            f"a fault: {margin}, but scores differ by {flip.spread:.4g} elsewhere in the line, "
+            f"{_FAULT}{margin}, but scores differ by {flip.spread:.4g} elsewhere in the line, "
             f"{flip.spread / expected:.3g} times the expected error"
         )
     # Of few others chance makes next to nothing of the spread.
     usual = max(flip.spread, expected / min(_CHANGE, max(1, flip.others)))
     if not flip.change <= _CHANGE * usual:
         return True, (
-            f"a fault: {margin}, and my's scores change it by {flip.change:.4g}, "
+            f"{_FAULT}{margin}, and my's scores change it by {flip.change:.4g}, "
             f"{flip.change / usual:.3g} times what they differ by elsewhere"
         )
     return False, margin

@@ -21,10 +21,11 @@ from ait_cmp.engine.evidence import Evidence
 if TYPE_CHECKING:
     from ait_cmp.judging.case import Case
 
-__all__ = ["Sums", "is_summed", "setting"]
+__all__ = ["Sums", "is_learned", "is_summed", "setting"]
 
 _LEARNED = re.compile(r"(?:(?P<module>.*)/)?(?P<kind>grad|state)\.(?P<what>[^/]+)")
 _SET = re.compile(r"(?:^|/)set\.[^./]+\.([^/]+)\Z")
+_OF_ACTIVATION = re.compile(r"(?:in|out)(?:[\d.]|$)")
 _OF_OUTPUT = re.compile(r"out(?:[\d.]|$)")
 _SQUARE = 2.0  # times the relative error has what is squared
 _CHANCE = 2.0  # times what terms of random signs add up to
@@ -34,6 +35,13 @@ def is_summed(data_id: str, shape: tuple[int, ...]) -> bool:
     """Whether a row is the gradient of a bias or a scale, or what an optimizer keeps of one."""
     found = _LEARNED.fullmatch(data_id)
     return bool(found and len(shape) == 1 and not _OF_OUTPUT.match(found["what"]))
+
+
+def is_learned(data_id: str) -> bool:
+    """Whether a row is the gradient of a parameter, or what an optimizer keeps of one: sums over
+    all that a round reads, and what rounds before did."""
+    found = _LEARNED.fullmatch(data_id)
+    return bool(found and not _OF_ACTIVATION.match(found["what"]))
 
 
 def setting(data_id: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ait_cmp.judging.gradients import is_learned
 from ait_cmp.values.errors import PairError, Reason
 from ait_cmp.values.location import Step
 from ait_cmp.values.pair import Pair
@@ -39,9 +40,11 @@ class Inputs:
     """What is known of a run's inputs while its rows go by in their order.
 
     `gone` are the sequences that read other tokens, all of them if None, `moved` the tokens of
-    this round (of all sequences, one after the other) that went to other experts. `batch` and
-    `tokens` are how many sequences and tokens the round has, 0 while unknown. `unknown` says of
-    choices that differ in tokens which are not known, in this round or, where it lasts, from it on.
+    this round (of all sequences, one after the other) that went to other experts. `learned` says
+    so of what is learned of them, by which rounds after `learned_in` choose if the run `learns`.
+    `batch` and `tokens` are how many sequences and tokens the round has, 0 while unknown. `unknown`
+    says of choices that differ in tokens which are not known, in this round or, where it lasts,
+    from it on.
     """
 
     token_id: int | None = None
@@ -51,6 +54,9 @@ class Inputs:
     next_since: str = ""
     moved: set[int] = field(default_factory=set)
     moved_since: str = ""
+    learned: str = ""
+    learned_in: int | None = None
+    learns: bool = False
     batch: int = 0
     tokens: int = 0
     unknown: str = ""
@@ -58,6 +64,7 @@ class Inputs:
 
     def enter(self, pair: Pair) -> None:
         """The next row is this one, of this round or of the next."""
+        self.learns = self.learns or is_learned(pair.data_id)
         if pair.token_id == self.token_id:
             return
         self.token_id, self.tokens, self.moved = pair.token_id, 0, set()
@@ -101,6 +108,9 @@ class Inputs:
         if count == self.tokens and (new := set(lines)):
             self.moved_since = self.moved_since if self.moved else pair.name
             self.moved |= new
+            if not self.learned:
+                self.learned = f"some tokens went to other experts since {pair.name}"
+                self.learned_in = pair.token_id
 
     def doubt(self, pair: Pair, *, experts: bool) -> None:
         """Some tokens of a row differ, or went to other experts, and which is not known."""
@@ -127,9 +137,16 @@ class Inputs:
             return Left()
         if self.moved and _OF_EXPERT.search(pair.data_id):
             return Left(self._other_experts())
-        if error or shape is None:
+        if error or shape is None or (not self.gone and is_learned(pair.data_id)):
             return Left()
         return self._part(shape, equal)
+
+    def excuse_of(self, pair: Pair, *, chooses: bool) -> str:
+        """What other than a fault makes an error in a row that is compared as a whole, or that
+        `chooses` by what was learned."""
+        by_weights = chooses and self.learns and pair.token_id != self.learned_in
+        is_excused = by_weights or is_learned(pair.data_id)
+        return self.unknown or (self.learned if is_excused else "")
 
     def _part(self, shape: Shape, equal: bool) -> Left:
         placed = self._placed(shape)

@@ -21,7 +21,7 @@ from ait_cmp.judging.checks import (
     untold_limits,
 )
 from ait_cmp.judging.choices import ChoiceJudge, JudgedFlip
-from ait_cmp.judging.gradients import setting
+from ait_cmp.judging.gradients import is_learned, setting
 from ait_cmp.judging.growth import Background, Expectation, noise
 from ait_cmp.judging.masks import masks_are_untold
 from ait_cmp.judging.places import name_index, name_span
@@ -219,11 +219,19 @@ class RunJudge:
         """Why what would fail may be no fault: choices that differ make no other error."""
         if not (case.excused and findings and self._excuses):
             return None
-        if any(map(_no_choice_makes, findings)) or _size(case.evidence) > _UNRELATED:
+        is_sum = is_learned(case.subject.data_id)
+        if any(map(_no_choice_makes, findings)) or (is_sum and findings[0].check == "scale"):
             return None
+        # Of what an expert has learned of one token a part is another, if that goes elsewhere.
+        size = case.evidence.level if is_sum and case.evidence else _size(case.evidence)
+        if size > _UNRELATED:
+            return None
+        where, advice = "fingerprints here", "; dump the tensors"
+        if is_sum:
+            where, advice = "what is a sum of them", ""
         return Reason.UNJUDGED, (
-            f"{findings[0].meaning}; but {case.excused}, which cannot be left out of fingerprints "
-            "here, so whether that is a fault cannot be told; dump the tensors"
+            f"{findings[0].meaning}; but {case.excused}, which cannot be left out of {where}, so "
+            f"whether that is a fault cannot be told{advice}"
         )
 
     def _leaning(self, case: Case, expected: Expectation | None) -> tuple[Reason, str] | None:
