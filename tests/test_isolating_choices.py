@@ -173,7 +173,7 @@ def test_fewer_choices_are_their_modules_fault(how: str) -> None:
     _, second = found.divergences
     assert second.pair.data_id == "2.router/out0"
     assert second.verdict.divergence.endswith(
-        "2.router itself: on the same inputs golden's module makes the shape [400, 4], my's [400, 2]"
+        "itself: on the same inputs golden's module makes the shape [400, 4], my's [400, 2]"
     )
     (behind,) = [row for row in found.rows if row.verdict.follows.endswith("2.router/out0")]
     assert behind.pair.data_id == "2.router/out1"
