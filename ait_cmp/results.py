@@ -57,9 +57,14 @@ class RunComparison:
         """Where it went wrong: of each run and each token the first row, and every later row
         whose error is not explained by those; `row.verdict.divergence` says it in a sentence."""
         judged = enumerate(self.run.rows.judged())
+        several = any(pair.run for pair, _ in self.run.rows.judged())
         return sorted(
             (self.rows[number] for number, (_, verdict) in judged if verdict.divergence),
-            key=lambda row: (row.pair.token_id is None, row.pair.token_id, row.pair.order),
+            key=lambda row: (
+                row.pair.token_id is None,
+                several and row.pair.token_id,
+                row.pair.order,
+            ),
         )
 
     @property

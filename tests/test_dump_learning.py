@@ -486,3 +486,68 @@ def test_a_gradient_is_seen_before_others_take_it_away(tmp_path: Path) -> None:
     run = compare_dumps(golden_path=tmp_path, my_path=tmp_path, allow_same=True)
     assert (0, "up/grad.weight") in _rows(run)
     assert all(one.grad is None for one in model.parameters())
+
+
+def test_a_step_of_several_rounds_is_behind_them_all(tmp_path: Path) -> None:
+    """Steps are counted apart from rounds; what is wrong in round 1 is wrong in step 0."""
+    for side, factor in (("golden", 1.0), ("my", 1.5)):
+        model = Small()
+        optimizer = torch.optim.Adam(model.parameters())
+        kinds = ("tensor", "grad", "optimizer")
+        with dump_modules(model, tmp_path / side, types=kinds, execute_range=[(0, 3)]):
+            for _ in range(2):
+                optimizer.zero_grad()
+                for part in (1.0, factor):
+                    model(part * X).square().mean().backward()
+                optimizer.step()
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    assert run.first_divergence
+    assert run.first_divergence.pair.name == "token 1 in0"
+    places = [
+        (row.pair.token_id, "state." in row.pair.data_id)
+        for row in run.rows
+        if "set." not in row.pair.data_id
+    ]
+    stretches = [one for one, before in zip(places, [None, *places], strict=False) if one != before]
+    rounds, steps = [(number, False) for number in range(4)], [(0, True), (1, True)]
+    assert stretches == [*rounds[:2], steps[0], *rounds[2:], steps[1]]
+    assert [row.pair.order for row in run.rows] == list(range(len(run.rows)))
+
+
+class Judge(Small):
+    """A second model, whose rounds are counted apart."""
+
+
+def test_models_in_turn_are_compared_in_the_order_of_the_computation(tmp_path: Path) -> None:
+    """The second model is called twice for each round of the first."""
+    for side, scale in (("golden", 1.0), ("my", 1.2)):
+        both = torch.nn.ModuleList([Small(), Judge()])
+        with dump_modules(both, tmp_path / side, execute_range=[(0, 9)]):
+            for number in range(2):
+                made = both[0](X + number)
+                both[1](X * (scale if number else 1.0))
+                both[1](made[:, :16])
+    run = compare_dumps(golden_path=tmp_path / "golden", my_path=tmp_path / "my")
+    rounds = dict.fromkeys(
+        (row.pair.data_id.startswith("Judge"), row.pair.token_id) for row in run.rows
+    )
+    assert [*rounds] == [(False, 0), (True, 0), (True, 1), (False, 1), (True, 2), (True, 3)]
+    assert run.first_divergence
+    assert run.first_divergence.pair.name == "token 2 Judge/in0"
+
+
+def test_a_round_that_my_alone_has_is_where_it_was_computed(tmp_path: Path) -> None:
+    for side, rounds in (("golden", 2), ("my", 3)):
+        both = torch.nn.ModuleList([Small(), Judge()])
+        with dump_modules(both, tmp_path / side, execute_range=[(0, 9)]):
+            both[0](X)
+            for _ in range(rounds):
+                both[1](X)
+            both[0](X)
+    run = compare_dumps(
+        golden_path=tmp_path / "golden", my_path=tmp_path / "my", rounds="off", unpaired="ignore"
+    )
+    rounds_of = dict.fromkeys(
+        (row.pair.data_id.startswith("Judge"), row.pair.token_id) for row in run.rows
+    )
+    assert [*rounds_of] == [(False, 0), (True, 0), (True, 1), (True, 2), (False, 1)]

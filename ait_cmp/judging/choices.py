@@ -57,7 +57,7 @@ _LOGITS = re.compile(
 )
 # What a module is, has learned, or is to learn by: none of it is what it gave back.
 _LEARNED = re.compile(
-    r"(?:^|[./])(?:(?:grad|state)\..*|q?weight[^./]*|bias[^./]*|q?zeros|scales?|lora_[^/]*)$",
+    r"(?:^|[./])(?:(?:grad|state|set)\..*|q?weight[^./]*|bias[^./]*|q?zeros|scales?|lora_[^/]*)$",
     re.IGNORECASE,
 )
 _FAULT = "a fault: "  # how the sentence of one begins
@@ -180,10 +180,11 @@ def _scores(
 def _round_before(run: Sequence[Numbered], place: int) -> Iterator[Numbered]:
     """The rows of the round before that of the row at `place`, the last first."""
     own = run[place][1].token_id
-    before = next((one.token_id for _, one, _ in reversed(run[:place]) if one.token_id != own), own)
+    earlier = [row for row in reversed(run[:place]) if not _LEARNED.search(row[1].data_id)]
+    before = next((one.token_id for _, one, _ in earlier if one.token_id != own), own)
     if before == own:
         return
-    for row in reversed(run[:place]):
+    for row in earlier:
         if row[1].token_id == before:
             yield row
         elif row[1].token_id != own:

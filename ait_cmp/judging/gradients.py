@@ -56,22 +56,18 @@ class Sums:
     def __init__(self) -> None:
         self._terms: dict[str, float] = {}  # by module: what its terms add up to by chance
         self._times: dict[tuple[str, str], float] = {}  # by module and parameter: of its gradient
-        self._first: int | None = None  # the round that the model first learned from
+        self._learns = self.has_learned = False  # whether weights may be others than before
 
     def see(self, case: Case, evidence: Evidence) -> None:
         """The next row: the gradient of what a module gave back is of the terms of its own."""
         found = _LEARNED.fullmatch(case.subject.data_id)
         if not found:
+            self.has_learned = self._learns
             return
-        if self._first is None:
-            self._first = case.subject.token_id
+        self._learns = True
         if found["kind"] == "grad" and _OF_OUTPUT.match(found["what"]):
             size = _CHANCE * evidence.rms * math.sqrt(case.lines)
             self._terms[found["module"] or ""] = size
-
-    def has_learned(self, token_id: int | None) -> bool:
-        """Whether weights may be others in this round than in rounds before."""
-        return token_id is not None and self._first is not None and token_id > self._first
 
     def times(self, case: Case, evidence: Evidence, error: float) -> float:
         """How many times the relative `error` of what it is made of a row may have."""

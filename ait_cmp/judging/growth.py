@@ -255,7 +255,7 @@ class Background:
         floors = Sizes(*[one * least for one in _OF_FLOOR])
         parts = largest.each(max, floors, recent.each(operator.mul, peers.recent))
         full = parts.each(operator.mul, self._full)
-        if self._sums.has_learned(case.subject.token_id):
+        if self._sums.has_learned:
             return full, parts
         return full.each(operator.mul, peers.times), parts
 

@@ -54,6 +54,7 @@ class Inputs:
     next_since: str = ""
     moved: set[int] = field(default_factory=set)
     moved_since: str = ""
+    _moved: dict[int | None, tuple[int, set[int], str]] = field(default_factory=dict)
     learned: str = ""
     learned_in: int | None = None
     learns: bool = False
@@ -67,7 +68,10 @@ class Inputs:
         self.learns = self.learns or is_learned(pair.data_id)
         if pair.token_id == self.token_id:
             return
-        self.token_id, self.tokens, self.moved = pair.token_id, 0, set()
+        # A backward pass may come when other rounds have begun.
+        self._moved[self.token_id] = self.tokens, self.moved, self.moved_since
+        self.tokens, self.moved, self.moved_since = self._moved.get(pair.token_id, (0, set(), ""))
+        self.token_id = pair.token_id
         if not self.unknown_lasts:
             self.unknown = ""
         if self.next_since:

@@ -369,8 +369,8 @@ class _Divergences:
 
     def __init__(self, jump: float) -> None:
         self._jump = jump
-        self._root: Subject | None = None  # of the run, or of this token once it has one
-        self._token: int | None = None
+        self._root: Subject | None = None  # of the run, or of a token once it has one
+        self._tokens: set[int | None] = set()  # that have one
         self._largest = 0.0
         self._share = 0.0  # of the elements of a row that a mismatch or a NaN was found in
         self._own: dict[str, Subject] = {}  # of modules that are judged alone, the first that fails
@@ -393,10 +393,10 @@ class _Divergences:
         if own := setting(subject.data_id):
             return self._of_setting(own, case)
         if self._root is None and (weight := self._of_weight(subject)):
-            self._root, self._token, self._largest = weight, subject.token_id, _size(evidence)
+            self._begin(weight, subject, evidence)
         sudden = findings[0].check in _SUDDEN
         new = self._root is None or (not self._share if sudden else self._is_larger(evidence))
-        first_of_token = self._root is None or subject.token_id != self._token
+        first_of_token = subject.token_id not in self._tokens
         follows = "" if new else str(self._root)
         if sudden:
             self._share = max(self._share, _share(case))
@@ -404,12 +404,18 @@ class _Divergences:
             self._largest = max(self._largest, _size(evidence))
         if not (new or first_of_token):
             return follows, "", ""
-        self._root, self._token = subject, subject.token_id
+        self._root = subject
+        self._tokens.add(subject.token_id)
         return follows, *_describe(case, findings, expected)
 
     def first_of(self, module: str, subject: Subject) -> Subject:
         """The first tensor that is wrong of a module that is judged alone: this, if none was."""
         return self._own.setdefault(module, subject)
+
+    def _begin(self, root: Subject, subject: Subject, evidence: Evidence | None) -> None:
+        """What the first failing row that is computed follows."""
+        self._root, self._largest = root, _size(evidence)
+        self._tokens.add(subject.token_id)
 
     def _of_setting(self, setting: str, case: Case) -> tuple[str, str, str]:
         """What is set otherwise follows from nothing, but the same of another parameter or step."""
@@ -418,7 +424,7 @@ class _Divergences:
         if first is not subject:
             return str(first), "", ""
         if self._root is None:
-            self._root, self._token, self._largest = subject, subject.token_id, _size(case.evidence)
+            self._begin(subject, subject, case.evidence)
         said = f"in {subject}; {_set_to(case)}"
         return "", said, said
 

@@ -10,6 +10,7 @@ from ait_cmp.mapping.grouping import Grouping
 from ait_cmp.mapping.layouts.ranks import RankDump, rank_cells
 from ait_cmp.mapping.named_pair import NamedPairs
 from ait_cmp.mapping.tensor_groups import Group, RankedTensor, Sides, Users, token_of
+from ait_cmp.mapping.through_rounds import places_through_rounds
 from ait_cmp.values.location import Location, Step
 from ait_cmp.values.order import OrderBy
 from ait_cmp.values.pair import Pair
@@ -43,10 +44,16 @@ class _Rows:
         self._users = users
         self._cells = rank_cells(sides.ranks)
         self._order_by = [_order_by(golden, my) for golden, my in sides.ranks]
+        # Of each pair of ranks, where golden says in which order its rounds were computed.
+        self._places = [
+            None if sides.sharding else places_through_rounds(golden) for golden, _ in sides.ranks
+        ]
 
     def place(self, group: Group) -> _Place:
         """Where its row stands."""
         first = group.golden[0]
+        if places := self._places[first.rank]:
+            return self._sides.run(first), 0, places[first.place], 0
         # Of several golden ranks none has the order of all, and a plain folder has none at all; the
         # one run of my has.
         golden, my = self._sides.ranks[first.rank]
@@ -100,9 +107,9 @@ class _Rows:
 
     def rest(self, my: Sequence[RankedTensor]) -> Iterator[tuple[_Place, Pair]]:
         """The my tensors of no row, each behind the one that was dumped before it."""
-        behind: dict[tuple[int, int | None], int] = {}
-        for one in my:
-            where = one.rank, one.listed.token_id
+        behind: dict[tuple[int, int], int] = {}
+        for one in self._through_rounds(my):
+            where = one.rank, self._token(one)
             if one in self._users:
                 behind[where] = max(behind.get(where, -1), self.place(self._users[one][0])[2])
                 continue
@@ -118,7 +125,24 @@ class _Rows:
                 run=self._sides.run(one),
                 order_by=self._order_by[one.rank],
             )
-            yield (self._sides.run(one), token_of(one), behind.get(where, -1), 1 + one.place), pair
+            yield (self._sides.run(one), where[1], behind.get(where, -1), 1 + one.place), pair
+
+    def _token(self, one: RankedTensor) -> int:
+        """Its round, where rounds stand one after the other."""
+        return 0 if self._places[one.rank] else token_of(one)
+
+    def _through_rounds(self, my: Sequence[RankedTensor]) -> list[RankedTensor]:
+        """My tensors in the order of the computation, where theirs is known as golden's is."""
+        known = [
+            places_through_rounds(rank) if self._places[number] else None
+            for number, (_, rank) in enumerate(self._sides.ranks)
+        ]
+
+        def key(one: RankedTensor) -> tuple[int, int]:
+            places = known[one.rank]
+            return one.rank, places[one.place] if places else one.place
+
+        return sorted(my, key=key)
 
     def of_nothing(self) -> Iterator[tuple[_Place, Pair]]:
         """The entries of a list whose golden tensors are nowhere."""

@@ -6,7 +6,7 @@ cannot disagree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,10 +189,7 @@ def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
         maintain_order=True,
     )
 
-    def in_order(which: pl.Expr) -> pl.DataFrame:
-        found = numbered.filter(which)
-        return found.sort("token_id", "order", nulls_last=True, maintain_order=True)
-
+    in_order = _sorter(numbered)
     diverging = in_order(diverges)
     ranks, places = ranks_of(numbered, diverging)
     if ranks:
@@ -222,6 +219,21 @@ def _decide(table: pl.DataFrame, rows: Sequence[Row], facts: Facts) -> Report:
         unpaired=len(unpaired),
         groups=group_unpaired(unpaired.rows()),
     )
+
+
+def _sorter(numbered: pl.DataFrame) -> Callable[[pl.Expr], pl.DataFrame]:
+    """What gives those of the numbered lines that are asked for, in the order of the computation.
+
+    Places count from the beginning of each run: of several runs a round tells more.
+    """
+    several = numbered["order"].n_unique() < len(numbered)
+    token = pl.col("token_id") if several else pl.col("token_id").is_null()
+
+    def in_order(which: pl.Expr) -> pl.DataFrame:
+        found = numbered.filter(which)
+        return found.sort(token, "order", nulls_last=True, maintain_order=True)
+
+    return in_order
 
 
 def _lines(table: pl.DataFrame) -> tuple[int, ...]:
