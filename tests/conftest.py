@@ -13,7 +13,6 @@ import torch
 from hypothesis import settings
 
 from ait_cmp import dump_data, write_bin
-from ait_cmp.files import planned
 
 # A busy machine fails no test: how long one takes is no claim of ours.
 settings.register_profile("any machine", deadline=None)
@@ -65,13 +64,6 @@ def _work_in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "PYTHONPATH", os.pathsep.join([root, *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
     )
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def _look_anew() -> Iterator[None]:
-    """What a run saw of files that ended before its work was planned is not believed by others."""
-    yield
-    planned()
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import torch
 import ait_cmp
 from ait_cmp import dump_data, write_bin
 from ait_cmp.__main__ import main
-from ait_cmp.files import Entry, list_folder
+from ait_cmp.files import Entry, list_folder, same_file
 from ait_cmp.mapping import MAPPINGS, PathMap, Wish, listing, map_pairs
 from ait_cmp.mapping.name_rule import make_rule
 from ait_cmp.mapping.named_pair import make_named_pairs
@@ -107,6 +107,15 @@ def test_every_entry_is_one_pair_in_dump_order(kind: str, tmp_path: Path) -> Non
     for pair in pairs:
         for (file,) in (pair.golden.files, pair.my.files):
             assert Path(file).is_file()
+
+
+@pytest.mark.parametrize("ends", ["dry_run=true", "reference_path=nosuch"])
+def test_what_a_run_without_work_saw_is_looked_at_anew(ends: str, tmp_path: Path) -> None:
+    golden, my = (_dumped(tmp_path / side) for side in SIDES)
+    main([f"golden_path={golden}", f"my_path={my}", ends])
+    (my / "0" / "a.bin").unlink()
+    (my / "0" / "a.bin").symlink_to(golden / "0" / "a.bin")
+    assert same_file(str(golden / "0" / "a.bin"), str(my / "0" / "a.bin"))
 
 
 @every_mapping

@@ -24,7 +24,7 @@ from ait_cmp.commands.say import may_go_unread, reader_may_leave
 from ait_cmp.commands.shards import Settled, settle_shards
 from ait_cmp.commands.status import ExitStatus, exit_status
 from ait_cmp.engine.request import Look
-from ait_cmp.files import confined_to, look_again
+from ait_cmp.files import confined_to, look_again, planned
 from ait_cmp.files.staging import named, report_names, staged
 from ait_cmp.judging import Status, Tolerance
 from ait_cmp.judging.coverage import idle_rules, refuse_idle, targets
@@ -115,6 +115,7 @@ def reported(pairs: Sequence[Pair], settings: Settings, started: datetime) -> Re
 def list_pairs(settings: Settings) -> ExitStatus:
     """Show which pairs would be compared; the status tells of those that could not be."""
     pairs = select_pairs(settings)
+    planned()  # no more than this
     with reader_may_leave():
         show_pairs(pairs)
     statuses = [Status.of(pair.error) if pair.error else Status.PASS for pair in pairs]
@@ -214,10 +215,18 @@ def _asking(settings: Settings, store: Store | None, progress: ShowProgress) -> 
 
 
 def select_pairs(settings: Settings) -> list[Pair]:
-    """The entries of the mapping that are selected. Raises UsageError for a mapping that cannot
-    be read."""
-    choice = settings.mapping
+    """The entries of the mapping that are selected, which are to be planned next. Raises UsageError
+    for a mapping that cannot be read."""
     look_again()
+    try:
+        return _selected(settings)
+    except BaseException:
+        planned()  # nothing is, and what was seen is not for others
+        raise
+
+
+def _selected(settings: Settings) -> list[Pair]:
+    choice = settings.mapping
     with confined_to(settings.roots), collecting(after=0):
         mapped = map_pairs(choice.kind, settings.wish)
     pairs = select(mapped, settings.selection)
