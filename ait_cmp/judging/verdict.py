@@ -202,10 +202,8 @@ class RunJudge:
     ) -> Verdict:
         """That of a module by itself, where golden's makes another shape of the same inputs."""
         says = f"on the same inputs golden's module makes the shape {list(golden)}, my's {list(my)}"
-        first = self._divergences.first_of(module, subject)
-        follows, began = str(first), ""
-        if first is subject:
-            follows, began = "", f"from {subject} on; {module} itself: {says}"
+        follows = self._divergences.behind(module, subject)
+        began = "" if follows else f"from {subject} on; {module} itself: {says}"
         return Verdict(
             Status.ERROR,
             Reason.SHAPE_MISMATCH,
@@ -384,9 +382,8 @@ class _Divergences:
         without what the checks say)."""
         subject, evidence = case.subject, case.evidence
         if case.alone:
-            first = self.first_of(case.alone.module, subject)
-            says = first is subject
-            return ("", *_describe(case, findings, expected)) if says else (str(first), "", "")
+            follows = self.behind(case.alone.module, subject)
+            return (follows, "", "") if follows else ("", *_describe(case, findings, expected))
         if case.is_weight:
             self._weights.setdefault(_module(subject), subject)
             return ("", *_describe(case, findings, expected))
@@ -408,21 +405,20 @@ class _Divergences:
         self._tokens.add(subject.token_id)
         return follows, *_describe(case, findings, expected)
 
-    def first_of(self, module: str, subject: Subject) -> Subject:
-        """The first tensor that is wrong of a module that is judged alone: this, if none was."""
-        return self._own.setdefault(module, subject)
+    def behind(self, module: str, subject: Subject) -> str:
+        """The first tensor that is wrong of a module that is judged alone; empty if it is this."""
+        return _first_of(self._own, module, subject)
 
     def _begin(self, root: Subject, subject: Subject, evidence: Evidence | None) -> None:
         """What the first failing row that is computed follows."""
         self._root, self._largest = root, _size(evidence)
         self._tokens.add(subject.token_id)
 
-    def _of_setting(self, setting: str, case: Case) -> tuple[str, str, str]:
+    def _of_setting(self, name: str, case: Case) -> tuple[str, str, str]:
         """What is set otherwise follows from nothing, but the same of another parameter or step."""
         subject = case.subject
-        first = self._settings.setdefault(setting, subject)
-        if first is not subject:
-            return str(first), "", ""
+        if follows := _first_of(self._settings, name, subject):
+            return follows, "", ""
         if self._root is None:
             self._begin(subject, subject, case.evidence)
         said = f"in {subject}; {_set_to(case)}"
@@ -445,6 +441,12 @@ class _Divergences:
         if self._largest:
             return _size(evidence) > self._jump * self._largest
         return evidence is not None and evidence.level > self._jump * math.sqrt(self._share)
+
+
+def _first_of(firsts: dict[str, Subject], name: str, subject: Subject) -> str:
+    """The first subject of this name, which is kept; empty if it is this."""
+    first = firsts.setdefault(name, subject)
+    return "" if first is subject else str(first)
 
 
 def _module(subject: Subject) -> str:
