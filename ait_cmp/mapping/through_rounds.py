@@ -14,6 +14,7 @@ from ait_cmp.mapping.layouts.ranks import DumpedTensor, Identity, RankDump
 __all__ = ["places_through_rounds"]
 
 _Stretch = tuple[int | None, str, str]  # round, model, what is done
+_DONE = {"grad": "backward", "state": "step", "set": "step"}  # by what a tensor is called
 
 
 def places_through_rounds(rank: RankDump | None) -> Sequence[int] | None:
@@ -37,5 +38,4 @@ def places_through_rounds(rank: RankDump | None) -> Sequence[int] | None:
 
 def _stretch(one: DumpedTensor, identity: Identity) -> _Stretch:
     kind = identity.operand.partition(".")[0]
-    done = kind if kind in ("grad", "state", "set") else ""
-    return one.token_id, identity.root, "step" if done in ("state", "set") else done
+    return one.token_id, identity.root, _DONE.get(kind, "forward")
