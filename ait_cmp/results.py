@@ -57,7 +57,7 @@ class RunComparison:
         """Where it went wrong: of each run and each token the first row, and every later row
         whose error is not explained by those; `row.verdict.divergence` says it in a sentence."""
         judged = enumerate(self.run.rows.judged())
-        several = any(pair.run for pair, _ in self.run.rows.judged())
+        several = any(pair.run for pair in self.run.settled.pairs)
         return sorted(
             (self.rows[number] for number, (_, verdict) in judged if verdict.divergence),
             key=lambda row: (
