@@ -455,6 +455,8 @@ def test_gradients_are_of_the_round_that_was_called_to_learn(tmp_path: Path) -> 
     model.norm.weight.requires_grad_(False)
     with dump_modules(wrapped, tmp_path, types=("grad", "optimizer"), execute_range=[(0, 9)]):
         with torch.no_grad():
+            wrapped(X)
+            model(X)
             model(X)
         model.up.bias = torch.nn.Parameter(torch.zeros(24))
         model.norm.weight.requires_grad_(True)

@@ -374,16 +374,17 @@ class Recorder:
 
     def _root(self, module: torch.nn.Module) -> tuple[_Root, int]:
         """The root that `module` is, and its round."""
-        kind, inner = _kind(module), seen_through(module)
+        kind = _kind(module)
         with self._process.lock:
             roots = self._process.roots
-            same = (root for root in roots if root.module() is inner)
+            same = (root for root in roots if root.module() is module)
             gone = (root for root in roots if root.module() is None and root.kind == kind)
             root = next(same, None) or next(gone, None)
             if root is None:
-                root = _Root(len(roots), kind, type(inner).__name__, weakref.ref(inner))
+                model = type(seen_through(module)).__name__
+                root = _Root(len(roots), kind, model, weakref.ref(module))
                 roots.append(root)
-            root.module = weakref.ref(inner)
+            root.module = weakref.ref(module)
             root.rounds += 1
             return root, root.rounds - 1
 
